@@ -1,0 +1,79 @@
+# Everything runs in a virtual environment in this checkout, made at the first call.
+# Needs Python 3.11 or newer, make and a C compiler; say PYTHON=... to choose the interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.has-runtime
+DEV := $(VENV)/.has-dev
+
+DEMO_ARGS ?= run --name demo
+PYTEST_ARGS ?=
+
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+FIND_PYTHON = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if $$p -c '$(ENOUGH)' 2>/dev/null; then echo $$p; break; fi; done)
+
+# The environment is made for one place and one interpreter; elsewhere (a copied checkout, another PYTHON) it is made anew.
+MADE_FOR := $(VENV)/.made-for
+ifneq ($(shell test -x $(BIN)/python && head -n 1 $(MADE_FOR) 2>/dev/null),$(CURDIR))
+STALE := stale
+endif
+ifdef PYTHON
+ifneq ($(shell tail -n 1 $(MADE_FOR) 2>/dev/null),$(PYTHON))
+STALE := stale
+endif
+endif
+PYTHON ?= $(FIND_PYTHON)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format stress clean stale
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUNTIME) ## one small experiment from data to report
+	@$(BIN)/perturblearn $(DEMO_ARGS)
+
+test: lint ## lint, then all tests (PYTEST_ARGS="-k ..." for some)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV) ## format, lint and types, changing nothing
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/pyright
+
+format: $(DEV) ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+stress: $(DEV) ## kill, fuzz and load loops at their full count
+	@PERTURBLEARN_STRESS=1 $(BIN)/python -m pytest -m stress $(PYTEST_ARGS)
+
+clean: ## remove the environment, caches and built files (never results)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# install EXTRAS, STAMPS: a stamp says that an installation went through. Stamps go before pip starts, and an
+# environment without one is not trusted but made anew, so an interrupted call leaves nothing half-made behind.
+define install
+	@if [ -n "$(STALE)" ] || ! [ -f $(RUNTIME) ]; then \
+		$(if $(PYTHON),,echo "No Python 3.11 or newer found; name one with PYTHON=..."; exit 1;) \
+		$(PYTHON) -c '$(ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer; name one with PYTHON=..."; exit 1; }; \
+		rm -rf $(VENV); \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+			echo "$(PYTHON) cannot make virtual environments (a system Python may need its venv package)."; exit 1; }; \
+		printf '%s\n' "$(CURDIR)" "$(PYTHON)" > $(MADE_FOR); \
+	fi
+	@rm -f $(RUNTIME) $(DEV)
+	@echo "Installing perturblearn$(1) into $(VENV): a minute or two, longer if PyTorch has to be downloaded ..."
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --editable ".$(1)"
+	@touch $(2)
+endef
+
+$(RUNTIME): pyproject.toml constraints.txt $(STALE)
+	$(call install,,$(RUNTIME))
+
+$(DEV): pyproject.toml constraints.txt $(STALE)
+	$(call install,[dev],$(RUNTIME) $(DEV))

@@ -1,0 +1,64 @@
+"""Perturbation learning: classifiers that learn from nothing but adversarial perturbations with wrong labels."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perturblearn.api import learn_from_perturbations, plan
+    from perturblearn.classifiers import Classifier
+    from perturblearn.config import ExperimentConfig
+    from perturblearn.data import Dataset, dataset_from, load_dataset
+    from perturblearn.errors import ConfigError, DataError, DivergenceError, PerturbLearnError, StoreError
+    from perturblearn.perturbed import PerturbedSet
+    from perturblearn.report import Result
+
+_HOMES = {
+    "learn_from_perturbations": "api",
+    "plan": "api",
+    "Classifier": "classifiers",
+    "ExperimentConfig": "config",
+    "Dataset": "data",
+    "dataset_from": "data",
+    "load_dataset": "data",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "DivergenceError": "errors",
+    "PerturbLearnError": "errors",
+    "StoreError": "errors",
+    "PerturbedSet": "perturbed",
+    "Result": "report",
+}
+
+__all__ = [
+    "Classifier",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DivergenceError",
+    "ExperimentConfig",
+    "PerturbLearnError",
+    "PerturbedSet",
+    "Result",
+    "StoreError",
+    "dataset_from",
+    "learn_from_perturbations",
+    "load_dataset",
+    "plan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: torch takes seconds, and the command line must answer --help without it.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("perturblearn")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'perturblearn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"perturblearn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,153 @@
+"""Perturbation learning from Python: one function for the whole experiment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.data import Dataset, dataset_from
+from perturblearn.errors import ConfigError, StoreError
+from perturblearn.experiment import Experiment
+from perturblearn.graph import Plan, Watcher
+from perturblearn.report import Result, export_run
+from perturblearn.store import ArtefactStore, Record, RecordStore
+
+ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
+
+
+def learn_from_perturbations(
+    config: ConfigLike | None = None,
+    *,
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    watch: Watcher | None = None,
+) -> Result:
+    """Train f, perturb its inputs, train g on nothing but those, and measure g on clean data, for every seed.
+
+    The five steps of perturbation learning [Ilyas19; ICLR24; NeurIPS24]: a standard classifier f, target labels,
+    perturbed sources, a perturbation classifier g that never sees a true label, and measures on clean data beside two
+    controls.
+
+    Args:
+        config: path of a TOML file, a nested mapping, a configuration, or None for the digits default.
+        data: the data in place of the configuration's: a `Dataset`, a pair (inputs, labels), a torch data set, or a
+            name such as ``"mnist"`` or ``"folder:PATH"``.
+        overrides: keys by dotted name, ``{"attack.epsilon": 0.5, "seeds": 5}``.
+        data_dir: where named data lie or are downloaded to; by default ``PERTURBLEARN_DATA``.
+        out: folder for the run's own folder and the store of finished stages; None writes nothing.
+        force: repeat stages that are finished.
+        watch: called with the progress of each stage.
+
+    Returns:
+        The result: prints as a table with a sentence, plots, converts to a dict or a pandas frame.
+
+    Raises:
+        ConfigError: a key is unknown, of the wrong type or out of range.
+        DataError: the data cannot be found, read or used.
+        DivergenceError: training left the finite numbers.
+        StoreError: the folder cannot be written.
+
+    Example:
+        >>> result = learn_from_perturbations(overrides={"seeds": 1, "attack.source": "none", "attack.epsilon": 0.5})
+        >>> result.summary["perturbation_accuracy_heldout"]["mean"] > 0.9
+        True
+    """
+    experiment = make_experiment(config, data=data, overrides=overrides, data_dir=data_dir)
+    if out is None:
+        executor = experiment.run(watch=watch)
+        seconds = sum(executor.seconds.values())
+        return Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
+    return _run_in_folder(experiment, Path(out), force=force, watch=watch)
+
+
+def plan(
+    config: ConfigLike | None = None,
+    *,
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Plan:
+    """What `learn_from_perturbations` with the same arguments would run, share and find finished."""
+    experiment = make_experiment(config, data=data, overrides=overrides, data_dir=data_dir)
+    return experiment.plan(None if out is None else artefact_store(Path(out)), force=force)
+
+
+def make_experiment(
+    config: ConfigLike | None = None,
+    *,
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Experiment:
+    """The experiment that these arguments describe, validated and not yet run."""
+    keys = dict(overrides or {})
+    dataset: Dataset | None = None
+    if isinstance(data, str):
+        keys["data.name"] = data
+    elif data is not None:
+        dataset = dataset_from(data)
+        keys["data.name"] = "python"
+    resolved = resolve_config(config, keys)
+    _check_device(resolved.device)
+    return Experiment(resolved, dataset=dataset, data_dir=None if data_dir is None else Path(data_dir))
+
+
+def artefact_store(out: Path) -> ArtefactStore:
+    """The store of finished stages that belongs to an output folder."""
+    return ArtefactStore(out / ".store")
+
+
+def run_folder(experiment: Experiment, out: Path) -> Path:
+    """Where a run is exported to: its name, then the first digits of its key."""
+    return out / f"{experiment.config.name}-{experiment.key[:10]}"
+
+
+def _run_in_folder(experiment: Experiment, out: Path, *, force: bool, watch: Watcher | None) -> Result:
+    folder = run_folder(experiment, out)
+    if not force and (folder / "result.json").is_file():
+        finished = Result.load(folder)
+        if finished.key == experiment.key:
+            return finished
+    store = artefact_store(out)
+    records = RecordStore(store.folder / "records.sqlite3")
+    key, name, tree = experiment.key, experiment.config.name, config_tree(experiment.config)
+    records.write(Record(key, name, "running", tree))
+    try:
+        executor = experiment.run(store, force=force, watch=watch)
+        seconds = sum(executor.seconds.values())
+        result = Result.of(experiment.config, key, experiment.measures(executor), seconds)
+        result = export_run(experiment, executor, result, store, folder)
+    except KeyboardInterrupt:
+        records.write(Record(key, name, "interrupted", tree))
+        raise
+    except Exception as error:
+        try:
+            records.write(Record(key, name, "failed", tree, error=str(error)))
+        except StoreError as second:
+            error.add_note(str(second))
+        raise
+    records.write(
+        Record(key, name, "finished", tree, result=result.to_dict(), folder=folder.name, seconds=executor.seconds)
+    )
+    return result
+
+
+def _check_device(device: str) -> None:
+    kind = device.partition(":")[0]
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[kind]:
+        raise ConfigError(f"device = {device!r}, but torch finds no such device on this machine; choose cpu")
+    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device = {device!r}, but there are {torch.cuda.device_count()} such devices; count from cuda:0"
+        )

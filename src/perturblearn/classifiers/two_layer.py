@@ -1,0 +1,95 @@
+"""Two-layer networks with a fixed readout, in the parametrisations of both papers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from perturblearn.config import ModelConfig
+from perturblearn.graph import derive_seed
+
+
+class TwoLayer(nn.Module):
+    r"""f(x) = sum_j a_j phi(w_j . x + b_j) with phi(u) = max(u, slope u) [NeurIPS24, section 3; ICLR24, section 3].
+
+    W and b are trained, the readout a is fixed. Inputs of any shape are flattened.
+
+    Args:
+        weight: W, (m, d).
+        readout: a, (m,).
+        bias: b, (m,), or None for a network without bias.
+        slope: gamma in [0, 1).
+
+    Raises:
+        ValueError: shapes that do not fit together, or a slope outside [0, 1).
+    """
+
+    readout: Tensor
+
+    def __init__(self, weight: Tensor, readout: Tensor, bias: Tensor | None, slope: float) -> None:
+        super().__init__()
+        if weight.ndim != 2 or readout.shape != weight.shape[:1] or (bias is not None and bias.shape != readout.shape):
+            shapes = tuple(weight.shape), tuple(readout.shape), None if bias is None else tuple(bias.shape)
+            raise ValueError(f"weight, readout and bias have shapes {shapes}; they must be (m, d), (m,) and (m,)")
+        if not 0 <= slope < 1:
+            raise ValueError(f"slope = {slope}, but the negative slope must be at least 0 and below 1")
+        self.weight = nn.Parameter(weight)
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self.register_buffer("readout", readout)
+        self.slope = slope
+
+    @property
+    def hidden_dim(self) -> int:
+        """Hidden units m."""
+        return self.weight.shape[0]
+
+    @property
+    def input_dim(self) -> int:
+        """Coordinates d of one input."""
+        return self.weight.shape[1]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs f(x), (n,), for inputs (n, ...) with d coordinates each."""
+        hidden = nn.functional.linear(inputs.flatten(1), self.weight, self.bias)
+        return leaky_relu(hidden, self.slope) @ self.readout
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the network."""
+        kind = "without bias" if self.bias is None else "with bias"
+        return f"input_dim={self.input_dim}, hidden_dim={self.hidden_dim}, slope={self.slope}, {kind}"
+
+
+def initialise(config: ModelConfig, input_dim: int, *, seed: int, role: str) -> TwoLayer:
+    """A fresh network of the given parametrisation.
+
+    ``two_layer``: w ~ N(0, I/d), b ~ N(0, 1), a ~ N(0, 1/m) [NeurIPS24, section 3]. ``one_hidden``: no bias,
+    w ~ U(-1/sqrt(d), 1/sqrt(d)), a = +1/sqrt(m) for the first half and -1/sqrt(m) for the second
+    [ICLR24, section 5].
+
+    Args:
+        config: parametrisation, width and slope.
+        input_dim: coordinates d of one input.
+        seed: the run's seed.
+        role: who asks (``standard``, ``perturbation``, ...): each role draws its own network from the same seed.
+
+    Returns:
+        The network in float32 on the CPU, where the draws are made whatever precision and device follow.
+    """
+    width = config.hidden_dim
+
+    def generator(purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(seed, "initialisation", role, purpose))
+
+    if config.name == "one_hidden":
+        uniform = torch.rand(width, input_dim, generator=generator("weight"))
+        half = torch.full((width // 2,), 1 / math.sqrt(width))
+        return TwoLayer((2 * uniform - 1) / math.sqrt(input_dim), torch.cat((half, -half)), None, config.slope)
+    return TwoLayer(
+        torch.randn(width, input_dim, generator=generator("weight")) / math.sqrt(input_dim),
+        torch.randn(width, generator=generator("readout")) / math.sqrt(width),
+        torch.randn(width, generator=generator("bias")),
+        config.slope,
+    )

@@ -1,0 +1,26 @@
+"""Frozen, validated models of an experiment, their files and their overrides; knows nothing of torch."""
+
+from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
+from perturblearn.config.models import (
+    AttackConfig,
+    ClassifierConfig,
+    ControlsConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+)
+
+__all__ = [
+    "AttackConfig",
+    "ClassifierConfig",
+    "ControlsConfig",
+    "DataConfig",
+    "ExperimentConfig",
+    "ModelConfig",
+    "commented_toml",
+    "config_tree",
+    "fields",
+    "parse_value",
+    "resolve_config",
+    "to_toml",
+]

@@ -1,0 +1,170 @@
+"""Experiments from TOML files and back, with keys overridden by their dotted names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from perturblearn.config.models import ExperimentConfig
+from perturblearn.errors import ConfigError
+
+DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}
+"""What runs without a file: bundled digits, 3 against 8."""
+
+
+def resolve_config(
+    config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> ExperimentConfig:
+    """A validated experiment from a file, a mapping or nothing, with some keys overridden.
+
+    Args:
+        config: path of a TOML file, nested mapping, finished configuration, or None for the digits default.
+        overrides: values by dotted name, ``{"attack.epsilon": 0.5}``.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
+    """
+    overrides = overrides or {}
+    if config is None:
+        # The default's classes belong to its data: they do not carry over to data of another name.
+        tree = {"name": overrides["data.name"].partition(":")[0]} if "data.name" in overrides else DEFAULT
+    elif isinstance(config, ExperimentConfig):
+        tree = config.model_dump(mode="json", exclude_unset=True)
+    elif isinstance(config, Mapping):
+        tree = config
+    else:
+        tree = _read_toml(Path(config))
+    merged = _copy(tree)
+    for name, value in overrides.items():
+        _set(merged, name, value)
+    try:
+        return ExperimentConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def config_tree(config: ExperimentConfig) -> dict[str, Any]:
+    """Every key with its value, as nested JSON values; keys without a value are left out."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def to_toml(config: ExperimentConfig) -> str:
+    """The configuration as resolved, as a TOML file that gives it back."""
+    return tomli_w.dumps(config_tree(config))
+
+
+def commented_toml(config: ExperimentConfig) -> str:
+    """The configuration as a TOML file in which a comment explains every key."""
+    return "\n".join(_commented(config, "")) + "\n"
+
+
+def fields(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a configuration by its dotted name, sections before nothing, leaves only."""
+    for name, info in model.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from fields(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", info
+
+
+def parse_value(name: str, text: str) -> Any:
+    """The value of a key as written on a command line: TOML, a list without brackets, or a bare word.
+
+    Args:
+        name: dotted name of the key; keys that hold text keep it as it is.
+        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]`` or ``true``.
+    """
+    info = dict(fields()).get(name)
+    if info is not None and info.annotation is str:
+        return text
+    if "," in text and not text.lstrip().startswith("["):
+        return [parse_value(name, part.strip()) for part in text.split(",") if part.strip()]
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no file {path}; name a TOML file, or write one with 'perturblearn init {path.name}'"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}); name a TOML file that can be read") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML ({error}); mend that place") from None
+
+
+def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
+def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{name} cannot be set, because {section} is a value and no section; {_suggest(name)}")
+    tree[key] = value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    if first["type"] == "extra_forbidden":
+        return f"there is no key {name}; {_suggest(name)}"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    if first["type"] == "value_error":
+        section = isinstance(first["input"], (Mapping, BaseModel))
+        return f"{name}: {reason}" if section else f"{name} = {_shown(first['input'])}: {reason}"
+    return f"{name} = {_shown(first['input'])}, but it must be {_kind(first['type'], reason)}"
+
+
+def _kind(kind: str, reason: str) -> str:
+    return "matched by " + reason.split("pattern ")[-1] if kind == "string_pattern_mismatch" else reason
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _suggest(name: str) -> str:
+    known = [key for key, _ in fields()]
+    leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)
+    if close or leaf:
+        return f"did you mean {close[0] if close else leaves[leaf[0]]}?"
+    return "'perturblearn init' writes a file with all keys"
+
+
+def _commented(model: BaseModel, prefix: str) -> Iterator[str]:
+    sections = []
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            sections.append((f"{prefix}{name}", value))
+            continue
+        if info.description:
+            yield f"# {info.description}"
+        if value is None:
+            yield f"# {name} ="
+        else:
+            yield tomli_w.dumps({name: model.model_dump(mode="json")[name]}).strip()
+    for name, section in sections:
+        yield f"\n[{name}]"
+        yield from _commented(section, f"{name}.")

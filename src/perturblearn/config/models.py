@@ -1,0 +1,249 @@
+"""An experiment as a tree of small frozen models, one field per quantity of the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+SYNTHETIC = ("gauss", "shifted_gauss", "uniform")
+"""Data drawn afresh for every seed."""
+BUNDLED = ("digits", "mnist", "fashion_mnist", "cifar10")
+"""Real images known by name."""
+FROM_PATH = ("folder", "npz")
+"""The user's own data, written ``folder:PATH`` or ``npz:PATH``."""
+IN_MEMORY = "python"
+"""Data handed over as objects in Python."""
+TARGET_RULES = ("uniform", "other", "next", "given")
+SOURCES = ("natural", "none", "uniform", "gauss")
+NOISE_SOURCES = ("uniform", "gauss")
+
+
+def _as_tuple(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return (value,)
+
+
+def _as_names(value: Any) -> Any:
+    if value is None:
+        return None
+    return tuple(str(entry) if isinstance(entry, int) and not isinstance(entry, bool) else entry for entry in value)
+
+
+PositiveInt = Annotated[int, Field(ge=1)]
+LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+
+class DataConfig(Section):
+    """Which data, which part of it, and how it is prepared.
+
+    Keys that make no sense for the chosen data are refused rather than ignored.
+    """
+
+    name: str = Field(
+        default="digits",
+        description="gauss, shifted_gauss, uniform, digits, mnist, fashion_mnist, cifar10, folder:PATH or npz:PATH",
+    )
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
+        default=None, description="classes to keep, by name or index, in this order; of two, the first is +1"
+    )
+    n_samples: PositiveInt | None = Field(
+        default=None, description="training samples N; synthetic data: how many to draw (1000), real data: a limit"
+    )
+    n_heldout: PositiveInt | None = Field(
+        default=None, description="held-out samples; synthetic data: how many to draw (1000), real data: a limit"
+    )
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="share held out by a seeded draw where the data have no split of their own (0.2)"
+    )
+    input_dim: PositiveInt | None = Field(default=None, description="dimension d of synthetic data (100)")
+    shift: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="distance of each coordinate's mean from 0 in shifted_gauss (0.3)"
+    )
+    centre: bool | float = Field(
+        default=True, description="subtract the data's mean value (true), a given value, or nothing (false)"
+    )
+    flatten: bool = Field(
+        default=True, description="one vector per sample; false keeps images as channels x height x width"
+    )
+
+    @property
+    def provider(self) -> str:
+        """The provider's name, without a path."""
+        return self.name.partition(":")[0]
+
+    @property
+    def path(self) -> str | None:
+        """The path of ``folder:PATH`` and ``npz:PATH``."""
+        return self.name.partition(":")[2] or None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the data are drawn afresh for every seed."""
+        return self.provider in SYNTHETIC
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        provider, colon, path = name.partition(":")
+        if provider in FROM_PATH:
+            if not path:
+                raise ValueError(f"{provider} needs a path: write {provider}:PATH")
+        elif colon or provider not in (*SYNTHETIC, *BUNDLED, IN_MEMORY):
+            known = ", ".join((*SYNTHETIC, *BUNDLED, *(f"{kind}:PATH" for kind in FROM_PATH)))
+            raise ValueError(f"there is no such data; choose one of {known}")
+        return name
+
+    @model_validator(mode="after")
+    def _applicable(self) -> DataConfig:
+        if self.provider == IN_MEMORY:
+            fixed = {
+                name
+                for name in self.model_fields_set - {"name"}
+                if getattr(self, name) != type(self).model_fields[name].default
+            }
+            if fixed:
+                raise ValueError(
+                    f"the key {min(fixed)} does not apply to data handed over in Python; prepare them there"
+                )
+            return self
+        synthetic = {"input_dim": self.input_dim, "shift": self.shift}
+        real = {"classes": self.classes, "heldout_share": self.heldout_share}
+        refused = real if self.is_synthetic else synthetic
+        if self.is_synthetic and self.provider != "shifted_gauss":
+            refused = {**refused, "shift": self.shift}
+        for key, value in refused.items():
+            if value is not None:
+                raise ValueError(f"the key {key} does not apply to {self.name}; remove it")
+        if self.provider in ("mnist", "fashion_mnist", "cifar10") and self.heldout_share is not None:
+            raise ValueError(f"the key heldout_share does not apply to {self.name}, which has a test set; remove it")
+        if self.classes is not None:
+            if len(self.classes) < 2:
+                raise ValueError(f"classes = {list(self.classes)} is one class only; name at least two")
+            if len(set(self.classes)) < len(self.classes):
+                raise ValueError(f"classes = {list(self.classes)} names a class twice; name each once")
+        return self
+
+
+class ModelConfig(Section):
+    """The network's parametrisation."""
+
+    name: Literal["two_layer", "one_hidden"] = Field(
+        default="two_layer",
+        description="two_layer: bias, Gaussian readout (NeurIPS24); one_hidden: no bias, readout +-1/sqrt(m) (ICLR24)",
+    )
+    hidden_dim: PositiveInt = Field(default=100, description="hidden units m")
+    slope: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="negative slope gamma of the leaky ReLU"
+    )
+
+    @model_validator(mode="after")
+    def _halves(self) -> ModelConfig:
+        if self.name == "one_hidden" and self.hidden_dim % 2:
+            raise ValueError(
+                f"hidden_dim = {self.hidden_dim} is odd, but one_hidden has as many positive as negative units; "
+                "choose an even number"
+            )
+        return self
+
+
+class ClassifierConfig(Section):
+    """How a classifier is made and trained, full batch, by gradient descent."""
+
+    loss: Literal["identity", "logistic", "exponential"] = Field(
+        default="logistic", description="loss on the margin s = y f(x): -s, log(1 + exp(-s)) or exp(-s)"
+    )
+    lr: LearningRates = Field(default=(0.5,), description="learning rate; a list is a selection grid")
+    epochs: PositiveInt = Field(default=300, description="full-batch epochs")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="heavy-ball momentum")
+    plateau: bool = Field(default=True, description="divide lr by 10 when the loss stops improving")
+    model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+
+
+class AttackConfig(Section):
+    """How the sources are perturbed, and towards which targets."""
+
+    name: Literal["one_step"] = Field(
+        default="one_step", description="one_step: one gradient step of length epsilon, unclipped"
+    )
+    norm: Literal["l0", "l2", "linf"] = Field(default="l2", description="norm that bounds the perturbation")
+    epsilon: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="size of the perturbation (l0: its L2 length)"
+    )
+    pixels: PositiveInt | None = Field(default=None, description="coordinates that an l0 perturbation changes")
+    source: Literal["natural", "none", "uniform", "gauss"] = Field(
+        default="natural",
+        description="what is perturbed: training inputs, nothing (the bare perturbation), uniform or N(0, 1) noise",
+    )
+    n_sources: PositiveInt | None = Field(
+        default=None, description="noise sources to draw (as many as training samples)"
+    )
+    targets: Literal["uniform", "other", "next", "given"] = Field(
+        default="uniform",
+        description="target labels: over all classes, over the other classes, the next class, or given",
+    )
+
+    @model_validator(mode="after")
+    def _applicable(self) -> AttackConfig:
+        if self.norm == "l0" and self.pixels is None:
+            raise ValueError("norm l0 needs the key pixels, the number of coordinates to change; add it")
+        if self.norm != "l0" and self.pixels is not None:
+            raise ValueError(f"the key pixels applies to norm l0 alone, not to {self.norm}; remove it")
+        if self.n_sources is not None and self.source not in NOISE_SOURCES:
+            raise ValueError(
+                f"the key n_sources applies to noise sources alone; {self.source} perturbs each training sample; remove it"
+            )
+        if self.targets in ("other", "next") and self.source in NOISE_SOURCES:
+            raise ValueError(
+                f"targets {self.targets} needs true labels, which {self.source} noise has not; choose uniform"
+            )
+        return self
+
+
+class ControlsConfig(Section):
+    """Perturbation classifiers trained without the information under test."""
+
+    draws: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="draws of each control per seed; 0 leaves them out"
+    )
+
+
+def _as_seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("at least one seed is needed: give a positive number or a list of seeds")
+        return tuple(range(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
+class ExperimentConfig(Section):
+    """Everything that fixes an experiment's numbers, and the device it runs on."""
+
+    name: str = Field(
+        default="digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the run's folder"
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], BeforeValidator(_as_seeds)] = Field(
+        default=(0, 1, 2), min_length=1, description="5 means 0, 1, 2, 3, 4; a list names them"
+    )
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="cpu, cuda, cuda:1 or mps")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of training and attack")
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    standard: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
+    attack: AttackConfig = Field(default_factory=lambda: AttackConfig())
+    perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
+    controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: Sequence[int]) -> Sequence[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{list(seeds)} names a seed twice; name each once")
+        return seeds

@@ -1,0 +1,156 @@
+"""The one data type that everything downstream sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from perturblearn.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled inputs, a held-out part, and what is known of both.
+
+    Two classes are labelled +1 (the first class name) and -1 (the second); more are 0 .. K-1.
+
+    Args:
+        inputs: training inputs, (N, d) flat or (N, channels, height, width), float32 or float64.
+        labels: (N,) int64.
+        heldout_inputs: (M, ...) inputs of the same shape that no classifier is trained on.
+        heldout_labels: (M,) int64.
+        value_range: least and largest value an input may take; infinite where there is no bound.
+        class_names: one name per class, in the order of the labels.
+        mean: the value that was subtracted from every input.
+        image_shape: (channels, height, width) of one input, also when flattened; None if it is no image.
+        given_targets: (N,) target labels that came with the data, for the target rule ``given``.
+        provenance: where the data came from: provider, options, content hash of the files.
+
+    Raises:
+        DataError: empty parts, shapes or labels that do not fit together, values that are not finite.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    heldout_inputs: Tensor
+    heldout_labels: Tensor
+    value_range: tuple[float, float]
+    class_names: tuple[str, ...]
+    mean: float = 0.0
+    image_shape: tuple[int, int, int] | None = None
+    given_targets: Tensor | None = None
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.n_classes < 2:
+            raise DataError(f"the data have {self.n_classes} class; at least two are needed")
+        for part, inputs, labels in (
+            ("training", self.inputs, self.labels),
+            ("held-out", self.heldout_inputs, self.heldout_labels),
+        ):
+            self._check_part(part, inputs, labels)
+        if self.inputs.shape[1:] != self.heldout_inputs.shape[1:]:
+            raise DataError(
+                f"training inputs have shape {tuple(self.inputs.shape[1:])} but held-out inputs "
+                f"{tuple(self.heldout_inputs.shape[1:])}; both parts need the same shape"
+            )
+        if self.inputs.dtype != self.heldout_inputs.dtype:
+            raise DataError(
+                f"training inputs are {self.inputs.dtype} but held-out inputs {self.heldout_inputs.dtype}; "
+                "give both in the same precision"
+            )
+        if self.given_targets is not None and self.given_targets.shape != self.labels.shape:
+            raise DataError(
+                f"{self.given_targets.numel()} targets were given for {self.n_samples} training samples; give one each"
+            )
+
+    def _check_part(self, part: str, inputs: Tensor, labels: Tensor) -> None:
+        if inputs.ndim < 2 or inputs.shape[0] == 0 or inputs[0].numel() == 0:
+            raise DataError(f"the {part} inputs have shape {tuple(inputs.shape)}; at least one sample is needed")
+        if labels.shape != inputs.shape[:1]:
+            raise DataError(
+                f"{inputs.shape[0]} {part} inputs but labels of shape {tuple(labels.shape)}; give one label per input"
+            )
+        if not inputs.dtype.is_floating_point or labels.dtype != torch.int64:
+            raise DataError(
+                f"{part} inputs are {inputs.dtype} and labels {labels.dtype}; inputs must be floats and labels int64"
+            )
+        if not bool(torch.isfinite(inputs).all()):
+            raise DataError(f"the {part} inputs hold NaN or infinite values; remove those samples")
+        known = torch.tensor(self.label_values, device=labels.device)
+        if not bool(torch.isin(labels, known).all()):
+            raise DataError(
+                f"{part} labels run from {int(labels.min())} to {int(labels.max())}; "
+                f"{self.n_classes} classes need labels in {self.label_values}"
+            )
+
+    @property
+    def n_samples(self) -> int:
+        """Training samples N."""
+        return self.inputs.shape[0]
+
+    @property
+    def n_heldout(self) -> int:
+        """Held-out samples."""
+        return self.heldout_inputs.shape[0]
+
+    @property
+    def input_dim(self) -> int:
+        """Coordinates d of one input."""
+        return self.inputs[0].numel()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.class_names)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether there are two classes, labelled +1 and -1."""
+        return self.n_classes == 2
+
+    @property
+    def label_values(self) -> list[int]:
+        """The label of each class, in the order of ``class_names``."""
+        return [1, -1] if self.is_binary else list(range(self.n_classes))
+
+    def to(self, *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Dataset:
+        """The same data in another precision or on another device."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device=device, dtype=dtype if tensor.dtype.is_floating_point else None)
+
+        return replace(
+            self,
+            inputs=move(self.inputs),
+            labels=move(self.labels),
+            heldout_inputs=move(self.heldout_inputs),
+            heldout_labels=move(self.heldout_labels),
+            given_targets=None if self.given_targets is None else move(self.given_targets),
+        )
+
+    def content_hash(self) -> str:
+        """SHA-256 of all tensors, shapes and class names: equal data have equal hashes, wherever they came from."""
+        digest = hashlib.sha256()
+        tensors = (self.inputs, self.labels, self.heldout_inputs, self.heldout_labels, self.given_targets)
+        for tensor in tensors:
+            if tensor is None:
+                digest.update(b"none")
+                continue
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().data.cast("B"))
+        digest.update(repr((self.value_range, self.class_names, self.mean, self.image_shape)).encode())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.inputs.shape[1:]))
+        source = self.provenance.get("name", "unnamed")
+        low, high = self.value_range
+        return (
+            f"Dataset({source}: {self.n_samples} training + {self.n_heldout} held-out inputs of {shape}, "
+            f"classes {', '.join(self.class_names)}, range [{low:.4g}, {high:.4g}], mean {self.mean:.4g} subtracted)"
+        )

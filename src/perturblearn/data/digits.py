@@ -1,0 +1,45 @@
+"""The 8 x 8 handwritten digits that come with scikit-learn."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from perturblearn.data.raw import RawData, mean_value
+
+HIGHEST_PIXEL = 16
+
+
+def read_digits() -> RawData:
+    """The 1,797 digits of scikit-learn's ``load_digits``, pixels / 16; they have no split of their own.
+
+    Returns:
+        Inputs (1797, 1, 8, 8) in [0, 1], labels 0..9 with the names "0".."9".
+    """
+    images, labels = _arrays()
+    # Sixteenths are exact in float32.
+    inputs = torch.from_numpy(images).to(torch.float32)[:, None] / HIGHEST_PIXEL
+    return RawData(
+        inputs=inputs,
+        labels=torch.from_numpy(labels),
+        class_names=tuple(str(digit) for digit in range(10)),
+        value_range=(0.0, 1.0),
+        mean=mean_value(inputs),
+    )
+
+
+def digits_hash() -> str:
+    """SHA-256 of the bundled pixels and labels."""
+    images, labels = _arrays()
+    return hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
+
+
+def _arrays() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    return bunch.images.astype(np.uint8), bunch.target.astype(np.int64)

@@ -1,0 +1,56 @@
+"""Seeded draws of samples that keep the classes' shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from perturblearn.graph import derive_seed
+
+
+def generator_for(seed: int, *purpose: str) -> torch.Generator:
+    """A CPU generator for one purpose of the data: equal arguments give equal draws."""
+    return torch.Generator().manual_seed(derive_seed(seed, "data", *purpose))
+
+
+def shared_out(counts: list[int], total: int) -> list[int]:
+    """How many of each class make up ``total``, in proportion to ``counts``.
+
+    Largest remainders, but at least one of every class that occurs and never more than there are.
+
+    Args:
+        counts: samples of each class, 0 or more.
+        total: from the number of classes that occur up to the sum of counts.
+
+    Returns:
+        One number per class; they sum to total.
+    """
+    everything = sum(counts)
+    quotas = [total * count / everything for count in counts]
+    taken = [min(count, max(1, int(quota))) for count, quota in zip(counts, quotas, strict=True)]
+    while sum(taken) < total:
+        room = [k for k in range(len(counts)) if taken[k] < counts[k]]
+        taken[max(room, key=lambda k: (quotas[k] - taken[k], -k))] += 1
+    while sum(taken) > total:
+        # Only the guaranteed single samples can have made it too many.
+        spare = [k for k in range(len(counts)) if taken[k] > 1]
+        taken[max(spare, key=lambda k: (taken[k] - quotas[k], -k))] -= 1
+    return taken
+
+
+def draw_of_each(labels: Tensor, per_class: list[int], generator: torch.Generator) -> Tensor:
+    """Positions of randomly drawn samples, ``per_class[k]`` of class k, in ascending order.
+
+    Args:
+        labels: (N,) class indices.
+        per_class: samples to draw of each class, at most as many as there are.
+        generator: a CPU generator.
+
+    Returns:
+        (sum of per_class,) int64 positions.
+    """
+    drawn = []
+    for index, number in enumerate(per_class):
+        members = torch.nonzero(labels == index).flatten()
+        drawn.append(members[torch.randperm(len(members), generator=generator)[:number]])
+    return torch.cat(drawn).sort().values

@@ -1,0 +1,72 @@
+"""Download of a known file, checked against its checksum."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from perturblearn.errors import DataError
+
+TIMEOUT_SECONDS = 10
+
+
+def fetch(url: str, path: Path, *, sha256: str, advice: str) -> None:
+    """Download ``url`` to ``path``, once, without retries.
+
+    Args:
+        url: where the file is published.
+        path: where it is put; the folder is created.
+        sha256: what the file's content must hash to; a file that does not is not kept.
+        advice: a clause that says what the user can do without a network.
+
+    Raises:
+        DataError: the folder cannot be written to, the download failed, or the content is not what was expected.
+    """
+    _check_writable(path.parent, advice)
+    import pooch
+
+    downloader: Any = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_SECONDS)
+    with _quiet(pooch.get_logger()):
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{sha256}",
+                fname=path.name,
+                path=path.parent,
+                downloader=downloader,
+            )
+        # A network's errors are OSErrors; pooch raises ValueError for a wrong checksum.
+        except OSError as error:
+            reason = type(error).__name__
+            raise DataError(
+                f"{path} is not there and could not be downloaded from {url} ({reason}); {advice}"
+            ) from error
+        except ValueError as error:
+            raise DataError(
+                f"what {url} sent is not the published {path.name} (its checksum differs); {advice}"
+            ) from error
+
+
+def _check_writable(folder: Path, advice: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(f"the data are not in {folder}, which cannot be written to ({reason}); {advice}") from error
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    # pooch announces each download on stderr; a library leaves the terminal to its caller.
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,96 @@
+"""Labels of any kind as class indices, and the choice of classes by name or index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perturblearn.errors import DataError
+
+SIGN_NAMES = ("+1", "-1")
+
+
+def label_array(values: Any, *, what: str) -> NDArray[Any]:
+    """Labels as a flat array of int64 or of strings.
+
+    Args:
+        values: integers, whole floats, booleans or strings, in one dimension.
+        what: what the labels are, for the message: ``"labels of FILE"``.
+
+    Raises:
+        DataError: another shape or type, or floats that are not whole.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise DataError(f"{what} have shape {array.shape}; give one label per sample, in one dimension")
+    if array.dtype.kind in "US":
+        return array.astype(np.str_)
+    if array.dtype.kind in "biu":
+        return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        if not bool(np.all(np.isfinite(array)) and np.all(array == np.round(array))):
+            raise DataError(f"{what} are floats that are not whole numbers; give integers or names")
+        return array.astype(np.int64)
+    raise DataError(f"{what} are of type {array.dtype}; give integers or names")
+
+
+def class_values(labels: NDArray[Any]) -> list[Any]:
+    """The distinct labels in the order of the classes: ascending, but +1 before -1 where these two are all."""
+    values = np.unique(labels).tolist()
+    return [1, -1] if values == [-1, 1] else values
+
+
+def names_of(values: Sequence[Any]) -> tuple[str, ...]:
+    """Class names for distinct labels: the labels as text, with their signs for +1 and -1."""
+    return SIGN_NAMES if list(values) == [1, -1] else tuple(str(value) for value in values)
+
+
+def as_indices(labels: NDArray[Any], values: Sequence[Any], *, what: str) -> NDArray[np.int64]:
+    """The position of each label in ``values``.
+
+    Raises:
+        DataError: a label that is not among the values.
+    """
+    position = {value: index for index, value in enumerate(values)}
+    unknown = next((label for label in np.unique(labels).tolist() if label not in position), None)
+    if unknown is not None:
+        listed = ", ".join(names_of(values))
+        raise DataError(f"{what} contain {unknown!r}, which is no class of the training data; the classes are {listed}")
+    return np.array([position[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def choose_classes(names: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
+    """Class indices in the order asked for.
+
+    Args:
+        names: all class names.
+        wanted: names, or indices as text where no name is equal to it; None means all classes.
+
+    Raises:
+        DataError: an entry that is neither, or two entries that mean one class.
+    """
+    if wanted is None:
+        return list(range(len(names)))
+    chosen: list[int] = []
+    for entry in wanted:
+        index = _find_class(names, entry)
+        if index in chosen:
+            raise DataError(f"classes = {list(wanted)} names the class {names[index]!r} twice; name each once")
+        chosen.append(index)
+    return chosen
+
+
+def _find_class(names: Sequence[str], entry: str) -> int:
+    if entry in names:
+        return list(names).index(entry)
+    try:
+        index = int(entry)
+    except ValueError:
+        index = -1
+    if not 0 <= index < len(names):
+        listed = ", ".join(f"{name} ({position})" for position, name in enumerate(names))
+        raise DataError(f"there is no class {entry!r} in these data; choose among {listed}")
+    return index

@@ -1,0 +1,178 @@
+"""From what a provider returned to the data set of an experiment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from perturblearn.data.dataset import Dataset
+from perturblearn.data.draws import draw_of_each, generator_for, shared_out
+from perturblearn.data.labels import choose_classes
+from perturblearn.data.raw import RawData
+from perturblearn.errors import DataError
+
+DEFAULT_HELDOUT_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Samples of one part; ``labels`` are positions in the chosen classes."""
+
+    inputs: Tensor
+    labels: Tensor
+    targets: Tensor | None = None
+
+    def take(self, positions: Tensor) -> _Part:
+        targets = None if self.targets is None else self.targets[positions]
+        return _Part(self.inputs[positions], self.labels[positions], targets)
+
+
+def prepare(
+    raw: RawData,
+    *,
+    classes: Sequence[str] | None = None,
+    n_samples: int | None = None,
+    n_heldout: int | None = None,
+    heldout_share: float | None = None,
+    centre: bool | float = True,
+    flatten: bool = True,
+    seed: int = 0,
+    provenance: Mapping[str, object] | None = None,
+) -> Dataset:
+    """Choose classes, split where there is no split, limit, label, scale and centre.
+
+    Every draw is stratified by class and fixed by the seed; samples keep their order. Two classes are labelled
+    +1 (the first) and -1, more 0 .. K-1.
+
+    Args:
+        raw: samples and class indices.
+        classes: classes to keep, by name or index, in this order; None keeps all.
+        n_samples: training samples to draw; None takes all.
+        n_heldout: held-out samples to draw; None takes all.
+        heldout_share: share of each class that is held out where the data have no split (0.2); a class with at
+            least two samples is in both parts.
+        centre: True subtracts ``raw.mean``, a number itself, False nothing; the value range moves along.
+        flatten: one vector per sample.
+        seed: the run's seed.
+        provenance: what is known of the origin; the choices made here are added.
+
+    Raises:
+        DataError: unknown classes, a class without training samples, limits beyond what there is, a share for data
+            that have a split, targets outside the chosen classes.
+    """
+    chosen = choose_classes(raw.class_names, classes)
+    names = tuple(raw.class_names[index] for index in chosen)
+    if len(names) < 2:
+        raise DataError(f"the data have {len(names)} class ({', '.join(names)}); at least two are needed")
+    training, heldout = _parts(raw, chosen, heldout_share, seed)
+    missing = next((name for k, name in enumerate(names) if not bool((training.labels == k).any())), None)
+    if missing is not None:
+        raise DataError(f"there are no training samples of class {missing}; add some, or choose other classes")
+    if len(heldout.labels) == 0:
+        raise DataError("no samples are left to hold out; give at least two samples of one class")
+    training = _limited(training, len(names), n_samples, "n_samples", "training", seed)
+    heldout = _limited(heldout, len(names), n_heldout, "n_heldout", "held-out", seed)
+
+    mean = _centre_value(raw, centre)
+    label_values = torch.tensor([1, -1] if len(names) == 2 else range(len(names)))
+    shape = tuple(training.inputs.shape[1:])
+    origin = {
+        **(provenance or {}),
+        "classes": list(names),
+        "n_samples": len(training.labels),
+        "n_heldout": len(heldout.labels),
+        "split": "own" if raw.heldout_inputs is not None else "drawn",
+        "centre": mean,
+        "flatten": flatten,
+        "seed": seed,
+    }
+    return Dataset(
+        inputs=_scaled(training.inputs, mean, flatten),
+        labels=label_values[training.labels],
+        heldout_inputs=_scaled(heldout.inputs, mean, flatten),
+        heldout_labels=label_values[heldout.labels],
+        value_range=_shifted_range(raw.value_range, mean),
+        class_names=names,
+        mean=mean,
+        image_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
+        given_targets=None if training.targets is None else label_values[training.targets],
+        provenance=origin,
+    )
+
+
+def _parts(raw: RawData, chosen: list[int], share: float | None, seed: int) -> tuple[_Part, _Part]:
+    everything = _of_classes(raw.inputs, raw.labels, raw.given_targets, chosen, raw.class_names)
+    if raw.heldout_inputs is None or raw.heldout_labels is None:
+        return _split(everything, len(chosen), DEFAULT_HELDOUT_SHARE if share is None else share, seed)
+    if share is not None:
+        raise DataError(f"heldout_share = {share:g} does not apply to data that have a held-out part; remove it")
+    return everything, _of_classes(raw.heldout_inputs, raw.heldout_labels, None, chosen, raw.class_names)
+
+
+def _of_classes(
+    inputs: Tensor, labels: Tensor, targets: Tensor | None, chosen: list[int], names: tuple[str, ...]
+) -> _Part:
+    position = torch.full((len(names),), -1, dtype=torch.int64)
+    position[chosen] = torch.arange(len(chosen))
+    places = position[labels]
+    part = _Part(inputs, places, targets)
+    if bool((places < 0).any()):
+        part = part.take(torch.nonzero(places >= 0).flatten())
+    if part.targets is None:
+        return part
+    outside = torch.nonzero(position[part.targets] < 0).flatten()
+    if len(outside):
+        name = names[int(part.targets[outside[0]])]
+        raise DataError(
+            f"a given target is the class {name}, which was not chosen; choose it too or change the targets"
+        )
+    return _Part(part.inputs, part.labels, position[part.targets])
+
+
+def _split(part: _Part, n_classes: int, share: float, seed: int) -> tuple[_Part, _Part]:
+    counts = torch.bincount(part.labels, minlength=n_classes).tolist()
+    wanted = [min(max(1, round(share * count)), count - 1) if count > 1 else 0 for count in counts]
+    held = draw_of_each(part.labels, wanted, generator_for(seed, "split"))
+    is_held = torch.zeros(len(part.labels), dtype=torch.bool)
+    is_held[held] = True
+    return part.take(torch.nonzero(~is_held).flatten()), part.take(held)
+
+
+def _limited(part: _Part, n_classes: int, limit: int | None, key: str, what: str, seed: int) -> _Part:
+    available = len(part.labels)
+    if limit is None or limit == available:
+        return part
+    if limit > available:
+        raise DataError(f"{key} = {limit}, but there are only {available} {what} samples; ask for at most {available}")
+    counts = torch.bincount(part.labels, minlength=n_classes).tolist()
+    present = sum(count > 0 for count in counts)
+    if limit < present:
+        raise DataError(f"{key} = {limit} is too few for {present} classes; ask for at least {present}")
+    return part.take(draw_of_each(part.labels, shared_out(counts, limit), generator_for(seed, key)))
+
+
+def _centre_value(raw: RawData, centre: bool | float) -> float:
+    if isinstance(centre, bool):
+        return raw.mean if centre else 0.0
+    if not math.isfinite(centre):
+        raise DataError(f"centre = {centre} is not finite; give true, false or a number")
+    return float(centre)
+
+
+def _scaled(inputs: Tensor, mean: float, flatten: bool) -> Tensor:
+    if inputs.dtype == torch.uint8:
+        # In place on the fresh copy: large sets are in memory once.
+        values = inputs.to(torch.float32).div_(255).sub_(mean)
+    else:
+        values = inputs.to(torch.float32) - mean
+    return (values.flatten(1) if flatten else values).contiguous()
+
+
+def _shifted_range(value_range: tuple[float, float], mean: float) -> tuple[float, float]:
+    # In float32, as the inputs: so no input leaves the range by the rounding of its own subtraction.
+    low, high = (torch.tensor(value_range, dtype=torch.float32) - mean).tolist()
+    return low, high

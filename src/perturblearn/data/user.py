@@ -1,0 +1,190 @@
+"""Data that the user has in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from perturblearn.data.dataset import Dataset
+from perturblearn.data.images import image_array
+from perturblearn.data.labels import as_indices, class_values, label_array, names_of
+from perturblearn.data.layout import as_inputs
+from perturblearn.data.prepare import DEFAULT_HELDOUT_SHARE, prepare
+from perturblearn.data.raw import RawData, mean_value, observed_range
+from perturblearn.errors import DataError
+
+
+def dataset_from(
+    data: Any,
+    *,
+    heldout: Any = None,
+    class_names: Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    targets: Any = None,
+    centre: bool | float = False,
+    flatten: bool = True,
+    seed: int = 0,
+    heldout_share: float = DEFAULT_HELDOUT_SHARE,
+) -> Dataset:
+    """A data set from tensors, arrays, or any sequence of (input, label) pairs.
+
+    Args:
+        data: a ``Dataset``, returned as it is; a pair (inputs, labels) of tensors or arrays; or a sequence of
+            (input, label) pairs such as a torch or torchvision data set, whose inputs may be PIL images. Inputs as
+            ``as_inputs`` takes them: bytes are scaled to [0, 1], all else becomes float32. Labels are integers or
+            names; the classes are ordered ascending, but +1 before -1 where these two are all.
+        heldout: the held-out part in the same form; None draws it, stratified by class.
+        class_names: one name per class in that order.
+        value_range: least and largest value an input may take; None means [0, 1] for bytes, else what occurs.
+        targets: one given target per sample of ``data``, spelled as the labels are; where the held-out part is drawn,
+            those of the samples that stay are kept.
+        centre: True subtracts the mean over the training inputs, a number itself.
+        flatten: one vector per sample.
+        seed: fixes the drawn split.
+        heldout_share: share of each class to hold out where ``heldout`` is None.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: data of another form, of shapes, labels or values that do not fit together.
+    """
+    if isinstance(data, Dataset):
+        _refuse_options(heldout=heldout, class_names=class_names, value_range=value_range, targets=targets)
+        return data
+    if not 0 < heldout_share < 1:
+        raise DataError(f"heldout_share = {heldout_share} is not between 0 and 1; choose a share such as 0.2")
+    inputs, labels = _inputs_and_labels(data, "training")
+    other_inputs, other_labels = (None, None) if heldout is None else _inputs_and_labels(heldout, "held-out")
+    if other_inputs is not None and other_inputs.dtype != inputs.dtype:
+        raise DataError(
+            f"training inputs are {inputs.dtype} but held-out inputs {other_inputs.dtype} (bytes are scaled to [0, 1], "
+            "other numbers are not); give both in one type"
+        )
+    classes = class_values(labels)
+    raw = RawData(
+        inputs=inputs,
+        labels=torch.from_numpy(as_indices(labels, classes, what="the labels")),
+        class_names=_names(classes, class_names),
+        value_range=_checked_range(value_range, inputs, other_inputs),
+        mean=mean_value(inputs),
+        heldout_inputs=other_inputs,
+        heldout_labels=None
+        if other_labels is None
+        else torch.from_numpy(as_indices(other_labels, classes, what="the held-out labels")),
+        given_targets=_given(targets, classes, len(labels)),
+    )
+    return prepare(
+        raw,
+        heldout_share=heldout_share if heldout is None else None,
+        centre=centre,
+        flatten=flatten,
+        seed=seed,
+        provenance={"name": "python"},
+    )
+
+
+def _refuse_options(**options: object) -> None:
+    for key, value in options.items():
+        if value is not None:
+            raise DataError(f"{key} does not apply to a Dataset, which is complete; remove it or give tensors instead")
+
+
+def _names(classes: list[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if wanted is None:
+        return names_of(classes)
+    if len(wanted) != len(classes):
+        listed = ", ".join(names_of(classes))
+        raise DataError(f"{len(wanted)} class names for {len(classes)} classes ({listed}); give one name per class")
+    return tuple(wanted)
+
+
+def _checked_range(wanted: tuple[float, float] | None, inputs: Tensor, heldout: Tensor | None) -> tuple[float, float]:
+    seen = observed_range(inputs, heldout)
+    if wanted is None:
+        return seen
+    low, high = wanted
+    if inputs.dtype == torch.uint8 and (low, high) != (0, 1):
+        raise DataError(
+            f"value_range = ({low:g}, {high:g}) does not fit bytes, which are scaled to [0, 1]; "
+            "leave it out or give floats"
+        )
+    # In float32, as the inputs: 0.1 must not lie below the bound 0.1.
+    if not float(np.float32(low)) <= seen[0] <= seen[1] <= float(np.float32(high)):
+        raise DataError(
+            f"value_range = ({low:g}, {high:g}) does not hold the inputs, which run from {seen[0]:g} to "
+            f"{seen[1]:g}; widen it"
+        )
+    return float(low), float(high)
+
+
+def _given(targets: Any, classes: list[Any], number: int) -> Tensor | None:
+    if targets is None:
+        return None
+    array = label_array(_as_array(targets), what="the targets")
+    if len(array) != number:
+        raise DataError(f"{len(array)} targets for {number} training samples; give one for each")
+    return torch.from_numpy(as_indices(array, classes, what="the targets"))
+
+
+def _inputs_and_labels(data: Any, part: str) -> tuple[Tensor, NDArray[Any]]:
+    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], (Tensor, np.ndarray)):
+        values, labels = data
+    else:
+        values, labels = _collect(data, part)
+    inputs = as_inputs(_as_array(values), what=f"the {part} inputs")
+    indices = label_array(_as_array(labels), what=f"the {part} labels")
+    if len(inputs) != len(indices):
+        raise DataError(f"{len(inputs)} {part} inputs but {len(indices)} labels; give one label per input")
+    return inputs, indices
+
+
+def _collect(data: Any, part: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        raise DataError(
+            f"the {part} data are of type {type(data).__name__}; give a Dataset, a pair (inputs, labels) of tensors or "
+            "arrays, or a sequence of (input, label) pairs"
+        )
+    inputs: list[NDArray[Any]] = []
+    labels: list[Any] = []
+    for index in range(len(data)):
+        sample = data[index]
+        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+            raise DataError(
+                f"{part} sample {index} is not a pair (input, label) but {type(sample).__name__}; give pairs"
+            )
+        value, label = _one_input(sample[0], f"{part} sample {index}"), _as_array(sample[1])
+        if inputs and value.shape != inputs[0].shape:
+            raise DataError(
+                f"{part} sample {index} has shape {value.shape} but sample 0 {inputs[0].shape}; give all one shape"
+            )
+        inputs.append(value)
+        labels.append(label)
+    if not inputs:
+        raise DataError(f"there are no {part} samples; give at least two classes of them")
+    if any(label.size != 1 for label in labels):
+        raise DataError(f"the {part} labels are not single values; give one integer or name per sample")
+    return np.stack(inputs), np.array([label.item() for label in labels])
+
+
+def _one_input(value: Any, what: str) -> NDArray[Any]:
+    # A PIL image, told by what it can do, so that PIL is needed only by those who use it.
+    if hasattr(value, "convert") and hasattr(value, "mode"):
+        return image_array(value, name=what)
+    return _as_array(value)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        tensor = values.detach().cpu()
+        # numpy has no bfloat16.
+        return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"the data cannot be made an array ({error}); give tensors or arrays of one shape") from error

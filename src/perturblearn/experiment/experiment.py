@@ -1,0 +1,264 @@
+"""An experiment as a graph of stages, and its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perturblearn.config import ExperimentConfig, config_tree
+from perturblearn.data import Dataset, data_fingerprint, depends_on_seed
+from perturblearn.experiment import stages
+from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
+from perturblearn.store import ArtefactStore
+
+CONTROLS = ("unperturbed", "permuted")
+
+
+@dataclass(frozen=True)
+class SeedStages:
+    """The stages of one seed: one path of the graph per pair of learning rates, and what compares them.
+
+    Args:
+        data: the data set.
+        standard: f, one per learning rate of the standard classifier.
+        perturbed, heldout_perturbed: for each f, the set that g sees and the one that chooses g's learning rate.
+        perturbation: g, a row per f, a column per learning rate of the perturbation classifier.
+        standard_measures, perturbation_measures: what is measured, laid out likewise.
+        selection: the chosen pair of learning rates and the papers' maxima.
+        controls: by name; none if no draws are asked for.
+    """
+
+    data: Stage
+    standard: tuple[Stage, ...]
+    perturbed: tuple[Stage, ...]
+    heldout_perturbed: tuple[Stage, ...]
+    perturbation: tuple[tuple[Stage, ...], ...]
+    standard_measures: tuple[Stage, ...]
+    perturbation_measures: tuple[tuple[Stage, ...], ...]
+    selection: Stage
+    controls: Mapping[str, Stage]
+
+    @property
+    def targets(self) -> tuple[Stage, ...]:
+        """The stages that a run wants finished; the order is that in which they run.
+
+        Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
+        """
+        grid = tuple(stage for row in self.perturbation for stage in row)
+        return (*self.standard, *grid, self.selection, *self.controls.values())
+
+
+class Experiment:
+    """The five steps of perturbation learning for every seed of a configuration.
+
+    Args:
+        config: what to do.
+        dataset: data handed over as an object; None to load what the configuration names.
+        data_dir: where named data lie; None for the environment's choice.
+
+    Raises:
+        DataError: the data's files are not there or cannot be read.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, *, dataset: Dataset | None = None, data_dir: str | Path | None = None
+    ) -> None:
+        self.config = config
+        self._dataset = dataset
+        self._data_dir = data_dir
+        if dataset is not None:
+            self._fingerprint, self._data_has_seed = dataset.content_hash(), False
+        else:
+            self._fingerprint = data_fingerprint(config.data, data_dir=data_dir)
+            self._data_has_seed = depends_on_seed(config.data)
+        self.seeds: dict[int, SeedStages] = {seed: self._seed_stages(seed) for seed in config.seeds}
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the stages that are wanted: equal experiments have equal keys, whatever their names and paths."""
+        return content_key([stage.key for stages_of_seed in self.seeds.values() for stage in stages_of_seed.targets])
+
+    def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
+        """What has to run for all seeds; see `make_plan`."""
+        return make_plan((stage for of_seed in self.seeds.values() for stage in of_seed.targets), store, force=force)
+
+    def run(self, store: ArtefactStore | None = None, *, force: bool = False, watch: Watcher | None = None) -> Executor:
+        """Run what is not finished; the executor then serves every stage's result."""
+        executor = Executor(self.plan(store, force=force), store, watch)
+        executor.run()
+        return executor
+
+    def measures(self, executor: Executor) -> list[dict[str, Any]]:
+        """Everything measured, seed by seed.
+
+        Returns:
+            Per seed: ``seed``, the chosen ``standard_lr`` and ``perturbation_lr``, ``measures`` at that pair with the
+            papers' maxima, ``controls`` with one value per draw, and ``grid`` with the measures of every pair.
+        """
+        return [self._measures_of(seed, of_seed, executor) for seed, of_seed in self.seeds.items()]
+
+    def _measures_of(self, seed: int, of_seed: SeedStages, executor: Executor) -> dict[str, Any]:
+        selection = executor.result(of_seed.selection)
+        row, column = selection["standard"], selection["perturbation"]
+        grid = [
+            {
+                "standard_lr": standard_lr,
+                "perturbation_lr": perturbation_lr,
+                **executor.result(of_seed.standard_measures[i]),
+                **executor.result(of_seed.perturbation_measures[i][j]),
+            }
+            for i, standard_lr in enumerate(self.config.standard.lr)
+            for j, perturbation_lr in enumerate(self.config.perturbation.lr)
+        ]
+        chosen = dict(grid[row * len(self.config.perturbation.lr) + column])
+        return {
+            "seed": seed,
+            "standard_lr": chosen.pop("standard_lr"),
+            "perturbation_lr": chosen.pop("perturbation_lr"),
+            "measures": {**chosen, **selection["maxima"]},
+            "controls": {name: executor.result(stage) for name, stage in of_seed.controls.items()},
+            "grid": grid,
+        }
+
+    def _seed_stages(self, seed: int) -> SeedStages:
+        config, context = self.config, {"device": self.config.device}
+        tree = config_tree(config)
+
+        data = self._data_stage(seed)
+        standard = tuple(
+            Stage(
+                stages.CLASSIFIER,
+                {"role": "standard", "classifier": {**tree["standard"], "lr": [lr]}, "dtype": config.dtype},
+                {"data": data},
+                seed,
+                f"standard classifier, lr {lr:g}",
+                context,
+                config.standard.epochs,
+            )
+            for lr in config.standard.lr
+        )
+        perturbed, heldout_perturbed = (
+            tuple(
+                Stage(
+                    stages.PERTURBED_SET,
+                    {"attack": tree["attack"], "heldout": heldout},
+                    {"data": data, "standard": classifier},
+                    seed,
+                    "perturbed held-out set" if heldout else "perturbed set",
+                    context,
+                )
+                for classifier in standard
+            )
+            for heldout in (False, True)
+        )
+        perturbation = tuple(
+            tuple(
+                Stage(
+                    stages.CLASSIFIER,
+                    {"role": "perturbation", "classifier": {**tree["perturbation"], "lr": [lr]}, "dtype": config.dtype},
+                    {"perturbed": perturbed_set},
+                    seed,
+                    f"perturbation classifier, lr {lr:g}",
+                    context,
+                    config.perturbation.epochs,
+                )
+                for lr in config.perturbation.lr
+            )
+            for perturbed_set in perturbed
+        )
+        standard_measures = tuple(
+            Stage(
+                stages.STANDARD_MEASURES,
+                {},
+                {"data": data, "standard": classifier},
+                label="measures of f",
+                context=context,
+            )
+            for classifier in standard
+        )
+        perturbation_measures = tuple(
+            tuple(
+                Stage(
+                    stages.PERTURBATION_MEASURES,
+                    {"loss": config.perturbation.loss},
+                    {
+                        "data": data,
+                        "standard": standard[row],
+                        "perturbed": perturbed[row],
+                        "heldout_perturbed": heldout_perturbed[row],
+                        "perturbation": classifier,
+                    },
+                    label="measures of g",
+                    context=context,
+                )
+                for classifier in classifiers
+            )
+            for row, classifiers in enumerate(perturbation)
+        )
+        selection = Stage(
+            stages.SELECTION,
+            {"standard_lr": list(config.standard.lr), "perturbation_lr": list(config.perturbation.lr)},
+            {
+                **{f"standard {row}": stage for row, stage in enumerate(standard_measures)},
+                **{
+                    f"perturbation {row} {column}": stage
+                    for row, measured in enumerate(perturbation_measures)
+                    for column, stage in enumerate(measured)
+                },
+            },
+            label="selection of learning rates",
+        )
+        controls = {
+            name: Stage(
+                stages.CONTROL,
+                {
+                    "control": name,
+                    "attack": tree["attack"],
+                    "classifier": tree["perturbation"],
+                    "draws": config.controls.draws,
+                },
+                {
+                    "data": data,
+                    "selection": selection,
+                    **{f"perturbed {row}": stage for row, stage in enumerate(perturbed)},
+                },
+                seed,
+                f"{name} control, {config.controls.draws} draws",
+                context,
+                config.perturbation.epochs * config.controls.draws,
+            )
+            for name in CONTROLS
+            if config.controls.draws
+        }
+        return SeedStages(
+            data,
+            standard,
+            perturbed,
+            heldout_perturbed,
+            perturbation,
+            standard_measures,
+            perturbation_measures,
+            selection,
+            controls,
+        )
+
+    def _data_stage(self, seed: int) -> Stage:
+        config = self.config
+        options = config_tree(config)["data"] | {"name": config.data.provider}
+        if self._dataset is not None:
+            options = {"name": "python"}
+        return Stage(
+            stages.DATA,
+            {"data": options, "fingerprint": self._fingerprint, "dtype": config.dtype},
+            seed=seed if self._data_has_seed else None,
+            label=f"data {config.data.provider}",
+            context={
+                "dataset": self._dataset,
+                "config": config.data.model_dump(),
+                "data_dir": self._data_dir,
+                "device": config.device,
+            },
+        )

@@ -1,0 +1,19 @@
+"""Stages with an identity, the plan of what has to run, and its execution; knows nothing of experiments."""
+
+from perturblearn.graph.execute import Executor, Progress, Watcher
+from perturblearn.graph.plan import Plan, make_plan
+from perturblearn.graph.seeding import derive_seed
+from perturblearn.graph.stage import Report, Stage, StageKind, content_key
+
+__all__ = [
+    "Executor",
+    "Plan",
+    "Progress",
+    "Report",
+    "Stage",
+    "StageKind",
+    "Watcher",
+    "content_key",
+    "derive_seed",
+    "make_plan",
+]

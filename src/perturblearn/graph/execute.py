@@ -1,0 +1,175 @@
+"""Running a plan in this process."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from perturblearn.graph.plan import Plan
+from perturblearn.graph.stage import Stage
+from perturblearn.store import ArtefactStore, DamagedArtefact
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One word from the executor to whoever watches.
+
+    Args:
+        stage: the stage that is running.
+        number, total: its place among the stages that this plan runs, counted from 1; 0 for one made on demand.
+        done, steps: how far it is.
+        note: what the stage says of itself, such as its loss.
+        share: how much of the plan's work is done, in [0, 1].
+        seconds: how long it has run.
+        finished: whether this is its last word.
+    """
+
+    stage: Stage
+    number: int
+    total: int
+    done: int = 0
+    steps: int = 1
+    note: str = ""
+    share: float = 0.0
+    seconds: float = 0.0
+    finished: bool = False
+
+
+Watcher = Callable[[Progress], None]
+
+
+class _Inputs(Mapping[str, Any]):
+    """A stage's inputs by name; each is fetched when it is asked for, so an unused one costs nothing."""
+
+    def __init__(self, stage: Stage, fetch: Callable[[Stage], Any]) -> None:
+        self._stage = stage
+        self._fetch = fetch
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fetch(self._stage.inputs[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stage.inputs)
+
+    def __len__(self) -> int:
+        return len(self._stage.inputs)
+
+
+class Executor:
+    """Runs the stages of a plan, one after the other, and serves their results.
+
+    Results of stored kinds are written when they are complete and read back on demand; results of other kinds stay in
+    memory while a stage that still has to run may ask for them.
+
+    Args:
+        plan: what to run.
+        store: where results go; None keeps every result in memory.
+        watch: called with each stage's progress.
+    """
+
+    def __init__(self, plan: Plan, store: ArtefactStore | None = None, watch: Watcher | None = None) -> None:
+        self.plan = plan
+        self.seconds: dict[str, float] = {}
+        self._store = store
+        self._watch = watch or (lambda _: None)
+        self._memory: dict[str, Any] = {}
+        self._fresh: set[str] = set()
+        self._users = self._count_users()
+        self._work = sum(stage.work for stage in plan.to_run)
+        self._work_done = 0.0
+
+    def run(self) -> None:
+        """Run every stage of the plan that is not finished, inputs first."""
+        pending = self.plan.to_run
+        for number, stage in enumerate(pending, start=1):
+            self._compute(stage, number, len(pending))
+            self._release(self._reachable(stage))
+
+    @contextmanager
+    def holding(self, *stages: Stage) -> Iterator[None]:
+        """Keep the results of these stages in memory meanwhile, once made."""
+        held = set(stages)
+        self._users.update(stage.key for stage in held)
+        try:
+            yield
+        finally:
+            self._release(held)
+
+    def result(self, stage: Stage) -> Any:
+        """The result of a stage of the plan: from memory, from the store, or made now.
+
+        A stored result that has been damaged is reported, removed and made again.
+        """
+        if stage.key in self._memory:
+            return self._memory[stage.key]
+        if self._store is not None and stage.kind.load is not None and self._may_read(stage):
+            try:
+                return stage.kind.load(self._store.read(stage.key))
+            except DamagedArtefact as damage:
+                warnings.warn(f"{damage}; it is computed again", stacklevel=2)
+                self._store.remove(stage.key)
+            except KeyError:
+                pass  # another process cleared the store meanwhile
+        return self._compute(stage, 0, 0)
+
+    def _may_read(self, stage: Stage) -> bool:
+        return self.plan.status[stage.key] == "finished" or stage.key in self._fresh
+
+    def _compute(self, stage: Stage, number: int, total: int) -> Any:
+        started = time.perf_counter()
+
+        def report(done: int, steps: int, note: str = "") -> None:
+            share = self._share(stage.work * done / steps if number else 0)
+            self._watch(Progress(stage, number, total, done, steps, note, share, time.perf_counter() - started))
+
+        report(0, 1)
+        result = stage.kind.run(stage, _Inputs(stage, self.result), report)
+        self.seconds[stage.key] = time.perf_counter() - started
+        if stage.kind.dump is not None and self._store is not None:
+            artefact = stage.kind.dump(result)
+            self._store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
+            self._fresh.add(stage.key)
+        if self._users[stage.key] > 0 or self._is_only_copy(stage):
+            self._memory[stage.key] = result
+        self._work_done += stage.work if number else 0
+        self._watch(Progress(stage, number, total, 1, 1, "", self._share(0), self.seconds[stage.key], finished=True))
+        return result
+
+    def _share(self, work: float) -> float:
+        return min(1.0, (self._work_done + work) / self._work) if self._work else 1.0
+
+    def _count_users(self) -> Counter[str]:
+        """How many stages that will run may ask for each stage, directly or through one that is made on demand."""
+        users: Counter[str] = Counter()
+        for stage in self.plan.to_run:
+            users.update(source.key for source in self._reachable(stage))
+        return users
+
+    def _release(self, stages: Iterable[Stage]) -> None:
+        for stage in stages:
+            self._users[stage.key] -= 1
+            self._forget(stage)
+
+    def _reachable(self, stage: Stage) -> set[Stage]:
+        found: set[Stage] = set()
+        waiting = list(stage.inputs.values())
+        while waiting:
+            source = waiting.pop()
+            if source in found:
+                continue
+            found.add(source)
+            if not source.kind.is_stored:
+                waiting.extend(source.inputs.values())
+        return found
+
+    def _is_only_copy(self, stage: Stage) -> bool:
+        return self._store is None and stage.kind.is_stored
+
+    def _forget(self, stage: Stage) -> None:
+        if self._users[stage.key] <= 0 and not self._is_only_copy(stage):
+            self._memory.pop(stage.key, None)

@@ -1,0 +1,110 @@
+"""What has to run, in which order, and what is already there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from perturblearn.graph.stage import Stage
+from perturblearn.store import ArtefactStore
+
+Status = Literal["run", "finished", "on demand"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every stage behind some targets, inputs before users, each once.
+
+    Args:
+        targets: the stages whose results are wanted.
+        stages: all stages that the targets need or could need, inputs first.
+        status: per key: ``run``, ``finished`` (in the store) or ``on demand`` (never stored, made when a stage asks).
+        users: how many stages have each stage as an input: 2 and more means that it is shared.
+        force: whether results that the store already holds are to be made again.
+    """
+
+    targets: tuple[Stage, ...]
+    stages: tuple[Stage, ...]
+    status: dict[str, Status]
+    users: Counter[str]
+    force: bool = False
+
+    @property
+    def to_run(self) -> tuple[Stage, ...]:
+        """The stages that will run and be stored."""
+        return tuple(stage for stage in self.stages if self.status[stage.key] == "run")
+
+    @property
+    def finished(self) -> tuple[Stage, ...]:
+        """The stages whose results are in the store."""
+        return tuple(stage for stage in self.stages if self.status[stage.key] == "finished")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values: every stage with its key, state, seed and inputs."""
+        return {
+            "stages": [
+                {
+                    "key": stage.key,
+                    "kind": stage.kind.name,
+                    "label": stage.label,
+                    "seed": stage.seed,
+                    "state": self.status[stage.key],
+                    "inputs": {name: source.key for name, source in stage.inputs.items()},
+                }
+                for stage in self.stages
+            ]
+        }
+
+    def describe(self) -> str:
+        """The plan as text: one line per stage with its key, state, seed and inputs, then the totals."""
+        names = {stage.key: f"{stage.kind.name}[{stage.key[:6]}]" for stage in self.stages}
+        lines = []
+        for stage in self.stages:
+            seed = "" if stage.seed is None else f" seed {stage.seed}"
+            inputs = ", ".join(names[source.key] for source in stage.inputs.values())
+            lines.append(
+                f"{self.status[stage.key]:<10} {stage.key[:10]}  {stage.label or stage.kind.name}{seed}"
+                + (f"  <- {inputs}" if inputs else "")
+            )
+        shared = sum(count > 1 for count in self.users.values())
+        lines.append(
+            f"{len(self.stages)} stages: {len(self.to_run)} to run, {len(self.finished)} finished, "
+            f"{len(self.stages) - len(self.to_run) - len(self.finished)} made on demand; {shared} used more than once"
+        )
+        return "\n".join(lines)
+
+
+def make_plan(targets: Iterable[Stage], store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
+    """Plan the work behind ``targets``: equal stages once, finished ones not again.
+
+    Args:
+        targets: the wanted stages; repeats count once.
+        store: where finished results are looked up; None plans as if there were none.
+        force: plan every stage to run, whatever the store holds.
+    """
+    ordered: dict[str, Stage] = {}
+    users: Counter[str] = Counter()
+    unique = tuple({stage.key: stage for stage in targets}.values())
+    # Depth first with an explicit stack: a long chain of stages must not meet the recursion limit.
+    stack: list[tuple[Stage, bool]] = [(stage, False) for stage in reversed(unique)]
+    while stack:
+        stage, inputs_done = stack.pop()
+        if stage.key in ordered:
+            continue
+        if inputs_done:
+            ordered[stage.key] = stage
+            users.update({source.key for source in stage.inputs.values()})
+            continue
+        stack.append((stage, True))
+        stack.extend((source, False) for source in reversed(tuple(stage.inputs.values())) if source.key not in ordered)
+    status: dict[str, Status] = {}
+    for stage in ordered.values():
+        if not stage.kind.is_stored:
+            status[stage.key] = "on demand"
+        elif not force and store is not None and store.has(stage.key):
+            status[stage.key] = "finished"
+        else:
+            status[stage.key] = "run"
+    return Plan(unique, tuple(ordered.values()), status, users, force)

@@ -1,0 +1,101 @@
+"""What a stage is, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from perturblearn.store import Artefact
+
+Report = Callable[[int, int, str], None]
+"""Called by a running stage with steps done, steps in all, and a short word on how it goes."""
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """One kind of work: a pure function, and how its result is kept.
+
+    Args:
+        name: the kind's name, part of every stage's identity.
+        version: raised whenever the function would give other numbers for the same stage.
+        run: ``(stage, inputs, report) -> result``; ``inputs`` fetches the result of a named input when it is asked for.
+        dump: result to artefact; None for a result that is cheaper to make again than to read back.
+        load: artefact to result, the inverse of ``dump``.
+    """
+
+    name: str
+    version: int
+    run: Callable[[Stage, Mapping[str, Any], Report], Any]
+    dump: Callable[[Any], Artefact] | None = None
+    load: Callable[[Artefact], Any] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.dump is None) == (self.load is None), "a kind that writes its results must also read them"
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether results go to the store."""
+        return self.dump is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A piece of work, fixed by its kind, parameters, inputs and seed; equal stages are one stage.
+
+    Args:
+        kind: what is done.
+        parameters: JSON values that fix the result together with the inputs and the seed.
+        inputs: the stages whose results are used, by the name under which the kind knows them.
+        seed: the run's seed; None for a stage that draws nothing.
+        label: words for people, no part of the identity.
+        context: what the stage needs to find its inputs on this machine (a path, a device), no part of the identity.
+        work: how long it takes in comparison with other stages, for the time left; no part of the identity.
+    """
+
+    kind: StageKind
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    seed: int | None = None
+    label: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    work: float = 0.0
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over kind, version, parameters, the inputs' keys and the seed."""
+        return content_key(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the key is the hash of."""
+        return {
+            "kind": self.kind.name,
+            "version": self.kind.version,
+            "parameters": dict(self.parameters),
+            "inputs": {name: stage.key for name, stage in self.inputs.items()},
+            "seed": self.seed,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Stage({self.kind.name} {self.key[:10]}: {self.label})"
+
+
+def content_key(content: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys.
+
+    Raises:
+        TypeError: the content is no JSON value.
+        ValueError: it holds NaN or an infinity, which have no canonical form.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

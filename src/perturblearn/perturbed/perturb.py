@@ -1,0 +1,69 @@
+"""From a standard classifier to the set that the perturbation classifier sees."""
+
+from __future__ import annotations
+
+from perturblearn.attacks import one_step
+from perturblearn.classifiers import Classifier
+from perturblearn.config import AttackConfig
+from perturblearn.data import Dataset
+from perturblearn.graph import derive_seed
+from perturblearn.perturbed.perturbed_set import PerturbedSet, is_target
+from perturblearn.perturbed.sources import draw_sources
+from perturblearn.perturbed.targets import draw_targets
+
+
+def perturb(
+    standard: Classifier, data: Dataset, attack: AttackConfig, *, seed: int, heldout: bool = False
+) -> PerturbedSet:
+    """Move sources a little towards target labels [NeurIPS24, section 3; ICLR24, section 3].
+
+    Args:
+        standard: f, in the precision and on the device of the data.
+        data: where natural sources, true labels and the value range come from.
+        attack: source, targets, norm and size.
+        seed: the run's seed; sources and targets of both parts of the data have generators of their own.
+        heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
+
+    Raises:
+        ConfigError: more L0 pixels than coordinates, or uniform noise over data without bounds.
+        DataError: targets that the rule needs are missing or do not fit the number of sources.
+    """
+    part = "heldout" if heldout else "training"
+    sources = draw_sources(
+        attack.source,
+        data,
+        heldout=heldout,
+        count=None if heldout else attack.n_sources,
+        seed=derive_seed(seed, "sources", part),
+    )
+    targets = draw_targets(
+        attack.targets,
+        len(sources.inputs),
+        data.label_values,
+        seed=derive_seed(seed, "targets", part),
+        labels=sources.labels,
+        given=data.given_targets,
+    ).to(sources.inputs.device)
+    steps = one_step(
+        standard.module, sources.points, targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
+    )
+    inputs = steps if attack.source == "none" else sources.inputs + steps
+    if sources.labels is None:
+        redirected = ~is_target(standard.outputs(sources.inputs), targets)
+    else:
+        redirected = sources.labels != targets
+    unmoved = int((steps.flatten(1) == 0).all(dim=1).sum()) if attack.epsilon > 0 else 0
+    return PerturbedSet(
+        inputs=inputs,
+        target_labels=targets,
+        true_labels=sources.labels,
+        source_index=sources.index,
+        success=is_target(standard.outputs(inputs), targets),
+        redirected=redirected,
+        source=attack.source,
+        norm=attack.norm,
+        epsilon=attack.epsilon,
+        classifier_hash=standard.hash,
+        zero_gradients=unmoved,
+        sources=sources.inputs,
+    )

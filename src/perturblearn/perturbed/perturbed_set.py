@@ -1,0 +1,102 @@
+"""Perturbed inputs with their target labels, and their way to disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perturblearn.store import Artefact
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbedSet:
+    """What the perturbation classifier is trained on.
+
+    Args:
+        inputs: x', (n, ...).
+        target_labels: y', (n,) int64: the only labels that the perturbation classifier sees.
+        true_labels: labels of the data inputs behind the sources, (n,); None for noise.
+        source_index: position of each source in its part of the data, (n,) int64.
+        success: whether the standard classifier gives x' its target label, (n,) bool. Nothing is filtered by it.
+        redirected: whether the target differs from the true label (noise: from the standard classifier's label of the
+            source), (n,) bool; the attack's success is counted over these.
+        source: natural, none, uniform or gauss.
+        norm: l0, l2 or linf.
+        epsilon: size of the perturbations.
+        classifier_hash: hash of the standard classifier.
+        zero_gradients: samples whose gradient was 0 and that are not perturbed.
+        sources: u, (n, ...), shared with the data where they are natural; None for a set read from disk.
+    """
+
+    inputs: Tensor
+    target_labels: Tensor
+    true_labels: Tensor | None
+    source_index: Tensor
+    success: Tensor
+    redirected: Tensor
+    source: str
+    norm: str
+    epsilon: float
+    classifier_hash: str
+    zero_gradients: int
+    sources: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        labels = () if self.true_labels is None else (self.true_labels,)
+        for column in (self.target_labels, self.source_index, self.success, self.redirected, *labels):
+            if column.shape != self.inputs.shape[:1]:
+                raise ValueError(
+                    f"a column of shape {tuple(column.shape)} does not fit {len(self.inputs)} perturbed inputs"
+                )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the redirected samples that the standard classifier gives their target; None without any."""
+        count = int(self.redirected.sum())
+        return int((self.success & self.redirected).sum()) / count if count else None
+
+    def dump(self) -> Artefact:
+        """The set as an artefact; natural sources are named by their index, noise cannot be told from x' afterwards."""
+        tensors = {
+            "inputs": self.inputs,
+            "target_labels": self.target_labels,
+            "source_index": self.source_index,
+            "success": self.success,
+            "redirected": self.redirected,
+        }
+        if self.true_labels is not None:
+            tensors["true_labels"] = self.true_labels
+        content: dict[str, Any] = {
+            "source": self.source,
+            "norm": self.norm,
+            "epsilon": self.epsilon,
+            "classifier_hash": self.classifier_hash,
+            "zero_gradients": self.zero_gradients,
+        }
+        return Artefact(content, tensors)
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> PerturbedSet:
+        """The set that `dump` wrote, without its sources."""
+        fields: dict[str, Any] = {"true_labels": None, **artefact.tensors, **artefact.content}
+        return cls(**fields)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.inputs.shape[1:]))
+        rate = self.success_rate
+        success = "no target differs from its label" if rate is None else f"success {rate:.3f}"
+        return (
+            f"PerturbedSet({len(self)} inputs of {shape}, source {self.source}, {self.norm} epsilon {self.epsilon:g}, "
+            f"{success}, classifier {self.classifier_hash[:10]})"
+        )
+
+
+def is_target(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether the outputs' signs are the targets +1 and -1; an output of exactly 0 is neither."""
+    return torch.sign(outputs).to(targets.dtype) == targets

@@ -1,0 +1,129 @@
+"""Figures of a run: its measures with the controls, and what the perturbed inputs look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from perturblearn.config import ExperimentConfig
+from perturblearn.data import Dataset
+from perturblearn.experiment import CHANCE
+from perturblearn.perturbed import PerturbedSet
+from perturblearn.report.table import title
+
+# Okabe and Ito's palette, which the colour-blind can tell apart.
+_BLUE, _VERMILION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+_SHOWN = {
+    "standard_accuracy_heldout": ("f\naccuracy", _BLUE),
+    "perturbation_accuracy_heldout": ("g\naccuracy", _VERMILION),
+    "agreement": ("f and g\nagreement", _GREEN),
+    "unperturbed_control_heldout": ("unperturbed\ncontrol", _GREY),
+    "permuted_control_heldout": ("permuted\ncontrol", _GREY),
+}
+
+
+def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig) -> Figure:
+    """Held-out accuracy of f and g, their agreement, and the controls: a dot per seed or draw, a bar at the mean."""
+    shown = [(label, colour, summary[name]) for name, (label, colour) in _SHOWN.items() if name in summary]
+    figure = Figure(figsize=(1.6 + 1.15 * len(shown), 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(CHANCE, color="black", linewidth=0.8, linestyle=":")
+    for position, (_, colour, values) in enumerate(shown):
+        dots = values["values"]
+        # Spread evenly over a narrow band, so that equal values stay visible.
+        across = [position + 0.5 * ((index + 0.5) / len(dots) - 0.5) for index in range(len(dots))]
+        axes.plot(across, dots, "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot([position - 0.32, position + 0.32], [values["mean"]] * 2, color=colour, linewidth=2)
+    axes.set_xticks(range(len(shown)), [label for label, _, _ in shown])
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel("share of held-out inputs")
+    axes.set_title(title(config), fontsize=8, wrap=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConfig, *, count: int = 8) -> Figure:
+    """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
+
+    Args:
+        perturbed: a set with its sources.
+        data: names the classes and gives the shape of an image.
+        config: what the title says.
+        count: examples, half of each target label where there are enough.
+    """
+    assert perturbed.sources is not None, "a set read from disk does not know its sources"
+    index = _examples(perturbed.target_labels, count)
+    sources = perturbed.sources[index].cpu()
+    inputs = perturbed.inputs[index].cpu()
+    steps = inputs - sources
+    shape = data.image_shape
+    names = dict(zip(data.label_values, data.class_names, strict=True))
+    rows = (("source", sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", inputs))
+    figure = Figure(figsize=(1.25 * len(index) + 0.9, 5.0), layout="constrained")
+    grid = figure.subplots(len(rows), len(index), squeeze=False)
+    low, high = _limits(sources, inputs, data, bare=perturbed.source == "none")
+    for row, (label, tensors) in enumerate(rows):
+        for column, sample in enumerate(tensors):
+            axes: Axes = grid[row][column]
+            signed = row == 1
+            size = float(sample.abs().max()) or 1.0
+            limits = (-size, size) if signed else (low, high)
+            if shape is None:
+                _draw_vector(axes, sample.flatten(), limits, signed)
+            else:
+                _draw_image(axes, sample.reshape(shape), limits, signed)
+            if column == 0:
+                axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+            if row == 0:
+                axes.set_title(_labels(perturbed, int(index[column]), names), fontsize=8)
+    figure.suptitle(title(config), fontsize=9)
+    return figure
+
+
+def _examples(targets: Tensor, count: int) -> Tensor:
+    first, second = ((targets == label).nonzero()[:, 0].cpu() for label in (1, -1))
+    half = count // 2
+    chosen = torch.cat((first[:half], second[: count - min(half, len(first))]))
+    return chosen if len(chosen) == count else torch.arange(min(count, len(targets)))
+
+
+def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tuple[float, float]:
+    # A bare perturbation is far smaller than the data: shown on its own scale, or it would be a grey square.
+    if bare:
+        size = float(inputs.abs().max()) or 1.0
+        return -size, size
+    low, high = data.value_range
+    both = torch.cat((sources, inputs))
+    return max(low, float(both.min())), min(high, float(both.max()))
+
+
+def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: bool) -> None:
+    low, high = limits
+    if image.shape[0] == 1:
+        axes.imshow(image[0], cmap="RdBu_r" if signed else "gray", vmin=low, vmax=high, interpolation="nearest")
+    else:
+        scaled = ((image - low) / ((high - low) or 1.0)).clamp(0, 1)
+        axes.imshow(scaled.permute(1, 2, 0), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool) -> None:
+    low, high = limits
+    margin = 0.05 * ((high - low) or 1.0)
+    axes.plot(vector, color=_VERMILION if signed else _BLUE, linewidth=0.7)
+    axes.set_ylim(low - margin, high + margin)
+    axes.set_xticks([])
+    axes.tick_params(labelsize=6)
+
+
+def _labels(perturbed: PerturbedSet, index: int, names: Mapping[int, str]) -> str:
+    target = names[int(perturbed.target_labels[index])]
+    if perturbed.true_labels is None:
+        return f"noise\ntarget {target}"
+    return f"true {names[int(perturbed.true_labels[index])]}\ntarget {target}"

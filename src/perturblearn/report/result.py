@@ -1,0 +1,162 @@
+"""The result of a run: numbers, a table, a sentence, and their forms for people and programs."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.errors import StoreError
+from perturblearn.experiment import summarise_seeds
+from perturblearn.report.conclusion import conclude, remarks
+from perturblearn.report.table import Row, table_rows, table_text
+from perturblearn.store import versions
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+"""Version of the JSON form; raised when a key changes its meaning or goes."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has measured.
+
+    Args:
+        config: the configuration as resolved.
+        key: hash of the run's stages.
+        seeds: per seed: ``seed``, ``standard_lr``, ``perturbation_lr``, ``measures``, ``controls``, ``grid``.
+        summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
+        folder: where the run was exported to; None if nothing was written.
+        seconds: time spent in the stages that ran; 0 if all were finished before.
+        versions: of the packages that made the result.
+    """
+
+    config: ExperimentConfig
+    key: str
+    seeds: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Mapping[str, Any]]
+    folder: Path | None = None
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, key: str, seeds: Sequence[Mapping[str, Any]], seconds: float) -> Result:
+        """A result with the summary of these seeds."""
+        return cls(config, key, seeds, summarise_seeds(seeds), seconds=seconds)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """The result that lies in a run's folder.
+
+        Raises:
+            StoreError: there is none, it is damaged, or a newer version wrote it.
+        """
+        path = Path(folder) / "result.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] > SCHEMA:
+                raise StoreError(
+                    f"{path} was written by a newer version of perturblearn; update it to read this result"
+                )
+            return cls(
+                config=resolve_config(content["config"]),
+                key=content["key"],
+                seeds=content["seeds"],
+                summary=content["summary"],
+                folder=path.parent,
+                seconds=content["seconds"],
+                versions=content["versions"],
+            )
+        except OSError as error:
+            raise StoreError(f"cannot read {path} ({error.strerror}); name the folder of a finished run") from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
+
+    def in_folder(self, folder: Path) -> Result:
+        """The same result, exported to a folder."""
+        return replace(self, folder=folder)
+
+    @property
+    def conclusion(self) -> str:
+        """What the numbers mean, in one sentence."""
+        return conclude(self.summary, self.config)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a careful reader should know besides: controls off chance, one seed only, a perturbation of 0."""
+        return remarks(self.summary, self.seeds, self.config)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The table's rows."""
+        return table_rows(self.summary)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON values: the content of ``result.json`` and of ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "kind": "run",
+            "name": self.config.name,
+            "key": self.key,
+            "folder": None if self.folder is None else str(self.folder),
+            "conclusion": self.conclusion,
+            "remarks": self.remarks,
+            "summary": {name: dict(values) for name, values in self.summary.items()},
+            "seeds": [dict(seed) for seed in self.seeds],
+            "config": config_tree(self.config),
+            "versions": dict(self.versions),
+            "seconds": self.seconds,
+        }
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per seed: the chosen learning rates, every measure, and the mean of every control.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "to_frame() needs pandas, which is not installed; install it with 'pip install perturblearn[pandas]'"
+            ) from None
+        rows = []
+        for seed in self.seeds:
+            controls = {
+                f"{name}_control{part}": sum(values[f"accuracy{part}"]) / len(values[f"accuracy{part}"])
+                for name, values in seed["controls"].items()
+                for part in ("", "_heldout")
+            }
+            rates = {name: seed[name] for name in ("standard_lr", "perturbation_lr")}
+            rows.append({"seed": seed["seed"], **rates, **seed["measures"], **controls})
+        return pandas.DataFrame(rows).set_index("seed")
+
+    def plot(self) -> Figure:
+        """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure."""
+        from perturblearn.report.figures import plot_result
+
+        return plot_result(self.summary, self.config)
+
+    def __str__(self) -> str:
+        return "\n".join((table_text(self.rows, self.config), "", self.conclusion, *self.remarks))
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in (row.name, *row.numbers, row.measured_on))
+            + "</tr>"
+            for row in self.rows
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("measure", "mean", "std", "median", "n", "measured on"))
+        notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return (
+            f"<p><b>{html.escape(self.config.name)}</b>: {html.escape(self.conclusion)}</p>"
+            f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{notes}"
+        )

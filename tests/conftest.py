@@ -1,0 +1,90 @@
+"""What all tests share: where data is found, how long loops run, and when a skipped test is a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "PERTURBLEARN_DATA"
+REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
+STRESS_VARIABLE = "PERTURBLEARN_STRESS"
+
+os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for subprocesses too
+
+
+def is_switched_on(variable: str) -> bool:
+    """Whether an environment variable is 1, as opposed to 0, empty or unset."""
+    value = os.environ.get(variable, "")
+    if value not in ("", "0", "1"):
+        raise pytest.UsageError(f"{variable} must be 0 or 1, not {value!r}")
+    return value == "1"
+
+
+def stress_count(full: int) -> int:
+    """How often a kill, fuzz or load loop runs: a tenth of `full`, at least once; `full` if PERTURBLEARN_STRESS=1."""
+    return full if is_switched_on(STRESS_VARIABLE) else max(1, full // 10)
+
+
+@pytest.fixture(name="stress_count")
+def stress_count_fixture() -> Callable[[int], int]:
+    """`stress_count` for tests that need it while they run; it marks them as stress."""
+    return stress_count
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of data sets."""
+    value = os.environ.get(DATA_VARIABLE)
+    if not value:
+        pytest.skip(f"{DATA_VARIABLE} is not set")
+    path = Path(value)
+    if not path.is_dir():
+        pytest.skip(f"{DATA_VARIABLE} is no folder: {value}")
+    return path
+
+
+class SkippedForData:
+    """Turns tests that were skipped for want of data into a failure of the session."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple) and DATA_VARIABLE in report.longrepr[2]:
+            self.skipped.append(report.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.skipped and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost, so that this is the last thing said
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        yield
+        if self.skipped:
+            terminalreporter.section(f"{REQUIRE_DATA_VARIABLE}=1, but data is missing", red=True)
+            terminalreporter.line(
+                f"{len(self.skipped)} skipped for want of {DATA_VARIABLE}, which counts as failed: "
+                + ", ".join(self.skipped)
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_switched_on(STRESS_VARIABLE)
+    if is_switched_on(REQUIRE_DATA_VARIABLE):
+        config.pluginmanager.register(SkippedForData(), "skipped-for-data")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "stress_count" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stress)

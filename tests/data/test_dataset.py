@@ -1,0 +1,84 @@
+"""The data set type checks what it is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+
+from perturblearn.data import Dataset
+from perturblearn.errors import DataError
+
+
+def made(n: int = 4, m: int = 2, d: int = 3, classes: int = 2) -> Dataset:
+    values = torch.tensor([1, -1] if classes == 2 else range(classes))
+    return Dataset(
+        inputs=torch.arange(n * d, dtype=torch.float32).reshape(n, d),
+        labels=values[torch.arange(n) % classes],
+        heldout_inputs=torch.zeros(m, d),
+        heldout_labels=values[torch.arange(m) % classes],
+        value_range=(0.0, math.inf),
+        class_names=tuple(f"c{index}" for index in range(classes)),
+    )
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 9), m=st.integers(1, 9), d=st.integers(1, 9), classes=st.integers(2, 5))
+def test_sizes_and_round_trip_through_float64(n: int, m: int, d: int, classes: int) -> None:
+    data = made(n, m, d, classes)
+    assert (data.n_samples, data.n_heldout, data.input_dim, data.n_classes) == (n, m, d, classes)
+    wide = data.to(dtype=torch.float64)
+    assert wide.inputs.dtype == torch.float64
+    assert wide.labels.dtype == torch.int64
+    assert wide.content_hash() != data.content_hash() == wide.to(dtype=torch.float32).content_hash()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"class_names": ("a",)}, "the data have 1 class"),
+        ({"inputs": torch.zeros(0, 3), "labels": torch.zeros(0, dtype=torch.int64)}, "at least one sample is needed"),
+        ({"labels": torch.tensor([1, -1])}, "4 training inputs but labels of shape"),
+        (
+            {"labels": torch.tensor([1, -1, 1, 0])},
+            r"training labels run from -1 to 1; 2 classes need labels in \[1, -1\]",
+        ),
+        ({"labels": torch.ones(4)}, "labels torch.float32"),
+        ({"inputs": torch.zeros(4, 3, dtype=torch.int64)}, "inputs are torch.int64"),
+        ({"inputs": torch.full((4, 3), math.nan)}, "NaN or infinite"),
+        ({"heldout_inputs": torch.full((2, 3), math.inf)}, "held-out inputs hold NaN or infinite"),
+        ({"heldout_inputs": torch.zeros(2, 4)}, r"training inputs have shape \(3,\) but held-out inputs \(4,\)"),
+        ({"heldout_inputs": torch.zeros(2, 3, dtype=torch.float64)}, "give both in the same precision"),
+        ({"given_targets": torch.tensor([1])}, "1 targets were given for 4 training samples"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        replace(made(), **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": torch.tensor([1, 1, -1, -1])},
+        {"heldout_inputs": torch.ones(2, 3)},
+        {"class_names": ("x", "y")},
+        {"value_range": (0.0, 1.0)},
+        {"mean": 0.5},
+        {"given_targets": torch.tensor([1, 1, 1, 1])},
+        {"image_shape": (1, 1, 3)},
+    ],
+)
+def test_the_hash_sees_every_part(changes: dict[str, Any]) -> None:
+    assert replace(made(), **changes).content_hash() != made().content_hash()
+
+
+def test_the_hash_does_not_see_memory_layout_or_origin() -> None:
+    data = made()
+    assert replace(data, inputs=data.inputs.t().contiguous().t()).content_hash() == data.content_hash()
+    assert replace(data, provenance={"name": "elsewhere"}).content_hash() == data.content_hash()

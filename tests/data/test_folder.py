@@ -1,0 +1,290 @@
+"""Images in class folders, on disk and in archives."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.data.writers import class_images, png_bytes, write_files
+
+import perturblearn.data.folder as folder_module
+from perturblearn.config.models import DataConfig
+from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
+from perturblearn.data.folder import read_folder
+from perturblearn.errors import DataError
+
+FORMS = ["folder", "zip", "tar", "tar.gz", "tar.xz", "tar.bz2"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_with_a_split(tmp_path: Path, form: str) -> None:
+    path = write_files(tmp_path / "set", class_images(split=True), form)
+    config = DataConfig(name=f"folder:{path}", centre=False, flatten=False)
+    data = load_dataset(config)
+    assert data.inputs.shape == (5, 3, 4, 6)
+    assert data.class_names == ("ant", "bee")
+    assert data.labels.tolist() == data.heldout_labels.tolist() == [1, 1, 1, -1, -1]
+    assert (data.inputs[:, 0, 0, 0] * 255).tolist() == [0, 1, 2, 0, 1]
+    assert not depends_on_seed(config)
+
+
+@pytest.mark.parametrize("wrapped", ["", "outer/", "outer/train/"])
+@pytest.mark.parametrize("form", FORMS)
+def test_without_a_split_and_wrapped(tmp_path: Path, form: str, wrapped: str) -> None:
+    path = write_files(tmp_path / "set", class_images(split=False, colour=False, wrapped=wrapped), form)
+    raw = read_folder(path)
+    assert raw.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1]
+    assert raw.inputs.shape == (5, 1, 4, 6)
+    assert raw.heldout_inputs is None
+    # Pixels 0, 1, 2, 0, 1: exact up to one rounding of a double.
+    assert raw.mean == pytest.approx(4 / 5 / 255, rel=1e-15)
+    config = DataConfig(name=f"folder:{path}")
+    data = load_dataset(config)
+    assert (data.n_samples, data.n_heldout) == (3, 2)
+    assert depends_on_seed(config)
+
+
+@pytest.mark.parametrize("heldout", ["test", "val", "valid", "validation", "Test"])
+def test_names_of_the_split(tmp_path: Path, heldout: str) -> None:
+    files = {name.replace("test/", f"{heldout}/"): content for name, content in class_images(split=True).items()}
+    assert read_folder(write_files(tmp_path / "set", files, "folder")).heldout_inputs is not None
+
+
+def test_of_test_and_validation_the_test_folder_is_taken(tmp_path: Path) -> None:
+    files = class_images(split=True)
+    files |= {f"val/ant/{index}.png": png_bytes(np.full((4, 6, 3), 9, np.uint8)) for index in range(9)}
+    raw = read_folder(write_files(tmp_path / "set", files, "zip"))
+    assert raw.heldout_labels is not None
+    assert len(raw.heldout_labels) == 5
+
+
+def test_other_classes_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**class_images(split=False), "cow/0.png": b"broken", "dog/0.png": png_bytes(np.zeros((9, 9), np.uint8))}
+    decoded: list[str] = []
+    real = folder_module.decode_image
+
+    def note(encoded: bytes, *, name: str) -> object:
+        decoded.append(name)
+        return real(encoded, name=name)
+
+    monkeypatch.setattr(folder_module, "decode_image", note)
+    path = write_files(tmp_path / "set", files, "tar.gz")
+    data = load_dataset(DataConfig(name=f"folder:{path}", classes=("1", "ant")))
+    assert data.class_names == ("bee", "ant")
+    assert len(decoded) == 5
+    assert all(name.startswith(("ant/", "bee/")) for name in decoded)
+    with pytest.raises(DataError, match=r"no class 'eel' .*choose among ant \(0\), bee \(1\), cow \(2\), dog \(3\)"):
+        load_dataset(DataConfig(name=f"folder:{path}", classes=("ant", "eel")))
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar"])
+def test_hidden_and_other_files_are_ignored(tmp_path: Path, form: str) -> None:
+    files = class_images(split=False)
+    extra = {
+        "README.txt": b"hi",
+        ".hidden/x.png": b"",
+        "ant/.thumb.png": b"",
+        "ant/notes.csv": b"1",
+        "__MACOSX/ant/0.png": b"",
+    }
+    assert len(read_folder(write_files(tmp_path / "set", {**files, **extra}, form)).labels) == 5
+
+
+def test_nested_folders_belong_to_their_class(tmp_path: Path) -> None:
+    files = {**class_images(split=False), "ant/more/5.png": png_bytes(np.full((4, 6, 3), 5, np.uint8))}
+    raw = read_folder(write_files(tmp_path / "set", files, "folder"))
+    assert raw.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 5, 0, 1]
+    assert raw.labels.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", class_images(split=False), "folder")
+    (path / "ant" / "loop").symlink_to(path)
+    (path / "cow").symlink_to(path / "bee")
+    assert read_folder(path).labels.tolist() == [0, 0, 0, 1, 1, 2, 2]
+
+
+def pixels_of(tmp_path: Path, **images: bytes) -> NDArray[np.uint8]:
+    tmp_path.mkdir(exist_ok=True)
+    files = {
+        **{f"a/{name}": content for name, content in images.items()},
+        "b/0.png": png_bytes(np.zeros((2, 2), np.uint8)),
+    }
+    return read_folder(write_files(tmp_path / "set", files, "zip")).inputs.numpy()[:-1]
+
+
+def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path) -> None:
+    wide = np.array([[0, 128], [129, 65535]], dtype=np.uint16)
+    # 65535 / 257 = 255; 128 / 257 rounds to 0, 129 / 257 to 1.
+    pixels = pixels_of(tmp_path, **{"0.png": png_bytes(wide), "1.tif": png_bytes(wide, kind="TIFF")})
+    assert pixels.shape == (2, 1, 2, 2)
+    assert (pixels == [[[0, 0], [1, 255]]]).all()
+
+
+def test_palettes_black_and_white_and_transparency(tmp_path: Path) -> None:
+    red = np.zeros((2, 2, 3), np.uint8)
+    red[..., 0] = 255
+    grey = np.array([[0, 255], [255, 0]], np.uint8)
+    assert pixels_of(tmp_path / "1", **{"0.gif": png_bytes(red, "P", "GIF")})[0, :, 0, 0].tolist() == [255, 0, 0]
+    assert pixels_of(tmp_path / "2", **{"0.png": png_bytes(grey, "P")}).tolist() == [[grey.tolist()]]
+    assert pixels_of(tmp_path / "3", **{"0.png": png_bytes(grey, "1")}).tolist() == [[grey.tolist()]]
+    assert pixels_of(tmp_path / "4", **{"0.png": png_bytes(red, "RGBA")})[0, :, 1, 1].tolist() == [255, 0, 0]
+    assert pixels_of(tmp_path / "5", **{"0.JPG": png_bytes(grey, "CMYK", "JPEG")}).shape == (1, 3, 2, 2)
+
+
+@pytest.mark.parametrize("first", ["grey", "colour"])
+def test_grey_among_colours_becomes_three_equal_channels(tmp_path: Path, first: str) -> None:
+    grey, colour = png_bytes(np.full((2, 2), 7, np.uint8)), png_bytes(np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    pair = (grey, colour) if first == "grey" else (colour, grey)
+    pixels = pixels_of(tmp_path, **{"0.png": pair[0], "1.png": pair[1]})
+    rows = [pixels[0, :, 0, 0].tolist(), pixels[1, :, 0, 0].tolist()]
+    assert sorted(rows) == [[1, 2, 3], [7, 7, 7]]
+
+
+def test_a_grey_held_out_part_gets_the_channels_of_the_training_part(tmp_path: Path) -> None:
+    files = {f"train/{name}": content for name, content in class_images(split=False).items()}
+    files |= {f"test/{name}": content for name, content in class_images(split=False, colour=False).items()}
+    raw = read_folder(write_files(tmp_path / "set", files, "folder"))
+    assert raw.heldout_inputs is not None
+    assert raw.inputs.shape == raw.heldout_inputs.shape == (5, 3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        (
+            {"bee/9.png": png_bytes(np.zeros((5, 6), np.uint8))},
+            r"bee/9.png in .* has 6 x 5 pixels but ant/0.png 6 x 4; bring",
+        ),
+        ({"bee/9.png": b"no image"}, r"bee/9.png in .* is not a readable image"),
+        ({"bee/9.png": class_images(split=False)["bee/0.png"][:40]}, r"bee/9.png in .* is not a readable image"),
+        ({"bee/9.tif": png_bytes(np.zeros((4, 6), np.float32), kind="TIFF")}, r"bee/9.tif in .* floating-point pixels"),
+        (
+            {"bee/9.tif": png_bytes(np.full((4, 6), 70000, np.int32), kind="TIFF")},
+            r"bee/9.tif in .* up to 70000, beyond 16",
+        ),
+        ({"cow/notes.txt": b""}, r"the class folder cow in .* holds no images"),
+        ({"stray.png": b""}, r"stray.png in .* lies in no class folder"),
+    ],
+)
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
+def test_what_does_not_fit_is_named(tmp_path: Path, form: str, extra: dict[str, bytes], complaint: str) -> None:
+    files = dict(sorted({**class_images(split=False), **extra}.items()))
+    path = write_files(tmp_path / "set", files, form)
+    with pytest.raises(DataError, match=complaint):
+        read_folder(path)
+
+
+def test_empty_and_one_class(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"there are no images in .*empty; put them into one folder per class"):
+        read_folder(tmp_path / "empty")
+    ants = {name: content for name, content in class_images(split=False).items() if name.startswith("ant")}
+    with pytest.raises(DataError, match=r"one class only \(ant\)"):
+        read_folder(write_files(tmp_path / "one", ants, "folder"))
+    with pytest.raises(DataError, match="lies in no class folder"):
+        read_folder(write_files(tmp_path / "flat", {"0.png": ants["ant/0.png"]}, "folder"))
+
+
+def test_an_empty_class_folder_on_disk(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", class_images(split=True), "folder")
+    (path / "train" / "cow").mkdir()
+    with pytest.raises(DataError, match=r"class folder train/cow in .* holds no images"):
+        read_folder(path)
+
+
+def test_a_held_out_class_without_training_images(tmp_path: Path) -> None:
+    files = {**class_images(split=True), "test/cow/0.png": b""}
+    with pytest.raises(DataError, match="held-out images of the class cow, but no training images"):
+        read_folder(write_files(tmp_path / "set", files, "folder"))
+
+
+def test_paths_that_are_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no .*nowhere, which data.name"):
+        load_dataset(DataConfig(name=f"folder:{tmp_path}/nowhere"))
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(DataError, match=r"is neither a folder nor a .zip or .tar archive"):
+        read_folder(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz", "tar.xz", "tar.bz2"])
+def test_a_damaged_archive_is_named(tmp_path: Path, form: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = {
+        f"{name}/{index}.png": png_bytes(rng.integers(0, 256, (16, 16, 3)).astype(np.uint8))
+        for name in "ab"
+        for index in range(5)
+    }
+    path = write_files(tmp_path / "set", noise, form)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle])
+    with pytest.raises(DataError, match=str(path)):
+        read_folder(path)
+    path.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    if form != "tar":  # has no checksum over contents: at most an image is unreadable
+        with pytest.raises(DataError, match=str(path)):
+            read_folder(path)
+
+
+def test_links_in_a_tar_file_and_members_outside(tmp_path: Path) -> None:
+    path = write_files(
+        tmp_path / "set", {**class_images(split=False), "../../evil/0.png": b"", "/abs/0.png": b""}, "tar"
+    )
+    with pytest.raises(DataError, match=r"abs/0.png in .* is not a readable image"):
+        read_folder(path)
+    assert sorted(os.listdir(tmp_path)) == ["set.tar"]  # nothing was extracted
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("ant/0.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(DataError, match=r"holds ant/0.png as a link"):
+        read_folder(path)
+
+
+def test_an_encrypted_zip_member(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", class_images(split=False), "zip")
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        place = content.index(signature)
+        content[place + offset] |= 1
+    path.write_bytes(content)
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(DataError, match=r"cannot be read .*encrypted"):
+        read_folder(path)
+
+
+def test_identity_is_that_of_names_and_contents(tmp_path: Path) -> None:
+    files = class_images(split=False)
+
+    def hash_of(place: str, content: dict[str, bytes]) -> str | None:
+        return data_fingerprint(DataConfig(name=f"folder:{write_files(tmp_path / place, content, 'folder')}"))
+
+    renamed = {name.replace("bee", "cow"): content for name, content in files.items()}
+    other = {**files, "ant/0.png": files["ant/1.png"]}
+    hashes = [
+        hash_of("a", files),
+        hash_of("b", {**files, "README.txt": b""}),
+        hash_of("c", renamed),
+        hash_of("d", other),
+    ]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+    for place in ("e", "f"):
+        (tmp_path / place).mkdir()
+    archives = [write_files(tmp_path / place / "set", files, "tar") for place in ("e", "f")]
+    assert data_fingerprint(DataConfig(name=f"folder:{archives[0]}")) == data_fingerprint(
+        DataConfig(name=f"folder:{archives[1]}")
+    )
+
+
+def test_provenance_has_no_path(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", class_images(split=True), "zip")
+    data = load_dataset(DataConfig(name=f"folder:{path}"))
+    assert data.provenance["name"] == "folder:set.zip"
+    assert str(tmp_path) not in repr(dict(data.provenance))

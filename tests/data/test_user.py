@@ -1,0 +1,133 @@
+"""Data handed over as Python objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import IterableDataset, Subset, TensorDataset
+
+from perturblearn.data import dataset_from
+from perturblearn.errors import DataError
+
+X = torch.arange(40, dtype=torch.float32).reshape(10, 4) / 8
+Y = torch.tensor([1, -1] * 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, Y),
+        [X, Y],
+        (X.numpy(), Y.numpy()),
+        (X.double(), Y.float()),
+        (X.clone().requires_grad_(), Y),
+        (X, Y.tolist()),
+        TensorDataset(X, Y),
+        Subset(TensorDataset(X, Y), range(10)),
+        [(x.tolist(), int(y)) for x, y in zip(X, Y, strict=True)],
+        [(x.numpy(), np.int8(y)) for x, y in zip(X, Y, strict=True)],
+    ],
+)
+def test_all_forms_are_one(data: Any) -> None:
+    made = dataset_from(data, heldout=(X[:4], Y[:4]))
+    assert torch.equal(made.inputs, X)
+    assert torch.equal(made.labels, Y)
+    assert torch.equal(made.heldout_inputs, X[:4])
+    assert made.class_names == ("+1", "-1")
+    assert made.value_range == (0.0, 39 / 8)
+    assert made.mean == 0.0
+    assert not made.inputs.requires_grad
+
+
+def test_a_dataset_is_returned_as_it_is() -> None:
+    data = dataset_from((X, Y))
+    assert dataset_from(data) is data
+    with pytest.raises(DataError, match="class_names does not apply to a Dataset, which is complete"):
+        dataset_from(data, class_names=("a", "b"))
+
+
+class Pictures:
+    """As torchvision's data sets: pairs of a PIL image and an integer."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if index >= len(self):
+            raise IndexError(index)
+        return Image.fromarray(np.full((2, 3), 20 * index, np.uint8)).convert(self.mode), index % 3
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
+def test_pil_images(mode: str, channels: int) -> None:
+    made = dataset_from(Pictures(mode), flatten=False, class_names=("x", "y", "z"), seed=2)
+    assert made.inputs.shape[1:] == (channels, 2, 3)
+    assert made.value_range == (0.0, 1.0)
+    assert made.class_names == ("x", "y", "z")
+    both = torch.cat([made.inputs, made.heldout_inputs])[:, 0, 0, 0]
+    assert sorted((both * 255).round().tolist()) == [20.0 * index for index in range(10)]
+
+
+def test_split_and_centre() -> None:
+    made = dataset_from((X, Y), heldout_share=0.4, centre=True, seed=3)
+    assert (made.n_samples, made.n_heldout) == (6, 4)
+    assert made.mean == pytest.approx(float(X.mean()))
+    assert dataset_from((X, Y), heldout_share=0.4, centre=True, seed=3).content_hash() == made.content_hash()
+
+
+def test_targets_and_their_spelling() -> None:
+    made = dataset_from((X, np.array(["b", "a"] * 5)), targets=["a", "b"] * 5, seed=1)
+    assert made.class_names == ("a", "b")
+    assert made.given_targets is not None
+    assert torch.equal(made.given_targets, -made.labels)
+
+
+def test_a_given_range() -> None:
+    tenth = (X * 0 + 0.1, Y)
+    assert dataset_from(tenth, value_range=(0.1, 1.0)).value_range == pytest.approx((0.1, 1.0), abs=2.0**-24)
+    with pytest.raises(DataError, match=r"value_range = \(0, 1\) does not hold the inputs, which run from 0 to 4.875"):
+        dataset_from((X, Y), value_range=(0, 1))
+
+    with pytest.raises(DataError, match=r"value_range = \(0, 255\) does not fit bytes"):
+        dataset_from((X.to(torch.uint8), Y), value_range=(0, 255))
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter([])
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "complaint"),
+    [
+        (None, {}, "the training data are of type NoneType; give a Dataset, a pair"),
+        (Stream(), {}, "the training data are of type Stream"),
+        ([], {}, "there are no training samples"),
+        ([(X[0], 1), X[0]], {}, "training sample 1 is not a pair"),
+        ([(X[0], 1), (X[0, :2], 0)], {}, r"training sample 1 has shape \(2,\) but sample 0 \(4,\)"),
+        ([(X[0], [1, 0]), (X[0], [0, 1])], {}, "labels are not single values"),
+        ((X, Y[:9]), {}, "10 training inputs but 9 labels"),
+        ((X, Y / 3), {}, "not whole numbers"),
+        ((X, Y * 0), {}, "the data have 1 class"),
+        ((X[:, 0], Y), {}, r"the training inputs have shape \(10,\)"),
+        ((X * torch.nan, Y), {}, "NaN or infinite"),
+        ((X, Y), {"heldout": (X, Y * 2)}, "the held-out labels contain -2, which is no class of the training data"),
+        ((X, Y), {"heldout": (X.to(torch.uint8), Y)}, "but held-out inputs torch.uint8"),
+        ((X, Y), {"heldout": (X[:, :2], Y)}, "both parts need the same shape"),
+        ((X, Y), {"class_names": ("a", "b", "c")}, r"3 class names for 2 classes \(\+1, -1\)"),
+        ((X, Y), {"targets": Y[:3]}, "3 targets for 10 training samples"),
+        ((X, Y), {"targets": Y * 3}, "the targets contain -3, which is no class"),
+        ((X, Y), {"heldout_share": 1.0}, "heldout_share = 1.0 is not between 0 and 1"),
+        ((X, [[1], [2, 3]]), {}, "cannot be made an array"),
+    ],
+)
+def test_what_does_not_fit_is_refused(data: Any, options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        dataset_from(data, **options)
