@@ -8,6 +8,7 @@ DEV := $(VENV)/.has-dev
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 FIND_PYTHON = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -27,7 +28,7 @@ PYTHON ?= $(FIND_PYTHON)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format stress clean stale
+.PHONY: help demo test lint format stress bench clean stale
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +50,9 @@ format: $(DEV) ## format the code and mend what ruff can mend
 
 stress: $(DEV) ## kill, fuzz and load loops at their full count
 	@PERTURBLEARN_STRESS=1 $(BIN)/python -m pytest -m stress $(PYTEST_ARGS)
+
+bench: $(RUNTIME) ## training against the plain loop, side by side
+	@$(BIN)/python benchmarks/training.py $(BENCH_ARGS)
 
 clean: ## remove the environment, caches and built files (never results)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

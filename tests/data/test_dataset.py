@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
+from perturblearn.store import ArtefactStore
 
 
 def made(n: int = 4, m: int = 2, d: int = 3, classes: int = 2) -> Dataset:
@@ -82,3 +84,25 @@ def test_the_hash_does_not_see_memory_layout_or_origin() -> None:
     data = made()
     assert replace(data, inputs=data.inputs.t().contiguous().t()).content_hash() == data.content_hash()
     assert replace(data, provenance={"name": "elsewhere"}).content_hash() == data.content_hash()
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-math.inf, math.inf)])
+def test_round_trip_through_the_store(tmp_path: Path, bounds: tuple[float, float]) -> None:
+    labels = torch.tensor([1, -1, 1])
+    data = Dataset(
+        inputs=torch.arange(12.0).reshape(3, 1, 2, 2),
+        labels=labels,
+        heldout_inputs=torch.ones(3, 1, 2, 2),
+        heldout_labels=-labels,
+        value_range=bounds,
+        class_names=("a", "b"),
+        mean=0.25,
+        image_shape=(1, 2, 2),
+        given_targets=-labels,
+        provenance={"name": "test"},
+    )
+    store = ArtefactStore(tmp_path)
+    store.write("k" * 64, data.dump(), origin={})
+    back = Dataset.load(store.read("k" * 64))
+    assert back.content_hash() == data.content_hash()
+    assert (back.value_range, back.image_shape, back.provenance) == (bounds, (1, 2, 2), {"name": "test"})

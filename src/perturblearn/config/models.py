@@ -199,7 +199,7 @@ class AttackConfig(Section):
             raise ValueError(f"the key pixels applies to norm l0 alone, not to {self.norm}; remove it")
         if self.n_sources is not None and self.source not in NOISE_SOURCES:
             raise ValueError(
-                f"the key n_sources applies to noise sources alone; {self.source} perturbs each training sample; remove it"
+                f"the key n_sources applies to noise sources; {self.source} perturbs each training sample; remove it"
             )
         if self.targets in ("other", "next") and self.source in NOISE_SOURCES:
             raise ValueError(

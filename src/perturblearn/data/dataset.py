@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.errors import DataError
+from perturblearn.store import Artefact
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +147,40 @@ class Dataset:
             digest.update(tensor.detach().cpu().contiguous().numpy().data.cast("B"))
         digest.update(repr((self.value_range, self.class_names, self.mean, self.image_shape)).encode())
         return digest.hexdigest()
+
+    def dump(self) -> Artefact:
+        """The data as an artefact; bounds that are infinite are written as None."""
+        tensors = {
+            "inputs": self.inputs,
+            "labels": self.labels,
+            "heldout_inputs": self.heldout_inputs,
+            "heldout_labels": self.heldout_labels,
+        }
+        if self.given_targets is not None:
+            tensors["given_targets"] = self.given_targets
+        content = {
+            "value_range": [bound if math.isfinite(bound) else None for bound in self.value_range],
+            "class_names": list(self.class_names),
+            "mean": self.mean,
+            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "provenance": dict(self.provenance),
+        }
+        return Artefact(content, tensors)
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Dataset:
+        """The data that `dump` wrote."""
+        content = artefact.content
+        low, high = content["value_range"]
+        channels_height_width = content["image_shape"]
+        return cls(
+            **artefact.tensors,
+            value_range=(-math.inf if low is None else low, math.inf if high is None else high),
+            class_names=tuple(content["class_names"]),
+            mean=content["mean"],
+            image_shape=None if channels_height_width is None else tuple(channels_height_width),
+            provenance=content["provenance"],
+        )
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.inputs.shape[1:]))

@@ -20,7 +20,9 @@ _CONSTANT = 0.01
 """Below this share of one label, g counts as constant."""
 
 
-def conclude(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig) -> str:
+def conclude(
+    summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig
+) -> str:
     """One sentence: how much of the clean held-out data g recognises, and whether its controls do too."""
     g = summary["perturbation_accuracy_heldout"]
     f = summary["standard_accuracy_heldout"]["mean"]
@@ -38,10 +40,15 @@ def conclude(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig)
     if not controls:
         return f"{reached}; without controls nothing follows from that."
     beaten = " and ".join(f"{values['beaten']:.0%} of the {name}" for name, values in controls.items())
-    return f"{reached} and beats {beaten} control draws: {_verdict(g['mean'], controls, config)}."
+    return f"{reached} and beats {beaten} control draws: {_verdict(g['mean'], controls, seeds, config)}."
 
 
-def _verdict(reached: float, controls: Mapping[str, Mapping[str, Any]], config: ExperimentConfig) -> str:
+def _verdict(
+    reached: float,
+    controls: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[Mapping[str, Any]],
+    config: ExperimentConfig,
+) -> str:
     if config.attack.epsilon == 0:
         return "nothing was perturbed, so this is a control itself"
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
@@ -49,7 +56,19 @@ def _verdict(reached: float, controls: Mapping[str, Mapping[str, Any]], config: 
         return "what it knows of the classes came from the perturbations"
     if beats_all:
         return "the perturbations taught it something, but the wrong labels weigh more"
+    learned = sum(_has_learned(seed) for seed in seeds)
+    if learned:
+        return f"it learned the classes from the perturbations in {learned} of {len(seeds)} seeds"
     return "this run does not show that it learned the classes from the perturbations"
+
+
+def _has_learned(seed: Mapping[str, Any]) -> bool:
+    reached = seed["measures"]["perturbation_accuracy_heldout"]
+    beats_all = all(
+        sum(draw < reached for draw in control["accuracy_heldout"]) >= BEATEN_SHARE * len(control["accuracy_heldout"])
+        for control in seed["controls"].values()
+    )
+    return beats_all and reached > CHANCE
 
 
 def remarks(

@@ -86,7 +86,7 @@ class Result:
     @property
     def conclusion(self) -> str:
         """What the numbers mean, in one sentence."""
-        return conclude(self.summary, self.config)
+        return conclude(self.summary, self.seeds, self.config)
 
     @property
     def remarks(self) -> list[str]:
