@@ -29,6 +29,7 @@ app = App(
     help="Train classifiers on nothing but adversarial perturbations with wrong labels, and see what they learn.",
     version=_version,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 Arguments = Annotated[

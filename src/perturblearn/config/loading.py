@@ -36,7 +36,8 @@ def resolve_config(
     overrides = overrides or {}
     if config is None:
         # The default's classes belong to its data: they do not carry over to data of another name.
-        tree = {"name": overrides["data.name"].partition(":")[0]} if "data.name" in overrides else DEFAULT
+        name = str(overrides.get("data.name", DEFAULT["name"]))
+        tree = DEFAULT if name == DEFAULT["name"] else {"name": name.partition(":")[0]}
     elif isinstance(config, ExperimentConfig):
         tree = config.model_dump(mode="json", exclude_unset=True)
     elif isinstance(config, Mapping):

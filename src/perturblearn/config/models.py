@@ -29,7 +29,7 @@ def _as_tuple(value: Any) -> Any:
 def _as_names(value: Any) -> Any:
     if value is None:
         return None
-    return tuple(str(entry) if isinstance(entry, int) and not isinstance(entry, bool) else entry for entry in value)
+    return tuple(str(entry) if type(entry) is int else entry for entry in _as_tuple(value))
 
 
 PositiveInt = Annotated[int, Field(ge=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,17 @@ def fetch(url: str, path: Path, *, sha256: str, advice: str) -> None:
     Raises:
         DataError: the folder cannot be written to, the download failed, or the content is not what was expected.
     """
-    _check_writable(path.parent, advice)
+    new_folders = [folder for folder in path.parents if not folder.exists()]
+    try:
+        _check_writable(path.parent, advice)
+        _download(url, path, sha256=sha256, advice=advice)
+    finally:
+        for folder in new_folders:  # innermost first; a folder that holds the file stays
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _download(url: str, path: Path, *, sha256: str, advice: str) -> None:
     import pooch
 
     downloader: Any = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_SECONDS)

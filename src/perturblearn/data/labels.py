@@ -91,6 +91,8 @@ def _find_class(names: Sequence[str], entry: str) -> int:
     except ValueError:
         index = -1
     if not 0 <= index < len(names):
-        listed = ", ".join(f"{name} ({position})" for position, name in enumerate(names))
+        listed = ", ".join(
+            name if name == str(position) else f"{name} ({position})" for position, name in enumerate(names)
+        )
         raise DataError(f"there is no class {entry!r} in these data; choose among {listed}")
     return index

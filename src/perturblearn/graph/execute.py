@@ -80,6 +80,7 @@ class Executor:
         self._memory: dict[str, Any] = {}
         self._fresh: set[str] = set()
         self._users = self._count_users()
+        self._nested = 0.0
         self._work = sum(stage.work for stage in plan.to_run)
         self._work_done = 0.0
 
@@ -128,8 +129,12 @@ class Executor:
             self._watch(Progress(stage, number, total, done, steps, note, share, time.perf_counter() - started))
 
         report(0, 1)
+        outer, self._nested = self._nested, 0.0
         result = stage.kind.run(stage, _Inputs(stage, self.result), report)
-        self.seconds[stage.key] = time.perf_counter() - started
+        elapsed = time.perf_counter() - started
+        # Inputs made on demand meanwhile count for themselves.
+        self.seconds[stage.key] = elapsed - self._nested
+        self._nested = outer + elapsed
         if stage.kind.dump is not None and self._store is not None:
             artefact = stage.kind.dump(result)
             self._store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)

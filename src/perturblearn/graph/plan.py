@@ -10,7 +10,7 @@ from typing import Any, Literal
 from perturblearn.graph.stage import Stage
 from perturblearn.store import ArtefactStore
 
-Status = Literal["run", "finished", "on demand"]
+Status = Literal["run", "finished", "on demand", "not needed"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Plan:
     Args:
         targets: the stages whose results are wanted.
         stages: all stages that the targets need or could need, inputs first.
-        status: per key: ``run``, ``finished`` (in the store) or ``on demand`` (never stored, made when a stage asks).
+        status: per key: ``run``, ``finished`` (in the store), ``on demand`` (never stored, made when a stage asks) or
+            ``not needed`` (only finished stages would use it).
         users: how many stages have each stage as an input: 2 and more means that it is shared.
         force: whether results that the store already holds are to be made again.
     """
@@ -71,7 +72,8 @@ class Plan:
         shared = sum(count > 1 for count in self.users.values())
         lines.append(
             f"{len(self.stages)} stages: {len(self.to_run)} to run, {len(self.finished)} finished, "
-            f"{len(self.stages) - len(self.to_run) - len(self.finished)} made on demand; {shared} used more than once"
+            f"{len(self.stages) - len(self.to_run) - len(self.finished)} made only if asked for; "
+            f"{shared} used more than once"
         )
         return "\n".join(lines)
 
@@ -100,11 +102,14 @@ def make_plan(targets: Iterable[Stage], store: ArtefactStore | None = None, *, f
         stack.append((stage, True))
         stack.extend((source, False) for source in reversed(tuple(stage.inputs.values())) if source.key not in ordered)
     status: dict[str, Status] = {}
-    for stage in ordered.values():
-        if not stage.kind.is_stored:
-            status[stage.key] = "on demand"
-        elif not force and store is not None and store.has(stage.key):
+    needed = {stage.key for stage in unique}
+    for stage in reversed(ordered.values()):
+        if stage.kind.is_stored and not force and store is not None and store.has(stage.key):
             status[stage.key] = "finished"
-        else:
-            status[stage.key] = "run"
+            continue
+        if stage.key not in needed:
+            status[stage.key] = "not needed"
+            continue
+        status[stage.key] = "run" if stage.kind.is_stored else "on demand"
+        needed.update(source.key for source in stage.inputs.values())
     return Plan(unique, tuple(ordered.values()), status, users, force)
