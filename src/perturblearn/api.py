@@ -143,11 +143,7 @@ def _run_in_folder(experiment: Experiment, out: Path, *, force: bool, watch: Wat
 
 
 def _check_device(device: str) -> None:
-    kind = device.partition(":")[0]
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[kind]:
-        raise ConfigError(f"device = {device!r}, but torch finds no such device on this machine; choose cpu")
-    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device = {device!r}, but there are {torch.cuda.device_count()} such devices; count from cuda:0"
-        )
+    kind, _, number = device.partition(":")
+    count = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= count:
+        raise ConfigError(f"device = {device!r}, but torch finds {count} CUDA devices on this machine; choose cpu")

@@ -6,6 +6,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,26 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from perturblearn.config.models import ExperimentConfig
+from perturblearn.config.models import PROVIDERS, ExperimentConfig
 from perturblearn.errors import ConfigError
 
 DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}
 """What runs without a file: bundled digits, 3 against 8."""
+
+_WANTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "finite_number": "a finite number",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "literal_error": "{expected}",
+    "model_type": "a section with keys of its own",
+    "too_short": "a list with at least {min_length} entry",
+}
+"""What pydantic's kinds of errors ask for, in words."""
 
 
 def resolve_config(
@@ -37,7 +53,8 @@ def resolve_config(
     if config is None:
         # The default's classes belong to its data: they do not carry over to data of another name.
         name = str(overrides.get("data.name", DEFAULT["name"]))
-        tree = DEFAULT if name == DEFAULT["name"] else {"name": name.partition(":")[0]}
+        provider = name.partition(":")[0]
+        tree = DEFAULT if name == DEFAULT["name"] else {"name": provider} if provider in PROVIDERS else {}
     elif isinstance(config, ExperimentConfig):
         tree = config.model_dump(mode="json", exclude_unset=True)
     elif isinstance(config, Mapping):
@@ -83,17 +100,22 @@ def parse_value(name: str, text: str) -> Any:
 
     Args:
         name: dotted name of the key; keys that hold text keep it as it is.
-        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]`` or ``true``.
+        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]``, ``cat,dog`` or ``true``.
     """
     info = dict(fields()).get(name)
-    if info is not None and info.annotation is str:
+    kind = None if info is None else info.annotation
+    if kind is str:
         return text
-    if "," in text and not text.lstrip().startswith("["):
-        return [parse_value(name, part.strip()) for part in text.split(",") if part.strip()]
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    is_list = text.lstrip().startswith("[")
+    # Names stay as they are written: the class 007 is not the class 7.
+    if is_list or kind != tuple[str, ...] | None:
+        for convert in (lambda: tomllib.loads(f"value = {text}")["value"], lambda: float(text)):  # TOML has no .5
+            with suppress(ValueError):
+                return convert()
+    if is_list or "," in text:
+        parts = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [parse_value(name, part.strip()) for part in parts if part.strip()]
+    return text
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -118,24 +140,24 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{name} cannot be set, because {section} is a value and no section; {_suggest(name)}")
-    tree[key] = value
+            raise ConfigError(f"{name} cannot be set, because {section} is a value and no section; remove one of them")
+    tree[key] = _copy(value) if isinstance(value, Mapping) else value
 
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
+    kind, value = first["type"], first["input"]
     name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-    if first["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return f"there is no key {name}; {_suggest(name)}"
+    if kind == "invalid_key":
+        return f"{value!r} is no name of a key; {_suggest(str(value))}"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
-    if first["type"] == "value_error":
-        section = isinstance(first["input"], (Mapping, BaseModel))
-        return f"{name}: {reason}" if section else f"{name} = {_shown(first['input'])}: {reason}"
-    return f"{name} = {_shown(first['input'])}, but it must be {_kind(first['type'], reason)}"
-
-
-def _kind(kind: str, reason: str) -> str:
-    return "matched by " + reason.split("pattern ")[-1] if kind == "string_pattern_mismatch" else reason
+    if kind == "value_error":
+        section = isinstance(value, (Mapping, BaseModel))
+        return f"{name}: {reason}" if section else f"{name} = {_shown(value)}: {reason}"
+    wanted = _WANTED.get(kind, reason).format(**first.get("ctx", {}))
+    return f"{name} = {_shown(value)}, but it must be {wanted}"
 
 
 def _shown(value: Any) -> str:
@@ -145,6 +167,7 @@ def _shown(value: Any) -> str:
 
 def _suggest(name: str) -> str:
     known = [key for key, _ in fields()]
+    known += sorted({key.rpartition(".")[0] for key in known} - {""})
     leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)

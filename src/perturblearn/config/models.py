@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,7 @@ FROM_PATH = ("folder", "npz")
 """The user's own data, written ``folder:PATH`` or ``npz:PATH``."""
 IN_MEMORY = "python"
 """Data handed over as objects in Python."""
+PROVIDERS = (*SYNTHETIC, *BUNDLED, *FROM_PATH, IN_MEMORY)
 TARGET_RULES = ("uniform", "other", "next", "given")
 SOURCES = ("natural", "none", "uniform", "gauss")
 NOISE_SOURCES = ("uniform", "gauss")
@@ -29,7 +32,10 @@ def _as_tuple(value: Any) -> Any:
 def _as_names(value: Any) -> Any:
     if value is None:
         return None
-    return tuple(str(entry) if type(entry) is int else entry for entry in _as_tuple(value))
+    names = _as_tuple(value)
+    if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
+        raise ValueError("give a list of classes, each by name or index")
+    return tuple(str(name) for name in names)
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -89,6 +95,13 @@ class DataConfig(Section):
     def is_synthetic(self) -> bool:
         """Whether the data are drawn afresh for every seed."""
         return self.provider in SYNTHETIC
+
+    @field_validator("centre", mode="before")
+    @classmethod
+    def _shift_by(cls, centre: Any) -> Any:
+        if not isinstance(centre, (bool, int, float)) or not math.isfinite(centre):
+            raise ValueError("give true, false or a finite number")
+        return centre
 
     @field_validator("name")
     @classmethod
@@ -217,23 +230,21 @@ class ControlsConfig(Section):
 
 
 def _as_seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError("at least one seed is needed: give a positive number or a list of seeds")
-        return tuple(range(value))
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
+        raise ValueError("give a number of seeds, or a list that names them")
+    if value in ([], ()) or (isinstance(value, int) and value < 1):
+        raise ValueError("at least one seed is needed: give a positive number or a list of seeds")
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
 
 
 class ExperimentConfig(Section):
     """Everything that fixes an experiment's numbers, and the device it runs on."""
 
-    name: str = Field(
-        default="digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the run's folder"
-    )
+    name: str = Field(default="digits", description="name of the run's folder")
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], BeforeValidator(_as_seeds)] = Field(
-        default=(0, 1, 2), min_length=1, description="5 means 0, 1, 2, 3, 4; a list names them"
+        default=(0, 1, 2), description="5 means 0, 1, 2, 3, 4; a list names them"
     )
-    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="cpu, cuda, cuda:1 or mps")
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:1")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of training and attack")
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     standard: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
@@ -241,9 +252,25 @@ class ExperimentConfig(Section):
     perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
     controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
 
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "it names a folder; write at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+            )
+        return name
+
+    @field_validator("device")
+    @classmethod
+    def _spelled(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+            raise ValueError("there is no such device; choose cpu, cuda or cuda:N")
+        return device
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: Sequence[int]) -> Sequence[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError(f"{list(seeds)} names a seed twice; name each once")
+            raise ValueError("a seed is named twice; name each once")
         return seeds

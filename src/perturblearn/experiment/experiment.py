@@ -11,7 +11,7 @@ from typing import Any
 from perturblearn.config import ExperimentConfig, config_tree
 from perturblearn.data import Dataset, data_fingerprint, depends_on_seed
 from perturblearn.experiment import stages
-from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
+from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
 from perturblearn.store import ArtefactStore
 
 CONTROLS = ("unperturbed", "permuted")
@@ -67,6 +67,7 @@ class Experiment:
         self, config: ExperimentConfig, *, dataset: Dataset | None = None, data_dir: str | Path | None = None
     ) -> None:
         self.config = config
+        self._tree = config_tree(config)
         self._dataset = dataset
         self._data_dir = data_dir
         if dataset is not None:
@@ -124,81 +125,35 @@ class Experiment:
         }
 
     def _seed_stages(self, seed: int) -> SeedStages:
-        config, context = self.config, {"device": self.config.device}
-        tree = config_tree(config)
-
+        config = self.config
         data = self._data_stage(seed)
-        standard = tuple(
-            Stage(
-                stages.CLASSIFIER,
-                {"role": "standard", "classifier": {**tree["standard"], "lr": [lr]}, "dtype": config.dtype},
-                {"data": data},
-                seed,
-                f"standard classifier, lr {lr:g}",
-                context,
-                config.standard.epochs,
-            )
-            for lr in config.standard.lr
-        )
+        standard = tuple(self._classifier_stage("standard", lr, {"data": data}, seed) for lr in config.standard.lr)
         perturbed, heldout_perturbed = (
-            tuple(
-                Stage(
-                    stages.PERTURBED_SET,
-                    {"attack": tree["attack"], "heldout": heldout},
-                    {"data": data, "standard": classifier},
-                    seed,
-                    "perturbed held-out set" if heldout else "perturbed set",
-                    context,
-                )
-                for classifier in standard
-            )
-            for heldout in (False, True)
+            tuple(self._perturbed_stage(data, f, seed, heldout=heldout) for f in standard) for heldout in (False, True)
         )
         perturbation = tuple(
             tuple(
-                Stage(
-                    stages.CLASSIFIER,
-                    {"role": "perturbation", "classifier": {**tree["perturbation"], "lr": [lr]}, "dtype": config.dtype},
-                    {"perturbed": perturbed_set},
-                    seed,
-                    f"perturbation classifier, lr {lr:g}",
-                    context,
-                    config.perturbation.epochs,
-                )
+                self._classifier_stage("perturbation", lr, {"perturbed": perturbed_set}, seed)
                 for lr in config.perturbation.lr
             )
             for perturbed_set in perturbed
         )
         standard_measures = tuple(
-            Stage(
-                stages.STANDARD_MEASURES,
-                {},
-                {"data": data, "standard": classifier},
-                label="measures of f",
-                context=context,
-            )
-            for classifier in standard
+            self._stage(stages.STANDARD_MEASURES, {}, {"data": data, "standard": f}, "measures of f") for f in standard
         )
         perturbation_measures = tuple(
             tuple(
-                Stage(
+                self._stage(
                     stages.PERTURBATION_MEASURES,
                     {"loss": config.perturbation.loss},
-                    {
-                        "data": data,
-                        "standard": standard[row],
-                        "perturbed": perturbed[row],
-                        "heldout_perturbed": heldout_perturbed[row],
-                        "perturbation": classifier,
-                    },
-                    label="measures of g",
-                    context=context,
+                    {"data": data, "standard": f, "perturbed": seen, "heldout_perturbed": heldout, "perturbation": g},
+                    "measures of g",
                 )
-                for classifier in classifiers
+                for g in row
             )
-            for row, classifiers in enumerate(perturbation)
+            for f, seen, heldout, row in zip(standard, perturbed, heldout_perturbed, perturbation, strict=True)
         )
-        selection = Stage(
+        selection = self._stage(
             stages.SELECTION,
             {"standard_lr": list(config.standard.lr), "perturbation_lr": list(config.perturbation.lr)},
             {
@@ -209,30 +164,9 @@ class Experiment:
                     for column, stage in enumerate(measured)
                 },
             },
-            label="selection of learning rates",
+            "selection of learning rates",
         )
-        controls = {
-            name: Stage(
-                stages.CONTROL,
-                {
-                    "control": name,
-                    "attack": tree["attack"],
-                    "classifier": tree["perturbation"],
-                    "draws": config.controls.draws,
-                },
-                {
-                    "data": data,
-                    "selection": selection,
-                    **{f"perturbed {row}": stage for row, stage in enumerate(perturbed)},
-                },
-                seed,
-                f"{name} control, {config.controls.draws} draws",
-                context,
-                config.perturbation.epochs * config.controls.draws,
-            )
-            for name in CONTROLS
-            if config.controls.draws
-        }
+        sets = {f"perturbed {row}": stage for row, stage in enumerate(perturbed)}
         return SeedStages(
             data,
             standard,
@@ -242,12 +176,64 @@ class Experiment:
             standard_measures,
             perturbation_measures,
             selection,
-            controls,
+            {
+                name: self._control_stage(name, {"data": data, "selection": selection, **sets}, seed)
+                for name in CONTROLS
+                if config.controls.draws
+            },
         )
+
+    def _classifier_stage(self, role: str, lr: float, inputs: Mapping[str, Stage], seed: int) -> Stage:
+        section = self.config.standard if role == "standard" else self.config.perturbation
+        return self._stage(
+            stages.CLASSIFIER,
+            {"role": role, "classifier": {**self._tree[role], "lr": [lr]}, "dtype": self.config.dtype},
+            inputs,
+            f"{role} classifier, lr {lr:g}",
+            seed,
+            work=section.epochs,
+        )
+
+    def _perturbed_stage(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> Stage:
+        return self._stage(
+            stages.PERTURBED_SET,
+            {"attack": self._tree["attack"], "heldout": heldout},
+            {"data": data, "standard": standard},
+            "perturbed held-out set" if heldout else "perturbed set",
+            seed,
+        )
+
+    def _control_stage(self, name: str, inputs: Mapping[str, Stage], seed: int) -> Stage:
+        draws = self.config.controls.draws
+        return self._stage(
+            stages.CONTROL,
+            {
+                "control": name,
+                "attack": self._tree["attack"],
+                "classifier": self._tree["perturbation"],
+                "draws": draws,
+            },
+            inputs,
+            f"{name} control, {draws} draws",
+            seed,
+            work=draws * self.config.perturbation.epochs,
+        )
+
+    def _stage(
+        self,
+        kind: StageKind,
+        parameters: Mapping[str, Any],
+        inputs: Mapping[str, Stage],
+        label: str,
+        seed: int | None = None,
+        *,
+        work: float = 0.0,
+    ) -> Stage:
+        return Stage(kind, parameters, inputs, seed, label, {"device": self.config.device}, work)
 
     def _data_stage(self, seed: int) -> Stage:
         config = self.config
-        options = config_tree(config)["data"] | {"name": config.data.provider}
+        options = self._tree["data"] | {"name": config.data.provider}
         if self._dataset is not None:
             options = {"name": "python"}
         return Stage(

@@ -64,6 +64,9 @@ class Stage:
     context: Mapping[str, Any] = field(default_factory=dict)
     work: float = 0.0
 
+    def __post_init__(self) -> None:
+        _ = self.key  # the inputs have theirs by now: however long the chain, no key is computed by recursion
+
     @cached_property
     def key(self) -> str:
         """SHA-256 over kind, version, parameters, the inputs' keys and the seed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,8 +81,11 @@ def remarks(
         found.append("Note: one seed shows no spread, and a single seed can be lucky; give --seeds 5 or more.")
     for stage, rates in (("standard", config.standard.lr), ("perturbation", config.perturbation.lr)):
         if len(rates) > 1:
-            chosen = ", ".join(f"{seed[f'{stage}_lr']:g}" for seed in seeds)
-            found.append(f"Learning rate of the {stage} classifier, seed by seed: {chosen} ({SELECTED_BY[stage]}).")
+            counts = Counter(seed[f"{stage}_lr"] for seed in seeds)
+            chosen = ", ".join(f"{lr:g} for {counts[lr]}" for lr in rates if counts[lr])
+            found.append(
+                f"Learning rate of the {stage} classifier: {chosen} of {len(seeds)} seeds ({SELECTED_BY[stage]})."
+            )
     if summary["standard_accuracy_heldout"]["mean"] < _NEAR_CHANCE:
         found.append(
             "Note: f itself is near chance on held-out inputs, so agreement with f, not accuracy, tells what g learned."

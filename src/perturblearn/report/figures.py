@@ -54,16 +54,17 @@ def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConf
         perturbed: a set with its sources.
         data: names the classes and gives the shape of an image.
         config: what the title says.
-        count: examples, half of each target label where there are enough.
+        count: examples at most, as many of each pair of target and true label.
     """
     assert perturbed.sources is not None, "a set read from disk does not know its sources"
-    index = _examples(perturbed.target_labels, count)
+    index = _examples(perturbed, count)
     sources = perturbed.sources[index].cpu()
     inputs = perturbed.inputs[index].cpu()
     steps = inputs - sources
     shape = data.image_shape
     names = dict(zip(data.label_values, data.class_names, strict=True))
     rows = (("source", sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", inputs))
+    size = float(steps.abs().max()) or 1.0
     figure = Figure(figsize=(1.25 * len(index) + 0.9, 5.0), layout="constrained")
     grid = figure.subplots(len(rows), len(index), squeeze=False)
     low, high = _limits(sources, inputs, data, bare=perturbed.source == "none")
@@ -71,10 +72,9 @@ def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConf
         for column, sample in enumerate(tensors):
             axes: Axes = grid[row][column]
             signed = row == 1
-            size = float(sample.abs().max()) or 1.0
             limits = (-size, size) if signed else (low, high)
             if shape is None:
-                _draw_vector(axes, sample.flatten(), limits, signed)
+                _draw_vector(axes, sample.flatten(), limits, signed, numbered=column == 0)
             else:
                 _draw_image(axes, sample.reshape(shape), limits, signed)
             if column == 0:
@@ -85,11 +85,15 @@ def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConf
     return figure
 
 
-def _examples(targets: Tensor, count: int) -> Tensor:
-    first, second = ((targets == label).nonzero()[:, 0].cpu() for label in (1, -1))
-    half = count // 2
-    chosen = torch.cat((first[:half], second[: count - min(half, len(first))]))
-    return chosen if len(chosen) == count else torch.arange(min(count, len(targets)))
+def _examples(perturbed: PerturbedSet, count: int) -> Tensor:
+    """Positions of examples: as many of each pair of target and true label as there are, up to the count."""
+    targets = perturbed.target_labels.cpu()
+    truths = torch.zeros_like(targets) if perturbed.true_labels is None else perturbed.true_labels.cpu()
+    # Descending, so that the first class comes first.
+    pairs = [(target, truth) for target in (1, -1) for truth in truths.unique(sorted=True).flip(0)]
+    groups = [((targets == target) & (truths == truth)).nonzero()[:, 0] for target, truth in pairs]
+    chosen = torch.cat([group[: max(1, count // len(pairs))] for group in groups])
+    return chosen[:count]
 
 
 def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tuple[float, float]:
@@ -113,13 +117,13 @@ def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: 
     axes.set_yticks([])
 
 
-def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool) -> None:
+def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool, *, numbered: bool) -> None:
     low, high = limits
     margin = 0.05 * ((high - low) or 1.0)
     axes.plot(vector, color=_VERMILION if signed else _BLUE, linewidth=0.7)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xticks([])
-    axes.tick_params(labelsize=6)
+    axes.tick_params(labelsize=6, labelleft=numbered)
 
 
 def _labels(perturbed: PerturbedSet, index: int, names: Mapping[int, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perturblearn.config import ExperimentConfig
@@ -62,8 +63,10 @@ def title(config: ExperimentConfig) -> str:
     pixels = f" on {attack.pixels} coordinates" if attack.pixels else ""
     source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
     seeds = f"{len(config.seeds)} seed" + "s" * (len(config.seeds) > 1)
+    # A path's last part tells what it was; the whole would not fit a line.
+    data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
     return (
-        f"{config.name}: {config.data.name}{classes}, {attack.norm} epsilon {attack.epsilon:g}{pixels}, {source}, "
+        f"{config.name}: {data}{classes}, {attack.norm} epsilon {attack.epsilon:g}{pixels}, {source}, "
         f"targets {attack.targets}, {seeds}"
     )
 

@@ -79,7 +79,10 @@ class ArtefactStore:
             if artefact.tensors:
                 from safetensors.torch import save_file
 
-                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in artefact.tensors.items()}
+                # Copies: safetensors refuses two names for the same memory.
+                tensors = {
+                    name: tensor.detach().cpu().contiguous().clone() for name, tensor in artefact.tensors.items()
+                }
                 save_file(tensors, scratch / _TENSORS)
                 checksums[_TENSORS] = file_hash(scratch / _TENSORS)
             body = {
@@ -110,18 +113,20 @@ class ArtefactStore:
         if record["checksums"]:
             from safetensors.torch import load_file
 
-            tensors = load_file(place / _TENSORS)
+            try:
+                tensors = load_file(place / _TENSORS)
+            except OSError:  # another process has moved it away since
+                raise _damaged(place) from None
         return Artefact(record["content"], tensors)
 
     def _intact_record(self, place: Path) -> dict[str, Any]:
-        damaged = DamagedArtefact(f"the stored result {place} is damaged")
         try:
             record = json.loads((place / _RECORD).read_text(encoding="utf-8"))
             checksum, schema = record.pop("sha256"), record["schema"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise damaged from None
+            raise _damaged(place) from None
         if checksum != _body_hash(record):
-            raise damaged
+            raise _damaged(place)
         if schema > _SCHEMA:
             raise StoreError(
                 f"{place} was written by a newer version of perturblearn; update it, or name another output folder"
@@ -131,7 +136,7 @@ class ArtefactStore:
         except OSError:
             intact = False
         if not intact:
-            raise damaged
+            raise _damaged(place)
         return record
 
     def remove(self, key: str) -> None:
@@ -182,8 +187,9 @@ class ArtefactStore:
 
     def _clear_leftovers(self) -> None:
         """Delete what processes of this machine that no longer exist have left half-written."""
-        for leftover in (self.folder / "tmp").glob(f"{socket.gethostname()}.*"):
-            if not _is_running(int(leftover.name.split(".")[-2])):
+        for leftover in (self.folder / "tmp").glob("*.*.*"):
+            machine, process, _ = leftover.name.rsplit(".", 2)
+            if machine == socket.gethostname() and process.isdecimal() and not _is_running(int(process)):
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -191,6 +197,10 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(place: Path) -> DamagedArtefact:
+    return DamagedArtefact(f"the stored result {place} is damaged")
 
 
 def _body_hash(body: Mapping[str, Any]) -> str:

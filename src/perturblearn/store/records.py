@@ -96,23 +96,23 @@ class RecordStore:
         with self._connection() as connection:
             rows = connection.execute(
                 "SELECT key, name, state, config, result, error, folder, versions, changed, seconds "
-                "FROM runs ORDER BY changed, key"
+                "FROM runs ORDER BY rowid"  # a record that is replaced gets a new rowid
             ).fetchall()
-        return [
-            Record(
-                key=key,
-                name=name,
-                state=state,
-                config=json.loads(config),
-                result=None if result is None else json.loads(result),
-                error=error,
-                folder=folder,
-                versions=json.loads(made_with),
-                changed=changed,
-                seconds=json.loads(seconds),
-            )
-            for key, name, state, config, result, error, folder, made_with, changed, seconds in rows
-        ]
+            return [
+                Record(
+                    key=key,
+                    name=name,
+                    state=state,
+                    config=json.loads(config),
+                    result=None if result is None else json.loads(result),
+                    error=error,
+                    folder=folder,
+                    versions=json.loads(made_with),
+                    changed=changed,
+                    seconds=json.loads(seconds),
+                )
+                for key, name, state, config, result, error, folder, made_with, changed, seconds in rows
+            ]
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -130,7 +130,7 @@ class RecordStore:
                         connection.execute(_TABLE)
                         connection.execute(f"PRAGMA user_version = {_SCHEMA}")
                 yield connection
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise StoreError(
                 f"cannot use the run records in {self.path} ({error}); make the file writable, "
                 "move it away if it is damaged, or name another folder with --out"

@@ -13,7 +13,7 @@ from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import DivergenceError
 from perturblearn.training.losses import LOSSES, MarginLoss
 from perturblearn.training.plateau import Plateau
-from perturblearn.training.row_space import is_worth_trying, is_worth_using, row_space
+from perturblearn.training.row_space import is_worth_trying, is_worth_using, may_have_low_rank, row_space
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,7 @@ def train_side_by_side(
         raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {count} networks and {n_samples} samples")
 
     weights = torch.stack([network.weight.detach() for network in networks])
-    basis: Tensor | None = None
-    if (
-        flat.ndim == 2
-        and flat.dtype == torch.float32
-        and is_worth_trying(n_samples, first.input_dim, count * width, descent.epochs)
-    ):
-        coefficients, rows = row_space(flat)
-        if is_worth_using(rows.shape[0], first.input_dim):
-            flat, basis = coefficients, rows
+    flat, basis = _reduce(flat, count * width, descent.epochs)
     start = weights if basis is None else weights @ basis.T
     state = _State(networks, start, flat, labels.to(flat.dtype).expand(count, n_samples), descent)
     losses = state.run(report or (lambda *_: None))
@@ -118,6 +110,20 @@ def train_side_by_side(
             result.bias.data = state.biases[index].clone()
         trained.append(Classifier(result, settings, losses[:, index].clone(), state.plateaus[index].lr))
     return trained
+
+
+def _reduce(inputs: Tensor, hidden_units: int, epochs: int) -> tuple[Tensor, Tensor | None]:
+    """Shared float32 inputs of low rank in their row space, with its basis; others as they are, without one."""
+    if (
+        inputs.ndim == 2
+        and inputs.dtype == torch.float32
+        and is_worth_trying(inputs.shape[0], inputs.shape[1], hidden_units, epochs)
+        and may_have_low_rank(inputs)
+    ):
+        coefficients, basis = row_space(inputs)
+        if is_worth_using(len(basis), inputs.shape[1]):
+            return coefficients, basis
+    return inputs, None
 
 
 class _State:

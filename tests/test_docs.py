@@ -1,0 +1,51 @@
+"""What the documentation shows is what the software does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from perturblearn.config import fields, resolve_config
+from perturblearn.experiment import MEASURES
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    for name, info in fields():
+        assert f"| `{name}` |" in page
+        assert str(info.description) in page
+
+
+def test_every_measure_is_documented() -> None:
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for name in MEASURES:
+        assert name.endswith(("_max", "_control_heldout")) or f"`{name}`" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_is_a_valid_experiment_named_after_its_file(path: Path) -> None:
+    assert resolve_config(path).name == path.stem
+
+
+def test_the_readme_s_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert "g gives" in capsys.readouterr().out
+    assert set(names) >= {"result", "figure"}
+    assert not list(tmp_path.iterdir()), "without out= nothing is written"
+    plt.close("all")
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
