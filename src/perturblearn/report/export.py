@@ -63,5 +63,5 @@ def export_run(
 
 def _save(path: Path, artefact: Artefact) -> None:
     metadata = {key: json.dumps(value) for key, value in {**artefact.content, "versions": versions()}.items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in artefact.tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in artefact.tensors.items()}
     save_file(tensors, path, metadata)

@@ -109,10 +109,10 @@ def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tu
 def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: bool) -> None:
     low, high = limits
     if image.shape[0] == 1:
-        axes.imshow(image[0], cmap="RdBu_r" if signed else "gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.imshow(image[0].numpy(), cmap="RdBu_r" if signed else "gray", vmin=low, vmax=high, interpolation="nearest")
     else:
         scaled = ((image - low) / ((high - low) or 1.0)).clamp(0, 1)
-        axes.imshow(scaled.permute(1, 2, 0), interpolation="nearest")
+        axes.imshow(scaled.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -120,7 +120,7 @@ def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: 
 def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool, *, numbered: bool) -> None:
     low, high = limits
     margin = 0.05 * ((high - low) or 1.0)
-    axes.plot(vector, color=_VERMILION if signed else _BLUE, linewidth=0.7)
+    axes.plot(vector.numpy(), color=_VERMILION if signed else _BLUE, linewidth=0.7)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xticks([])
     axes.tick_params(labelsize=6, labelleft=numbered)

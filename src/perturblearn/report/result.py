@@ -66,7 +66,7 @@ class Result:
                     f"{path} was written by a newer version of perturblearn; update it to read this result"
                 )
             return cls(
-                config=resolve_config(content["config"]),
+                config=resolve_config(dict(content["config"])),
                 key=content["key"],
                 seeds=content["seeds"],
                 summary=content["summary"],
@@ -74,9 +74,11 @@ class Result:
                 seconds=content["seconds"],
                 versions=content["versions"],
             )
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(f"cannot read {path} ({error.strerror}); name the folder of a finished run") from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
 
     def in_folder(self, folder: Path) -> Result:

@@ -13,6 +13,7 @@ from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import DivergenceError
 from perturblearn.training.losses import LOSSES, MarginLoss
 from perturblearn.training.plateau import Plateau
+from perturblearn.training.preactivations import LEAST_INPUT_DIM, Preactivations
 from perturblearn.training.row_space import is_worth_trying, is_worth_using, may_have_low_rank, row_space
 
 
@@ -148,7 +149,11 @@ class _State:
         self._descent = descent
         self._loss: MarginLoss = LOSSES[descent.loss]
         self._hidden = inputs.new_empty(*weights.shape[:2], inputs.shape[-2])
-        self._gradient = torch.empty_like(self.weights)
+        self._gradient = torch.zeros_like(self.weights)
+        self._bias_gradient = torch.zeros_like(self._readouts)
+        self._gates: Tensor | None = None
+        self._spare_gates: Tensor | None = None
+        self._preactivations: Preactivations | None = None
         self._velocity = torch.zeros_like(self.weights)
         self._bias_velocity = None if self.biases is None else torch.zeros_like(self.biases)
 
@@ -178,25 +183,23 @@ class _State:
         losses = self._loss.value(margins).mean(dim=1, dtype=torch.float64)
         # d loss / d f(x_n), with the 1/N of the mean
         signal = self._loss.derivative(margins).mul_(self._labels).div_(margins.shape[1])
-        bias_gradient = self._backward(signal)
+        self._backward(signal)
+        if self._preactivations is not None:
+            self._preactivations.step(self._descent.momentum, rates)
         rate = self._gradient.new_tensor(rates)
         self._velocity.mul_(self._descent.momentum).add_(self._gradient)
         self.weights.sub_(self._velocity * rate[:, None, None])
         if self.biases is not None and self._bias_velocity is not None:
-            self._bias_velocity.mul_(self._descent.momentum).add_(bias_gradient)
+            self._bias_velocity.mul_(self._descent.momentum).add_(self._bias_gradient)
             self.biases.sub_(self._bias_velocity * rate[:, None])
         return losses
 
     def _forward(self) -> Tensor:
         """Outputs (R, N); leaves max(w.x + b, 0) in the work space."""
-        count, width, n_samples = self._hidden.shape
-        if self._inputs.ndim == 2:
-            torch.mm(self.weights.flatten(0, 1), self._inputs.T, out=self._hidden.view(count * width, n_samples))
+        if self._preactivations is not None:
+            torch.clamp_min(self._preactivations.values, 0, out=self._hidden)
         else:
-            torch.bmm(self.weights, self._inputs.mT, out=self._hidden)
-        if self.biases is not None:
-            self._hidden.add_(self.biases[:, :, None])
-        self._hidden.clamp_min_(0)
+            self._multiply()
         readouts = self._readouts[:, None, :]
         outputs = torch.bmm(readouts, self._hidden)[:, 0]
         if self._slope == 0:
@@ -206,11 +209,21 @@ class _State:
             linear = linear + (self._readouts * self.biases).sum(1, keepdim=True)
         return (1 - self._slope) * outputs + self._slope * linear
 
-    def _backward(self, signal: Tensor) -> Tensor:
-        """Gradient of the weights into the work space, and of the biases (R, m), from d loss / d f, (R, N)."""
-        gated = self._hidden.sign_().mul_(signal[:, None, :])
-        if self._slope != 0:
-            gated.mul_(1 - self._slope).add_(signal[:, None, :], alpha=self._slope)
+    def _multiply(self) -> None:
+        count, width, n_samples = self._hidden.shape
+        if self._inputs.ndim == 2:
+            torch.mm(self.weights.flatten(0, 1), self._inputs.T, out=self._hidden.view(count * width, n_samples))
+        else:
+            torch.bmm(self.weights, self._inputs.mT, out=self._hidden)
+        if self.biases is not None:
+            self._hidden.add_(self.biases[:, :, None])
+        self._hidden.clamp_min_(0)
+
+    def _backward(self, signal: Tensor) -> None:
+        """Gradients of weights and biases from d loss / d f, (R, N), and the activations in the work space."""
+        if self._has_constant_signal and self._update_changed_units(signal):
+            return
+        gated = self._gated(self._hidden.sign_(), signal[:, None, :])
         count, width, n_samples = gated.shape
         if self._inputs.ndim == 2:
             dim = self._inputs.shape[1]
@@ -218,7 +231,56 @@ class _State:
         else:
             torch.bmm(gated, self._inputs, out=self._gradient)
         self._gradient.mul_(self._readouts[:, :, None])
-        return gated.sum(dim=2).mul_(self._readouts)
+        torch.sum(gated, dim=2, out=self._bias_gradient)
+        self._bias_gradient.mul_(self._readouts)
+
+    @property
+    def _has_constant_signal(self) -> bool:
+        """Whether the loss sends the same signal back every epoch, so that a gradient changes only with its gates."""
+        return self._loss.name == "identity"
+
+    def _update_changed_units(self, signal: Tensor) -> bool:
+        """Compute anew the gradients of units with a changed gate; False, and nothing done, if those are too many."""
+        if self._gates is None:
+            self._gates, self._spare_gates = self._hidden > 0, self._hidden > 0
+            return False
+        gates = torch.gt(self._hidden, 0, out=self._spare_gates)
+        changed = torch.ne(gates, self._gates, out=self._gates).any(dim=2)
+        self._gates, self._spare_gates = gates, self._gates
+        share = int(changed.sum()) / changed.numel()
+        # From half the units on, picking them out costs more than it saves.
+        if share > 1 / 2:
+            self._preactivations = None
+            return False
+        for network in changed.any(dim=1).nonzero()[:, 0].tolist():
+            self._update_units(network, changed[network].nonzero()[:, 0], signal[network])
+        if share < 1 / 16 and self._preactivations is None and self._inputs.shape[-1] >= LEAST_INPUT_DIM:
+            self._preactivations = self._moving_preactivations()
+        return True
+
+    def _update_units(self, network: int, units: Tensor, signal: Tensor) -> None:
+        inputs = self._inputs if self._inputs.ndim == 2 else self._inputs[network]
+        readouts = self._readouts[network, units]
+        gated = self._gated(self._hidden[network, units].sign_(), signal)
+        gradient = (gated @ inputs) * readouts[:, None]
+        bias_gradient = gated.sum(dim=1) * readouts
+        self._gradient[network, units] = gradient
+        self._bias_gradient[network, units] = bias_gradient
+        if self._preactivations is not None:
+            self._preactivations.change_gradient(
+                network, units, gradient, None if self.biases is None else bias_gradient
+            )
+
+    def _moving_preactivations(self) -> Preactivations:
+        biases = None
+        if self.biases is not None and self._bias_velocity is not None:
+            biases = self.biases, self._bias_velocity, self._bias_gradient
+        return Preactivations(self._inputs, self.weights, self._velocity, self._gradient, biases)
+
+    def _gated(self, gates: Tensor, signal: Tensor) -> Tensor:
+        """The back-propagated signal without the readout, in the place of the gates (1 or 0)."""
+        gates.mul_(signal)
+        return gates if self._slope == 0 else gates.mul_(1 - self._slope).add_(signal, alpha=self._slope)
 
 
 def _diverged(epoch: int, epochs: int, lr: float, what: str) -> DivergenceError:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.commands import TINY, records, run_folders, say
+
+from perturblearn import Result, learn_from_perturbations
+from perturblearn.config import parse_value
+from perturblearn.experiment import stages
+from perturblearn.graph import Stage
+
+SENTENCE = "\nperturblearn: interrupted; finished stages are kept, the same command goes on from them\n"
+
+# Every kind of stage; a classifier as f and as g, a set as the one g sees and the one that chooses its learning rate.
+MOMENTS = [
+    ("DATA", {}),
+    ("CLASSIFIER", {"role": "standard"}),
+    ("PERTURBED_SET", {"heldout": False}),
+    ("CLASSIFIER", {"role": "perturbation"}),
+    ("STANDARD_MEASURES", {}),
+    ("PERTURBED_SET", {"heldout": True}),
+    ("PERTURBATION_MEASURES", {}),
+    ("SELECTION", {}),
+    ("CONTROL", {"control": "unperturbed"}),
+    ("CONTROL", {"control": "permuted"}),
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Result:
+    keys = dict(zip((word.removeprefix("--") for word in TINY[::2]), TINY[1::2], strict=True))
+    return learn_from_perturbations(overrides={name: parse_value(name, text) for name, text in keys.items()})
+
+
+@pytest.mark.parametrize(("kind", "which"), MOMENTS, ids=[f"{kind} {which}" for kind, which in MOMENTS])
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    which: dict[str, Any],
+    late: bool,
+    undisturbed: Result,
+) -> None:
+    original = getattr(stages, kind)
+
+    def interrupted(stage: Stage, inputs: Any, report: Any) -> Any:
+        here = which.items() <= stage.parameters.items()
+        result = original.run(stage, inputs, report) if late or not here else None
+        if here:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, kind, replace(original, run=interrupted))
+        said = say(capsys, "run", *TINY, "--out", tmp_path)
+    assert (said.code, said.out, said.err) == (130, "", SENTENCE)
+    assert [record.state for record in records(tmp_path)] == ["interrupted"]
+    assert run_folders(tmp_path) == []
+    assert list((tmp_path / ".store").glob("tmp/*")) == []
+
+    finished = len(list((tmp_path / ".store").glob("artefacts/*/*")))
+    again = say(capsys, "run", *TINY, "--out", tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert f"{7 - finished} stages ran in" in again.out
+    assert [record.state for record in records(tmp_path)] == ["finished"]
+    (folder,) = run_folders(tmp_path)
+    assert Result.load(folder).seeds == undisturbed.seeds
+
+
+def test_ctrl_c_while_the_folder_is_written_leaves_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("perturblearn.report.export.draw_examples", interrupted)
+        said = say(capsys, "run", *TINY, "--out", tmp_path)
+    assert (said.code, said.out, said.err) == (130, "", SENTENCE)
+    assert run_folders(tmp_path) == []
+    assert [record.state for record in records(tmp_path)] == ["interrupted"]
+    again = say(capsys, "run", *TINY, "--out", tmp_path)
+    assert "Every stage was finished before" in again.out
+    assert len(run_folders(tmp_path)) == 1
+
+
+def test_a_real_signal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    # A shell that runs the tests in the background has switched the signal off for its children: switch it on.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from perturblearn.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    slow = [*TINY[:-1], "100000000", "--out", str(tmp_path)]
+    command = [sys.executable, "-c", program, "run", *slow]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list((tmp_path / ".store").glob("artefacts/*/*")):
+            time.sleep(0.01)  # until f is finished, and g has begun
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", SENTENCE)
+    assert [record.state for record in records(tmp_path)] == ["interrupted"]
+    assert run_folders(tmp_path) == []
+    shorter = say(capsys, "run", *TINY, "--out", tmp_path)
+    assert "6 stages ran in" in shorter.out  # f was kept

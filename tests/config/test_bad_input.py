@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perturblearn.config import resolve_config
+from perturblearn.errors import ConfigError
+
+ALL_KEYS = "'perturblearn init' writes a file with all keys"
+NAME = "it names a folder; write at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+SEEDS = "give a number of seeds, or a list that names them"
+NO_SEED = "at least one seed is needed: give a positive number or a list of seeds"
+CENTRE = "give true, false or a finite number"
+CLASSES = "give a list of classes, each by name or index"
+NO_DATA = (
+    "there is no such data; choose one of gauss, shifted_gauss, uniform, digits, mnist, fashion_mnist, cifar10, "
+    "folder:PATH, npz:PATH"
+)
+
+SENTENCES: list[tuple[dict[str, Any], str]] = [
+    # Keys that there are not.
+    ({"epsilon": 1}, "there is no key epsilon; did you mean attack.epsilon?"),
+    ({"attack.epsilonn": 1}, "there is no key attack.epsilonn; did you mean attack.epsilon?"),
+    ({"attck.epsilon": 1}, "there is no key attck; did you mean attack?"),
+    ({"standard.modle.slope": 0}, "there is no key standard.modle; did you mean standard.model?"),
+    ({"Seeds": 1}, "there is no key Seeds; did you mean seeds?"),
+    ({"zzz": 1}, f"there is no key zzz; {ALL_KEYS}"),
+    ({"data": {"nmae": "gauss"}}, "there is no key data.nmae; did you mean data.name?"),
+    # Values and sections in each other's place.
+    ({"attack": "l2"}, "attack = 'l2', but it must be a section with keys of its own"),
+    (
+        {"data": 5, "data.name": "gauss"},
+        "data.name cannot be set, because data is a value and no section; remove one of them",
+    ),
+    ({"attack.norm": {"name": "l2"}}, "attack.norm = {'name': 'l2'}, but it must be 'l0', 'l2' or 'linf'"),
+    ({"seeds.x": 1}, f"seeds: {SEEDS}"),
+    # Types.
+    ({"attack.epsilon": "abc"}, "attack.epsilon = 'abc', but it must be a number"),
+    ({"attack.epsilon": "0.5"}, "attack.epsilon = '0.5', but it must be a number"),
+    ({"attack.epsilon": True}, "attack.epsilon = True, but it must be a number"),
+    ({"attack.epsilon": None}, "attack.epsilon = None, but it must be a number"),
+    ({"standard.epochs": True}, "standard.epochs = True, but it must be a whole number"),
+    ({"standard.epochs": 1.5}, "standard.epochs = 1.5, but it must be a whole number"),
+    ({"standard.epochs": 10.0}, "standard.epochs = 10.0, but it must be a whole number"),
+    ({"standard.plateau": "yes"}, "standard.plateau = 'yes', but it must be true or false"),
+    ({"standard.plateau": 1}, "standard.plateau = 1, but it must be true or false"),
+    ({"standard.loss": "hinge"}, "standard.loss = 'hinge', but it must be 'identity', 'logistic' or 'exponential'"),
+    ({"data.name": 5}, "data.name = 5, but it must be a text"),
+    ({"data.flatten": [1, 2]}, "data.flatten = [1, 2], but it must be true or false"),
+    # Ranges, at their ends.
+    ({"attack.epsilon": -1e-9}, "attack.epsilon = -1e-09, but it must be at least 0"),
+    ({"standard.model.slope": 1}, "standard.model.slope = 1, but it must be below 1"),
+    ({"perturbation.model.slope": -0.1}, "perturbation.model.slope = -0.1, but it must be at least 0"),
+    ({"standard.momentum": 1.0}, "standard.momentum = 1.0, but it must be below 1"),
+    ({"standard.epochs": 0}, "standard.epochs = 0, but it must be at least 1"),
+    ({"standard.model.hidden_dim": 0}, "standard.model.hidden_dim = 0, but it must be at least 1"),
+    ({"controls.draws": -1}, "controls.draws = -1, but it must be at least 0"),
+    ({"data.n_samples": 0}, "data.n_samples = 0, but it must be at least 1"),
+    ({"data.heldout_share": 0}, "data.heldout_share = 0, but it must be above 0"),
+    ({"data.heldout_share": 1}, "data.heldout_share = 1, but it must be below 1"),
+    ({"attack.norm": "l0", "attack.pixels": 0}, "attack.pixels = 0, but it must be at least 1"),
+    ({"attack.epsilon": math.inf}, "attack.epsilon = inf, but it must be a finite number"),
+    ({"attack.epsilon": math.nan}, "attack.epsilon = nan, but it must be a finite number"),
+    ({"standard.lr": math.inf}, "standard.lr = inf, but it must be a finite number"),
+    ({"data.centre": math.nan}, f"data.centre = nan: {CENTRE}"),
+    ({"data.centre": "maybe"}, f"data.centre = 'maybe': {CENTRE}"),
+    ({"data.centre": [1]}, f"data.centre = [1]: {CENTRE}"),
+    # Lists.
+    ({"standard.lr": []}, "standard.lr = [], but it must be a list with at least 1 entry"),
+    ({"standard.lr": 0}, "standard.lr = 0, but it must be above 0"),
+    ({"standard.lr": [0.1, -1]}, "standard.lr = -1, but it must be above 0"),
+    ({"standard.lr": [0.1, "x"]}, "standard.lr = 'x', but it must be a number"),
+    ({"standard.lr": True}, "standard.lr = True, but it must be a number"),
+    ({"seeds": 0}, f"seeds = 0: {NO_SEED}"),
+    ({"seeds": -2}, f"seeds = -2: {NO_SEED}"),
+    ({"seeds": []}, f"seeds = []: {NO_SEED}"),
+    ({"seeds": True}, f"seeds = True: {SEEDS}"),
+    ({"seeds": "three"}, f"seeds = 'three': {SEEDS}"),
+    ({"seeds": 1.5}, f"seeds = 1.5: {SEEDS}"),
+    ({"seeds": [1, 2, 1]}, "seeds = [1, 2, 1]: a seed is named twice; name each once"),
+    ({"seeds": [-1]}, "seeds = -1, but it must be at least 0"),
+    ({"seeds": ["a"]}, "seeds = 'a', but it must be a whole number"),
+    ({"data.classes": [3]}, "data: classes = ['3'] is one class only; name at least two"),
+    ({"data.classes": "cat"}, "data: classes = ['cat'] is one class only; name at least two"),
+    ({"data.classes": 5}, "data: classes = ['5'] is one class only; name at least two"),
+    ({"data.classes": [3, "3"]}, "data: classes = ['3', '3'] names a class twice; name each once"),
+    ({"data.classes": [1.5, 2]}, f"data.classes = [1.5, 2]: {CLASSES}"),
+    ({"data.classes": [True, False]}, f"data.classes = [True, False]: {CLASSES}"),
+    # Keys that do not go together.
+    (
+        {"standard.model.name": "one_hidden", "standard.model.hidden_dim": 7},
+        "standard.model: hidden_dim = 7 is odd, but one_hidden has as many positive as negative units; "
+        "choose an even number",
+    ),
+    ({"attack.norm": "l0"}, "attack: norm l0 needs the key pixels, the number of coordinates to change; add it"),
+    ({"attack.pixels": 3}, "attack: the key pixels applies to norm l0 alone, not to l2; remove it"),
+    (
+        {"attack.n_sources": 3},
+        "attack: the key n_sources applies to noise sources; natural perturbs each training sample; remove it",
+    ),
+    (
+        {"attack.n_sources": 3, "attack.source": "none"},
+        "attack: the key n_sources applies to noise sources; none perturbs each training sample; remove it",
+    ),
+    (
+        {"attack.source": "gauss", "attack.targets": "other"},
+        "attack: targets other needs true labels, which gauss noise has not; choose uniform",
+    ),
+    (
+        {"attack.source": "uniform", "attack.targets": "next"},
+        "attack: targets next needs true labels, which uniform noise has not; choose uniform",
+    ),
+    ({"data.input_dim": 3}, "data: the key input_dim does not apply to digits; remove it"),
+    ({"data.name": "mnist", "data.input_dim": 3}, "data: the key input_dim does not apply to mnist; remove it"),
+    ({"data.name": "gauss", "data.classes": [3, 8]}, "data: the key classes does not apply to gauss; remove it"),
+    ({"data.name": "gauss", "data.shift": 0.1}, "data: the key shift does not apply to gauss; remove it"),
+    (
+        {"data.name": "uniform", "data.heldout_share": 0.1},
+        "data: the key heldout_share does not apply to uniform; remove it",
+    ),
+    (
+        {"data.name": "cifar10", "data.heldout_share": 0.1},
+        "data: the key heldout_share does not apply to cifar10, which has a test set; remove it",
+    ),
+    (
+        {"data.name": "python", "data.classes": [3, 8]},
+        "data: the key classes does not apply to data handed over in Python; prepare them there",
+    ),
+    # Names.
+    ({"data.name": "imagenet"}, f"data.name = 'imagenet': {NO_DATA}"),
+    ({"data.name": "mnist:here"}, f"data.name = 'mnist:here': {NO_DATA}"),
+    ({"data.name": ""}, f"data.name = '': {NO_DATA}"),
+    ({"data.name": "folder"}, "data.name = 'folder': folder needs a path: write folder:PATH"),
+    ({"name": "a/b"}, f"name = 'a/b': {NAME}"),
+    ({"name": ".."}, f"name = '..': {NAME}"),
+    ({"name": ""}, f"name = '': {NAME}"),
+    ({"name": "a\n"}, f"name = 'a\\n': {NAME}"),
+    ({"name": "a" * 65}, f"name = '{'a' * 56}...: {NAME}"),
+    ({"device": "gpu"}, "device = 'gpu': there is no such device; choose cpu, cuda or cuda:N"),
+    ({"device": "cuda:"}, "device = 'cuda:': there is no such device; choose cpu, cuda or cuda:N"),
+    ({"dtype": "float16"}, "dtype = 'float16', but it must be 'float32' or 'float64'"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), SENTENCES, ids=[str(overrides) for overrides, _ in SENTENCES])
+@pytest.mark.parametrize("base", [{}, None], ids=["mapping", "default"])
+def test_each_mistake_is_one_sentence(overrides: dict[str, Any], sentence: str, base: dict[str, Any] | None) -> None:
+    with pytest.raises(ConfigError) as told:
+        resolve_config(base, overrides)
+    assert str(told.value) == sentence
+
+
+@pytest.mark.parametrize("content", ["a = [", "a = 1\na = 2", "[data\n", "= 3", b"name = '\xff'", b"\0"])
+def test_a_file_that_is_no_toml(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=r"bad\.toml is no valid TOML \(.+\); mend that place$"):
+        resolve_config(path)
+
+
+def test_a_key_of_a_mapping_must_be_a_word() -> None:
+    with pytest.raises(ConfigError, match=r"^1 is no name of a key; "):
+        resolve_config({1: 2})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("absent.toml", r"there is no file .*absent\.toml; name a TOML file, or write one with 'perturblearn init"),
+        ("", r"cannot read .* \(Is a directory\); name a TOML file that can be read"),
+        ("file/below.toml", r"cannot read .*below\.toml \(Not a directory\); name a TOML file that can be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=sentence):
+        resolve_config(tmp_path / name)

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perturblearn.config import (
+    ExperimentConfig,
+    commented_toml,
+    config_tree,
+    fields,
+    parse_value,
+    resolve_config,
+    to_toml,
+)
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+below_one = st.floats(min_value=0, max_value=1, exclude_max=True)
+numbers = st.integers(1, 10**6)
+
+
+def section(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Any of these keys, and none that is None."""
+    return st.fixed_dictionaries({}, optional=keys)
+
+
+classes = st.lists(st.text(min_size=1) | st.integers(0, 9), min_size=2, max_size=4, unique_by=str)
+real_data = section(
+    name=st.sampled_from(["digits", "npz:some/file.npz", "folder:C:\\images"]),
+    classes=classes,
+    n_samples=numbers,
+    n_heldout=numbers,
+    heldout_share=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    centre=st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
+    flatten=st.booleans(),
+)
+drawn_data = st.fixed_dictionaries(
+    {"name": st.just("shifted_gauss")}, optional={"input_dim": numbers, "n_samples": numbers, "shift": positive}
+)
+models = section(
+    name=st.sampled_from(["two_layer", "one_hidden"]), hidden_dim=numbers.map(lambda m: 2 * m), slope=below_one
+)
+classifiers = section(
+    loss=st.sampled_from(["identity", "logistic", "exponential"]),
+    lr=positive | st.lists(positive, min_size=1, max_size=3),
+    epochs=numbers,
+    momentum=below_one,
+    plateau=st.booleans(),
+    model=models,
+)
+attacks = st.one_of(
+    section(
+        norm=st.sampled_from(["l2", "linf"]), epsilon=positive, targets=st.sampled_from(["other", "next", "given"])
+    ),
+    st.fixed_dictionaries({"norm": st.just("l0"), "pixels": numbers}),
+    st.fixed_dictionaries({"source": st.sampled_from(["uniform", "gauss"])}, optional={"n_sources": numbers}),
+)
+trees = section(
+    name=names,
+    seeds=st.integers(1, 20) | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5, unique=True),
+    device=st.sampled_from(["cpu", "cuda", "cuda:12"]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    data=real_data | drawn_data,
+    standard=classifiers,
+    attack=attacks,
+    perturbation=classifiers,
+    controls=section(draws=st.integers(0, 100)),
+)
+
+
+@settings(deadline=None)
+@given(tree=trees)
+def test_every_valid_configuration_survives_its_files(tree: dict[str, Any]) -> None:
+    config = resolve_config(tree)
+    assert hash(config) == hash(resolve_config(tree))
+    for again in (
+        resolve_config(config),
+        resolve_config(config_tree(config)),
+        resolve_config(tomllib.loads(to_toml(config))),
+        resolve_config(tomllib.loads(commented_toml(config))),
+        resolve_config(tomllib.loads(tomli_w.dumps(tree))),
+    ):
+        assert again == config
+
+
+def test_the_defaults_are_the_bundled_digits() -> None:
+    config = resolve_config()
+    assert (config.name, config.data.name, config.data.classes) == ("digits", "digits", ("3", "8"))
+    assert ExperimentConfig().seeds == config.seeds == (0, 1, 2)
+
+
+def test_a_commented_file_names_and_explains_every_key() -> None:
+    text = commented_toml(resolve_config())
+    lines = text.splitlines()
+    for name, info in fields():
+        place, leaf = name.rpartition(".")[::2]
+        start = lines.index(f"[{place}]") if place else 0
+        position = next(i for i in range(start, len(lines)) if lines[i].removeprefix("# ").startswith(f"{leaf} ="))
+        assert lines[position - 1] == f"# {info.description}"
+        assert info.description
+
+
+def test_every_key_is_listed_once_by_its_dotted_name() -> None:
+    listed = [name for name, _ in fields()]
+    assert len(set(listed)) == len(listed)
+    assert {"seeds", "attack.epsilon", "standard.model.slope", "perturbation.lr"} <= set(listed)
+    tree = ExperimentConfig().model_dump()
+    for name in listed:
+        value: Any = tree
+        for part in name.split("."):
+            value = value[part]
+        assert not isinstance(value, dict)
+
+
+@pytest.mark.parametrize("data", ["gauss", "mnist", "folder:some/where"])
+def test_the_default_classes_do_not_carry_over_to_other_data(data: str) -> None:
+    config = resolve_config(None, {"data.name": data})
+    assert config.data.classes is None
+    assert config.name == data.partition(":")[0]
+
+
+def test_naming_the_default_data_changes_nothing() -> None:
+    assert resolve_config(None, {"data.name": "digits"}) == resolve_config()
+
+
+def test_overrides_go_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text("seeds = 2\n[attack]\nepsilon = 3\nnorm = 'linf'\n")
+    for source in (path, str(path)):
+        config = resolve_config(source, {"attack.epsilon": 0.5, "standard.model.hidden_dim": 8})
+        assert (config.seeds, config.attack.epsilon, config.attack.norm) == ((0, 1), 0.5, "linf")
+        assert (config.standard.model.hidden_dim, config.perturbation.model.hidden_dim) == (8, 100)
+
+
+def test_a_section_may_be_overridden_as_a_whole() -> None:
+    given = {"attack": {"epsilon": 3.0, "norm": "linf"}}
+    config = resolve_config(given, {"attack": {"epsilon": 0.5}, "attack.source": "none"})
+    assert (config.attack.epsilon, config.attack.norm, config.attack.source) == (0.5, "l2", "none")
+
+
+def test_nothing_that_was_given_is_changed() -> None:
+    tree = {"attack": {"epsilon": 3.0}, "standard": {"model": {"slope": 0.5}}}
+    overrides = {"data": {"name": "gauss"}, "data.input_dim": 5, "standard.model.slope": 0.1, "attack.norm": "linf"}
+    resolve_config(tree, overrides)
+    assert tree == {"attack": {"epsilon": 3.0}, "standard": {"model": {"slope": 0.5}}}
+    assert overrides["data"] == {"name": "gauss"}
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "meant"),
+    [
+        ("seeds", 3, (0, 1, 2)),
+        ("seeds", [5], (5,)),
+        ("seeds", (4, 2), (4, 2)),
+        ("standard.lr", 1, (1.0,)),
+        ("standard.lr", [1, 0.1], (1.0, 0.1)),
+        ("data.classes", [8, "3"], ("8", "3")),
+        ("data.centre", 1, 1.0),
+        ("data.centre", False, False),
+        ("attack.epsilon", 0, 0.0),
+        ("name", "a" * 64, "a" * 64),
+    ],
+)
+def test_short_forms(key: str, given: Any, meant: Any) -> None:
+    value: Any = resolve_config({}, {key: given})
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == meant
+    assert type(value) is type(meant)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("attack.epsilon", "0.07", 0.07),
+        ("attack.epsilon", "-1", -1),
+        ("attack.epsilon", "1e-3", 0.001),
+        ("attack.epsilon", ".5", 0.5),
+        ("attack.epsilon", "1.", 1.0),
+        ("attack.epsilon", "", ""),
+        ("attack.epsilon", "1.2.3", "1.2.3"),
+        ("attack.norm", "l2", "l2"),
+        ("standard.lr", "0.1,0.01", [0.1, 0.01]),
+        ("standard.lr", "0.1, .01,", [0.1, 0.01]),
+        ("standard.lr", "[0.1, 0.01]", [0.1, 0.01]),
+        ("standard.lr", "[]", []),
+        ("standard.lr", "[.1, 1]", [0.1, 1]),
+        ("standard.plateau", "false", False),
+        ("data.centre", "true", True),
+        ("data.centre", "0.5", 0.5),
+        ("seeds", "5", 5),
+        ("seeds", "3,7", [3, 7]),
+        ("data.classes", "3,8", ["3", "8"]),
+        ("data.classes", "[3, 8]", [3, 8]),
+        ("data.classes", "cat,dog", ["cat", "dog"]),
+        ("data.classes", "[cat, dog]", ["cat", "dog"]),
+        ("data.classes", '["a, b", "c"]', ["a, b", "c"]),
+        ("data.classes", "007,1e3", ["007", "1e3"]),
+        ("data.classes", "true", "true"),
+        ("data.name", "folder:a,b", "folder:a,b"),
+        ("name", "5", "5"),
+        ("device", "cuda:1", "cuda:1"),
+        ("no.such.key", "3", 3),
+        ("no.such.key", "word", "word"),
+    ],
+)
+def test_values_as_written_on_a_command_line(name: str, text: str, value: Any) -> None:
+    found = parse_value(name, text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_examples_in_the_repository_are_valid() -> None:
+    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+    assert examples
+    for path in examples:
+        resolve_config(path)

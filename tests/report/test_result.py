@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from perturblearn import Result, StoreError
+from perturblearn.experiment import MEASURES
+from perturblearn.report import HEADS, SCHEMA
+
+MAXIMA = [name for name in MEASURES if name.endswith("_max")]
+
+
+def test_the_dict_is_json_and_the_content_of_the_file(tiny_result: Result) -> None:
+    content = tiny_result.to_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert tiny_result.folder is not None
+    assert json.loads((tiny_result.folder / "result.json").read_text()) == content
+
+
+def test_a_folder_gives_back_an_equal_result(tiny_result: Result) -> None:
+    assert tiny_result.folder is not None
+    for folder in (tiny_result.folder, str(tiny_result.folder)):
+        assert Result.load(folder) == tiny_result
+
+
+def test_the_summary_sums_up_the_seeds(tiny_result: Result) -> None:
+    for name, values in tiny_result.summary.items():
+        if "_control" in name:
+            control, _, part = name.partition("_control")
+            expected = [value for seed in tiny_result.seeds for value in seed["controls"][control][f"accuracy{part}"]]
+            assert len(expected) == 2 * 2  # seeds x draws
+        else:
+            expected = [seed["measures"][name] for seed in tiny_result.seeds]
+        assert values["values"] == expected
+        known = [value for value in expected if value is not None]
+        assert values["mean"] == pytest.approx(sum(known) / len(known), rel=1e-12)  # one rounding per addition
+        assert values["median"] == statistics.median(known)
+        mean = sum(known) / len(known)
+        variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
+        assert values["std"] == pytest.approx(math.sqrt(variance), rel=1e-9, abs=1e-15)
+    assert set(tiny_result.summary) == set(MEASURES)
+
+
+def test_the_text_holds_every_measure_and_the_sentence(tiny_result: Result) -> None:
+    lines = str(tiny_result).splitlines()
+    cells = [line.split("  ")[0].strip() for line in lines]
+    for name, values in tiny_result.summary.items():
+        same = name in MAXIMA and values == tiny_result.summary[name.removesuffix("_max")]
+        assert cells.count(name) == (not same)
+        if not same:
+            numbers = lines[cells.index(name)].split()[1:5]
+            assert numbers[:3] == [f"{values[number]:.4f}" for number in ("mean", "std", "median")]
+            assert numbers[3] == str(len(values["values"]))
+    assert tiny_result.conclusion in lines
+    assert all(remark in lines for remark in tiny_result.remarks)
+    assert all(head in lines[2] for head in HEADS)
+
+
+def test_one_seed_has_no_spread_and_says_so(run_tiny: Callable[..., Result]) -> None:
+    result = run_tiny(overrides={"seeds": [7], "controls.draws": 0})
+    assert {values["std"] for values in result.summary.values()} == {None}
+    assert any("one seed shows no spread" in remark for remark in result.remarks)
+    assert "without controls nothing follows" in result.conclusion
+    assert not any("control" in name for name in result.summary)
+    json.dumps(result.to_dict(), allow_nan=False)
+    result.plot()
+    assert result.folder is None
+
+
+def test_a_frame_has_one_row_per_seed(tiny_result: Result) -> None:
+    frame = tiny_result.to_frame()
+    assert list(frame.index) == [0, 1]
+    for name, values in tiny_result.summary.items():
+        assert frame[name].to_numpy().mean() == pytest.approx(values["mean"], rel=1e-12)
+    assert set(frame["perturbation_lr"]) <= {0.5, 0.1}
+
+
+def test_a_frame_without_pandas_says_what_to_install(tiny_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install perturblearn\[pandas\]"):
+        tiny_result.to_frame()
+
+
+def test_the_plot_draws_every_seed_and_draw(tiny_result: Result) -> None:
+    figure = tiny_result.plot()
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture)
+    assert picture.getvalue().startswith(b"\x89PNG")
+    dots = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    shown = ("standard_accuracy_heldout", "perturbation_accuracy_heldout", "agreement",
+             "unperturbed_control_heldout", "permuted_control_heldout")  # fmt: skip
+    assert dots == [tiny_result.summary[name]["values"] for name in shown]
+
+
+class Tags(HTMLParser):
+    """The tags and the text of a piece of HTML."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_html_holds_the_table_and_runs_nothing(tiny_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "<script>alert('&')</script>"
+    monkeypatch.setitem(MEASURES, "agreement", hostile)
+    config = tiny_result.config
+    named = replace(tiny_result, config=config.model_copy(update={"name": hostile}))
+    monkeypatch.setattr(Result, "conclusion", property(lambda _: hostile))
+    monkeypatch.setattr(Result, "remarks", property(lambda _: [hostile]))
+    found = Tags(named._repr_html_())
+    assert "script" not in found.tags
+    assert found.tags.count("tr") == 1 + len(named.rows)
+    assert "".join(found.words).count(hostile) == 4  # name, sentence, remark, and the measure's words
+
+
+def write_result(folder: Path, content: str | bytes) -> Path:
+    folder.mkdir()
+    (folder / "result.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+@pytest.mark.parametrize("make", [lambda _: None, Path.touch, Path.mkdir], ids=["nothing", "file", "empty"])
+def test_a_folder_without_a_result(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "run")
+    with pytest.raises(StoreError, match=r"cannot read .*result\.json \(.*\); name the folder of a finished run$"):
+        Result.load(tmp_path / "run")
+
+
+DAMAGED: list[tuple[str, Callable[[dict[str, Any]], str | bytes]]] = [
+    ("empty", lambda _: ""),
+    ("half", lambda content: json.dumps(content)[:-20]),
+    ("list", lambda _: "[1]"),
+    ("null", lambda _: "null"),
+    ("bytes", lambda content: json.dumps(content).encode().replace(b"tiny", b"\xff\xfe")),
+    ("no schema", lambda content: json.dumps({key: content[key] for key in content if key != "schema"})),
+    ("no seeds", lambda content: json.dumps({key: content[key] for key in content if key != "seeds"})),
+    ("odd schema", lambda content: json.dumps({**content, "schema": "one"})),
+    ("config", lambda content: json.dumps({**content, "config": {"seeds": 0}})),
+    ("config is a path", lambda content: json.dumps({**content, "config": "experiment.toml"})),
+    ("no config", lambda content: json.dumps({**content, "config": None})),
+]
+
+
+@pytest.mark.parametrize(("damage"), [damage for _, damage in DAMAGED], ids=[name for name, _ in DAMAGED])
+def test_a_damaged_result_is_told(tmp_path: Path, tiny_result: Result, damage: Callable[..., str | bytes]) -> None:
+    folder = write_result(tmp_path / "run", damage(tiny_result.to_dict()))
+    with pytest.raises(StoreError, match=r"result\.json is damaged .*run the experiment again with --force$"):
+        Result.load(folder)
+
+
+def test_a_newer_result_is_told_from_damage(tmp_path: Path, tiny_result: Result) -> None:
+    folder = write_result(tmp_path / "run", json.dumps({**tiny_result.to_dict(), "schema": SCHEMA + 1}))
+    with pytest.raises(StoreError, match=r"newer version of perturblearn; update it to read this result$"):
+        Result.load(folder)
+
+
+def test_keys_that_a_later_version_adds_are_no_damage(tmp_path: Path, tiny_result: Result) -> None:
+    folder = write_result(tmp_path / "run", json.dumps({**tiny_result.to_dict(), "new": 1}))
+    assert Result.load(folder) == replace(tiny_result, folder=folder)

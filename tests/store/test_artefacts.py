@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store.killing import running
+
+from perturblearn.errors import StoreError
+from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, file_hash
+from perturblearn.store.artefacts import _body_hash
+
+KEY = "ab" * 32
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.uint8, torch.bool)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtefactStore:
+    return ArtefactStore(tmp_path / "store")
+
+
+def write(store: ArtefactStore, number: int = 1, **options: Any) -> None:
+    store.write(KEY, Artefact({"number": number}, {"x": torch.arange(100)}), origin={"kind": "test"}, **options)
+
+
+def place(store: ArtefactStore) -> Path:
+    return store.folder / "artefacts" / KEY[:2] / KEY
+
+
+def nothing_left_behind(store: ArtefactStore) -> bool:
+    return not store.has(KEY) and not any(path.is_file() for path in store.folder.rglob("*"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (5,), (2, 3, 4)], ids=str)
+def test_tensors_come_back_as_they_were(store: ArtefactStore, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    tensor = (torch.arange(math.prod(shape)) % 2).reshape(shape).to(dtype)
+    store.write(KEY, Artefact({}, {"x": tensor}), origin={})
+    found = store.read(KEY).tensors["x"]
+    assert found.dtype == dtype
+    assert found.shape == shape
+    assert torch.equal(found, tensor)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.T,
+        lambda x: x[:, 1],
+        lambda x: x[::2],
+        lambda x: x[1:2],
+        lambda x: x[:1].expand(7, -1),
+        lambda x: x.clone().requires_grad_(),
+    ],
+    ids=["transposed", "column", "strided", "slice", "expanded", "parameter"],
+)
+def test_views_and_parameters_are_written_by_value(store: ArtefactStore, view: Any) -> None:
+    tensor = view(torch.arange(12.0).reshape(4, 3))
+    store.write(KEY, Artefact({}, {"x": tensor}), origin={})
+    assert torch.equal(store.read(KEY).tensors["x"], tensor.detach())
+
+
+def test_tensors_may_share_memory(store: ArtefactStore) -> None:
+    whole = torch.arange(10)
+    store.write(KEY, Artefact({}, {"whole": whole, "same": whole, "part": whole[3:]}), origin={})
+    found = store.read(KEY).tensors
+    assert torch.equal(found["same"], whole)
+    assert torch.equal(found["part"], whole[3:])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=50, deadline=None)  # busy disks have no deadline
+@given(content=st.dictionaries(st.text(), json_values))
+def test_json_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
+    store = ArtefactStore(tmp_path_factory.mktemp("store"))
+    store.write(KEY, Artefact(content), origin={})
+    assert store.read(KEY) == Artefact(content)
+
+
+@pytest.mark.parametrize(("replace", "stays"), [(False, 1), (True, 2)])
+def test_the_first_artefact_stays_unless_it_is_replaced(store: ArtefactStore, replace: bool, stays: int) -> None:
+    write(store, 1)
+    write(store, 2, replace=replace)
+    assert store.read(KEY).content == {"number": stays}
+    assert list((store.folder / "tmp").iterdir()) == []
+
+
+def test_what_is_not_there_is_a_key_error(store: ArtefactStore) -> None:
+    assert not store.has(KEY)
+    with pytest.raises(KeyError, match=KEY):
+        store.read(KEY)
+    assert not store.folder.exists()  # asking makes nothing
+
+
+def test_removing_twice_is_no_error(store: ArtefactStore) -> None:
+    write(store)
+    store.remove(KEY)
+    store.remove(KEY)
+    assert nothing_left_behind(store)
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "artefact.json"])
+def test_a_flipped_bit_is_found_wherever_it_is(store: ArtefactStore, name: str) -> None:
+    write(store)
+    path = place(store) / name
+    intact = path.read_bytes()
+    # Every 7th byte, each time another bit: a step with no factor in common with the layout.
+    for position in range(0, len(intact), 7):
+        damaged = bytearray(intact)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedArtefact, match="is damaged"):
+            store.read(KEY)
+    path.write_bytes(intact)
+    assert store.read(KEY).content == {"number": 1}
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "artefact.json"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+def test_a_truncated_file_is_found(store: ArtefactStore, name: str, kept: float) -> None:
+    write(store)
+    path = place(store) / name
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DamagedArtefact):
+        store.read(KEY)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "3", "{}", '{"sha256": "0"}', '{"sha256": 0, "schema": 1}', "\udcff"]
+)
+def test_a_record_of_another_form_is_damaged(store: ArtefactStore, text: str) -> None:
+    write(store)
+    (place(store) / "artefact.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(DamagedArtefact):
+        store.read(KEY)
+
+
+def test_a_missing_tensor_file_is_found(store: ArtefactStore) -> None:
+    write(store)
+    (place(store) / "tensors.safetensors").unlink()
+    assert store.has(KEY)
+    with pytest.raises(DamagedArtefact):
+        store.read(KEY)
+
+
+def test_a_newer_version_is_told_from_damage(store: ArtefactStore) -> None:
+    write(store)
+    path = place(store) / "artefact.json"
+    record = json.loads(path.read_text())
+    record["schema"] += 1
+    del record["sha256"]
+    path.write_text(json.dumps({"sha256": _body_hash(record), **record}))
+    with pytest.raises(StoreError, match="newer version of perturblearn; update it"):
+        store.read(KEY)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [({"x": math.nan}, ValueError), ({"x": [1, -math.inf]}, ValueError), ({"x": torch.zeros(1)}, TypeError)],
+)
+def test_what_is_no_json_is_refused_and_leaves_nothing(
+    store: ArtefactStore, content: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="JSON"):
+        store.write(KEY, Artefact(content, {"x": torch.zeros(3)}), origin={})
+    assert nothing_left_behind(store)
+
+
+def test_an_artefact_says_what_it_was_made_from_and_by_what(store: ArtefactStore) -> None:
+    write(store)
+    record = json.loads((place(store) / "artefact.json").read_text())
+    assert record["origin"] == {"kind": "test"}
+    assert record["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
+    assert record["checksums"] == {"tensors.safetensors": file_hash(place(store) / "tensors.safetensors")}
+
+
+def leftover(store: ArtefactStore, machine: str, process: int | str) -> Path:
+    path = store.folder / "tmp" / f"{machine}.{process}.0123abcd"
+    path.mkdir(parents=True)
+    (path / "half").touch()
+    return path
+
+
+def test_leftovers_of_the_dead_are_removed_and_of_nobody_else(store: ArtefactStore) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    here = socket.gethostname()
+    dead = leftover(store, here, ended.pid)
+    others = [
+        leftover(store, here, os.getpid()),
+        leftover(store, here, 1),
+        leftover(store, f"not-{here}", ended.pid),
+        leftover(store, f"{here}.subdomain", ended.pid),
+        leftover(store, here, "word"),
+    ]
+    ArtefactStore(store.folder)
+    assert not dead.exists()
+    assert [path for path in others if not path.exists()] == []
+
+
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    store = ArtefactStore(tmp_path / "file" / below)
+    assert not store.has(KEY)
+    with pytest.raises(StoreError, match=r"cannot write to .*file.* name another folder with --out"):
+        write(store)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_nothing(store: ArtefactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", no_space)
+    with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+        write(store)
+    assert nothing_left_behind(store)
+
+
+def test_two_processes_may_write_the_same_key(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path)
+    with running("tests.store.busy_writer", tmp_path, 1) as one, running("tests.store.busy_writer", tmp_path, 2) as two:
+        while one.poll() is None or two.poll() is None:
+            with suppress(KeyError, DamagedArtefact):  # it may be moved away between two looks
+                store.read(KEY)
+    assert one.returncode == two.returncode == 0
+    found = store.read(KEY)
+    assert torch.equal(found.tensors["x"], torch.full((10_000,), found.content["number"]))
+    assert list((tmp_path / "tmp").iterdir()) == []

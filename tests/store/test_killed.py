@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tests.store import endless_writer
+from tests.store.killing import survives
+
+from perturblearn.store import ArtefactStore, RecordStore
+
+
+def test_what_a_killed_writer_leaves_is_complete(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+    rng = random.Random(0)
+    for _ in range(stress_count(100)):
+        first = rng.randrange(len(endless_writer.KEYS))
+        assert not survives("tests.store.endless_writer", tmp_path, first, kill_after=rng.uniform(0, 0.2))
+        store = ArtefactStore(tmp_path)
+        written = [key for key in endless_writer.KEYS if store.has(key)]
+        for key in written:
+            found, expected = store.read(key), endless_writer.artefact_of(key)
+            assert found.content == expected.content
+            assert torch.equal(found.tensors["values"], expected.tensors["values"])
+        for record in RecordStore(tmp_path / "records.sqlite3").all():
+            assert record.config == {"number": int(record.key[:2])}
+        assert list((tmp_path / "tmp").iterdir()) == []
+        assert written  # the writers did get somewhere
