@@ -83,13 +83,16 @@ def initialise(config: ModelConfig, input_dim: int, *, seed: int, role: str) -> 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(seed, "initialisation", role, purpose))
 
+    def normal(*shape: int, purpose: str) -> Tensor:
+        return torch.randn(shape, generator=generator(purpose), dtype=torch.float32)
+
     if config.name == "one_hidden":
-        uniform = torch.rand(width, input_dim, generator=generator("weight"))
-        half = torch.full((width // 2,), 1 / math.sqrt(width))
+        uniform = torch.rand(width, input_dim, generator=generator("weight"), dtype=torch.float32)
+        half = torch.full((width // 2,), 1 / math.sqrt(width), dtype=torch.float32)
         return TwoLayer((2 * uniform - 1) / math.sqrt(input_dim), torch.cat((half, -half)), None, config.slope)
     return TwoLayer(
-        torch.randn(width, input_dim, generator=generator("weight")) / math.sqrt(input_dim),
-        torch.randn(width, generator=generator("readout")) / math.sqrt(width),
-        torch.randn(width, generator=generator("bias")),
+        normal(width, input_dim, purpose="weight") / math.sqrt(input_dim),
+        normal(width, purpose="readout") / math.sqrt(width),
+        normal(width, purpose="bias"),
         config.slope,
     )

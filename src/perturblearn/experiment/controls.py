@@ -102,5 +102,5 @@ def _labels(
 
 def _directions(draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
-    random = torch.randn(perturbed.inputs.shape, generator=generator).to(perturbed.inputs)
+    random = torch.randn(perturbed.inputs.shape, generator=generator, dtype=torch.float32).to(perturbed.inputs)
     return steepest_step(random, attack.norm, epsilon=attack.epsilon, pixels=attack.pixels)

@@ -50,13 +50,13 @@ def draw_sources(source: str, data: Dataset, *, heldout: bool, count: int | None
     shape = (len(inputs) if count is None else count, *inputs.shape[1:])
     generator = torch.Generator().manual_seed(seed)
     if source == "gauss":
-        noise = torch.randn(shape, generator=generator)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32)
     else:
         low, high = data.value_range
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ConfigError(
                 "attack.source = 'uniform' draws over the data's value range, but these data have none; choose gauss"
             )
-        noise = torch.rand(shape, generator=generator) * (high - low) + low
+        noise = torch.rand(shape, generator=generator, dtype=torch.float32) * (high - low) + low
     noise = noise.to(inputs)
     return Sources(noise, noise, None, torch.arange(len(noise)))

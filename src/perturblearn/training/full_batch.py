@@ -72,11 +72,13 @@ def train_side_by_side(
         The trained classifiers in the order of the networks.
 
     Raises:
-        DivergenceError: a loss or a weight is no longer finite.
-        ValueError: shapes that do not fit together.
+        DivergenceError: a loss, a weight or a bias is no longer finite.
+        ValueError: networks that are not alike, or shapes that do not fit together.
     """
     first = networks[0]
     count, width = len(networks), first.hidden_dim
+    if len({(network.weight.shape, network.slope, network.bias is None) for network in networks}) > 1:
+        raise ValueError("networks must be alike in width, dimension, slope and bias to be trained side by side")
     flat = inputs.flatten(1) if isinstance(inputs, Tensor) else torch.stack([part.flatten(1) for part in inputs])
     n_samples = flat.shape[-2]
     if flat.shape[-1] != first.input_dim or flat.shape[:-2] not in ((), (count,)):
@@ -172,9 +174,10 @@ class _State:
                     self.plateaus[index].update(loss)
             if epoch % every == 0:
                 report(epoch + 1, epochs, f"loss {losses[epoch].mean():.4g}")
-        for index, weights in enumerate(self.weights):
-            if not bool(torch.isfinite(weights).all()):
-                raise _diverged(epochs - 1, epochs, self.plateaus[index].lr, "a weight is not finite")
+        for what, tensor in (("weight", self.weights), ("bias", self.biases)):
+            for index, values in enumerate(() if tensor is None else tensor):
+                if not bool(torch.isfinite(values).all()):
+                    raise _diverged(epochs - 1, epochs, self.plateaus[index].lr, f"a {what} is not finite")
         return losses
 
     def _step(self, rates: list[float]) -> Tensor:
