@@ -1,0 +1,198 @@
+"""What the controls are trained on, and what splitting them into groups may change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
+from perturblearn.data import Dataset
+from perturblearn.experiment import controls, run_control
+from perturblearn.perturbed import PerturbedSet, perturb
+from perturblearn.training import Descent, train_side_by_side
+
+DIM, DRAWS = 6, 5
+CONFIG = ClassifierConfig(epochs=10, model=ModelConfig(hidden_dim=8))
+
+
+def made(n: int = 40, m: int = 31) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.tensor([1, -1])
+    return Dataset(
+        inputs=torch.randn(n, DIM, generator=generator, dtype=torch.float64),
+        labels=signs[torch.randint(2, (n,), generator=generator)],
+        heldout_inputs=torch.randn(m, DIM, generator=generator, dtype=torch.float64),
+        heldout_labels=signs[torch.randint(2, (m,), generator=generator)],
+        value_range=(-math.inf, math.inf),
+        class_names=("+1", "-1"),
+    )
+
+
+DATA = made()
+F = Classifier(initialise(ModelConfig(hidden_dim=10), DIM, seed=0, role="f").double())
+
+
+class Seen:
+    """What `train_side_by_side` was called with, draw by draw, and what came out."""
+
+    def __init__(self) -> None:
+        self.networks: list[TwoLayer] = []
+        self.inputs: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self.descents: list[Descent] = []
+        self.trained: list[Classifier] = []
+
+    def __call__(
+        self,
+        networks: Sequence[TwoLayer],
+        inputs: Tensor | Sequence[Tensor],
+        labels: Tensor,
+        descent: Descent,
+        **keys: Any,
+    ) -> list[Classifier]:
+        trained = train_side_by_side(networks, inputs, labels, descent, **keys)
+        self.networks += networks
+        self.inputs += [inputs] * len(networks) if isinstance(inputs, Tensor) else inputs
+        self.labels += labels
+        self.descents.append(descent)
+        self.trained += trained
+        return trained
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    recorder = Seen()
+    monkeypatch.setattr(controls, "train_side_by_side", recorder)
+    return recorder
+
+
+def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
+    options = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "report": lambda *_: None}
+    return run_control(control, DATA, perturbed, attack=attack, **{**options, **keys})
+
+
+def attacked(**keys: Any) -> tuple[AttackConfig, PerturbedSet]:
+    attack = AttackConfig.model_validate({"epsilon": 0.4, **keys})
+    return attack, perturb(F, DATA, attack, seed=4)
+
+
+def all_different(rows: Sequence[Tensor]) -> bool:
+    return all(not torch.equal(rows[i], rows[j]) for i in range(len(rows)) for j in range(i))
+
+
+@pytest.mark.parametrize("source", ["natural", "gauss"])
+def test_unperturbed(seen: Seen, source: str) -> None:
+    attack, perturbed = attacked(source=source)
+    run("unperturbed", attack, perturbed)
+    assert perturbed.sources is not None
+    for inputs in seen.inputs:
+        assert torch.equal(inputs, perturbed.sources)
+    if source == "natural":
+        assert torch.equal(seen.inputs[0], DATA.inputs)
+    assert torch.equal(seen.labels[0], perturbed.target_labels)
+    assert all_different(seen.labels)
+    assert all_different([network.weight for network in seen.networks])
+
+
+def test_unperturbed_where_the_source_is_nothing(seen: Seen) -> None:
+    attack, perturbed = attacked(source="none")
+    run("unperturbed", attack, perturbed)
+    assert torch.equal(seen.labels[0], perturbed.target_labels)
+    assert all_different(seen.inputs)
+    for inputs in seen.inputs:
+        # A few roundings of the length.
+        assert inputs.norm(dim=1).tolist() == pytest.approx([0.4] * 40, rel=8 * 2**-52)
+        # 40 random directions: their mean has squared length 0.4^2 / 40 on average; of 40 draws the mean cosine with
+        # the perturbations has standard error 1 / sqrt(40 * 6).
+        cosine = (inputs * perturbed.inputs).sum(dim=1) / 0.4**2
+        assert abs(float(cosine.mean())) < 5 / math.sqrt(40 * DIM)
+
+
+@pytest.mark.parametrize("keys", [{"norm": "linf"}, {"norm": "l0", "pixels": 2}])
+def test_random_directions_of_other_norms(seen: Seen, keys: dict[str, Any]) -> None:
+    attack, perturbed = attacked(source="none", **keys)
+    run("unperturbed", attack, perturbed, draws=2)
+    for inputs in seen.inputs:
+        if attack.norm == "linf":
+            assert bool((inputs.abs() == 0.4).all())
+        else:
+            assert (inputs != 0).sum(dim=1).tolist() == [2] * 40
+            assert inputs.norm(dim=1).tolist() == pytest.approx([0.4] * 40, rel=8 * 2**-52)
+
+
+@pytest.mark.parametrize("source", ["natural", "none", "gauss"])
+def test_permuted(seen: Seen, source: str) -> None:
+    attack, perturbed = attacked(source=source)
+    run("permuted", attack, perturbed)
+    for inputs, labels in zip(seen.inputs, seen.labels, strict=True):
+        assert torch.equal(inputs, perturbed.inputs)
+        assert int(labels.sum()) == int(perturbed.target_labels.sum())
+        assert set(labels.tolist()) == {1, -1}
+    assert all_different([*seen.labels, perturbed.target_labels])
+    assert all_different([network.weight for network in seen.networks])
+
+
+def test_deterministic_targets_stay(seen: Seen) -> None:
+    attack, perturbed = attacked(targets="next")
+    run("unperturbed", attack, perturbed)
+    for labels in seen.labels:
+        assert torch.equal(labels, -DATA.labels)
+
+
+def test_trained_as_g_and_measured_on_clean_data(seen: Seen) -> None:
+    attack, perturbed = attacked()
+    config = ClassifierConfig(loss="identity", epochs=7, momentum=0.5, plateau=False, model=ModelConfig(hidden_dim=4))
+    found = run("permuted", attack, perturbed, config=config)
+    assert seen.descents == [Descent("identity", 0.3, 7, 0.5, plateau=False)]
+    assert {network.hidden_dim for network in seen.networks} == {4}
+    for name, inputs, labels in (
+        ("accuracy", DATA.inputs, DATA.labels),
+        ("accuracy_heldout", DATA.heldout_inputs, DATA.heldout_labels),
+    ):
+        expected = [float((classifier.module(inputs) * labels > 0).double().mean()) for classifier in seen.trained]
+        assert found[name] == pytest.approx(expected, rel=1e-15)
+
+
+def test_controls_share_no_network_with_g_or_each_other(seen: Seen) -> None:
+    attack, perturbed = attacked()
+    run("unperturbed", attack, perturbed, draws=2)
+    run("permuted", attack, perturbed, draws=2)
+    for role in ("standard", "perturbation"):
+        seen.networks.append(initialise(CONFIG.model, DIM, seed=4, role=role).double())
+    assert all_different([network.weight for network in seen.networks])
+
+
+def test_seeded() -> None:
+    attack, perturbed = attacked()
+    first = run("permuted", attack, perturbed)
+    assert first == run("permuted", attack, perturbed)
+    assert first != run("permuted", attack, perturbed, seed=5)
+    # Draws do not depend on how many follow; batched products of other width, so accuracies are the same.
+    assert run("permuted", attack, perturbed, draws=2)["accuracy"] == first["accuracy"][:2]
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_groups(monkeypatch: pytest.MonkeyPatch, seen: Seen, together: int) -> None:
+    attack, perturbed = attacked(source="none")
+    heard: list[tuple[int, int, str]] = []
+    run("unperturbed", attack, perturbed)
+    whole = list(seen.trained)
+    seen.trained.clear()
+    seen.descents.clear()
+    monkeypatch.setattr(controls, "_STACK_BYTES", together * 40 * DIM * 8 + 1)
+    run("unperturbed", attack, perturbed, report=lambda *words: heard.append(words))
+    assert len(seen.descents) == math.ceil(DRAWS / together)
+    for one, other in zip(whole, seen.trained, strict=True):
+        # 10 epochs of float64 rounding in other blocks.
+        assert torch.allclose(one.module.weight, other.module.weight, rtol=0, atol=1e-12)
+    # 10 epochs of 5 draws; the words count up to all of them.
+    done = [word[0] for word in heard]
+    assert done == sorted(done)
+    assert done[-1] == DRAWS * 10
+    assert {word[1] for word in heard} == {DRAWS * 10}

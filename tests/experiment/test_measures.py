@@ -1,0 +1,113 @@
+"""Measures by hand, on networks simple enough to see through."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier, TwoLayer
+from perturblearn.data import Dataset
+from perturblearn.experiment import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
+from perturblearn.perturbed import PerturbedSet
+
+
+def linear(*coefficients: float) -> Classifier:
+    """f(x) = c . x, as relu(c . x) - relu(-c . x)."""
+    weight = torch.tensor([coefficients, [-c for c in coefficients]])
+    return Classifier(TwoLayer(weight, torch.tensor([1.0, -1.0]), None, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "expected"),
+    [
+        ([1.0, -2.0, 3.0, -4.0], [1, -1, -1, -1], 0.75),
+        ([0.0, 0.0, -0.0], [1, -1, 1], 0.0),  # exactly 0 is wrong
+        ([1e-38, -1e-38], [1, -1], 1.0),
+        ([1.0], [-1], 0.0),
+    ],
+)
+def test_accuracy(outputs: list[float], labels: list[int], expected: float) -> None:
+    assert accuracy(torch.tensor(outputs), torch.tensor(labels)) == expected
+    assert accuracy(torch.tensor(outputs, dtype=torch.float64), torch.tensor(labels)) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1.0, -2.0, 3.0], [5.0, -0.1, -3.0], 2 / 3),
+        ([0.0, 1.0, 0.0], [1.0, 0.0, 0.0], 1 / 3),  # 0 has a sign of its own
+        ([1e-38, -1e-38], [-1.0, 1.0], 0.0),
+    ],
+)
+def test_agreement(first: list[float], second: list[float], expected: float) -> None:
+    assert agreement(torch.tensor(first), torch.tensor(second)) == expected
+    assert agreement(torch.tensor(second), torch.tensor(first)) == expected
+
+
+DATA = Dataset(
+    inputs=torch.tensor([[1.0, 1.0], [2.0, -1.0], [-1.0, -1.0], [-2.0, 1.0]]),
+    labels=torch.tensor([1, 1, -1, 1]),
+    heldout_inputs=torch.tensor([[3.0, 1.0], [3.0, -1.0], [0.0, 1.0], [-1.0, -1.0], [-1.0, 2.0]]),
+    heldout_labels=torch.tensor([1, 1, 1, -1, -1]),
+    value_range=(-math.inf, math.inf),
+    class_names=("+1", "-1"),
+)
+
+
+def perturbed(inputs: list[list[float]], targets: list[int]) -> PerturbedSet:
+    labels = torch.tensor(targets)
+    hits = torch.tensor([True] + [False] * (len(targets) - 1))
+    redirected = torch.ones(len(targets), dtype=torch.bool)
+    return PerturbedSet(
+        torch.tensor(inputs), labels, None, torch.arange(len(labels)), hits, redirected, "gauss", "l2", 1.0, "hash", 0
+    )
+
+
+def test_measures_of_f() -> None:
+    # f = x_0: right on 3 of 4; held out on 1, 1, not on the 0, right on -1 and -1.
+    assert measure_standard(linear(1.0, 0.0), DATA) == {"standard_accuracy": 0.75, "standard_accuracy_heldout": 0.8}
+
+
+@pytest.mark.parametrize("loss", ["identity", "logistic", "exponential"])
+def test_measures_of_g(loss: str) -> None:
+    seen = perturbed([[0.0, 1.0], [0.0, -2.0]], [1, 1])
+    heldout = perturbed([[0.0, 0.5], [9.0, 3.0], [9.0, 0.0]], [-1, 1, -1])
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, heldout, loss)
+    value = {
+        "identity": lambda s: -s,
+        "logistic": lambda s: math.log1p(math.exp(-s)),
+        "exponential": lambda s: math.exp(-s),
+    }
+    # g = x_1: margins 1, -2 on what it saw, -0.5, 3, 0 on the held-out set.
+    expected = {
+        "perturbation_accuracy": 0.5,
+        "perturbation_accuracy_heldout": 0.6,  # right, wrong, right, right, wrong
+        "agreement": 0.4,  # signs of f: + + 0 - -, of g: + - + - +
+        "positive_share": 0.6,
+        "attack_success": 0.5,
+        "perturbed_loss": (value[loss](1) + value[loss](-2)) / 2,
+        "perturbed_loss_heldout": (value[loss](-0.5) + value[loss](3) + value[loss](0)) / 3,
+    }
+    # Float32 rounding of the loss.
+    assert measured == pytest.approx(expected, rel=4 * 2**-23)
+    assert set(measured) <= set(MEASURES)
+
+
+def test_a_loss_beyond_float32_is_measured() -> None:
+    """exp(100) = 2.7e43 has no float32, and an infinite loss could be neither compared nor stored."""
+    far = perturbed([[0.0, -100.0]], [1])
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
+    assert measured["perturbed_loss_heldout"] == pytest.approx(math.exp(100), rel=1e-12)
+
+
+def test_measures_do_not_change_their_inputs(tmp_path: Path) -> None:
+    def snapshot() -> list[Tensor]:
+        return [DATA.inputs.clone(), DATA.labels.clone(), DATA.heldout_inputs.clone(), DATA.heldout_labels.clone()]
+
+    before = snapshot()
+    measure_standard(linear(1.0, 0.0), DATA)
+    assert all(torch.equal(one, two) for one, two in zip(before, snapshot(), strict=True))

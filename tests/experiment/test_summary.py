@@ -1,0 +1,89 @@
+"""Means over seeds, and g against its controls, by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from perturblearn.experiment import summarise, summarise_seeds
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std", "median"),
+    [
+        ([1.0, 2.0, 6.0], 3.0, math.sqrt(7), 2.0),  # (4 + 1 + 9) / 2
+        ([2.0, None, 4.0], 3.0, math.sqrt(2), 3.0),
+        ([5.0], 5.0, None, 5.0),
+        ([None, 5.0], 5.0, None, 5.0),
+        ([None], None, None, None),
+        ([], None, None, None),
+        ([0.25, 0.25], 0.25, 0.0, 0.25),
+    ],
+)
+def test_summarise(values: list[float | None], mean: Any, std: Any, median: Any) -> None:
+    found = summarise(values)
+    assert found["values"] == values
+    assert (found["mean"], found["median"]) == (mean, median)
+    assert found["std"] == (None if std is None else pytest.approx(std, rel=1e-15))
+
+
+def seed_of(reached: float, heldout: float, draws: list[float], heldout_draws: list[float]) -> dict[str, Any]:
+    measures = {"perturbation_accuracy": reached, "perturbation_accuracy_heldout": heldout, "attack_success": None}
+    return {"measures": measures, "controls": {"permuted": {"accuracy": draws, "accuracy_heldout": heldout_draws}}}
+
+
+def test_several_seeds() -> None:
+    summary = summarise_seeds([seed_of(0.9, 0.6, [0.4, 0.9], [0.5, 0.7]), seed_of(0.7, 0.8, [0.6, 0.8], [0.5, 0.7])])
+    assert summary["perturbation_accuracy"]["mean"] == pytest.approx(0.8)
+    assert summary["perturbation_accuracy"]["values"] == [0.9, 0.7]
+    assert summary["attack_success"] == {"mean": None, "std": None, "median": None, "values": [None, None]}
+    control = summary["permuted_control"]
+    assert control["values"] == [0.4, 0.9, 0.6, 0.8]
+    assert control["draws_per_seed"] == 2
+    assert control["mean"] == pytest.approx(0.675)
+    # Each draw against g of its own seed: 0.4 < 0.9, 0.9 is not below 0.9, 0.6 < 0.7, 0.8 is not.
+    assert control["beaten"] == 0.5
+    # Over draws: deviations -0.275, 0.225, -0.075, 0.125, squares sum to 0.1475; std sqrt(0.1475 / 3), over sqrt(4).
+    # Over seeds: means 0.65 and 0.7, std 0.05 / sqrt(2), over sqrt(2): 0.025. The larger counts.
+    error = math.sqrt(0.1475 / 3) / 2
+    assert control["standard_error"] == pytest.approx(error, rel=1e-14)
+    assert control["at_chance"] == (3 * error >= 0.175) == True  # noqa: E712 - a chain of three
+    heldout = summary["permuted_control_heldout"]
+    # 0.5 < 0.6, 0.7 not; 0.5 < 0.8, 0.7 < 0.8.
+    assert heldout["beaten"] == 0.75
+
+
+def test_draws_that_lean_together_are_counted_by_seed() -> None:
+    summary = summarise_seeds([seed_of(1, 1, [0.3] * 8, [0.3] * 8), seed_of(1, 1, [0.6] * 8, [0.6] * 8)])
+    control = summary["permuted_control"]
+    # Over 16 draws 0.15 * sqrt(16/15) / 4 = 0.039; over the two means, 0.3 / sqrt(2) / sqrt(2) = 0.15.
+    assert control["standard_error"] == pytest.approx(0.15, rel=1e-14)
+    assert control["at_chance"]
+
+
+@pytest.mark.parametrize(
+    ("draws", "error", "at_chance"),
+    [
+        ([0.7], None, None),  # nothing to take it of
+        ([0.5, 0.7], 0.1, True),  # 0.2 / sqrt(2) / sqrt(2); mean 0.6, off by 0.1
+        ([0.69, 0.71], 0.01, False),
+        ([0.31, 0.29], 0.01, False),  # below chance is not at chance
+        ([0.5, 0.5], 0.0, True),
+        ([0.6, 0.6], 0.0, False),
+    ],
+)
+def test_one_seed(draws: list[float], error: float | None, at_chance: bool | None) -> None:
+    summary = summarise_seeds([seed_of(0.9, 0.9, draws, draws)])
+    assert summary["perturbation_accuracy"]["std"] is None
+    for name in ("permuted_control", "permuted_control_heldout"):
+        control = summary[name]
+        assert control["standard_error"] == (None if error is None else pytest.approx(error, rel=1e-13))
+        assert control["at_chance"] is at_chance
+        assert control["beaten"] == 1.0
+
+
+def test_without_controls() -> None:
+    seed = {"measures": {"agreement": 0.5}, "controls": {}}
+    assert list(summarise_seeds([seed, seed])) == ["agreement"]

@@ -1,0 +1,221 @@
+"""The perturbed set: what it is made of, against a direct computation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.data import Dataset
+from perturblearn.errors import ConfigError, DataError
+from perturblearn.perturbed import PerturbedSet, is_target, perturb
+from perturblearn.store import ArtefactStore
+
+DIM = 6
+F = Classifier(initialise(ModelConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
+
+
+def made(n: int = 40, m: int = 30) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.tensor([1, -1])
+    return Dataset(
+        inputs=torch.rand(n, DIM, generator=generator, dtype=torch.float64) * 2 - 1,
+        labels=signs[torch.randint(2, (n,), generator=generator)],
+        heldout_inputs=torch.rand(m, DIM, generator=generator, dtype=torch.float64) * 2 - 1,
+        heldout_labels=signs[torch.randint(2, (m,), generator=generator)],
+        value_range=(-1.0, 1.0),
+        class_names=("+1", "-1"),
+        given_targets=signs[torch.randint(2, (n,), generator=generator)],
+    )
+
+
+DATA = made()
+
+
+def attack(**keys: Any) -> AttackConfig:
+    return AttackConfig.model_validate({"epsilon": 0.4, **keys})
+
+
+def plain_outputs(inputs: Tensor) -> Tensor:
+    module = F.module
+    assert module.bias is not None
+    hidden = inputs @ module.weight.detach().T + module.bias.detach()
+    return torch.maximum(hidden, module.slope * hidden) @ module.readout
+
+
+def plain_steps(points: Tensor, targets: Tensor, epsilon: float) -> Tensor:
+    """eps y' grad f / |grad f|, the gradient in closed form."""
+    module = F.module
+    assert module.bias is not None
+    hidden = points @ module.weight.detach().T + module.bias.detach()
+    gradient = (
+        torch.where(hidden > 0, torch.ones_like(hidden), module.slope) * module.readout
+    ) @ module.weight.detach()
+    return gradient * targets[:, None] * epsilon / gradient.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+@pytest.mark.parametrize(
+    ("source", "targets"),
+    [
+        *((source, rule) for source in ("natural", "none") for rule in ("uniform", "other", "next", "given")),
+        *((source, rule) for source in ("uniform", "gauss") for rule in ("uniform", "given")),
+    ],
+)
+def test_against_a_direct_computation(source: str, heldout: bool, targets: str) -> None:
+    found = perturb(F, DATA, attack(source=source, targets=targets), seed=3, heldout=heldout)
+    inputs, labels = (DATA.heldout_inputs, DATA.heldout_labels) if heldout else (DATA.inputs, DATA.labels)
+    assert found.sources is not None
+    points = inputs if source in ("natural", "none") else found.sources
+    steps = plain_steps(points, found.target_labels, 0.4)
+    # A dozen roundings of numbers below 10 in either computation.
+    assert torch.allclose(found.inputs, (0 if source == "none" else points) + steps, rtol=0, atol=24 * 10 * 2**-53)
+    if targets in ("other", "next"):
+        assert torch.equal(found.target_labels, -labels)
+    if targets == "given" and not heldout:
+        assert DATA.given_targets is not None
+        assert torch.equal(found.target_labels, DATA.given_targets)
+    reached = torch.sign(plain_outputs(found.inputs)) == found.target_labels
+    assert torch.equal(found.success, reached)
+    if source in ("natural", "none"):
+        assert found.true_labels is not None
+        assert torch.equal(found.true_labels, labels)
+        redirected = found.target_labels != labels
+    else:
+        assert found.true_labels is None
+        redirected = found.target_labels != torch.sign(plain_outputs(found.sources))
+    assert torch.equal(found.redirected, redirected)
+    assert bool(redirected.any())
+    assert found.success_rate == pytest.approx(float(reached[redirected].double().mean()))
+    assert found.source_index.tolist() == list(range(len(inputs)))
+    assert found.classifier_hash == F.hash
+    assert (found.source, found.norm, found.epsilon, found.zero_gradients) == (source, "l2", 0.4, 0)
+
+
+def test_none_gives_the_bare_steps() -> None:
+    bare, natural = (perturb(F, DATA, attack(source=source), seed=0) for source in ("none", "natural"))
+    assert torch.equal(bare.target_labels, natural.target_labels)
+    assert bare.sources is not None
+    assert not bool(bare.sources.any())
+    # x + r - x is r but for the rounding of x + r, below 2.
+    assert torch.allclose(natural.inputs - DATA.inputs, bare.inputs, rtol=0, atol=2**-53)
+    assert natural.sources is DATA.inputs
+
+
+@pytest.mark.parametrize(
+    ("keys", "size"),
+    [
+        ({"norm": "l2"}, lambda r: r.norm(dim=1)),
+        ({"norm": "linf"}, lambda r: r.abs().amax(dim=1)),
+        ({"norm": "l0", "pixels": 2}, lambda r: r.norm(dim=1)),
+    ],
+)
+def test_sizes(keys: dict[str, Any], size: Any) -> None:
+    bare = perturb(F, DATA, attack(source="none", **keys), seed=0)
+    # An ulp for each of few roundings.
+    assert size(bare.inputs).tolist() == pytest.approx([0.4] * 40, rel=8 * 2**-52)
+    if "pixels" in keys:
+        assert (bare.inputs != 0).sum(dim=1).tolist() == [2] * 40
+
+
+def test_zero_gradients_are_counted_and_not_moved() -> None:
+    # One unit that is alive on x_0 > 0 alone.
+    half = Classifier(TwoLayer(torch.eye(1, DIM).double(), torch.ones(1).double(), torch.zeros(1).double(), 0.0))
+    found = perturb(half, DATA, attack(), seed=0)
+    dead = DATA.inputs[:, 0] <= 0
+    assert 0 < int(dead.sum()) < 40
+    assert found.zero_gradients == int(dead.sum())
+    assert torch.equal(found.inputs[dead], DATA.inputs[dead])
+    assert bool((found.inputs[~dead] != DATA.inputs[~dead]).any(dim=1).all())
+    # An output of exactly 0 is neither label.
+    assert not bool(found.success[dead].any())
+
+
+def test_epsilon_zero_moves_nothing() -> None:
+    found = perturb(F, DATA, attack(epsilon=0.0), seed=0)
+    assert torch.equal(found.inputs, DATA.inputs)
+    assert found.zero_gradients == 0
+
+
+def test_seeds_and_parts() -> None:
+    keys = {"source": "uniform", "n_sources": 30}  # as many as the held-out part
+    first, again = (perturb(F, DATA, attack(**keys), seed=1) for _ in range(2))
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(first.target_labels, again.target_labels)
+    for other in (perturb(F, DATA, attack(**keys), seed=2), perturb(F, DATA, attack(**keys), seed=1, heldout=True)):
+        assert other.inputs.shape == first.inputs.shape
+        assert not torch.equal(other.target_labels, first.target_labels)
+        assert not bool(torch.isin(other.inputs, first.inputs).any())
+
+
+def test_the_number_of_sources_is_for_training_alone() -> None:
+    keys = {"source": "gauss", "n_sources": 7}
+    assert len(perturb(F, DATA, attack(**keys), seed=0)) == 7
+    assert len(perturb(F, DATA, attack(**keys), seed=0, heldout=True)) == DATA.n_heldout
+    assert len(perturb(F, DATA, attack(source="gauss"), seed=0)) == DATA.n_samples
+
+
+def test_errors_pass_through() -> None:
+    with pytest.raises(ConfigError, match=r"attack\.pixels = 7, but inputs have 6 coordinates"):
+        perturb(F, DATA, attack(norm="l0", pixels=7), seed=0)
+    with pytest.raises(ConfigError, match="draws over the data's value range"):
+        perturb(F, replace(DATA, value_range=(-math.inf, math.inf)), attack(source="uniform"), seed=0)
+    with pytest.raises(DataError, match="the data bring no targets"):
+        perturb(F, replace(DATA, given_targets=None), attack(targets="given"), seed=0)
+
+
+@pytest.mark.parametrize("source", ["natural", "uniform"])
+def test_round_trip_through_the_store(tmp_path: Path, source: str) -> None:
+    found = perturb(F, DATA, attack(source=source), seed=0)
+    store = ArtefactStore(tmp_path)
+    store.write("k" * 64, found.dump(), origin={})
+    back = PerturbedSet.load(store.read("k" * 64))
+    for name in ("inputs", "target_labels", "source_index", "success", "redirected"):
+        assert torch.equal(getattr(back, name), getattr(found, name))
+    if found.true_labels is None:
+        assert back.true_labels is None
+    else:
+        assert back.true_labels is not None
+        assert torch.equal(back.true_labels, found.true_labels)
+    assert back.sources is None
+    for name in ("source", "norm", "epsilon", "classifier_hash", "zero_gradients", "success_rate"):
+        assert getattr(back, name) == getattr(found, name)
+    assert repr(back) == repr(found)
+
+
+@pytest.mark.parametrize("name", ["target_labels", "true_labels", "source_index", "success", "redirected"])
+def test_columns_that_do_not_fit(name: str) -> None:
+    found = perturb(F, DATA, attack(), seed=0)
+    for wrong in (getattr(found, name)[:-1], getattr(found, name)[:, None]):
+        with pytest.raises(ValueError, match=r"a column of shape .* does not fit 40 perturbed inputs"):
+            replace(found, **{name: wrong})
+
+
+def test_success_rate_by_hand() -> None:
+    found = perturb(F, DATA, attack(), seed=0)
+    columns = {
+        "inputs": torch.zeros(4, 2),
+        "target_labels": torch.tensor([1, 1, -1, -1]),
+        "true_labels": None,
+        "source_index": torch.arange(4),
+        "success": torch.tensor([True, False, True, True]),
+    }
+    # Of the three redirected samples two have reached their target.
+    some = replace(found, **columns, redirected=torch.tensor([True, True, True, False]))
+    assert some.success_rate == 2 / 3
+    assert "success 0.667" in repr(some)
+    none = replace(found, **columns, redirected=torch.zeros(4, dtype=torch.bool))
+    assert none.success_rate is None
+    assert "no target differs from its label" in repr(none)
+
+
+def test_is_target() -> None:
+    outputs, targets = torch.tensor([0.5, -0.5, 0.0, 0.0, -0.0, 1e-38]), torch.tensor([1, 1, 1, -1, -1, 1])
+    assert is_target(outputs, targets).tolist() == [True, False, False, False, False, True]
