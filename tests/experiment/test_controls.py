@@ -73,7 +73,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
-    options = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "report": lambda *_: None}
+    options: dict[str, Any] = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "report": lambda *_: None}
     return run_control(control, DATA, perturbed, attack=attack, **{**options, **keys})
 
 

@@ -49,7 +49,7 @@ def test_several_seeds() -> None:
     # Over seeds: means 0.65 and 0.7, std 0.05 / sqrt(2), over sqrt(2): 0.025. The larger counts.
     error = math.sqrt(0.1475 / 3) / 2
     assert control["standard_error"] == pytest.approx(error, rel=1e-14)
-    assert control["at_chance"] == (3 * error >= 0.175) == True  # noqa: E712 - a chain of three
+    assert control["at_chance"]  # 0.675 is 0.175 from one half, and three errors are 0.33
     heldout = summary["permuted_control_heldout"]
     # 0.5 < 0.6, 0.7 not; 0.5 < 0.8, 0.7 < 0.8.
     assert heldout["beaten"] == 0.75

@@ -8,7 +8,7 @@ from tests.training.reference import relative, train_plainly
 from torch import Tensor
 
 from perturblearn.attacks import one_step
-from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, from_state, initialise
 from perturblearn.config import ModelConfig
 from perturblearn.training import Descent, train, train_side_by_side
 from perturblearn.training.row_space import is_worth_trying, is_worth_using, may_have_low_rank, row_space
@@ -56,8 +56,8 @@ def test_rank_against_svd() -> None:
     """Singular values from 1 down to 1e-9: those above 4 eps = 4.8e-7 of the largest count."""
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(n, 10, generator=generator, dtype=torch.float64)).Q for n in (40, 30))
-    # Dyadic outer products would be exact; here float32 rounding adds values of about 6e-8 / sqrt(30), below all that
-    # count.
+    # Rounding to float32 moves entries, of size 1/sqrt(40 * 30) at most on average, by 2^-25 of themselves: its own
+    # singular values are below 1e-8.
     values = torch.logspace(0, -9, 10, dtype=torch.float64)
     for inputs in ((left * values) @ right.T, right * values @ left.T):
         coefficients, _ = row_space(inputs.float())
@@ -98,17 +98,13 @@ def test_when_it_is_worth_it() -> None:
     assert is_worth_trying(100, 1000, 100, 13)
 
 
-def difference_in_float32(trained: Classifier, start: TwoLayer, inputs: Tensor, labels: Tensor, loss: Descent) -> float:
+def difference_in_float32(
+    trained: Classifier, start: TwoLayer, inputs: Tensor, labels: Tensor, descent: Descent
+) -> float:
     """Relative distance of the change of W from the plain float64 descent on the same float32 numbers."""
-    weight, readout, bias = (tensor.double() for tensor in _parts(start))
-    exact = TwoLayer(weight, readout, bias, start.slope)
-    plain, _, _ = train_plainly(exact, inputs.double(), labels, loss)
+    exact = from_state({name: tensor.double() for name, tensor in start.state_dict().items()}, start.slope)
+    plain, _, _ = train_plainly(exact, inputs.double(), labels, descent)
     return relative(trained.module.weight.double() - start.weight.double(), plain.weight - exact.weight)
-
-
-def _parts(start: TwoLayer) -> tuple[Tensor, Tensor, Tensor]:
-    assert start.bias is not None
-    return start.weight.detach(), start.readout, start.bias.detach()
 
 
 @pytest.mark.parametrize("loss", ["identity", "logistic", "exponential"])

@@ -48,8 +48,8 @@ def agreement(first: Tensor, second: Tensor) -> float:
 
 
 def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str) -> float:
-    """Mean over y f(x) of the loss of this name."""
-    return LOSSES[loss](labels * classifier.outputs(inputs)).double().mean().item()
+    """Mean over y f(x) of the loss of this name, in float64: exp(89) has no float32."""
+    return LOSSES[loss]((labels * classifier.outputs(inputs)).double()).mean().item()
 
 
 def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
