@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
@@ -100,3 +101,9 @@ def test_a_loss_beyond_float32_is_measured() -> None:
     far = perturbed([[0.0, -100.0]], [1])
     measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
     assert measured["perturbed_loss_heldout"] == pytest.approx(math.exp(100), rel=1e-12)
+
+
+def test_a_loss_beyond_float64_is_its_largest_number() -> None:
+    far = perturbed([[0.0, -1000.0]], [1])
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
+    assert measured["perturbed_loss_heldout"] == sys.float_info.max

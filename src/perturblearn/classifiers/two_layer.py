@@ -39,7 +39,7 @@ class TwoLayer(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.register_buffer("readout", readout)
-        self.slope = slope
+        self.slope = float(slope)
 
     @property
     def hidden_dim(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier
@@ -48,8 +50,12 @@ def agreement(first: Tensor, second: Tensor) -> float:
 
 
 def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str) -> float:
-    """Mean over y f(x) of the loss of this name, in float64: exp(89) has no float32."""
-    return LOSSES[loss]((labels * classifier.outputs(inputs)).double()).mean().item()
+    """Mean over y f(x) of the loss of this name, in float64: exp(89) has no float32.
+
+    Where even float64 overflows, its largest number: a file of results holds no infinity.
+    """
+    margins = (labels * classifier.outputs(inputs)).double()
+    return min(LOSSES[loss](margins).mean().item(), sys.float_info.max)
 
 
 def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
