@@ -46,6 +46,16 @@ def data_dir() -> Path:
     return path
 
 
+@pytest.fixture
+def double_by_default() -> Iterator[None]:
+    """Tensors are float64 unless somebody says otherwise, as in a user's session that set it so."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 class SkippedForData:
     """Turns tests that were skipped for want of data into a failure of the session."""
 

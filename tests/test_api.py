@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-import perturblearn
+import perturblearn.api
 from perturblearn import ConfigError, DataError, Dataset, Result, dataset_from, learn_from_perturbations, plan
 
 SMALL = {"seeds": 1, "standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
@@ -82,3 +83,8 @@ def test_errors_are_the_package_s_own_value_errors() -> None:
     with pytest.raises(DataError, match=r"one class|at least two"):
         learn_from_perturbations(data=(torch.randn(4, 2), torch.ones(4, dtype=torch.int64)))
     assert issubclass(perturblearn.PerturbLearnError, ValueError)
+
+
+def test_the_docstring_s_example() -> None:
+    outcome = doctest.testmod(perturblearn.api)
+    assert (outcome.failed, outcome.attempted) == (0, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
@@ -75,13 +74,6 @@ def test_seed_and_role_fix_the_network(name: str) -> None:
             fixed = name == "one_hidden" and key == "readout"
             assert torch.equal(tensor, state[key]) == fixed
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-@pytest.fixture
-def double_by_default() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", KINDS)

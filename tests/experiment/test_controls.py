@@ -177,16 +177,18 @@ def test_seeded() -> None:
     assert run("permuted", attack, perturbed, draws=2)["accuracy"] == first["accuracy"][:2]
 
 
+# Numbers per sample and draw: four arrays of 8 activations, and directions of a draw's own for bare perturbations.
+@pytest.mark.parametrize(("control", "numbers"), [("unperturbed", 4 * 8 + DIM), ("permuted", 4 * 8)])
 @pytest.mark.parametrize("together", [1, 2, 3])
-def test_groups(monkeypatch: pytest.MonkeyPatch, seen: Seen, together: int) -> None:
+def test_groups(monkeypatch: pytest.MonkeyPatch, seen: Seen, together: int, control: Any, numbers: int) -> None:
     attack, perturbed = attacked(source="none")
     heard: list[tuple[int, int, str]] = []
-    run("unperturbed", attack, perturbed)
+    run(control, attack, perturbed)
     whole = list(seen.trained)
     seen.trained.clear()
     seen.descents.clear()
-    monkeypatch.setattr(controls, "_STACK_BYTES", together * 40 * DIM * 8 + 1)
-    run("unperturbed", attack, perturbed, report=lambda *words: heard.append(words))
+    monkeypatch.setattr(controls, "_STACK_BYTES", together * 40 * numbers * 8 + 1)
+    run(control, attack, perturbed, report=lambda *words: heard.append(words))
     assert len(seen.descents) == math.ceil(DRAWS / together)
     for one, other in zip(whole, seen.trained, strict=True):
         # 10 epochs of float64 rounding in other blocks.

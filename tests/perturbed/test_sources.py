@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -100,13 +99,6 @@ def test_seeded(source: str) -> None:
     assert torch.equal(first, drawn(source, of).inputs)
     assert not torch.equal(first, drawn(source, of, seed=1).inputs)
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-@pytest.fixture
-def double_by_default() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("source", NOISE)

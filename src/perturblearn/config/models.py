@@ -18,8 +18,6 @@ FROM_PATH = ("folder", "npz")
 IN_MEMORY = "python"
 """Data handed over as objects in Python."""
 PROVIDERS = (*SYNTHETIC, *BUNDLED, *FROM_PATH, IN_MEMORY)
-TARGET_RULES = ("uniform", "other", "next", "given")
-SOURCES = ("natural", "none", "uniform", "gauss")
 NOISE_SOURCES = ("uniform", "gauss")
 
 

@@ -20,7 +20,7 @@ from perturblearn.training import Descent, train_side_by_side
 
 Control = Literal["unperturbed", "permuted"]
 _STACK_BYTES = 2**30
-"""Draws with inputs of their own train side by side as long as their inputs fit in this."""
+"""Draws train side by side as long as their activations, and inputs of their own, fit in this."""
 
 
 def run_control(
@@ -46,9 +46,9 @@ def run_control(
     """
     found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
     own_inputs = control == "unperturbed" and attack.source == "none"
-    together = draws
-    if own_inputs:
-        together = max(1, int(_STACK_BYTES // (perturbed.inputs.numel() * perturbed.inputs.element_size())))
+    # The trainer keeps the activations and at most three arrays of their size.
+    numbers = 4 * len(perturbed) * config.model.hidden_dim + (perturbed.inputs.numel() if own_inputs else 0)
+    together = max(1, _STACK_BYTES // (numbers * perturbed.inputs.element_size()))
     for start in range(0, draws, together):
         group = range(start, min(draws, start + together))
         labels = torch.stack([_labels(control, draw, data, perturbed, attack, seed) for draw in group])

@@ -13,7 +13,7 @@ from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import summarise_seeds
 from perturblearn.report.conclusion import conclude, remarks
-from perturblearn.report.table import Row, table_rows, table_text
+from perturblearn.report.table import HEADS, Row, table_rows, table_text
 from perturblearn.store import versions
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Result:
             + "</tr>"
             for row in self.rows
         )
-        heads = "".join(f"<th>{head}</th>" for head in ("measure", "mean", "std", "median", "n", "measured on"))
+        heads = "".join(f"<th>{head}</th>" for head in HEADS)
         notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
         return (
             f"<p><b>{html.escape(self.config.name)}</b>: {html.escape(self.conclusion)}</p>"
