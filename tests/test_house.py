@@ -16,8 +16,8 @@ import perturblearn
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/perturblearn"
 ORDER = (
-    "errors", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "experiment",
-    "report", "api", "cli",
+    "errors", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "theory",
+    "experiment", "report", "api", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,69 @@
+"""Both papers' predictions: tensors in, tensors out; knows no configuration, no training and no plots."""
+
+from perturblearn.theory.boundary import (
+    BoundaryTerms,
+    boundary_terms,
+    expected_pattern_share,
+    expected_perturbation_accuracy,
+)
+from perturblearn.theory.decision_map import (
+    DecisionMap,
+    DecisionPlane,
+    decision_map,
+    mean_plane,
+    predictions_on,
+    weight_plane,
+)
+from perturblearn.theory.gate_kernel import gate_kernel, sampled_gate_kernel
+from perturblearn.theory.lazy_training import (
+    expected_cosine,
+    initial_output_variance,
+    lazy_prediction,
+    training_time,
+)
+from perturblearn.theory.linearisation import LazyRegime, empirical_kernel, lazy_regime, linearised_outputs
+from perturblearn.theory.margin_limit import MarginLimit, margin_limit
+from perturblearn.theory.orthogonality import Orthogonality, orthogonality
+from perturblearn.theory.wide_network import (
+    cosine_similarity,
+    perturbation_direction,
+    perturbation_prediction,
+    predict_from_directions,
+    random_cosine,
+    row_cosines,
+    standard_prediction,
+)
+
+__all__ = [
+    "BoundaryTerms",
+    "DecisionMap",
+    "DecisionPlane",
+    "LazyRegime",
+    "MarginLimit",
+    "Orthogonality",
+    "boundary_terms",
+    "cosine_similarity",
+    "decision_map",
+    "empirical_kernel",
+    "expected_cosine",
+    "expected_pattern_share",
+    "expected_perturbation_accuracy",
+    "gate_kernel",
+    "initial_output_variance",
+    "lazy_prediction",
+    "lazy_regime",
+    "linearised_outputs",
+    "margin_limit",
+    "mean_plane",
+    "orthogonality",
+    "perturbation_direction",
+    "perturbation_prediction",
+    "predict_from_directions",
+    "predictions_on",
+    "random_cosine",
+    "row_cosines",
+    "sampled_gate_kernel",
+    "standard_prediction",
+    "training_time",
+    "weight_plane",
+]
