@@ -6,15 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perturblearn.api import learn_from_perturbations, plan
+    from perturblearn.api import compare_with_theory, learn_from_perturbations, plan
     from perturblearn.classifiers import Classifier
     from perturblearn.config import ExperimentConfig
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, PerturbLearnError, StoreError
     from perturblearn.perturbed import PerturbedSet
-    from perturblearn.report import Result
+    from perturblearn.report import Result, TheoryComparison
 
 _HOMES = {
+    "compare_with_theory": "api",
     "learn_from_perturbations": "api",
     "plan": "api",
     "Classifier": "classifiers",
@@ -29,6 +30,7 @@ _HOMES = {
     "StoreError": "errors",
     "PerturbedSet": "perturbed",
     "Result": "report",
+    "TheoryComparison": "report",
 }
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "PerturbedSet",
     "Result",
     "StoreError",
+    "TheoryComparison",
+    "compare_with_theory",
     "dataset_from",
     "learn_from_perturbations",
     "load_dataset",

@@ -11,10 +11,10 @@ import torch
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.data import Dataset, dataset_from
-from perturblearn.errors import ConfigError, StoreError
+from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher
-from perturblearn.report import Result, export_run
+from perturblearn.report import Result, TheoryComparison, export_run
 from perturblearn.store import ArtefactStore, Record, RecordStore
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
@@ -100,6 +100,65 @@ def make_experiment(
     resolved = resolve_config(config, keys)
     _check_device(resolved.device)
     return Experiment(resolved, dataset=dataset, data_dir=None if data_dir is None else Path(data_dir))
+
+
+def compare_with_theory(
+    run: Result | str | os.PathLike[str],
+    *,
+    data: Any = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    watch: Watcher | None = None,
+) -> TheoryComparison:
+    """What both papers predict of a finished run, beside the trained classifiers.
+
+    Cosine similarity of perturbations and their prediction, agreement of f and g with fhat and ghat, numbers of the
+    lazy regime, the condition of nearly orthogonal samples, limits and boundary terms where they exist.
+
+    Args:
+        run: the folder of a finished run, or its result. A run that was kept nowhere is trained again.
+        data: the data, if they were handed over as objects.
+        data_dir: where named data lie; by default ``PERTURBLEARN_DATA``.
+        force: repeat a comparison that is finished.
+        watch: called with the progress of each stage.
+
+    Returns:
+        The comparison: prints as a table with sentences, plots, converts to a dict. For a run with a folder it is also
+        written to the folder's ``theory``.
+
+    Raises:
+        StoreError: there is no finished run, it is damaged, or the folder cannot be written.
+        DataError: the data cannot be found or are not those of the run.
+
+    Example:
+        >>> result = learn_from_perturbations(overrides={"seeds": 1, "standard.loss": "identity", "controls.draws": 0})
+        >>> compare_with_theory(result).summary["cosine_similarity"]["mean"] > 0.9
+        True
+    """
+    result = run if isinstance(run, Result) else Result.load(run)
+    if result.config.data.provider == "python" and data is None:
+        raise DataError(
+            f"the data of {result.config.name} were handed over in Python; "
+            "call perturblearn.compare_with_theory(run, data=...) with them"
+        )
+    experiment = make_experiment(result.config, data=data, data_dir=data_dir)
+    if experiment.key != result.key:
+        raise DataError(
+            f"the data or the software have changed since {result.config.name} was run; run it again, for example with "
+            f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
+        )
+    store = None if result.folder is None else artefact_store(result.folder.parent)
+    executor, of_seeds, drawn = experiment.compare(store, force=force, watch=watch)
+    comparison = TheoryComparison(
+        result.config,
+        result.key,
+        {seed: executor.result(stage) for seed, stage in of_seeds.items()},
+        executor.result(drawn),
+        None if result.folder is None else result.folder / "theory",
+    )
+    if store is not None:
+        comparison.write(store)
+    return comparison
 
 
 def artefact_store(out: Path) -> ArtefactStore:

@@ -80,6 +80,31 @@ def run(
 
 
 @app.command
+def theory(
+    folder: Annotated[Path, Parameter(name="RUN", help="Folder of a finished run.")],
+    *,
+    data_dir: DataDir = None,
+    force: Annotated[bool, Flag, Parameter(help="Compare again what has been compared.")] = False,
+    quiet: Annotated[bool, Flag, Parameter(help="Show no progress and no table.")] = False,
+    json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Compare a finished run with both papers' predictions.
+
+    The result is a table, some sentences, and the folder RUN/theory with two figures: predictions beside networks, and
+    the decision map.
+    """
+    from perturblearn import api
+    from perturblearn.cli.progress import ProgressBar
+
+    with ProgressBar(enabled=not (quiet or json)) as bar:
+        comparison = api.compare_with_theory(folder, data_dir=data_dir, force=force, watch=bar.update)
+    if json:
+        _print_json(comparison.to_dict())
+    elif not quiet:
+        print(f"{comparison}\n\nFigures and numbers: {comparison.folder}")
+
+
+@app.command
 def init(
     *arguments: Annotated[
         str,

@@ -2,20 +2,24 @@
 
 from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
 from perturblearn.config.models import (
+    NOISE_SOURCES,
     AttackConfig,
     ClassifierConfig,
     ControlsConfig,
     DataConfig,
     ExperimentConfig,
+    MeasuresConfig,
     ModelConfig,
 )
 
 __all__ = [
+    "NOISE_SOURCES",
     "AttackConfig",
     "ClassifierConfig",
     "ControlsConfig",
     "DataConfig",
     "ExperimentConfig",
+    "MeasuresConfig",
     "ModelConfig",
     "commented_toml",
     "config_tree",

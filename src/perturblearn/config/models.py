@@ -147,14 +147,32 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The network's parametrisation."""
 
-    name: Literal["two_layer", "one_hidden"] = Field(
+    name: Literal["two_layer", "one_hidden", "limit"] = Field(
         default="two_layer",
-        description="two_layer: bias, Gaussian readout (NeurIPS24); one_hidden: no bias, readout +-1/sqrt(m) (ICLR24)",
+        description="two_layer: bias, Gaussian readout (NeurIPS24); one_hidden: no bias, readout +-1/sqrt(m) (ICLR24); "
+        "limit: where long training of one_hidden ends, without training",
     )
-    hidden_dim: PositiveInt = Field(default=100, description="hidden units m")
+    hidden_dim: PositiveInt = Field(default=100, description="hidden units m; a limit has none to choose")
     slope: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="negative slope gamma of the leaky ReLU"
+        default=0.0, description="negative slope gamma of the leaky ReLU; above 0 for a limit"
     )
+    method: Literal["two_direction", "linear"] | None = Field(
+        default=None,
+        description="the limit's picture: two_direction (the default) or linear (ICLR24's linear boundary)",
+    )
+
+    @model_validator(mode="after")
+    def _applicable(self) -> ModelConfig:
+        if self.name == "limit":
+            if self.slope == 0:
+                raise ValueError("slope = 0, but a limit needs units that carry a signal on both sides; choose 0.01")
+            if self.hidden_dim != type(self).model_fields["hidden_dim"].default:
+                raise ValueError(
+                    f"hidden_dim = {self.hidden_dim} does not apply to a limit, which has two directions; remove it"
+                )
+        elif self.method is not None:
+            raise ValueError(f"the key method applies to the model limit alone, not to {self.name}; remove it")
+        return self
 
     @model_validator(mode="after")
     def _halves(self) -> ModelConfig:
@@ -167,7 +185,12 @@ class ModelConfig(Section):
 
 
 class ClassifierConfig(Section):
-    """How a classifier is made and trained, full batch, by gradient descent."""
+    """How a classifier is made and trained, full batch: by gradient descent, by gradient flow, or as a limit."""
+
+    training: Literal["descent", "flow"] = Field(
+        default="descent",
+        description="descent: epoch by epoch; flow: gradient flow over the time of the same epochs, in few steps",
+    )
 
     loss: Literal["identity", "logistic", "exponential"] = Field(
         default="logistic", description="loss on the margin s = y f(x): -s, log(1 + exp(-s)) or exp(-s)"
@@ -175,21 +198,48 @@ class ClassifierConfig(Section):
     lr: LearningRates = Field(default=(0.5,), description="learning rate; a list is a selection grid")
     epochs: PositiveInt = Field(default=300, description="full-batch epochs")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="heavy-ball momentum")
-    plateau: bool = Field(default=True, description="divide lr by 10 when the loss stops improving")
+    plateau: bool = Field(default=True, description="divide lr by 10 when the loss stops improving (descent)")
+    target_loss: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="flow: stop where the mean loss reaches this, if the epochs' time is not over before"
+    )
+    flow_step: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="flow: largest change of a margin in one step (0.1)"
+    )
+    exact_epochs: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="flow: first epochs done by descent (0)"
+    )
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+
+    @model_validator(mode="after")
+    def _applicable(self) -> ClassifierConfig:
+        fields = type(self).model_fields
+        if self.training == "flow" and self.loss == "identity":
+            raise ValueError("training = 'flow' follows a loss that dies out; choose the exponential or logistic loss")
+        if self.training == "descent":
+            for key in ("target_loss", "flow_step", "exact_epochs"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"the key {key} applies to training = 'flow' alone; remove it")
+        if self.model.name == "limit":
+            for key in ("training", "lr", "epochs", "momentum", "plateau"):
+                if getattr(self, key) != fields[key].default:
+                    raise ValueError(f"the key {key} does not apply to a limit, which is not trained; remove it")
+        return self
 
 
 class AttackConfig(Section):
     """How the sources are perturbed, and towards which targets."""
 
-    name: Literal["one_step"] = Field(
-        default="one_step", description="one_step: one gradient step of length epsilon, unclipped"
+    name: Literal["one_step", "radial_pgd", "geometry"] = Field(
+        default="one_step",
+        description="one_step: one gradient step of length epsilon, unclipped (NeurIPS24); radial_pgd: projected "
+        "gradient descent as in ICLR24, rescaled and clipped; geometry: along the normal of a limit's boundary",
     )
     norm: Literal["l0", "l2", "linf"] = Field(default="l2", description="norm that bounds the perturbation")
     epsilon: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="size of the perturbation (l0: its L2 length)"
     )
     pixels: PositiveInt | None = Field(default=None, description="coordinates that an l0 perturbation changes")
+    steps: PositiveInt | None = Field(default=None, description="gradient steps of radial_pgd in l2 and linf (100)")
     source: Literal["natural", "none", "uniform", "gauss"] = Field(
         default="natural",
         description="what is perturbed: training inputs, nothing (the bare perturbation), uniform or N(0, 1) noise",
@@ -208,6 +258,16 @@ class AttackConfig(Section):
             raise ValueError("norm l0 needs the key pixels, the number of coordinates to change; add it")
         if self.norm != "l0" and self.pixels is not None:
             raise ValueError(f"the key pixels applies to norm l0 alone, not to {self.norm}; remove it")
+        if self.steps is not None and (self.name != "radial_pgd" or self.norm == "l0"):
+            raise ValueError("the key steps applies to radial_pgd in l2 and linf alone; remove it")
+        if (
+            self.name == "radial_pgd"
+            and self.norm == "l0"
+            and self.epsilon != type(self).model_fields["epsilon"].default
+        ):
+            raise ValueError("the key epsilon does not bound radial_pgd in l0, which pixels does; remove it")
+        if self.name == "radial_pgd" and self.source == "none":
+            raise ValueError("radial_pgd moves a source step by step, and source none has none; choose another source")
         if self.n_sources is not None and self.source not in NOISE_SOURCES:
             raise ValueError(
                 f"the key n_sources applies to noise sources; {self.source} perturbs each training sample; remove it"
@@ -217,6 +277,14 @@ class AttackConfig(Section):
                 f"targets {self.targets} needs true labels, which {self.source} noise has not; choose uniform"
             )
         return self
+
+
+class MeasuresConfig(Section):
+    """What is measured besides accuracies and agreement."""
+
+    cosine_similarity: bool = Field(
+        default=False, description="cosine of perturbations with the prediction t_n (NeurIPS24); cost grows with N^2"
+    )
 
 
 class ControlsConfig(Section):
@@ -249,6 +317,7 @@ class ExperimentConfig(Section):
     attack: AttackConfig = Field(default_factory=lambda: AttackConfig())
     perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
     controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
+    measures: MeasuresConfig = Field(default_factory=lambda: MeasuresConfig())
 
     @field_validator("name")
     @classmethod
@@ -265,6 +334,15 @@ class ExperimentConfig(Section):
         if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
             raise ValueError("there is no such device; choose cpu, cuda or cuda:N")
         return device
+
+    @model_validator(mode="after")
+    def _boundary_known(self) -> ExperimentConfig:
+        if self.attack.name == "geometry" and self.standard.model.name != "limit":
+            raise ValueError(
+                "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
+                f"{self.standard.model.name!r}; choose the model limit, or another attack"
+            )
+        return self
 
     @field_validator("seeds")
     @classmethod

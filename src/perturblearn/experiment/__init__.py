@@ -1,5 +1,6 @@
 """The five steps of perturbation learning as stages, with controls and measures; knows no terminal and no files."""
 
+from perturblearn.experiment.comparison import COMPARISONS, Case, Comparison, compare, draw_map
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.experiment import Experiment, SeedStages
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
@@ -9,12 +10,17 @@ from perturblearn.experiment.summary import BEATEN_SHARE, CHANCE, summarise, sum
 __all__ = [
     "BEATEN_SHARE",
     "CHANCE",
+    "COMPARISONS",
     "MEASURES",
     "SELECTED_BY",
+    "Case",
+    "Comparison",
     "Experiment",
     "SeedStages",
     "accuracy",
     "agreement",
+    "compare",
+    "draw_map",
     "measure_perturbation",
     "measure_standard",
     "run_control",

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from perturblearn.attacks import steepest_step
-from perturblearn.classifiers import initialise
 from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Dataset
+from perturblearn.experiment.learn import learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.graph import derive_seed
 from perturblearn.perturbed import PerturbedSet, draw_targets
-from perturblearn.training import Descent, train_side_by_side
 
 Control = Literal["unperturbed", "permuted"]
 _STACK_BYTES = 2**30
@@ -58,14 +57,13 @@ def run_control(
         elif control == "unperturbed":
             assert perturbed.sources is not None
             inputs = perturbed.sources
-        trained = train_side_by_side(
-            [
-                initialise(config.model, data.input_dim, seed=seed, role=f"{control} control {draw}").to(data.inputs)
-                for draw in group
-            ],
+        trained = learn_side_by_side(
+            config,
             inputs,
             labels,
-            Descent(config.loss, lr, config.epochs, config.momentum, config.plateau),
+            lr=lr,
+            seed=seed,
+            roles=[f"{control} control {draw}" for draw in group],
             report=partial(_report_group, report, start=start, size=len(group), draws=draws),
         )
         for classifier in trained:

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from perturblearn.config import ExperimentConfig, config_tree
+from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, data_fingerprint, depends_on_seed
 from perturblearn.experiment import stages
 from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
+from perturblearn.perturbed import PGD_STEPS
 from perturblearn.store import ArtefactStore
 
 CONTROLS = ("unperturbed", "permuted")
@@ -27,6 +28,7 @@ class SeedStages:
         perturbed, heldout_perturbed: for each f, the set that g sees and the one that chooses g's learning rate.
         perturbation: g, a row per f, a column per learning rate of the perturbation classifier.
         standard_measures, perturbation_measures: what is measured, laid out likewise.
+        direction_measures: for each f, how its perturbations compare with the prediction; none if not asked for.
         selection: the chosen pair of learning rates and the papers' maxima.
         controls: by name; none if no draws are asked for.
     """
@@ -37,6 +39,7 @@ class SeedStages:
     heldout_perturbed: tuple[Stage, ...]
     perturbation: tuple[tuple[Stage, ...], ...]
     standard_measures: tuple[Stage, ...]
+    direction_measures: tuple[Stage, ...]
     perturbation_measures: tuple[tuple[Stage, ...], ...]
     selection: Stage
     controls: Mapping[str, Stage]
@@ -92,6 +95,29 @@ class Experiment:
         executor.run()
         return executor
 
+    def compare(
+        self, store: ArtefactStore | None = None, *, force: bool = False, watch: Watcher | None = None
+    ) -> tuple[Executor, dict[int, Stage], Stage]:
+        """Run what is not finished, and compare every seed with theory.
+
+        Args:
+            store: where finished stages are.
+            force: repeat the comparison (not the training) if it is finished.
+            watch: called with progress.
+
+        Returns:
+            The executor, the comparison's stage by seed, and the stage of the first seed's decision map.
+        """
+        stages_of = {seed: self._comparison_stage(stages.COMPARISON, seed) for seed in self.seeds}
+        drawn = self._comparison_stage(stages.DECISION_MAP, next(iter(self.seeds)))
+        wanted = [*stages_of.values(), drawn]
+        if force and store is not None:
+            for stage in wanted:
+                store.remove(stage.key)
+        executor = Executor(make_plan(wanted, store), store, watch)
+        executor.run()
+        return executor, stages_of, drawn
+
     def measures(self, executor: Executor) -> list[dict[str, Any]]:
         """Everything measured, seed by seed.
 
@@ -109,6 +135,7 @@ class Experiment:
                 "standard_lr": standard_lr,
                 "perturbation_lr": perturbation_lr,
                 **executor.result(of_seed.standard_measures[i]),
+                **(executor.result(of_seed.direction_measures[i]) if of_seed.direction_measures else {}),
                 **executor.result(of_seed.perturbation_measures[i][j]),
             }
             for i, standard_lr in enumerate(self.config.standard.lr)
@@ -141,6 +168,9 @@ class Experiment:
         standard_measures = tuple(
             self._stage(stages.STANDARD_MEASURES, {}, {"data": data, "standard": f}, "measures of f") for f in standard
         )
+        direction_measures = tuple(
+            self._direction_measures_stage(data, seen) for seen in perturbed if config.measures.cosine_similarity
+        )
         perturbation_measures = tuple(
             tuple(
                 self._stage(
@@ -158,6 +188,7 @@ class Experiment:
             {"standard_lr": list(config.standard.lr), "perturbation_lr": list(config.perturbation.lr)},
             {
                 **{f"standard {row}": stage for row, stage in enumerate(standard_measures)},
+                **{f"directions {row}": stage for row, stage in enumerate(direction_measures)},
                 **{
                     f"perturbation {row} {column}": stage
                     for row, measured in enumerate(perturbation_measures)
@@ -174,6 +205,7 @@ class Experiment:
             heldout_perturbed,
             perturbation,
             standard_measures,
+            direction_measures,
             perturbation_measures,
             selection,
             {
@@ -191,17 +223,44 @@ class Experiment:
             inputs,
             f"{role} classifier, lr {lr:g}",
             seed,
-            work=section.epochs,
+            work=_work(section),
         )
 
     def _perturbed_stage(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> Stage:
+        is_searched = self.config.attack.name == "radial_pgd"
         return self._stage(
-            stages.PERTURBED_SET,
+            stages.SEARCHED_SET if is_searched else stages.PERTURBED_SET,
             {"attack": self._tree["attack"], "heldout": heldout},
             {"data": data, "standard": standard},
             "perturbed held-out set" if heldout else "perturbed set",
             seed,
+            work=self.config.attack.steps or self.config.attack.pixels or PGD_STEPS if is_searched else 0.0,
         )
+
+    def _direction_measures_stage(self, data: Stage, perturbed: Stage) -> Stage:
+        inputs = {"data": data, "perturbed": perturbed}
+        if self.config.attack.source not in NOISE_SOURCES:
+            inputs["directions"] = self._directions_stage(data)
+        return self._stage(stages.DIRECTION_MEASURES, self._kernel, inputs, "cosine similarity")
+
+    def _directions_stage(self, data: Stage) -> Stage:
+        return self._stage(stages.DIRECTIONS, self._kernel, {"data": data}, "predicted directions")
+
+    def _comparison_stage(self, kind: StageKind, seed: int) -> Stage:
+        of_seed = self.seeds[seed]
+        inputs = {"data": of_seed.data, "selection": of_seed.selection}
+        for row, standard in enumerate(of_seed.standard):
+            inputs |= {f"standard {row}": standard, f"perturbed {row}": of_seed.perturbed[row]}
+            inputs |= {f"perturbation {row} {column}": g for column, g in enumerate(of_seed.perturbation[row])}
+        # Name, seeds, device, data and controls change nothing that is compared.
+        config = {key: self._tree[key] for key in ("standard", "attack", "perturbation")}
+        return self._stage(kind, {"config": config}, inputs, kind.name, seed)
+
+    @property
+    def _kernel(self) -> dict[str, Any]:
+        """Which gate kernel goes with the standard classifier: its slope, and whether its units have a bias."""
+        model = self.config.standard.model
+        return {"slope": model.slope, "bias": model.name == "two_layer"}
 
     def _control_stage(self, name: str, inputs: Mapping[str, Stage], seed: int) -> Stage:
         draws = self.config.controls.draws
@@ -216,7 +275,7 @@ class Experiment:
             inputs,
             f"{name} control, {draws} draws",
             seed,
-            work=draws * self.config.perturbation.epochs,
+            work=draws * _work(self.config.perturbation),
         )
 
     def _stage(
@@ -248,3 +307,10 @@ class Experiment:
                 "device": config.device,
             },
         )
+
+
+def _work(section: ClassifierConfig) -> float:
+    """About how many epochs a classifier costs, for the time left."""
+    if section.model.name == "limit":
+        return 20.0
+    return 200.0 + (section.exact_epochs or 0) if section.training == "flow" else float(section.epochs)

@@ -9,6 +9,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Dataset
 from perturblearn.perturbed import PerturbedSet
+from perturblearn.theory import random_cosine, row_cosines
 from perturblearn.training import LOSSES
 
 MEASURES = {
@@ -17,6 +18,9 @@ MEASURES = {
     "perturbation_accuracy": "g, f's clean training set",
     "perturbation_accuracy_heldout": "g, clean held-out inputs",
     "agreement": "f and g, clean held-out inputs",
+    "cosine_similarity": "size of the cosine of r_n and t_n, mean over the perturbed set",
+    "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean over the perturbed set",
+    "cosine_similarity_random": "the size for random directions, sqrt(2 / (pi d))",
     "positive_share": "share of clean held-out inputs that g labels +1",
     "attack_success": "f on what g sees, where the target is not the label",
     "perturbed_loss": "g, the set it was trained on",
@@ -33,6 +37,7 @@ MEASURES = {
             "perturbation_accuracy",
             "perturbation_accuracy_heldout",
             "agreement",
+            "cosine_similarity",
         )
     },
 }
@@ -63,6 +68,22 @@ def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
     return {
         "standard_accuracy": accuracy(standard.outputs(data.inputs), data.labels),
         "standard_accuracy_heldout": accuracy(standard.outputs(data.heldout_inputs), data.heldout_labels),
+    }
+
+
+def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Tensor) -> dict[str, float]:
+    """How well perturbations follow the prediction t_n [NeurIPS24, section 5].
+
+    Args:
+        perturbed: a set with its sources.
+        data: its data.
+        directions: t_n where the perturbations were taken, (n, d).
+    """
+    cosines = row_cosines(perturbed.perturbations.flatten(1), directions).double()
+    return {
+        "cosine_similarity": cosines.abs().mean().item(),
+        "cosine_similarity_signed": (perturbed.target_labels * cosines).mean().item(),
+        "cosine_similarity_random": random_cosine(data.input_dim),
     }
 
 

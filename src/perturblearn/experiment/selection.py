@@ -12,6 +12,9 @@ SELECTED_BY = {
 """The rules, in words."""
 
 
+_OF_STANDARD = ("standard_accuracy", "standard_accuracy_heldout", "cosine_similarity")
+
+
 def select(
     standards: Sequence[Mapping[str, float]], grid: Sequence[Sequence[Mapping[str, float | None]]]
 ) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def select(
     """
     row = max(range(len(standards)), key=lambda index: standards[index]["standard_accuracy_heldout"])
     column = min(range(len(grid[row])), key=lambda index: _loss(grid[row][index]))
-    maxima = {f"{name}_max": max(measures[name] for measures in standards) for name in standards[0]}
+    maxima = {
+        f"{name}_max": max(measures[name] for measures in standards) for name in _OF_STANDARD if name in standards[0]
+    }
     pairs = [measures for measured in grid for measures in measured]
     for name in ("perturbation_accuracy", "perturbation_accuracy_heldout", "agreement"):
         maxima[f"{name}_max"] = max(_value(measures, name) for measures in pairs)

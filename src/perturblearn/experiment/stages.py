@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import AttackConfig, ClassifierConfig, DataConfig
+from perturblearn.classifiers import Classifier
+from perturblearn.config import AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError, DivergenceError
+from perturblearn.experiment.comparison import Case, Comparison, compare, draw_map, dump_map, load_map
 from perturblearn.experiment.controls import run_control
-from perturblearn.experiment.measures import measure_perturbation, measure_standard
+from perturblearn.experiment.learn import learn
+from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
 from perturblearn.experiment.selection import select
 from perturblearn.graph import Report, Stage, StageKind
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Artefact
-from perturblearn.training import Descent, train
+from perturblearn.theory import DecisionMap, perturbation_direction
 
 Inputs = Mapping[str, Any]
 
@@ -43,19 +46,12 @@ def _train(stage: Stage, inputs: Inputs, report: Report) -> Classifier:
         data: Dataset = inputs["data"]
         training_inputs, labels = data.inputs, data.labels
     else:  # the perturbation classifier never sees a true label
-        perturbed: PerturbedSet = inputs["perturbed"]
+        perturbed = _perturbed(stage, inputs)
         training_inputs, labels = perturbed.inputs, perturbed.target_labels
-    network = initialise(config.model, training_inputs[0].numel(), seed=_seed(stage), role=role).to(training_inputs)
     (lr,) = config.lr
     try:
-        return train(
-            network,
-            training_inputs,
-            labels,
-            Descent(config.loss, lr, config.epochs, config.momentum, config.plateau),
-            report=report,
-        )
-    except DivergenceError as error:
+        return learn(config, training_inputs, labels, lr=lr, seed=_seed(stage), role=role, report=report)
+    except (DivergenceError, DataError) as error:
         raise _named(stage, error) from None
 
 
@@ -66,7 +62,32 @@ def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
         AttackConfig.model_validate(stage.parameters["attack"]),
         seed=_seed(stage),
         heldout=stage.parameters["heldout"],
+        report=report,
     )
+
+
+def _predict_directions(stage: Stage, inputs: Inputs, report: Report) -> Tensor:
+    """t_n at the training inputs; perturbations of noise have their own places."""
+    data: Dataset = inputs["data"]
+    return perturbation_direction(
+        data.inputs.flatten(1), data.labels, slope=stage.parameters["slope"], bias=stage.parameters["bias"]
+    )
+
+
+def _measure_directions(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
+    perturbed = _perturbed(stage, inputs)
+    data: Dataset = inputs["data"]
+    if "directions" in inputs:
+        return measure_directions(perturbed, data, inputs["directions"])
+    assert perturbed.sources is not None
+    directions = perturbation_direction(
+        data.inputs.flatten(1),
+        data.labels,
+        slope=stage.parameters["slope"],
+        bias=stage.parameters["bias"],
+        at=perturbed.sources.flatten(1),
+    )
+    return measure_directions(perturbed, data, directions)
 
 
 def _measure_standard(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
@@ -78,15 +99,18 @@ def _measure_perturbation(stage: Stage, inputs: Inputs, report: Report) -> dict[
         inputs["perturbation"].to(device=stage.context["device"]),
         _standard(stage, inputs),
         inputs["data"],
-        inputs["perturbed"],
-        inputs["heldout_perturbed"],
+        _perturbed(stage, inputs),
+        _perturbed(stage, inputs, "heldout_perturbed"),
         stage.parameters["loss"],
     )
 
 
 def _select(stage: Stage, inputs: Inputs, report: Report) -> dict[str, Any]:
     standard_lr, perturbation_lr = stage.parameters["standard_lr"], stage.parameters["perturbation_lr"]
-    standards = [inputs[f"standard {row}"] for row in range(len(standard_lr))]
+    standards = [dict(inputs[f"standard {row}"]) for row in range(len(standard_lr))]
+    for row, measures in enumerate(standards):
+        if f"directions {row}" in inputs:
+            measures.update(inputs[f"directions {row}"])
     grid = [
         [inputs[f"perturbation {row} {column}"] for column in range(len(perturbation_lr))]
         for row in range(len(standard_lr))
@@ -101,7 +125,7 @@ def _run_control(stage: Stage, inputs: Inputs, report: Report) -> dict[str, list
         return run_control(
             stage.parameters["control"],
             inputs["data"],
-            inputs[f"perturbed {selection['standard']}"],
+            _perturbed(stage, inputs, f"perturbed {selection['standard']}"),
             attack=AttackConfig.model_validate(stage.parameters["attack"]),
             config=config,
             lr=config.lr[selection["perturbation"]],
@@ -109,8 +133,33 @@ def _run_control(stage: Stage, inputs: Inputs, report: Report) -> dict[str, list
             seed=_seed(stage),
             report=report,
         )
-    except DivergenceError as error:
+    except (DivergenceError, DataError) as error:
         raise _named(stage, error) from None
+
+
+def _case(stage: Stage, inputs: Inputs) -> Case:
+    config = ExperimentConfig.model_validate(stage.parameters["config"] | {"seeds": [_seed(stage)]})
+    selection = inputs["selection"]
+    row, column = selection["standard"], selection["perturbation"]
+    device = stage.context["device"]
+    return Case(
+        config,
+        _seed(stage),
+        inputs["data"],
+        inputs[f"standard {row}"].to(device=device),
+        inputs[f"perturbation {row} {column}"].to(device=device),
+        _perturbed(stage, inputs, f"perturbed {row}"),
+        config.standard.lr[row],
+        config.perturbation.lr[column],
+    )
+
+
+def _compare(stage: Stage, inputs: Inputs, report: Report) -> Comparison:
+    return compare(_case(stage, inputs))
+
+
+def _draw_map(stage: Stage, inputs: Inputs, report: Report) -> DecisionMap:
+    return draw_map(_case(stage, inputs))
 
 
 def _seed(stage: Stage) -> int:
@@ -122,8 +171,12 @@ def _standard(stage: Stage, inputs: Inputs) -> Classifier:
     return inputs["standard"].to(device=stage.context["device"])
 
 
-def _named(stage: Stage, error: DivergenceError) -> DivergenceError:
-    return DivergenceError(f"{stage.label}, seed {stage.seed}: {error}")
+def _perturbed(stage: Stage, inputs: Inputs, name: str = "perturbed") -> PerturbedSet:
+    return inputs[name].to(stage.context["device"])
+
+
+def _named(stage: Stage, error: DivergenceError | DataError) -> DivergenceError | DataError:
+    return type(error)(f"{stage.label}, seed {stage.seed}: {error}")
 
 
 def _json(content: Mapping[str, Any]) -> Artefact:
@@ -138,7 +191,12 @@ def _from_json(artefact: Artefact) -> dict[str, Any]:
 DATA = StageKind("data", 1, _load_data)
 CLASSIFIER = StageKind("classifier", 1, _train, Classifier.dump, Classifier.load)
 PERTURBED_SET = StageKind("perturbed set", 1, _perturb)
+SEARCHED_SET = StageKind("searched set", 1, _perturb, PerturbedSet.dump_with_sources, PerturbedSet.load)
+DIRECTIONS = StageKind("perturbation directions", 1, _predict_directions)
+DIRECTION_MEASURES = StageKind("direction measures", 1, _measure_directions, _json, _from_json)
 STANDARD_MEASURES = StageKind("standard measures", 1, _measure_standard, _json, _from_json)
 PERTURBATION_MEASURES = StageKind("perturbation measures", 1, _measure_perturbation, _json, _from_json)
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
+COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
+DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)
 CONTROL = StageKind("control", 1, _run_control, _json, _from_json)

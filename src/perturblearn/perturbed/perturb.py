@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from perturblearn.attacks import one_step
+from collections.abc import Callable
+
+from perturblearn.attacks import geometry_inspired, one_step, radial_pgd
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
@@ -11,9 +13,18 @@ from perturblearn.perturbed.perturbed_set import PerturbedSet, is_target
 from perturblearn.perturbed.sources import draw_sources
 from perturblearn.perturbed.targets import draw_targets
 
+PGD_STEPS = 100
+"""Steps of radial_pgd where the configuration does not say [ICLR24, section 5]."""
+
 
 def perturb(
-    standard: Classifier, data: Dataset, attack: AttackConfig, *, seed: int, heldout: bool = False
+    standard: Classifier,
+    data: Dataset,
+    attack: AttackConfig,
+    *,
+    seed: int,
+    heldout: bool = False,
+    report: Callable[[int, int, str], None] = lambda done, steps, note: None,
 ) -> PerturbedSet:
     """Move sources a little towards target labels [NeurIPS24, section 3; ICLR24, section 3].
 
@@ -23,6 +34,7 @@ def perturb(
         attack: source, targets, norm and size.
         seed: the run's seed; sources and targets of both parts of the data have generators of their own.
         heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
+        report: called with gradient steps done and in all, by an attack that takes many.
 
     Raises:
         ConfigError: more L0 pixels than coordinates, or uniform noise over data without bounds.
@@ -44,10 +56,30 @@ def perturb(
         labels=sources.labels,
         given=data.given_targets,
     ).to(sources.inputs.device)
-    steps = one_step(
-        standard.module, sources.points, targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
-    )
-    inputs = steps if attack.source == "none" else sources.inputs + steps
+    if attack.name == "radial_pgd":
+        inputs = radial_pgd(
+            standard.module,
+            sources.inputs,
+            targets,
+            norm=attack.norm,
+            epsilon=attack.epsilon,
+            value_range=data.value_range,
+            steps=attack.steps or PGD_STEPS,
+            pixels=attack.pixels,
+            report=report,
+        )
+        steps = inputs - sources.inputs
+    else:
+        if attack.name == "geometry":
+            weight = standard.module.weight.detach()
+            steps = geometry_inspired(
+                weight[0] - weight[1], targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
+            ).view_as(sources.inputs)
+        else:
+            steps = one_step(
+                standard.module, sources.points, targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
+            )
+        inputs = steps if attack.source == "none" else sources.inputs + steps
     if sources.labels is None:
         redirected = ~is_target(standard.outputs(sources.inputs), targets)
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class PerturbedSet:
         epsilon: size of the perturbations.
         classifier_hash: hash of the standard classifier.
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
-        sources: u, (n, ...), shared with the data where they are natural; None for a set read from disk.
+        sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
     """
 
     inputs: Tensor
@@ -61,6 +62,21 @@ class PerturbedSet:
         count = int(self.redirected.sum())
         return int((self.success & self.redirected).sum()) / count if count else None
 
+    @property
+    def perturbations(self) -> Tensor:
+        """R = x' - u, (n, ...)."""
+        assert self.sources is not None, "a set read from disk does not know its sources"
+        return self.inputs if self.source == "none" else self.inputs - self.sources
+
+    def to(self, device: str) -> PerturbedSet:
+        """The same set on another device."""
+        moved = {
+            field.name: value.to(device)
+            for field in dataclass_fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
     def dump(self) -> Artefact:
         """The set as an artefact; natural sources are named by their index, noise cannot be told from x' afterwards."""
         tensors = {
@@ -81,9 +97,15 @@ class PerturbedSet:
         }
         return Artefact(content, tensors)
 
+    def dump_with_sources(self) -> Artefact:
+        """The set as an artefact from which controls can start: nothing is drawn or searched again."""
+        artefact = self.dump()
+        sources = {} if self.sources is None else {"sources": self.sources}
+        return Artefact(artefact.content, {**artefact.tensors, **sources})
+
     @classmethod
     def load(cls, artefact: Artefact) -> PerturbedSet:
-        """The set that `dump` wrote, without its sources."""
+        """The set that `dump` or `dump_with_sources` wrote, with its sources only from the latter."""
         fields: dict[str, Any] = {"true_labels": None, **artefact.tensors, **artefact.content}
         return cls(**fields)
 

@@ -24,24 +24,26 @@ _CONSTANT = 0.01
 def conclude(
     summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig
 ) -> str:
-    """One sentence: how much of the clean held-out data g recognises, and whether its controls do too."""
-    g = summary["perturbation_accuracy_heldout"]
-    f = summary["standard_accuracy_heldout"]["mean"]
+    """One sentence: how much of the clean data g recognises, and whether its controls do too.
+
+    Held-out data, unless they hold nothing to be learned: where f itself is near chance there (random labels), the
+    clean samples that f was trained on, of which g has seen no more than of the others.
+    """
+    part = "" if _has_nothing_to_generalise(summary) else "_heldout"
+    g = summary[f"perturbation_accuracy{part}"]
+    f = summary[f"standard_accuracy{part}"]["mean"]
     spread = "" if g["std"] is None else f" +- {100 * g['std']:.1f}"
     source = "nothing but perturbations" if config.attack.source == "none" else "perturbed inputs"
     reached = (
         f"Trained on {source} under {_TARGETS[config.attack.targets]}, g gives {100 * g['mean']:.1f}{spread} % of "
-        f"clean held-out inputs their true class (f: {100 * f:.1f} %)"
+        f"{'clean held-out inputs' if part else 'the clean samples of f'} their true class (f: {100 * f:.1f} %)"
     )
-    controls = {
-        name.removesuffix("_control_heldout"): values
-        for name, values in summary.items()
-        if name.endswith("_control_heldout")
-    }
+    suffix = f"_control{part}"
+    controls = {name.removesuffix(suffix): values for name, values in summary.items() if name.endswith(suffix)}
     if not controls:
         return f"{reached}; without controls nothing follows from that."
     beaten = " and ".join(f"{values['beaten']:.0%} of the {name}" for name, values in controls.items())
-    return f"{reached} and beats {beaten} control draws: {_verdict(g['mean'], controls, seeds, config)}."
+    return f"{reached} and beats {beaten} control draws: {_verdict(g['mean'], controls, seeds, config, part)}."
 
 
 def _verdict(
@@ -49,6 +51,7 @@ def _verdict(
     controls: Mapping[str, Mapping[str, Any]],
     seeds: Sequence[Mapping[str, Any]],
     config: ExperimentConfig,
+    part: str,
 ) -> str:
     if config.attack.epsilon == 0:
         return "nothing was perturbed, so this is a control itself"
@@ -57,16 +60,20 @@ def _verdict(
         return "what it knows of the classes came from the perturbations"
     if beats_all:
         return "the perturbations taught it something, but the wrong labels weigh more"
-    learned = sum(_has_learned(seed) for seed in seeds)
+    learned = sum(_has_learned(seed, part) for seed in seeds)
     if learned:
         return f"it learned the classes from the perturbations in {learned} of {len(seeds)} seeds"
     return "this run does not show that it learned the classes from the perturbations"
 
 
-def _has_learned(seed: Mapping[str, Any]) -> bool:
-    reached = seed["measures"]["perturbation_accuracy_heldout"]
+def _has_nothing_to_generalise(summary: Mapping[str, Mapping[str, Any]]) -> bool:
+    return summary["standard_accuracy_heldout"]["mean"] < _NEAR_CHANCE <= summary["standard_accuracy"]["mean"]
+
+
+def _has_learned(seed: Mapping[str, Any], part: str) -> bool:
+    reached = seed["measures"][f"perturbation_accuracy{part}"]
     beats_all = all(
-        sum(draw < reached for draw in control["accuracy_heldout"]) >= BEATEN_SHARE * len(control["accuracy_heldout"])
+        sum(draw < reached for draw in control[f"accuracy{part}"]) >= BEATEN_SHARE * len(control[f"accuracy{part}"])
         for control in seed["controls"].values()
     )
     return beats_all and reached > CHANCE
@@ -88,7 +95,8 @@ def remarks(
             )
     if summary["standard_accuracy_heldout"]["mean"] < _NEAR_CHANCE:
         found.append(
-            "Note: f itself is near chance on held-out inputs, so agreement with f, not accuracy, tells what g learned."
+            "Note: f itself is near chance on held-out inputs, so agreement with f there, and accuracy on the samples "
+            "that f was trained on, tell what g learned."
         )
     for name in ("unperturbed_control_heldout", "permuted_control_heldout"):
         values = summary.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ class Result:
         return cls(config, key, seeds, summarise_seeds(seeds), seconds=seconds)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Result:
+    def load(cls, folder: str | os.PathLike[str]) -> Result:
         """The result that lies in a run's folder.
 
         Raises:
