@@ -87,4 +87,4 @@ def test_errors_are_the_package_s_own_value_errors() -> None:
 
 def test_the_docstring_s_example() -> None:
     outcome = doctest.testmod(perturblearn.api)
-    assert (outcome.failed, outcome.attempted) == (0, 2)
+    assert (outcome.failed, outcome.attempted) == (0, 4)

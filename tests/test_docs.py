@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from perturblearn.config import fields, resolve_config
-from perturblearn.experiment import MEASURES
+from perturblearn.experiment import COMPARISONS, MEASURES
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +43,36 @@ def test_the_readme_s_python_example_runs(
     assert set(names) >= {"result", "figure"}
     assert not list(tmp_path.iterdir()), "without out= nothing is written"
     plt.close("all")
+
+
+def test_the_theory_page_shows_what_its_code_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/theory.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
+    assert len(blocks) >= 10
+    names: dict[str, object] = {}
+    for code, shown in blocks:
+        exec(compile(code, "docs/theory.md", "exec"), names)
+        printed = capsys.readouterr().out
+        assert words_of(printed) == words_of(shown), code
+        # Numbers may differ in their last shown digits between machines; a gate that flips moves them no further.
+        assert numbers_of(printed) == pytest.approx(numbers_of(shown), rel=0.02, abs=0.02), code
+
+
+def numbers_of(text: str) -> list[float]:
+    return [float(number) for number in re.findall(NUMBER, text)]
+
+
+def words_of(text: str) -> str:
+    return re.sub(NUMBER, "#", text)
+
+
+NUMBER = r"(?<![a-z_])-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
+
+
+def test_every_number_of_a_comparison_is_explained() -> None:
+    page = (ROOT / "docs/theory.md").read_text(encoding="utf-8")
+    for name in COMPARISONS:
+        assert name in page, name
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -21,6 +21,7 @@ TINY = {
     "perturbation.epochs": 5,
     "perturbation.lr": [0.5, 0.1],
     "controls.draws": 2,
+    "measures.cosine_similarity": True,
 }
 
 

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from perturblearn import DataError, Result, StoreError, TheoryComparison, compare_with_theory
+from perturblearn.experiment import COMPARISONS
+from perturblearn.report import draw_decision_map
+from perturblearn.theory import DecisionMap, DecisionPlane
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_result: Result, tmp_path_factory: pytest.TempPathFactory) -> TheoryComparison:
+    """The comparison of a copy of the tiny run, whose folder and store tests may use."""
+    assert tiny_result.folder is not None
+    out = tmp_path_factory.mktemp("compared") / "runs"
+    shutil.copytree(tiny_result.folder.parent, out)
+    return compare_with_theory(out / tiny_result.folder.name)
+
+
+def test_a_comparison_has_a_row_for_every_number_that_applies(compared: TheoryComparison) -> None:
+    text = str(compared).splitlines()
+    names = [line.split("  ")[0] for line in text]
+    for name, meaning in COMPARISONS.items():
+        applies = any(of_seed.numbers[name] is not None for of_seed in compared.comparisons.values())
+        assert names.count(name) == applies, name
+        assert any(line.startswith(name) and line.endswith(meaning) for line in text) == applies, name
+    assert compared.conclusion in text
+    assert all(note in text for note in compared.notes)
+    assert len(compared.notes) == len(set(compared.notes))
+
+
+def test_the_sentences_hold_the_numbers(compared: TheoryComparison) -> None:
+    summary = compared.summary
+    assert f"a cosine of {summary['cosine_similarity']['mean']:.2f} in size" in compared.conclusion
+    assert f"that of f on {summary['standard_sign_agreement']['mean']:.1%}" in compared.conclusion
+    assert f"kernel moved by {summary['standard_kernel_drift']['mean']:.1%}" in compared.conclusion
+    # The tiny networks have slope 0, so the condition's left side is 0: missed by no finite factor.
+    assert "nearly orthogonal" not in compared.conclusion
+
+
+def test_the_folder_holds_numbers_and_pictures(compared: TheoryComparison) -> None:
+    assert compared.folder is not None
+    assert {path.name for path in compared.folder.iterdir()} == {"comparison.json", "theory.png", "decision_map.png"}
+    content = json.loads((compared.folder / "comparison.json").read_text())
+    assert content == compared.to_dict()
+    assert content["kind"] == "theory"
+    assert [seed["seed"] for seed in content["seeds"]] == [0, 1]
+
+
+def test_a_second_comparison_computes_nothing_unless_forced(compared: TheoryComparison) -> None:
+    assert compared.folder is not None
+    ran: list[str] = []
+    again = compare_with_theory(compared.folder.parent, watch=lambda progress: ran.append(progress.stage.label))
+    assert ran == []
+    assert again.summary == compared.summary
+    forced = compare_with_theory(
+        Result.load(compared.folder.parent), force=True, watch=lambda progress: ran.append(progress.stage.label)
+    )
+    assert {"comparison with theory", "decision map"} <= set(ran)
+    assert not any("classifier" in label for label in ran)  # training is not repeated
+    assert forced.summary == compared.summary
+
+
+def test_a_run_without_a_folder_is_trained_again(run_tiny: Callable[..., Result], compared: TheoryComparison) -> None:
+    found = compare_with_theory(run_tiny())
+    assert found.folder is None
+    assert found.summary == compared.summary
+
+
+def test_data_from_python_are_asked_for(run_tiny: Callable[..., Result]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 10, generator=generator)
+    labels = (inputs[:, 0] > 0).long()
+    overrides = {"data.name": "python", "data.n_samples": None, "data.n_heldout": None, "data.input_dim": None}
+    result = run_tiny(data=(inputs, labels), overrides=overrides)
+    with pytest.raises(DataError, match=r"handed over in Python; call perturblearn.compare_with_theory\(run, data="):
+        compare_with_theory(result)
+    assert compare_with_theory(result, data=(inputs, labels)).summary["cosine_similarity"]["mean"] > 0
+    with pytest.raises(DataError, match="the data or the software have changed since tiny was run"):
+        compare_with_theory(result, data=(inputs + 1, labels))
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="name the folder of a finished run"):
+        compare_with_theory(tmp_path)
+
+
+def text_lies_inside(figure: Figure) -> bool:
+    """Whether titles, labels and legends of a figure are drawn within it."""
+    FigureCanvasAgg(figure).draw()
+    frame = figure.bbox
+    texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert len(boxes) >= 6
+    return all(box.x0 >= 0 and box.x1 <= frame.x1 and box.y0 >= 0 and box.y1 <= frame.y1 for box in boxes)
+
+
+def test_no_word_of_a_figure_is_cut_off(compared: TheoryComparison) -> None:
+    assert text_lies_inside(compared.plot())
+    assert text_lies_inside(compared.plot_map())
+
+
+def test_a_map_is_drawn_with_what_it_has() -> None:
+    grid = torch.linspace(-1, 1, 30)
+    plane = DecisionPlane(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+    first = grid.expand(30, 30)  # the sign of a
+    everywhere = torch.ones(30, 30)
+    bare = draw_decision_map(DecisionMap(plane, grid, {"f": first, "g": everywhere}), title="bare")
+    lines = [text.get_text() for text in bare.legends[0].get_texts()]
+    assert lines == ["network = 0"]
+    # f and g agree where a > 0: half of the plane.
+    assert bare.axes[2].get_title() == "sign $f$ = sign $g$ (white, 50%)"
+    samples, labels = torch.tensor([[0.5, 0.2], [-0.5, 0.1]]), torch.tensor([1, -1])
+    full = DecisionMap(plane, grid, {"f": first, "g": first, "fhat": first, "ghat": everywhere}, samples, labels)
+    drawn = draw_decision_map(full)
+    assert len(drawn.legends[0].get_texts()) == 5
+    assert drawn.axes[2].get_title().endswith("100%)")
+    assert [len(line.get_xdata()) for line in drawn.axes[0].lines] == [1, 1]  # pyright: ignore[reportArgumentType]
