@@ -13,7 +13,8 @@ from perturblearn.classifiers import Classifier, initialise
 from perturblearn.config import resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.experiment import COMPARISONS, Case, Comparison, Experiment, agreement
-from perturblearn.experiment.comparison import _rates, compare, draw_map, dump_map, load_map
+from perturblearn.experiment.comparison import _rates, compare
+from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.perturbed import perturb
 from perturblearn.store import ArtefactStore
 from perturblearn.theory import (

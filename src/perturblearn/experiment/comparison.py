@@ -10,32 +10,23 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ClassifierConfig, ExperimentConfig
-from perturblearn.data import Dataset
-from perturblearn.errors import ConfigError, DataError
+from perturblearn.config import ClassifierConfig
+from perturblearn.experiment.case import Case
 from perturblearn.experiment.measures import agreement, measure_directions
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.store import Artefact
 from perturblearn.theory import (
-    DecisionMap,
-    DecisionPlane,
-    MarginLimit,
     boundary_terms,
-    decision_map,
     expected_cosine,
     lazy_prediction,
     lazy_regime,
-    margin_limit,
-    mean_plane,
     orthogonality,
     perturbation_direction,
     perturbation_prediction,
     predict_from_directions,
-    predictions_on,
     row_cosines,
     standard_prediction,
     training_time,
-    weight_plane,
 )
 from perturblearn.training import Plateau
 
@@ -73,9 +64,6 @@ COMPARISONS = {
 
 LAZY_INPUTS = 128
 """Training inputs, evenly spaced, over whose pairs the empirical kernel is taken."""
-MOST_FOR_LIMIT = 10_000
-"""Samples up to which a limit is looked for."""
-_MAP_POINTS = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,65 +106,6 @@ class Comparison:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One seed's classifiers with all that predictions need.
-
-    Args:
-        config: the experiment's configuration.
-        seed: the run's seed.
-        data: the data set.
-        standard, perturbation: f and g.
-        perturbed: the set that g was trained on, with its sources.
-        standard_lr, perturbation_lr: their learning rates.
-    """
-
-    config: ExperimentConfig
-    seed: int
-    data: Dataset
-    standard: Classifier
-    perturbation: Classifier
-    perturbed: PerturbedSet
-    standard_lr: float
-    perturbation_lr: float
-
-    @property
-    def inputs(self) -> Tensor:
-        """Training inputs x, (N, d)."""
-        return self.data.inputs.flatten(1)
-
-    @property
-    def heldout(self) -> Tensor:
-        """Held-out inputs, (M, d)."""
-        return self.data.heldout_inputs.flatten(1)
-
-    @property
-    def seen(self) -> Tensor:
-        """What g sees, x', (n, d)."""
-        return self.perturbed.inputs.flatten(1)
-
-    @property
-    def sources(self) -> Tensor:
-        """Sources u, (n, d)."""
-        assert self.perturbed.sources is not None
-        return self.perturbed.sources.flatten(1)
-
-    @property
-    def places(self) -> Tensor | None:
-        """Where perturbations were taken, if not at the training inputs."""
-        return None if self.perturbed.true_labels is not None else self.sources
-
-    @property
-    def slope(self) -> float:
-        """F's negative slope."""
-        return self.config.standard.model.slope
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether f's units have a bias."""
-        return self.config.standard.model.name == "two_layer"
-
-
 def compare(case: Case) -> Comparison:
     """Everything that both papers predict of one seed's classifiers, beside the classifiers themselves."""
     notes: list[str] = []
@@ -207,49 +136,6 @@ def compare(case: Case) -> Comparison:
         cosines.cpu(),
         {name: values.detach().cpu() for name, values in outputs.items()},
     )
-
-
-def draw_map(case: Case) -> DecisionMap:
-    """Both classifiers and their predictions on the paper's plane.
-
-    NeurIPS24's plane of class means with fhat and ghat for networks with a bias; ICLR24's plane of f's mean weight rows
-    with the limits' boundaries (under the names ``fhat`` and ``ghat``, where there are such limits) for the others.
-    """
-    weight, readout = case.standard.module.weight.detach(), case.standard.module.readout
-    plane = mean_plane(case.inputs, case.data.labels) if case.has_bias else weight_plane(weight, readout)
-    limits = _limits_of(plane.project(case.inputs))
-    networks = {"f": case.standard.outputs, "g": case.perturbation.outputs}
-    drawn = decision_map(
-        plane, networks, limits=limits, points=_MAP_POINTS, samples=case.inputs, labels=case.data.labels
-    )
-    if case.has_bias and case.places is None:
-        predicted = predictions_on(
-            plane, case.inputs, case.data.labels, case.seen, slope=case.slope, limits=limits, points=_MAP_POINTS
-        ).values
-    else:
-        lines = {}
-        for name, limit in zip(("fhat", "ghat"), _limits(case, []), strict=True):
-            if limit is not None:
-                lines[name] = limit.classifier.to(dtype=case.inputs.dtype).outputs
-        predicted = decision_map(plane, lines, limits=limits, points=_MAP_POINTS).values if lines else {}
-    return DecisionMap(plane, drawn.grid, {**drawn.values, **predicted}, drawn.samples, drawn.labels)
-
-
-def dump_map(drawn: DecisionMap) -> Artefact:
-    """A map as an artefact."""
-    tensors = {f"values.{name}": values for name, values in drawn.values.items()}
-    tensors |= {"first": drawn.plane.first, "second": drawn.plane.second, "grid": drawn.grid}
-    if drawn.samples is not None and drawn.labels is not None:
-        tensors |= {"samples": drawn.samples, "labels": drawn.labels}
-    return Artefact({}, tensors)
-
-
-def load_map(artefact: Artefact) -> DecisionMap:
-    """The map that `dump_map` wrote."""
-    tensors = artefact.tensors
-    values = {name.removeprefix("values."): tensor for name, tensor in tensors.items() if name.startswith("values.")}
-    plane = DecisionPlane(tensors["first"], tensors["second"])
-    return DecisionMap(plane, tensors["grid"], values, tensors.get("samples"), tensors.get("labels"))
 
 
 def _with_what_is_left_out(case: Case, outputs: dict[str, Tensor]) -> dict[str, float | None]:
@@ -305,7 +191,7 @@ def _at_finite_time(case: Case, outputs: dict[str, Tensor], notes: list[str]) ->
         ("perturbation", "g", case.perturbation, case.seen, case.perturbed.target_labels, case.perturbation_lr),
     )
     for role, name, classifier, inputs, labels, lr in steps:
-        section = _section(case, role)
+        section = case.section(role)
         initial = _initial(case, role)
         if section.loss != "identity" or section.training != "descent" or initial is None:
             notes.append(f"The lazy function at a finite time is exact for the identity loss; {name} has another.")
@@ -344,7 +230,8 @@ def _orthogonality_numbers(case: Case) -> dict[str, float | None]:
 
 def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
-    standard, perturbation = _limits(case, notes)
+    standard, perturbation, reasons = case.limits()
+    notes += reasons
     if standard is not None:
         limit = standard.classifier.outputs(case.heldout)
         found["standard_limit_agreement"] = agreement(outputs["f"], limit)
@@ -371,38 +258,8 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
     return found
 
 
-def _limits(case: Case, notes: list[str]) -> tuple[MarginLimit | None, MarginLimit | None]:
-    """Limits of the training set and of the perturbed set, where the theory has them."""
-    limits: list[MarginLimit | None] = []
-    sets = (
-        ("standard", case.inputs, case.data.labels, "training"),
-        ("perturbation", case.seen, case.perturbed.target_labels, "perturbed"),
-    )
-    for role, inputs, labels, name in sets:
-        model = _section(case, role).model
-        limit = None
-        if model.name == "two_layer":
-            notes.append(f"No limit of the {name} set: long training of networks with a bias is not covered.")
-        elif model.slope == 0:
-            notes.append(f"No limit of the {name} set: the slope is 0.")
-        elif len(inputs) > MOST_FOR_LIMIT:
-            notes.append(f"No limit of the {name} set: it has more than {MOST_FOR_LIMIT:,} samples.")
-        else:
-            method = model.method or "two_direction"
-            try:
-                limit = margin_limit(inputs, labels, slope=model.slope, method=method, both_classes=False)
-            except (ConfigError, DataError) as error:
-                notes.append(f"No limit of the {name} set: {error}.")
-        limits.append(limit)
-    return limits[0], limits[1]
-
-
-def _section(case: Case, role: str) -> ClassifierConfig:
-    return case.config.standard if role == "standard" else case.config.perturbation
-
-
 def _initial(case: Case, role: str) -> TwoLayer | None:
-    model = _section(case, role).model
+    model = case.section(role).model
     if model.name == "limit":
         return None
     return initialise(model, case.data.input_dim, seed=case.seed, role=role).to(case.data.inputs)
@@ -431,11 +288,3 @@ def _correlation(first: Tensor, second: Tensor) -> float | None:
     if not bool((lengths > 0).all()):
         return None
     return float((pair[0] @ pair[1]) / lengths.prod())
-
-
-def _limits_of(samples: Tensor) -> tuple[float, float]:
-    """Limits of a square map that show nearly all samples and the origin."""
-    low, high = torch.quantile(samples.flatten().double(), samples.new_tensor([0.002, 0.998]).double()).tolist()
-    low, high = min(low, 0.0), max(high, 0.0)
-    margin = 0.08 * (high - low) or 1.0
-    return low - margin, high + margin

@@ -12,9 +12,11 @@ from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError, DivergenceError
-from perturblearn.experiment.comparison import Case, Comparison, compare, draw_map, dump_map, load_map
+from perturblearn.experiment.case import Case
+from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.learn import learn
+from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
 from perturblearn.experiment.selection import select
 from perturblearn.graph import Report, Stage, StageKind
