@@ -13,7 +13,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
 from perturblearn.data import Dataset
-from perturblearn.experiment import controls, run_control
+from perturblearn.experiment import controls, learn, run_control
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.training import Descent, train_side_by_side
 
@@ -68,7 +68,7 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     recorder = Seen()
-    monkeypatch.setattr(controls, "train_side_by_side", recorder)
+    monkeypatch.setattr(learn, "train_side_by_side", recorder)
     return recorder
 
 

@@ -1,0 +1,163 @@
+"""Classifiers by descent, by flow and as limits, alone and in whole experiments."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.theory.reference import noise
+
+from perturblearn import learn_from_perturbations
+from perturblearn.classifiers import initialise
+from perturblearn.config import resolve_config
+from perturblearn.data import load_dataset
+from perturblearn.experiment.learn import learn, learn_side_by_side
+from perturblearn.theory import cosine_similarity, margin_limit
+from perturblearn.training import Descent, Flow, train, train_by_flow
+
+LIMIT = {"model.name": "limit", "model.slope": 0.05}
+FLOW = {
+    "training": "flow", "loss": "exponential", "lr": 0.01, "epochs": 100_000, "model.name": "one_hidden",
+    "model.slope": 0.05, "model.hidden_dim": 60,
+}  # fmt: skip
+
+
+def both(keys: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "seeds": 2,
+        "data.name": "uniform",
+        "data.n_samples": 40,
+        "data.n_heldout": 40,
+        "data.input_dim": 400,
+        "attack.source": "uniform",
+        "attack.epsilon": 3.0,
+        "controls.draws": 2,
+        **{f"{stage}.{key}": value for stage in ("standard", "perturbation") for key, value in keys.items()},
+        **more,
+    }
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+def test_each_way_is_the_one_that_is_asked_for() -> None:
+    x, y = noise(20, 100, 0)
+    for keys in (LIMIT, FLOW, {"model.slope": 0.05, "epochs": 7}):
+        config = resolve_config(None, both(keys)).standard
+        found = learn(config, x, y, lr=config.lr[0], seed=3, role="standard", report=quiet).module.weight
+        start = initialise(config.model, 100, seed=3, role="standard").double() if keys is not LIMIT else None
+        if start is None:
+            limit = margin_limit(x, y, slope=0.05)
+            expected = torch.stack((limit.w_plus, limit.w_minus))
+        elif keys is FLOW:
+            expected = train_by_flow(start, x, y, Flow("exponential", 0.01, 100_000)).module.weight
+        else:
+            expected = train(start, x, y, Descent("logistic", 0.5, 7)).module.weight
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("keys", [LIMIT, FLOW, {"model.slope": 0.05, "epochs": 7}], ids=["limit", "flow", "descent"])
+def test_side_by_side_is_one_by_one(keys: dict[str, Any]) -> None:
+    config = resolve_config(None, both(keys)).standard
+    sets = [noise(20, 100, seed) for seed in (0, 1)]
+    labels = torch.stack([y for _, y in sets])
+    said: list[tuple[int, int]] = []
+    found = learn_side_by_side(
+        config, [x for x, _ in sets], labels, lr=0.01, seed=3, roles=["a", "b"],
+        report=lambda done, steps, _: said.append((done, steps)),
+    )  # fmt: skip
+    for classifier, (x, y), role in zip(found, sets, ("a", "b"), strict=True):
+        alone = learn(config, x, y, lr=0.01, seed=3, role=role, report=quiet)
+        assert torch.allclose(classifier.module.weight, alone.module.weight, rtol=1e-9, atol=1e-12)
+    assert all(done <= steps for done, steps in said)
+
+
+def test_the_linear_method_reaches_the_limit() -> None:
+    x, y = noise(20, 100, 0)
+    config = resolve_config(None, both({**LIMIT, "model.method": "linear"})).standard
+    found = learn(config, x, y, lr=0.5, seed=0, role="standard", report=quiet)
+    assert found.training["limit"] == "linear"
+    assert torch.equal(found.module.weight[0], margin_limit(x, y, slope=0.05, method="linear").w_plus)
+
+
+WAYS: list[dict[str, Any]] = [
+    both(LIMIT, **{"attack.name": "geometry"}),
+    both(LIMIT, **{"attack.name": "one_step"}),
+    both(
+        {**LIMIT, "model.method": "linear"},
+        **{"attack.name": "geometry", "attack.norm": "linf", "attack.epsilon": 0.2},
+    ),
+    both(LIMIT, **{"attack.name": "geometry", "attack.norm": "l0", "attack.pixels": 40}),
+    both(FLOW, **{"attack.name": "radial_pgd", "attack.steps": 10}),
+    both(FLOW, **{"attack.name": "one_step", "standard.exact_epochs": 10, "perturbation.target_loss": 0.01}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", WAYS, ids=["q", "step", "linear linf", "l0", "pgd", "flow step"])
+def test_g_learns_f_s_samples_in_a_whole_experiment(keys: dict[str, Any]) -> None:
+    result = learn_from_perturbations(overrides=keys)
+    # 80 samples: guessing has a standard error of 0.056; perturbations three times as long as the boundary asks for.
+    assert result.summary["perturbation_accuracy"]["mean"] > 0.75
+    assert abs(result.summary["unperturbed_control"]["mean"] - 0.5) < 0.2
+    assert result.summary["standard_accuracy"]["mean"] == 1
+    assert "the clean samples of f" in result.conclusion
+    assert learn_from_perturbations(overrides=keys).summary == result.summary
+
+
+def test_a_searched_set_is_kept_and_found_again(tmp_path: Path) -> None:
+    keys = WAYS[4]
+    first = learn_from_perturbations(overrides=keys, out=tmp_path)
+    assert first.folder is not None
+    kept = load_file(first.folder / "seed-0" / "perturbed.safetensors")["inputs"]
+    shutil.rmtree(first.folder)
+    ran: list[str] = []
+    again = learn_from_perturbations(
+        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.label)
+    )
+    assert "perturbed set" not in ran
+    assert again.summary == first.summary
+    assert torch.equal(load_file(first.folder / "seed-0" / "perturbed.safetensors")["inputs"], kept)
+    # More control draws start from the stored set, with its sources.
+    more = learn_from_perturbations(overrides={**keys, "controls.draws": 3}, out=tmp_path)
+    name = "unperturbed_control"
+    assert more.summary[name]["values"][:2] == pytest.approx(first.summary[name]["values"][:2])
+
+
+@pytest.mark.parametrize("source", ["none", "natural", "gauss"])
+def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
+    keys = {
+        "seeds": [5], "data.name": "shifted_gauss", "data.n_samples": 30, "data.n_heldout": 20, "data.input_dim": 15,
+        "standard.lr": [0.5, 0.01], "standard.epochs": 10, "perturbation.epochs": 3, "standard.model.slope": 0.1,
+        "attack.source": source, "controls.draws": 0, "dtype": "float64", "measures.cosine_similarity": True,
+    }  # fmt: skip
+    result = learn_from_perturbations(overrides=keys, out=tmp_path)
+    assert result.folder is not None
+    kept = load_file(result.folder / "seed-5" / "perturbed.safetensors")
+    data = load_dataset(result.config.data, seed=5)
+    x, y = data.inputs.double(), data.labels
+    measures = result.seeds[0]["measures"]
+    if source == "gauss":
+        # The noise itself is not kept; at every place the cosine is that of some perturbation of length 1.
+        assert 0 < measures["cosine_similarity"] <= 1
+    else:
+        steps = kept["inputs"] - (x if source == "natural" else 0)
+        cosines = cosine_similarity(x, y, steps, slope=0.1)
+        assert measures["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-9)
+        signed = (kept["target_labels"] * cosines).mean().item()
+        assert measures["cosine_similarity_signed"] == pytest.approx(signed, abs=1e-9)
+    grid = [row["cosine_similarity"] for row in result.seeds[0]["grid"]]
+    assert measures["cosine_similarity_max"] == max(grid)
+    assert len(set(grid)) == 2
+    # sqrt(2 / (pi d)), which at d = 15 is 2 % below the exact mean.
+    assert measures["cosine_similarity_random"] == pytest.approx((2 / (torch.pi * 15)) ** 0.5, rel=0.03)
+
+
+def test_without_the_measure_nothing_of_it_is_computed() -> None:
+    result = learn_from_perturbations(overrides={"seeds": 1, "controls.draws": 0, "standard.epochs": 3})
+    assert not any("cosine" in name for name in result.summary)
