@@ -71,7 +71,8 @@ def test_public_names_exist_and_say_what_they_are(module: str) -> None:
 
 
 def test_what_is_public_is_listed_once() -> None:
-    assert sorted(perturblearn.__all__) == sorted(set(perturblearn._HOMES))
+    assert sorted(perturblearn.__all__) == sorted({*perturblearn._HOMES, *perturblearn._ROOMS})
+    assert perturblearn.theory.gate_kernel is importlib.import_module("perturblearn.theory").gate_kernel
     assert "__version__" in dir(perturblearn)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         perturblearn.nothing  # noqa: B018

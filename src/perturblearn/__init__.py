@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perturblearn import attacks, theory
     from perturblearn.api import compare_with_theory, learn_from_perturbations, plan
     from perturblearn.classifiers import Classifier
     from perturblearn.config import ExperimentConfig
@@ -33,6 +34,9 @@ _HOMES = {
     "TheoryComparison": "report",
 }
 
+_ROOMS = ("attacks", "theory")
+"""Rooms of functions that are used by their own names, such as ``perturblearn.theory.gate_kernel``."""
+
 __all__ = [
     "Classifier",
     "ConfigError",
@@ -45,11 +49,13 @@ __all__ = [
     "Result",
     "StoreError",
     "TheoryComparison",
+    "attacks",
     "compare_with_theory",
     "dataset_from",
     "learn_from_perturbations",
     "load_dataset",
     "plan",
+    "theory",
 ]
 
 
@@ -59,6 +65,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("perturblearn")
+    if name in _ROOMS:
+        return importlib.import_module(f"perturblearn.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'perturblearn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"perturblearn.{_HOMES[name]}"), name)
