@@ -146,18 +146,23 @@ class _Problem:
         self.positive = y > 0
         self.signs = y.double()
         self.slope = slope
-        exact = len(x) <= _MOST_EXACT
-        scaled = (x.double() if exact else x.float()) / self.unit
-        self.gram = scaled @ scaled.T
+        # From N = 2 d on, two products with the samples cost less than one with their Gram matrix.
+        has_gram = len(x) <= 2 * x.shape[1]
+        self.exact = len(x) <= _MOST_EXACT or not has_gram
+        self._scaled = (x.double() if self.exact else x.float()) / self.unit
+        self.gram = self._scaled @ self._scaled.T if has_gram else None
         self._refuse_parallel()
 
     def images(self, coefficients: Tensor) -> Tensor:
-        """<w_i, x_n> for directions w_i = sum_n c_ni x_n, (N, k) to (N, k), by the Gram matrix."""
-        return (self.gram @ coefficients.to(self.gram.dtype)).double()
+        """<w_i, x_n> for directions w_i = sum_n c_ni x_n, (N, k) to (N, k)."""
+        known = coefficients.to(self._scaled.dtype)
+        if self.gram is not None:
+            return (self.gram @ known).double()
+        return (self._scaled @ (self._scaled.T @ known)).double()
 
     def exact_images(self, coefficients: Tensor) -> Tensor:
         """The same in full precision, by the samples themselves where the Gram matrix is rounded."""
-        if self.gram.dtype == torch.float64:
+        if self.exact:
             return self.images(coefficients)
         directions = self.directions(coefficients)
         blocks = [part.double() @ directions.T for part in self.x.split(1024)]
@@ -181,12 +186,14 @@ class _Problem:
 
     def _refuse_parallel(self) -> None:
         """Equal samples make the Gram matrix singular: the multipliers are then not determined."""
-        threshold = 1 - (_PARALLEL if self.gram.dtype == torch.float64 else 1e-5)
-        lengths = self.lengths.to(self.gram.dtype)
-        for start in range(0, len(self.gram), 1024):
-            cosines = self.gram[start : start + 1024] / lengths[start : start + 1024, None] / lengths
-            rows = torch.arange(len(cosines), device=cosines.device)
-            cosines[rows, rows + start] = 0
+        threshold = 1 - (_PARALLEL if self.exact else 1e-5)
+        lengths = self.lengths.to(self._scaled.dtype)
+        for start in range(0, len(lengths), 1024):
+            rows = slice(start, start + 1024)
+            products = self._scaled[rows] @ self._scaled.T if self.gram is None else self.gram[rows]
+            cosines = products / lengths[rows, None] / lengths
+            diagonal = torch.arange(len(cosines), device=cosines.device)
+            cosines[diagonal, diagonal + start] = 0
             for row, column in (cosines >= threshold).nonzero().tolist():
                 first, second = self.x[start + row].double(), self.x[column].double()
                 if bool(first @ second >= (1 - _PARALLEL) * first.norm() * second.norm()):
@@ -220,7 +227,7 @@ def _solve_linear(problem: _Problem, tolerance: float, most_products: int) -> So
 
     diagonal = (1 + slope**2) * problem.lengths.square()
     start = torch.zeros_like(diagonal)
-    if len(start) <= _MOST_EXACT:
+    if problem.exact:
         start = _solve_by_cholesky(problem)
         if bool((start > 0).all()):
             gradient = product(problem.exact_images, start) - 1
@@ -232,10 +239,14 @@ def _solve_linear(problem: _Problem, tolerance: float, most_products: int) -> So
 def _solve_by_cholesky(problem: _Problem) -> Tensor:
     own = problem.positive.double()
     p, q = (problem.slope + (1 - problem.slope) * part for part in (own, 1 - own))
-    weights = problem.signs[:, None] * problem.signs * (torch.outer(p, p) + torch.outer(q, q))
-    factor, failed = torch.linalg.cholesky_ex(weights * problem.gram)
-    pivots = factor.diagonal()
-    if int(failed) or float(pivots.min()) < 1e-7 * float(pivots.max()):
+    factor = None
+    if problem.gram is not None:  # samples beyond 2 d, the number of entries of both directions, are dependent
+        weights = problem.signs[:, None] * problem.signs * (torch.outer(p, p) + torch.outer(q, q))
+        factor, failed = torch.linalg.cholesky_ex(weights * problem.gram)
+        pivots = factor.diagonal()
+        if int(failed) or float(pivots.min()) < 1e-7 * float(pivots.max()):
+            factor = None
+    if factor is None:
         raise DataError(
             f"the {len(p)} samples in {problem.x.shape[1]} dimensions are linearly dependent, so the linear system "
             "for the multipliers is singular; use fewer samples, or method = 'two_direction'"
