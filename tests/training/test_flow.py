@@ -151,15 +151,16 @@ def test_rule_of_the_third_object(loss: str) -> None:
     margins = (labels * start(inputs)).tolist()
     # |loss'|; the exponential's is the softmax's numerator.
     slopes = [math.exp(-s) if loss == "exponential" else 1 / (1 + math.exp(s)) for s in margins]
-    expected = torch.zeros_like(start.weight)
+    weight = start.weight.detach()
+    expected = torch.zeros_like(weight)
     for n in range(8):
         for j in range(6):
-            active = float(inputs[n] @ start.weight[j]) > 0
+            active = float(inputs[n] @ weight[j]) > 0
             gate = 1.0 if active else 0.1
             expected[j] += slopes[n] / sum(slopes) * int(labels[n]) * gate * float(start.readout[j]) * inputs[n]
     # The step is ds long: parallel to the rule, and of the time's 1e-3 times the mean |loss'| but for the second order,
     # k dt rate / 2 with |k| below the squared length of a gradient per unit loss, so below 1e-3.
-    change = found.module.weight - start.weight
+    change = found.module.weight.detach() - weight
     ds = float((change * expected).sum() / expected.square().sum())
     assert relative(change, ds * expected) < 1e-12
     assert ds == pytest.approx(1e-3 * sum(slopes) / 8, rel=1e-3 * float(inputs.square().sum(dim=1).max()))
