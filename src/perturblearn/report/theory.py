@@ -21,6 +21,7 @@ from perturblearn.theory import DecisionMap
 
 THEORY_SCHEMA = 1
 """Version of the comparison's JSON form; raised when a key changes its meaning or goes."""
+_ROLES = (("standard", "f"), ("perturbation", "g"))
 _LAZY = 0.1
 """Below this kernel drift and distance from the linearisation a network counts as lazy."""
 # Okabe and Ito's palette, which the colour-blind can tell apart.
@@ -78,7 +79,13 @@ class TheoryComparison:
         full = mean("perturbation_sign_agreement_full")
         if full is not None:
             sentences.append(f"With what the paper leaves out of ghat it is {full:.1%}.")
-        for role, name in (("standard", "f"), ("perturbation", "g")):
+        timed = {name: mean(f"{role}_sign_agreement_time") for role, name in _ROLES}
+        if all(share is not None for share in timed.values()):
+            shares = " and ".join(f"{name} on {share:.1%}" for name, share in timed.items())
+            sentences.append(
+                f"Lazy functions at the networks' own training time, starts included, agree with {shares}."
+            )
+        for role, name in _ROLES:
             drift, distance = mean(f"{role}_kernel_drift"), mean(f"{role}_linearisation_distance")
             if drift is not None and distance is not None:
                 regime = "lazy" if max(drift, distance) < _LAZY else "not lazy"
