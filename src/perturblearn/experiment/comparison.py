@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -106,8 +106,14 @@ class Comparison:
         )
 
 
-def compare(case: Case) -> Comparison:
-    """Everything that both papers predict of one seed's classifiers, beside the classifiers themselves."""
+def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done, steps, note: None) -> Comparison:
+    """Everything that both papers predict of one seed's classifiers, beside the classifiers themselves.
+
+    Args:
+        case: the classifiers with their data.
+        report: called with parts done, parts in all and the part that comes next.
+    """
+    report(0, 6, "wide networks")
     notes: list[str] = []
     found: dict[str, float | None] = dict.fromkeys(COMPARISONS)
     directions = perturbation_direction(
@@ -123,10 +129,15 @@ def compare(case: Case) -> Comparison:
     for role, network, prediction in (("standard", "f", "fhat"), ("perturbation", "g", "ghat")):
         found[f"{role}_sign_agreement"] = agreement(outputs[network], outputs[prediction])
         found[f"{role}_correlation"] = _correlation(outputs[network], outputs[prediction])
+    report(1, 6, "what is left out")
     found |= _with_what_is_left_out(case, outputs)
+    report(2, 6, "lazy regime")
     found |= _lazy_numbers(case, notes)
+    report(3, 6, "finite time")
     found |= _at_finite_time(case, outputs, notes)
+    report(4, 6, "orthogonality")
     found |= _orthogonality_numbers(case)
+    report(5, 6, "limits")
     found |= _limit_numbers(case, outputs, notes)
     cosines = _signed_cosines(case.perturbed, directions)
     return Comparison(

@@ -254,7 +254,7 @@ class Experiment:
             inputs |= {f"perturbation {row} {column}": g for column, g in enumerate(of_seed.perturbation[row])}
         # Name, seeds, device, data and controls change nothing that is compared.
         config = {key: self._tree[key] for key in ("standard", "attack", "perturbation")}
-        return self._stage(kind, {"config": config}, inputs, kind.name, seed)
+        return self._stage(kind, {"config": config}, inputs, kind.name, seed, work=1.0)
 
     @property
     def _kernel(self) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def _case(stage: Stage, inputs: Inputs) -> Case:
 
 
 def _compare(stage: Stage, inputs: Inputs, report: Report) -> Comparison:
-    return compare(_case(stage, inputs))
+    return compare(_case(stage, inputs), report=report)
 
 
 def _draw_map(stage: Stage, inputs: Inputs, report: Report) -> DecisionMap:
