@@ -107,6 +107,7 @@ def compare_with_theory(
     *,
     data: Any = None,
     data_dir: str | os.PathLike[str] | None = None,
+    map_limits: tuple[float, float] | None = None,
     force: bool = False,
     watch: Watcher | None = None,
 ) -> TheoryComparison:
@@ -119,6 +120,7 @@ def compare_with_theory(
         run: the folder of a finished run, or its result. A run that was kept nowhere is trained again.
         data: the data, if they were handed over as objects.
         data_dir: where named data lie; by default ``PERTURBLEARN_DATA``.
+        map_limits: least and largest coordinate of the decision map; by default it shows nearly all samples.
         force: repeat a comparison that is finished.
         watch: called with the progress of each stage.
 
@@ -129,6 +131,7 @@ def compare_with_theory(
     Raises:
         StoreError: there is no finished run, it is damaged, or the folder cannot be written.
         DataError: the data cannot be found or are not those of the run.
+        ConfigError: limits that are not in order.
 
     Example:
         >>> result = learn_from_perturbations(overrides={"seeds": 1, "standard.loss": "identity", "controls.draws": 0})
@@ -148,7 +151,7 @@ def compare_with_theory(
             f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
     store = None if result.folder is None else artefact_store(result.folder.parent)
-    executor, of_seeds, drawn = experiment.compare(store, force=force, watch=watch)
+    executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
     comparison = TheoryComparison(
         result.config,
         result.key,

@@ -36,6 +36,11 @@ def test_json_and_quiet(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
+def test_the_map_s_limits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert say(capsys, "theory", folder, "--quiet", "--map-limits", -7, 7).code == 0
+    assert "a map needs a lower limit below the upper one" in refuse(capsys, "theory", folder, "--map-limits", 7, -7)
+
+
 def test_what_is_no_run_is_refused_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "name the folder of a finished run" in refuse(capsys, "theory", "nowhere")
     (folder / "result.json").write_text("{")

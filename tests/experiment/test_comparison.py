@@ -258,6 +258,7 @@ def test_a_map_holds_what_the_networks_say(keys: dict[str, Any]) -> None:
         assert torch.allclose(drawn.values["fhat"][rows, columns], fhat, atol=1e-9)
     else:
         assert torch.equal(drawn.values["fhat"].sign(), drawn.values["f"].sign())
+    assert draw_map(case, limits=(-7.0, 7.0)).grid[[0, -1]].tolist() == [-7, 7]
     loaded = load_map(dump_map(drawn))
     assert torch.equal(loaded.values["ghat"], drawn.values["ghat"])
     assert loaded.samples is not None

@@ -84,6 +84,10 @@ def theory(
     folder: Annotated[Path, Parameter(name="RUN", help="Folder of a finished run.")],
     *,
     data_dir: DataDir = None,
+    map_limits: Annotated[
+        tuple[float, float] | None,
+        Parameter(help="Least and largest coordinate of the decision map; otherwise it shows nearly all samples."),
+    ] = None,
     force: Annotated[bool, Flag, Parameter(help="Compare again what has been compared.")] = False,
     quiet: Annotated[bool, Flag, Parameter(help="Show no progress and no table.")] = False,
     json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False,
@@ -97,7 +101,9 @@ def theory(
     from perturblearn.cli.progress import ProgressBar
 
     with ProgressBar(enabled=not (quiet or json)) as bar:
-        comparison = api.compare_with_theory(folder, data_dir=data_dir, force=force, watch=bar.update)
+        comparison = api.compare_with_theory(
+            folder, data_dir=data_dir, map_limits=map_limits, force=force, watch=bar.update
+        )
     if json:
         _print_json(comparison.to_dict())
     elif not quiet:

@@ -96,12 +96,18 @@ class Experiment:
         return executor
 
     def compare(
-        self, store: ArtefactStore | None = None, *, force: bool = False, watch: Watcher | None = None
+        self,
+        store: ArtefactStore | None = None,
+        *,
+        map_limits: tuple[float, float] | None = None,
+        force: bool = False,
+        watch: Watcher | None = None,
     ) -> tuple[Executor, dict[int, Stage], Stage]:
         """Run what is not finished, and compare every seed with theory.
 
         Args:
             store: where finished stages are.
+            map_limits: least and largest coordinate of the decision map; None for limits that show the samples.
             force: repeat the comparison (not the training) if it is finished.
             watch: called with progress.
 
@@ -109,7 +115,8 @@ class Experiment:
             The executor, the comparison's stage by seed, and the stage of the first seed's decision map.
         """
         stages_of = {seed: self._comparison_stage(stages.COMPARISON, seed) for seed in self.seeds}
-        drawn = self._comparison_stage(stages.DECISION_MAP, next(iter(self.seeds)))
+        limits = None if map_limits is None else list(map_limits)
+        drawn = self._comparison_stage(stages.DECISION_MAP, next(iter(self.seeds)), {"limits": limits})
         wanted = [*stages_of.values(), drawn]
         if force and store is not None:
             for stage in wanted:
@@ -246,7 +253,7 @@ class Experiment:
     def _directions_stage(self, data: Stage) -> Stage:
         return self._stage(stages.DIRECTIONS, self._kernel, {"data": data}, "predicted directions")
 
-    def _comparison_stage(self, kind: StageKind, seed: int) -> Stage:
+    def _comparison_stage(self, kind: StageKind, seed: int, parameters: Mapping[str, Any] | None = None) -> Stage:
         of_seed = self.seeds[seed]
         inputs = {"data": of_seed.data, "selection": of_seed.selection}
         for row, standard in enumerate(of_seed.standard):
@@ -254,7 +261,7 @@ class Experiment:
             inputs |= {f"perturbation {row} {column}": g for column, g in enumerate(of_seed.perturbation[row])}
         # Name, seeds, device, data and controls change nothing that is compared.
         config = {key: self._tree[key] for key in ("standard", "attack", "perturbation")}
-        return self._stage(kind, {"config": config}, inputs, kind.name, seed, work=1.0)
+        return self._stage(kind, {"config": config, **(parameters or {})}, inputs, kind.name, seed, work=1.0)
 
     @property
     def _kernel(self) -> dict[str, Any]:

@@ -21,15 +21,22 @@ MAP_POINTS = 400
 """Points a side [NeurIPS24, section 5]."""
 
 
-def draw_map(case: Case) -> DecisionMap:
+def draw_map(case: Case, *, limits: tuple[float, float] | None = None) -> DecisionMap:
     """Both classifiers and their predictions on the paper's plane.
 
     NeurIPS24's plane of class means with fhat and ghat for networks with a bias; ICLR24's plane of f's mean weight rows
     with the limits' boundaries (under the names ``fhat`` and ``ghat``, where there are such limits) for the others.
+
+    Args:
+        case: the classifiers with their data.
+        limits: least and largest coordinate of both axes; None for limits that show nearly all samples.
+
+    Raises:
+        ConfigError: limits that are not in order.
     """
     weight, readout = case.standard.module.weight.detach(), case.standard.module.readout
     plane = mean_plane(case.inputs, case.data.labels) if case.has_bias else weight_plane(weight, readout)
-    limits = _frame_of(plane.project(case.inputs))
+    limits = limits or _frame_of(plane.project(case.inputs))
     networks = {"f": case.standard.outputs, "g": case.perturbation.outputs}
     drawn = decision_map(
         plane, networks, limits=limits, points=MAP_POINTS, samples=case.inputs, labels=case.data.labels

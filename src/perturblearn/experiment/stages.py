@@ -161,7 +161,8 @@ def _compare(stage: Stage, inputs: Inputs, report: Report) -> Comparison:
 
 
 def _draw_map(stage: Stage, inputs: Inputs, report: Report) -> DecisionMap:
-    return draw_map(_case(stage, inputs))
+    limits = stage.parameters["limits"]
+    return draw_map(_case(stage, inputs), limits=None if limits is None else tuple(limits))
 
 
 def _seed(stage: Stage) -> int:
