@@ -12,10 +12,13 @@ from safetensors.torch import load_file
 from tests.theory.reference import noise
 
 from perturblearn import learn_from_perturbations
+from perturblearn.api import make_experiment
 from perturblearn.classifiers import initialise
 from perturblearn.config import resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.experiment.learn import learn, learn_side_by_side
+from perturblearn.graph import derive_seed
+from perturblearn.perturbed.sources import draw_sources
 from perturblearn.theory import cosine_similarity, margin_limit
 from perturblearn.training import Descent, Flow, train, train_by_flow
 
@@ -129,6 +132,34 @@ def test_a_searched_set_is_kept_and_found_again(tmp_path: Path) -> None:
     assert more.summary[name]["values"][:2] == pytest.approx(first.summary[name]["values"][:2])
 
 
+@pytest.mark.parametrize("keys", [WAYS[0], WAYS[5]], ids=["limit", "flow"])
+def test_a_run_without_its_folder_comes_from_the_store(keys: dict[str, Any], tmp_path: Path) -> None:
+    first = learn_from_perturbations(overrides=keys, out=tmp_path)
+    assert first.folder is not None
+    shutil.rmtree(first.folder)
+    ran: list[str] = []
+    again = learn_from_perturbations(
+        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.label)
+    )
+    assert (again.summary, again.seeds) == (first.summary, first.seeds)
+    assert again.summary == learn_from_perturbations(overrides=keys).summary
+    # A one-step set is made again to be exported, for it is not stored.
+    assert not [label for label in ran if "classifier" in label or "control" in label]
+
+
+def test_f_in_an_experiment_is_the_limit_of_its_data() -> None:
+    experiment = make_experiment(overrides={**WAYS[0], "dtype": "float64"})
+    ran = experiment.run()
+    for seed, stages in experiment.seeds.items():
+        data = load_dataset(experiment.config.data, seed=seed).to(dtype=torch.float64)
+        limit = margin_limit(data.inputs, data.labels, slope=0.05)
+        assert torch.equal(ran.result(stages.standard[0]).module.weight, limit.classifier.module.weight)
+        perturbed = ran.result(stages.perturbed[0])
+        # Along the boundary's normal, 3 long; u + r - u loses some 1e-16.
+        steps = 3 * perturbed.target_labels[:, None] * limit.normal / limit.normal.norm()
+        assert torch.allclose(perturbed.perturbations, steps, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("source", ["none", "natural", "gauss"])
 def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     keys = {
@@ -142,15 +173,14 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     data = load_dataset(result.config.data, seed=5)
     x, y = data.inputs.double(), data.labels
     measures = result.seeds[0]["measures"]
-    if source == "gauss":
-        # The noise itself is not kept; at every place the cosine is that of some perturbation of length 1.
-        assert 0 < measures["cosine_similarity"] <= 1
-    else:
-        steps = kept["inputs"] - (x if source == "natural" else 0)
-        cosines = cosine_similarity(x, y, steps, slope=0.1)
-        assert measures["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-9)
-        signed = (kept["target_labels"] * cosines).mean().item()
-        assert measures["cosine_similarity_signed"] == pytest.approx(signed, abs=1e-9)
+    # The noise is not kept, but drawn again from its seed.
+    drawn = draw_sources(source, data, heldout=False, count=None, seed=derive_seed(5, "sources", "training"))
+    at = drawn.points.double()
+    cosines = cosine_similarity(x, y, kept["inputs"] - drawn.inputs.double(), slope=0.1, at=at)
+    # u + r - u loses some 1e-16 of u, and perturbations are of length 1.
+    assert measures["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-12)
+    signed = (kept["target_labels"] * cosines).mean().item()
+    assert measures["cosine_similarity_signed"] == pytest.approx(signed, abs=1e-12)
     grid = [row["cosine_similarity"] for row in result.seeds[0]["grid"]]
     assert measures["cosine_similarity_max"] == max(grid)
     assert len(set(grid)) == 2
