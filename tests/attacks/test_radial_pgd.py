@@ -137,3 +137,19 @@ def test_bad_input() -> None:
     for pixels in (None, 0, DIM + 1):
         with pytest.raises(ConfigError, match=f"attack.pixels = {pixels}, but inputs have 12 coordinates"):
             radial_pgd(F, SOURCES, TARGETS, norm="l0", epsilon=0.5, pixels=pixels)
+
+
+def test_outputs_as_a_column_and_no_sources() -> None:
+    torch.manual_seed(0)
+    column = nn.Sequential(nn.Linear(DIM, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    flat = nn.Sequential(column, nn.Flatten(0))
+    for bound in BOUNDS:
+        assert torch.equal(radial_pgd(column, SOURCES, TARGETS, **bound), radial_pgd(flat, SOURCES, TARGETS, **bound))
+        assert len(radial_pgd(column, SOURCES[:0], TARGETS[:0], **bound)) == 0
+
+
+def test_sources_outside_the_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="outside the data's range"):
+        radial_pgd(F, 2 * SOURCES, TARGETS, norm="l2", epsilon=0.5, value_range=(-1.0, 1.0))
+    # Centred data may leave their range by a rounding.
+    radial_pgd(F, SOURCES * (1 + 1e-7), TARGETS, norm="l2", epsilon=0.5, value_range=(-1.0, 1.0))

@@ -13,45 +13,90 @@ from perturblearn.errors import ConfigError
 
 LIMIT = {"standard.model.name": "limit", "standard.model.slope": 0.01}
 FLOW = {"standard.training": "flow", "standard.loss": "exponential"}
+NOT_TRAINED = "does not apply to a limit, which is not trained; remove it"
+FLOW_ALONE = "applies to training = 'flow' alone; remove it"
+STEPS = "attack: the key steps applies to radial_pgd in l2 and linf alone; remove it"
+PGD_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixels": 3}
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"standard.model.name": "limit"}, "slope = 0, but a limit needs units that carry a signal on both sides"),
-    ({**LIMIT, "standard.model.hidden_dim": 50}, "hidden_dim = 50 does not apply to a limit"),
-    ({**LIMIT, "standard.model.method": "best"}, "two_direction"),
-    ({"standard.model.method": "linear"}, "the key method applies to the model limit alone, not to two_layer"),
-    ({**LIMIT, "standard.lr": 0.1}, "the key lr does not apply to a limit, which is not trained; remove it"),
-    ({**LIMIT, "standard.epochs": 10}, "the key epochs does not apply to a limit"),
-    ({**LIMIT, "standard.momentum": 0.0}, "the key momentum does not apply to a limit"),
-    ({**LIMIT, "standard.plateau": False}, "the key plateau does not apply to a limit"),
-    ({**LIMIT, **FLOW}, "the key training does not apply to a limit"),
-    ({"standard.training": "flow", "standard.loss": "identity"}, "choose the exponential or logistic loss"),
-    ({"standard.target_loss": 0.1}, "the key target_loss applies to training = 'flow' alone; remove it"),
-    ({"standard.flow_step": 0.1}, "the key flow_step applies to training = 'flow' alone"),
-    ({"perturbation.exact_epochs": 1}, "the key exact_epochs applies to training = 'flow' alone"),
-    ({**FLOW, "standard.target_loss": 0.0}, "target_loss"),
-    ({**FLOW, "standard.flow_step": -1.0}, "flow_step"),
-    ({**FLOW, "standard.exact_epochs": -1}, "exact_epochs"),
-    ({"attack.name": "geometry"}, "standard.model.name = 'two_layer'; choose the model limit, or another attack"),
-    ({"attack.steps": 10}, "the key steps applies to radial_pgd in l2 and linf alone; remove it"),
     (
-        {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixels": 3, "attack.steps": 10},
-        "the key steps applies to radial_pgd in l2 and linf alone",
+        {"standard.model.name": "limit"},
+        "standard.model: slope = 0, but a limit needs units that carry a signal on both sides; choose 0.01",
     ),
     (
-        {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixels": 3, "attack.epsilon": 2.0},
-        "the key epsilon does not bound radial_pgd in l0, which pixels does; remove it",
+        {**LIMIT, "standard.model.hidden_dim": 50},
+        "standard.model: hidden_dim = 50 does not apply to a limit, which has two directions; remove it",
     ),
-    ({"attack.name": "radial_pgd", "attack.source": "none"}, "source none has none; choose another source"),
-    ({"attack.name": "pgd"}, "radial_pgd"),
-    ({"measures.cosine": True}, "measures.cosine"),
-    ({"measures.cosine_similarity": "yes"}, "cosine_similarity"),
-]  # fmt: skip
+    (
+        {**LIMIT, "standard.model.method": "best"},
+        "standard.model.method = 'best', but it must be 'two_direction' or 'linear'",
+    ),
+    (
+        {"standard.model.method": "linear"},
+        "standard.model: the key method applies to the model limit alone, not to two_layer; remove it",
+    ),
+    (
+        {"perturbation.model.name": "one_hidden", "perturbation.model.method": "linear"},
+        "perturbation.model: the key method applies to the model limit alone, not to one_hidden; remove it",
+    ),
+    ({**LIMIT, "standard.lr": 0.1}, f"standard: the key lr {NOT_TRAINED}"),
+    ({**LIMIT, "standard.lr": [0.5, 0.1]}, f"standard: the key lr {NOT_TRAINED}"),
+    ({**LIMIT, "standard.epochs": 10}, f"standard: the key epochs {NOT_TRAINED}"),
+    ({**LIMIT, "standard.momentum": 0.0}, f"standard: the key momentum {NOT_TRAINED}"),
+    ({**LIMIT, "standard.plateau": False}, f"standard: the key plateau {NOT_TRAINED}"),
+    ({**LIMIT, **FLOW}, f"standard: the key training {NOT_TRAINED}"),
+    ({**LIMIT, "standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
+    (
+        {"standard.training": "flow", "standard.loss": "identity"},
+        "standard: training = 'flow' follows a loss that dies out; choose the exponential or logistic loss",
+    ),
+    ({"standard.training": "sgd"}, "standard.training = 'sgd', but it must be 'descent' or 'flow'"),
+    ({"standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
+    ({"standard.flow_step": 0.1}, f"standard: the key flow_step {FLOW_ALONE}"),
+    ({"perturbation.exact_epochs": 1}, f"perturbation: the key exact_epochs {FLOW_ALONE}"),
+    ({"perturbation.exact_epochs": 0}, f"perturbation: the key exact_epochs {FLOW_ALONE}"),
+    ({**FLOW, "standard.target_loss": 0.0}, "standard.target_loss = 0.0, but it must be above 0"),
+    ({**FLOW, "standard.flow_step": -1.0}, "standard.flow_step = -1.0, but it must be above 0"),
+    ({**FLOW, "standard.exact_epochs": -1}, "standard.exact_epochs = -1, but it must be at least 0"),
+    ({**FLOW, "standard.exact_epochs": 1.5}, "standard.exact_epochs = 1.5, but it must be a whole number"),
+    ({"attack.steps": 10}, STEPS),
+    ({**LIMIT, "attack.name": "geometry", "attack.steps": 10}, STEPS),
+    ({**PGD_L0, "attack.steps": 10}, STEPS),
+    ({"attack.name": "radial_pgd", "attack.steps": 0}, "attack.steps = 0, but it must be at least 1"),
+    (
+        {**PGD_L0, "attack.epsilon": 2.0},
+        "attack: the key epsilon does not bound radial_pgd in l0, which pixels does; remove it",
+    ),
+    (
+        {"attack.name": "radial_pgd", "attack.norm": "l0"},
+        "attack: norm l0 needs the key pixels, the number of coordinates to change; add it",
+    ),
+    (
+        {"attack.name": "radial_pgd", "attack.source": "none"},
+        "attack: radial_pgd moves a source step by step, and source none has none; choose another source",
+    ),
+    ({"attack.name": "pgd"}, "attack.name = 'pgd', but it must be 'one_step', 'radial_pgd' or 'geometry'"),
+    ({"measures.cosine": True}, "there is no key measures.cosine; 'perturblearn init' writes a file with all keys"),
+    ({"measures.cosine_similarity": 1}, "measures.cosine_similarity = 1, but it must be true or false"),
+    ({"measures": True}, "measures = True, but it must be a section with keys of its own"),
+]
 
 
-@pytest.mark.parametrize(("keys", "words"), REFUSED)
-def test_refused_in_one_sentence(keys: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+@pytest.mark.parametrize(("keys", "sentence"), REFUSED)
+def test_refused_in_one_sentence(keys: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
         resolve_config(None, keys)
-    assert "\n" not in str(caught.value)
+    assert str(told.value) == sentence
+
+
+@pytest.mark.parametrize("model", ["two_layer", "one_hidden"])
+def test_geometry_needs_a_boundary(model: str) -> None:
+    keys = {"attack.name": "geometry", "standard.model.name": model}
+    sentence = (
+        "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
+        f"'{model}'; choose the model limit, or another attack"
+    )
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        resolve_config(None, keys)
 
 
 @pytest.mark.parametrize(

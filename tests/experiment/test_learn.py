@@ -13,11 +13,14 @@ from tests.theory.reference import noise
 
 from perturblearn import learn_from_perturbations
 from perturblearn.api import make_experiment
+from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import initialise
 from perturblearn.config import resolve_config
 from perturblearn.data import load_dataset
+from perturblearn.errors import ConfigError
 from perturblearn.experiment.learn import learn, learn_side_by_side
 from perturblearn.graph import derive_seed
+from perturblearn.perturbed import perturb
 from perturblearn.perturbed.sources import draw_sources
 from perturblearn.theory import cosine_similarity, margin_limit
 from perturblearn.training import Descent, Flow, train, train_by_flow
@@ -206,3 +209,28 @@ def test_the_papers_setting_without_training() -> None:
     found = learn_from_perturbations(overrides=keys).summary["perturbation_accuracy"]["mean"]
     # 0.90 over three seeds, with a standard deviation of 0.01; the paper's figure has 0.91.
     assert found == pytest.approx(0.90, abs=0.03)
+
+
+def test_g_of_bare_perturbations_of_a_limit_has_no_limit() -> None:
+    with pytest.raises(ConfigError, match="multiples of a few directions"):
+        resolve_config(None, both(LIMIT, **{"attack.name": "geometry", "attack.source": "none"}))
+
+
+def test_noise_outside_the_range_of_the_data_is_not_clipped_in_silence() -> None:
+    keys = both({"epochs": 3}, **{"attack.name": "radial_pgd", "attack.source": "gauss", "seeds": 1})
+    with pytest.raises(ConfigError, match=r"outside the data's range -1 to 1, into which radial_pgd clips"):
+        learn_from_perturbations(overrides=keys)
+
+
+def test_a_search_that_stays_is_no_zero_gradient() -> None:
+    keys = {
+        "data.name": "gauss", "data.n_samples": 200, "data.input_dim": 3, "standard.model.hidden_dim": 5,
+        "standard.epochs": 200, "attack.name": "radial_pgd", "attack.steps": 1, "attack.epsilon": 20.0,
+    }  # fmt: skip
+    config = resolve_config(None, keys)
+    data = load_dataset(config.data, seed=0)
+    f = learn(config.standard, data.inputs, data.labels, lr=0.5, seed=0, role="standard", report=quiet)
+    found = perturb(f, data, config.attack, seed=0)
+    stayed = int((found.perturbations == 0).all(dim=1).sum())
+    flat = int((input_gradient(f.module, data.inputs) == 0).all(dim=1).sum())
+    assert found.zero_gradients == flat < stayed

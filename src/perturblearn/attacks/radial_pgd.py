@@ -54,8 +54,18 @@ def radial_pgd(
         x', shaped as the sources.
 
     Raises:
-        ConfigError: unknown norm, or pixels missing or more than there are.
+        ConfigError: unknown norm, pixels missing or more than there are, or sources outside the range.
     """
+    if len(sources) == 0:
+        return sources
+    low, high = value_range
+    slack = 1e-6 * (high - low) if math.isfinite(high - low) else 0.0  # rounding of centred data
+    if float(sources.min()) < low - slack or float(sources.max()) > high + slack:
+        raise ConfigError(
+            f"sources run from {float(sources.min()):.3g} to {float(sources.max()):.3g}, outside the data's range "
+            f"{low:.3g} to {high:.3g}, into which radial_pgd clips; choose uniform or natural sources, or another "
+            "attack"
+        )
     if norm not in ("l0", "l2", "linf"):
         raise ConfigError(
             f"attack.norm = {norm!r}, but perturbations are bounded in l0, l2 or linf; choose one of these"
@@ -126,14 +136,14 @@ class _Search:
         """Gradient of y' f(x), with the points kept where their margin is the best so far."""
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
-            outputs = self._module(leaf.view(self._shape))
+            outputs = self._module(leaf.view(self._shape)).reshape(len(leaf))
             (gradient,) = torch.autograd.grad(outputs.sum(), leaf)
         self._keep(points, self._targets * outputs.detach())
         return gradient * self._targets[:, None]
 
     def _margin(self, points: Tensor) -> Tensor:
         with torch.no_grad():
-            return self._targets * self._module(points.view(self._shape))
+            return self._targets * self._module(points.view(self._shape)).reshape(len(points))
 
     def _keep(self, points: Tensor, margin: Tensor) -> None:
         better = margin > self._best_margin

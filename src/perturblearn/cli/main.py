@@ -82,11 +82,15 @@ def run(
 @app.command
 def theory(
     folder: Annotated[Path, Parameter(name="RUN", help="Folder of a finished run.")],
+    /,
     *,
     data_dir: DataDir = None,
     map_limits: Annotated[
         tuple[float, float] | None,
-        Parameter(help="Least and largest coordinate of the decision map; otherwise it shows nearly all samples."),
+        Parameter(
+            negative=(),
+            help="Least and largest coordinate of the decision map; otherwise it shows nearly all samples.",
+        ),
     ] = None,
     force: Annotated[bool, Flag, Parameter(help="Compare again what has been compared.")] = False,
     quiet: Annotated[bool, Flag, Parameter(help="Show no progress and no table.")] = False,
@@ -94,8 +98,7 @@ def theory(
 ) -> None:
     """Compare a finished run with both papers' predictions.
 
-    The result is a table, some sentences, and the folder RUN/theory with two figures: predictions beside networks, and
-    the decision map.
+    The result is a table, some sentences, and the folder RUN/theory with a figure and a decision map.
     """
     from perturblearn import api
     from perturblearn.cli.progress import ProgressBar

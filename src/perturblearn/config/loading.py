@@ -154,6 +154,8 @@ def _sentence(error: ValidationError) -> str:
         return f"{value!r} is no name of a key; {_suggest(str(value))}"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if kind == "value_error":
+        if not name:  # said of the experiment as a whole
+            return reason
         section = isinstance(value, (Mapping, BaseModel))
         return f"{name}: {reason}" if section else f"{name} = {_shown(value)}: {reason}"
     wanted = _WANTED.get(kind, reason).format(**first.get("ctx", {}))

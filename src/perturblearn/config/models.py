@@ -215,6 +215,8 @@ class ClassifierConfig(Section):
         fields = type(self).model_fields
         if self.training == "flow" and self.loss == "identity":
             raise ValueError("training = 'flow' follows a loss that dies out; choose the exponential or logistic loss")
+        if self.training == "flow" and not self.plateau:
+            raise ValueError("the key plateau applies to training = 'descent' alone; remove it")
         if self.training == "descent":
             for key in ("target_loss", "flow_step", "exact_epochs"):
                 if getattr(self, key) is not None:
@@ -337,6 +339,12 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _boundary_known(self) -> ExperimentConfig:
+        limits = self.standard.model.name == self.perturbation.model.name == "limit"
+        if limits and self.attack.source == "none":
+            raise ValueError(
+                "attack.source = 'none' leaves a limit's bare perturbations, which are multiples of a few directions "
+                "and have no limit of their own; choose another source, or a trained perturbation classifier"
+            )
         if self.attack.name == "geometry" and self.standard.model.name != "limit":
             raise ValueError(
                 "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "

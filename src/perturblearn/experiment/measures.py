@@ -20,7 +20,7 @@ MEASURES = {
     "agreement": "f and g, clean held-out inputs",
     "cosine_similarity": "size of the cosine of r_n and t_n, mean over the perturbed set",
     "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean over the perturbed set",
-    "cosine_similarity_random": "the size for random directions, sqrt(2 / (pi d))",
+    "cosine_similarity_random": "the size for random directions, about sqrt(2 / (pi d))",
     "positive_share": "share of clean held-out inputs that g labels +1",
     "attack_success": "f on what g sees, where the target is not the label",
     "perturbed_loss": "g, the set it was trained on",

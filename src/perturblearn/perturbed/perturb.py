@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from perturblearn.attacks import geometry_inspired, one_step, radial_pgd
+from perturblearn.attacks import geometry_inspired, input_gradient, one_step, radial_pgd
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
@@ -84,7 +84,9 @@ def perturb(
         redirected = ~is_target(standard.outputs(sources.inputs), targets)
     else:
         redirected = sources.labels != targets
-    unmoved = int((steps.flatten(1) == 0).all(dim=1).sum()) if attack.epsilon > 0 else 0
+    # A search may also stay where it starts because no iterate is better: there the gradient itself is looked at.
+    moves = input_gradient(standard.module, sources.inputs) if attack.name == "radial_pgd" else steps
+    unmoved = int((moves.flatten(1) == 0).all(dim=1).sum()) if attack.epsilon > 0 else 0
     return PerturbedSet(
         inputs=inputs,
         target_labels=targets,

@@ -279,7 +279,8 @@ def _solve(
     if solution.products >= most_products:
         raise DataError(
             f"the limit was not found within {most_products} products with the Gram matrix (optimality is missed by "
-            f"{solution.violation:.1g}, at most {tolerance:.1g} is asked for); raise most_products or tolerance"
+            f"{solution.violation:.1g}, at most {tolerance:.1g} is asked for); use fewer samples or more dimensions, "
+            "or raise most_products"
         )
     raise DataError(
         f"{where} cannot separate the {len(problem.x)} samples in {problem.x.shape[1]} dimensions (by more than "

@@ -16,6 +16,8 @@ from perturblearn.training.full_batch import Descent, train
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.row_space import is_worth_using, may_have_low_rank, row_space
 
+_MOST_STEPS = 100
+"""Steps an epoch from which on descent itself would be quicker by far."""
 FLOW_LOSSES = ("exponential", "logistic")
 """Losses whose slope dies out with the margin, so that rescaling time pays."""
 
@@ -68,8 +70,8 @@ def train_by_flow(
     \phi'_{nj}\, a_j`. A step is as long as no margin changes by more than ``flow.step``; the time dt that it covers
     follows from the loss falling exponentially in s along it.
 
-    For N below twice the rank of the inputs the preactivations move by the Gram matrix, H += G dA; otherwise weights
-    move in the row space.
+    For N below twice the rank of the inputs the preactivations move by the Gram matrix, H += G dA; otherwise the
+    weights themselves move, in the row space of float32 inputs whose rank is at most d/2.
 
     Args:
         network: as it starts; not changed.
@@ -82,7 +84,7 @@ def train_by_flow(
         The classifier; its ``losses`` are those before each step of the flow, after those of the exact epochs.
 
     Raises:
-        DivergenceError: the loss or a weight is no longer finite.
+        DivergenceError: the loss or a weight is no longer finite, or there are far more steps than epochs.
         ConfigError: a loss that has no flow.
     """
     start, exact_losses = network, torch.empty(0, dtype=torch.float64)
@@ -111,7 +113,9 @@ def train_by_flow(
     }
     for tensor in trained.state_dict().values():
         if not bool(torch.isfinite(tensor).all()):
-            raise DivergenceError("the flow left the finite numbers; choose a smaller flow_step")
+            raise DivergenceError(
+                "the flow left the finite numbers; choose a smaller flow_step, or scale the inputs down"
+            )
     return Classifier(trained, settings, torch.cat((exact_losses, torch.tensor(losses, dtype=torch.float64))), flow.lr)
 
 
@@ -153,6 +157,7 @@ class _State:
     def run(self, report: Callable[[int, int, str], None]) -> list[float]:
         """Steps until the time or the target loss is reached; returns the loss before each."""
         left, losses = self._flow.time, []
+        most = _MOST_STEPS * (self._flow.epochs + 100)
         while True:
             margins = self._labels * (leaky_relu(self._hidden, self._slope) @ self._readout)
             exact = margins.double()
@@ -166,8 +171,14 @@ class _State:
             losses.append(self.loss)
             length, passed = self._step(exact, left)
             left = 0.0 if passed >= left else left - passed
-            if not length > 0:
-                return losses  # no unit moves any more: the gradient is 0
+            if not length > 0:  # no unit moves any more: the gradient is 0
+                report(100, 100, f"loss {self.loss:.3g}")
+                return losses
+            if len(losses) > most:
+                raise DivergenceError(
+                    f"the flow took {len(losses)} steps for the time of {self._flow.epochs} epochs and is not there "
+                    "yet; scale the inputs down, or train by descent"
+                )
             report(self._share_done(left), 100, f"flow step {len(losses)}, loss {self.loss:.3g}")
 
     def weights(self) -> Tensor:
