@@ -15,7 +15,10 @@ from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher
 from perturblearn.report import Result, TheoryComparison, export_run
-from perturblearn.store import ArtefactStore, Record, RecordStore
+from perturblearn.store import ArtefactStore, Record, RecordStore, parse_size
+
+CACHE_VARIABLE = "PERTURBLEARN_CACHE"
+CACHE_SIZE_VARIABLE = "PERTURBLEARN_CACHE_SIZE"
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -27,6 +30,8 @@ def learn_from_perturbations(
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     force: bool = False,
     watch: Watcher | None = None,
 ) -> Result:
@@ -42,7 +47,11 @@ def learn_from_perturbations(
             name such as ``"mnist"`` or ``"folder:PATH"``.
         overrides: keys by dotted name, ``{"attack.epsilon": 0.5, "seeds": 5}``.
         data_dir: where named data lie or are downloaded to; by default ``PERTURBLEARN_DATA``.
-        out: folder for the run's own folder and the store of finished stages; None writes nothing.
+        out: folder for the run's own folder and the store of finished stages; None writes neither.
+        cache_dir: folder for finished stages in place of the one in ``out``, to be shared by runs of many folders; by
+            default ``PERTURBLEARN_CACHE``.
+        cache_size: how large the cache may grow, in bytes or as text such as ``"20GB"``: what was not used for longest
+            is removed; by default ``PERTURBLEARN_CACHE_SIZE``, and without that any size.
         force: repeat stages that are finished.
         watch: called with the progress of each stage.
 
@@ -50,22 +59,23 @@ def learn_from_perturbations(
         The result: prints as a table with a sentence, plots, converts to a dict or a pandas frame.
 
     Raises:
-        ConfigError: a key is unknown, of the wrong type or out of range.
+        ConfigError: a key is unknown, of the wrong type or out of range, or the cache's size is no size.
         DataError: the data cannot be found, read or used.
         DivergenceError: training left the finite numbers.
-        StoreError: the folder cannot be written.
+        StoreError: a folder cannot be written.
 
     Example:
         >>> result = learn_from_perturbations(overrides={"seeds": 1, "attack.source": "none", "attack.epsilon": 0.5})
         >>> result.summary["perturbation_accuracy_heldout"]["mean"] > 0.9
         True
     """
+    cache = cache_store(cache_dir, cache_size)
     experiment = make_experiment(config, data=data, overrides=overrides, data_dir=data_dir)
     if out is None:
-        executor = experiment.run(watch=watch)
+        executor = experiment.run(cache, force=force, watch=watch)
         seconds = sum(executor.seconds.values())
         return Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
-    return _run_in_folder(experiment, Path(out), force=force, watch=watch)
+    return _run_in_folder(experiment, Path(out), cache, force=force, watch=watch)
 
 
 def plan(
@@ -75,11 +85,15 @@ def plan(
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     force: bool = False,
 ) -> Plan:
     """What `learn_from_perturbations` with the same arguments would run, share and find finished."""
-    experiment = make_experiment(config, data=data, overrides=overrides, data_dir=data_dir)
-    return experiment.plan(None if out is None else artefact_store(Path(out)), force=force)
+    store = cache_store(cache_dir, cache_size)
+    if store is None and out is not None:
+        store = artefact_store(Path(out))
+    return make_experiment(config, data=data, overrides=overrides, data_dir=data_dir).plan(store, force=force)
 
 
 def make_experiment(
@@ -107,6 +121,8 @@ def compare_with_theory(
     *,
     data: Any = None,
     data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     map_limits: tuple[float, float] | None = None,
     force: bool = False,
     watch: Watcher | None = None,
@@ -120,6 +136,8 @@ def compare_with_theory(
         run: the folder of a finished run, or its result. A run that was kept nowhere is trained again.
         data: the data, if they were handed over as objects.
         data_dir: where named data lie; by default ``PERTURBLEARN_DATA``.
+        cache_dir, cache_size: the cache that the run was given, as in `learn_from_perturbations`; stages that it does
+            not hold are run again.
         map_limits: least and largest coordinate of the decision map; by default it shows nearly all samples.
         force: repeat a comparison that is finished.
         watch: called with the progress of each stage.
@@ -131,13 +149,14 @@ def compare_with_theory(
     Raises:
         StoreError: there is no finished run, it is damaged, or the folder cannot be written.
         DataError: the data cannot be found or are not those of the run.
-        ConfigError: limits that are not in order.
+        ConfigError: limits that are not in order, or a cache's size that is no size.
 
     Example:
         >>> result = learn_from_perturbations(overrides={"seeds": 1, "standard.loss": "identity", "controls.draws": 0})
         >>> compare_with_theory(result).summary["cosine_similarity"]["mean"] > 0.9
         True
     """
+    cache = cache_store(cache_dir, cache_size)
     result = run if isinstance(run, Result) else Result.load(run)
     if result.config.data.provider == "python" and data is None:
         raise DataError(
@@ -151,7 +170,9 @@ def compare_with_theory(
             f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
     store = None if result.folder is None else artefact_store(result.folder.parent)
-    executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
+    executor, of_seeds, drawn = experiment.compare(
+        store if cache is None else cache, map_limits=map_limits, force=force, watch=watch
+    )
     comparison = TheoryComparison(
         result.config,
         result.key,
@@ -169,23 +190,56 @@ def artefact_store(out: Path) -> ArtefactStore:
     return ArtefactStore(out / ".store")
 
 
+def cache_store(
+    cache_dir: str | os.PathLike[str] | None = None, cache_size: int | str | None = None
+) -> ArtefactStore | None:
+    """The store of finished stages that all runs share, if one is wanted.
+
+    Args:
+        cache_dir: its folder; None for what ``PERTURBLEARN_CACHE`` names.
+        cache_size: how large it may grow, in bytes or as text; None for what ``PERTURBLEARN_CACHE_SIZE`` says.
+
+    Returns:
+        The store, or None where neither the argument nor the variable names a folder.
+
+    Raises:
+        ConfigError: a size that is no size or not above 0, or one without a folder.
+    """
+    folder = cache_dir or os.environ.get(CACHE_VARIABLE)
+    name, size = "cache_size", cache_size
+    if size is None:
+        name, size = CACHE_SIZE_VARIABLE, os.environ.get(CACHE_SIZE_VARIABLE) or None
+    limit = None if size is None else parse_size(size, name=name)
+    if folder:
+        return ArtefactStore(Path(folder).expanduser(), limit=limit, option="--cache-dir")
+    if size is not None:
+        raise ConfigError(
+            f"{name} = {size!r}, but there is no cache that it could limit; name a folder with --cache-dir or "
+            f"{CACHE_VARIABLE}, or leave the size out"
+        )
+    return None
+
+
 def run_folder(experiment: Experiment, out: Path) -> Path:
     """Where a run is exported to: its name, then the first digits of its key."""
     return out / f"{experiment.config.name}-{experiment.key[:10]}"
 
 
-def _run_in_folder(experiment: Experiment, out: Path, *, force: bool, watch: Watcher | None) -> Result:
+def _run_in_folder(
+    experiment: Experiment, out: Path, cache: ArtefactStore | None, *, force: bool, watch: Watcher | None
+) -> Result:
     folder = run_folder(experiment, out)
     if not force and (folder / "result.json").is_file():
         finished = Result.load(folder)
         if finished.key == experiment.key:
             return finished
+    # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
     store = artefact_store(out)
     records = RecordStore(store.folder / "records.sqlite3")
     key, name, tree = experiment.key, experiment.config.name, config_tree(experiment.config)
     records.write(Record(key, name, "running", tree))
     try:
-        executor = experiment.run(store, force=force, watch=watch)
+        executor = experiment.run(store if cache is None else cache, force=force, watch=watch)
         seconds = sum(executor.seconds.values())
         result = Result.of(experiment.config, key, experiment.measures(executor), seconds)
         result = export_run(experiment, executor, result, store, folder)

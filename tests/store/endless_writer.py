@@ -17,8 +17,8 @@ def artefact_of(key: str) -> Artefact:
     return Artefact({"number": number}, {"values": torch.full((20_000,), number, dtype=torch.int32)})
 
 
-def main(folder: str, first: int) -> None:
-    store, records = ArtefactStore(folder), RecordStore(f"{folder}/records.sqlite3")
+def main(folder: str, first: int, limit: int | None = None) -> None:
+    store, records = ArtefactStore(folder, limit=limit), RecordStore(f"{folder}/records.sqlite3")
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for turn in count(first):
@@ -28,4 +28,4 @@ def main(folder: str, first: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -159,14 +161,16 @@ def test_a_missing_tensor_file_is_found(store: ArtefactStore) -> None:
         store.read(KEY)
 
 
-def test_a_newer_version_is_told_from_damage(store: ArtefactStore) -> None:
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+def test_a_newer_version_is_told_from_damage(tmp_path: Path, option: str) -> None:
+    store = ArtefactStore(tmp_path / "store", option=option)
     write(store)
     path = place(store) / "artefact.json"
     record = json.loads(path.read_text())
     record["schema"] += 1
     del record["sha256"]
     path.write_text(json.dumps({"sha256": _body_hash(record), **record}))
-    with pytest.raises(StoreError, match="newer version of perturblearn; update it"):
+    with pytest.raises(StoreError, match=rf"newer version of perturblearn; update it, .* with {option}$"):
         store.read(KEY)
 
 
@@ -180,6 +184,91 @@ def test_what_is_no_json_is_refused_and_leaves_nothing(
     with pytest.raises(error, match="JSON"):
         store.write(KEY, Artefact(content, {"x": torch.zeros(3)}), origin={})
     assert nothing_left_behind(store)
+
+
+def between_two_looks(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen once, after a reader has read the record and before it reads the tensors."""
+    pending = [happens]
+
+    def checksum(body: dict[str, Any]) -> str:
+        if pending:
+            pending.pop()()
+        return _body_hash(body)
+
+    monkeypatch.setattr("perturblearn.store.artefacts._body_hash", checksum)
+
+
+def test_an_artefact_that_goes_between_two_looks_is_not_there(
+    store: ArtefactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    between_two_looks(monkeypatch, lambda: ArtefactStore(store.folder).remove(KEY))
+    with pytest.raises(KeyError, match=KEY):
+        store.read(KEY)
+
+
+def test_an_artefact_that_is_replaced_between_two_looks_is_the_new_one(
+    store: ArtefactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    new = Artefact({"number": 2}, {"x": torch.zeros(3)})
+    between_two_looks(
+        monkeypatch, lambda: ArtefactStore(store.folder).write(KEY, new, origin={"kind": "test"}, replace=True)
+    )
+    found = store.read(KEY)
+    assert found.content == new.content
+    assert torch.equal(found.tensors["x"], new.tensors["x"])
+
+
+def test_tensors_that_go_between_two_looks_without_their_record_are_damage(
+    store: ArtefactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    between_two_looks(monkeypatch, (place(store) / "tensors.safetensors").unlink)
+    with pytest.raises(DamagedArtefact):
+        store.read(KEY)
+
+
+def test_an_artefact_that_goes_while_an_equal_one_is_written_is_no_error(
+    store: ArtefactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    other, rename = ArtefactStore(store.folder), os.rename
+
+    def rename_and_lose(source: Path, target: Path) -> None:
+        try:
+            rename(source, target)
+        except OSError:
+            monkeypatch.setattr("os.rename", rename)
+            other.remove(KEY)
+            raise
+
+    monkeypatch.setattr("os.rename", rename_and_lose)
+    write(store)
+    assert nothing_left_behind(store)
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "artefact.json"])
+def test_what_another_user_keeps_to_himself_is_not_there(
+    store: ArtefactStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    opened = io.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("io.open", refuse)
+    with pytest.raises(KeyError, match=KEY):
+        store.read(KEY)
+
+
+def test_both_files_have_the_same_readers(store: ArtefactStore) -> None:
+    write(store)
+    modes = {path.stat().st_mode for path in place(store).iterdir()}
+    assert len(modes) == 1
 
 
 def test_an_artefact_says_what_it_was_made_from_and_by_what(store: ArtefactStore) -> None:
@@ -215,21 +304,25 @@ def test_leftovers_of_the_dead_are_removed_and_of_nobody_else(store: ArtefactSto
 
 
 @pytest.mark.parametrize("below", ["", "folder"])
-def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str) -> None:
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str, option: str) -> None:
     (tmp_path / "file").write_text("mine")
-    store = ArtefactStore(tmp_path / "file" / below)
+    store = ArtefactStore(tmp_path / "file" / below, option=option)
     assert not store.has(KEY)
-    with pytest.raises(StoreError, match=r"cannot write to .*file.* name another folder with --out"):
+    with pytest.raises(StoreError, match=rf"cannot write to .*file.* name another folder with {option}$"):
         write(store)
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_full_disk_leaves_nothing(store: ArtefactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    store = ArtefactStore(tmp_path / "store", option=option)
+
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", no_space)
-    with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
+    with pytest.raises(StoreError, match=rf"No space left on device.*free some space.* with {option}$"):
         write(store)
     assert nothing_left_behind(store)
 
@@ -238,7 +331,7 @@ def test_two_processes_may_write_the_same_key(tmp_path: Path) -> None:
     store = ArtefactStore(tmp_path)
     with running("tests.store.busy_writer", tmp_path, 1) as one, running("tests.store.busy_writer", tmp_path, 2) as two:
         while one.poll() is None or two.poll() is None:
-            with suppress(KeyError, DamagedArtefact):  # it may be moved away between two looks
+            with suppress(KeyError):  # it may be moved away between two looks
                 store.read(KEY)
     assert one.returncode == two.returncode == 0
     found = store.read(KEY)

@@ -26,3 +26,23 @@ def test_what_a_killed_writer_leaves_is_complete(tmp_path: Path, stress_count: C
             assert record.config == {"number": int(record.key[:2])}
         assert list((tmp_path / "tmp").iterdir()) == []
         assert written  # the writers did get somewhere
+
+
+def test_what_a_writer_killed_while_it_evicts_leaves_is_complete(
+    tmp_path: Path, stress_count: Callable[[int], int]
+) -> None:
+    limit, rng = 500_000, random.Random(1)  # six artefacts of some 80,000 bytes
+    written: list[str] = []
+    for _ in range(stress_count(100)):
+        first = rng.randrange(len(endless_writer.KEYS))
+        assert not survives("tests.store.endless_writer", tmp_path, first, limit, kill_after=rng.uniform(0, 0.3))
+        store = ArtefactStore(tmp_path, limit=limit)
+        written = [key for key in endless_writer.KEYS if store.has(key)]
+        for key in written:
+            found, expected = store.read(key), endless_writer.artefact_of(key)
+            assert found.content == expected.content
+            assert torch.equal(found.tensors["values"], expected.tensors["values"])
+        assert len(written) <= 7  # one more, if the blow fell after the last writing and before the eviction
+        assert list((tmp_path / "tmp").iterdir()) == []
+    # Every writing was recorded: more were made than lie there, so there were evictions to be killed in.
+    assert len(RecordStore(tmp_path / "records.sqlite3").all()) > len(written) > 0

@@ -43,6 +43,20 @@ Arguments = Annotated[
 ]
 DataDir = Annotated[Path | None, Parameter(help="Where named data lie; otherwise PERTURBLEARN_DATA.")]
 Out = Annotated[Path, Parameter(help="Folder for the run's own folder and for finished stages.")]
+CacheDir = Annotated[
+    Path | None,
+    Parameter(
+        help="Folder for finished stages in place of the one in --out, shared by all runs that name it; otherwise "
+        "PERTURBLEARN_CACHE."
+    ),
+]
+CacheSize = Annotated[
+    str | None,
+    Parameter(
+        help="How large the cache may grow, such as 20GB: what was not used for longest is removed; otherwise "
+        "PERTURBLEARN_CACHE_SIZE, and without that any size."
+    ),
+]
 Flag = Parameter(negative=())
 
 
@@ -51,6 +65,8 @@ def run(
     *arguments: Arguments,
     out: Out = Path("runs"),
     data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = None,
     plan: Annotated[bool, Flag, Parameter(help="Print the stages and what is finished, and stop.")] = False,
     force: Annotated[bool, Flag, Parameter(help="Repeat stages that are finished.")] = False,
     quiet: Annotated[bool, Flag, Parameter(help="Show no progress and no table.")] = False,
@@ -66,12 +82,27 @@ def run(
     from perturblearn.cli.progress import ProgressBar
 
     if plan:
-        planned = api.plan(file, overrides=keys, data_dir=data_dir, out=out, force=force)
+        planned = api.plan(
+            file,
+            overrides=keys,
+            data_dir=data_dir,
+            out=out,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            force=force,
+        )
         _print_json(planned.to_dict()) if json else print(planned.describe())
         return
     with ProgressBar(enabled=not (quiet or json)) as bar:
         result = api.learn_from_perturbations(
-            file, overrides=keys, data_dir=data_dir, out=out, force=force, watch=bar.update
+            file,
+            overrides=keys,
+            data_dir=data_dir,
+            out=out,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            force=force,
+            watch=bar.update,
         )
     if json:
         _print_json(result.to_dict())
@@ -85,6 +116,8 @@ def theory(
     /,
     *,
     data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = None,
     map_limits: Annotated[
         tuple[float, float] | None,
         Parameter(
@@ -105,7 +138,13 @@ def theory(
 
     with ProgressBar(enabled=not (quiet or json)) as bar:
         comparison = api.compare_with_theory(
-            folder, data_dir=data_dir, map_limits=map_limits, force=force, watch=bar.update
+            folder,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            map_limits=map_limits,
+            force=force,
+            watch=bar.update,
         )
     if json:
         _print_json(comparison.to_dict())

@@ -1,7 +1,18 @@
 """Artefacts by their hash and records of runs, each written whole or not at all; knows not what they mean."""
 
-from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash
+from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate
 from perturblearn.store.records import Record, RecordStore
+from perturblearn.store.size import parse_size
 from perturblearn.store.versions import versions
 
-__all__ = ["Artefact", "ArtefactStore", "DamagedArtefact", "Record", "RecordStore", "file_hash", "versions"]
+__all__ = [
+    "Artefact",
+    "ArtefactStore",
+    "DamagedArtefact",
+    "Record",
+    "RecordStore",
+    "file_hash",
+    "parse_size",
+    "separate",
+    "versions",
+]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import socket
+import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from perturblearn.errors import StoreError
+from perturblearn.store.eviction import Stored, size_of, stored_in
 from perturblearn.store.versions import versions
 
 if TYPE_CHECKING:
@@ -50,40 +54,54 @@ class ArtefactStore:
     Every file is checked against its SHA-256 when it is read; that also covers a machine that lost power before
     the disk had everything, so nothing is forced to the disk at writing.
 
+    With a limit, a write that brings the artefacts above it removes those least recently written or read, down to 90 %
+    of the limit. Many processes may share such a folder. Each adds up what it writes and looks at the whole folder only
+    when that sum is above the limit, so until then what others write at the same time is not noticed.
+
     Args:
         folder: where artefacts live; made when first needed.
+        limit: how many bytes the artefacts' files may have together; None for any number.
+        option: the command line's option that names the folder, for errors.
 
     Raises:
         StoreError: when the folder cannot be made or written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, limit: int | None = None, option: str = "--out") -> None:
         self.folder = Path(folder)
+        self.limit = limit
+        self._option = option
+        self._total: int | None = None
+        self._warned = False
         self._clear_leftovers()
 
     def has(self, key: str) -> bool:
         """Whether a complete artefact lies under the key."""
-        return (self._place(key) / _RECORD).is_file()
+        # Not Path.is_file, which raises where another user's folder may not be looked into.
+        return os.path.isfile(self._place(key) / _RECORD)
 
     def write(self, key: str, artefact: Artefact, *, origin: Mapping[str, Any], replace: bool = False) -> None:
         """Store an artefact under a key.
+
+        One that is larger than the limit all by itself is not kept, which is no error: it is as if it had been removed
+        at once.
 
         Args:
             key: hash of what the artefact was made from.
             artefact: what to write.
             origin: what the key is the hash of, for people.
             replace: put it in the place of one that is there; otherwise the first one stays.
+
+        Raises:
+            StoreError: the folder cannot be written.
         """
+        place = self._place(key)
         with self.scratch() as scratch:
             checksums = {}
             if artefact.tensors:
                 from safetensors.torch import save_file
 
-                # Copies: safetensors refuses two names for the same memory.
-                tensors = {
-                    name: tensor.detach().cpu().contiguous().clone() for name, tensor in artefact.tensors.items()
-                }
-                save_file(tensors, scratch / _TENSORS)
+                save_file(separate(artefact.tensors), scratch / _TENSORS)
                 checksums[_TENSORS] = file_hash(scratch / _TENSORS)
             body = {
                 "schema": _SCHEMA,
@@ -96,19 +114,48 @@ class ArtefactStore:
             }
             record = {"sha256": _body_hash(body), **body}
             (scratch / _RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-            self.move_into_place(scratch, self._place(key), replace=replace)
+            if artefact.tensors:  # safetensors makes files for their owner alone, whatever the umask says
+                shutil.copymode(scratch / _RECORD, scratch / _TENSORS)
+            size = size_of(scratch)
+            too_large = self.limit is not None and size > self.limit
+            if not too_large:
+                self.move_into_place(scratch, place, replace=replace)
+        if not too_large:
+            _renew(place)
+            self._keep_limit(place, size)
+        elif replace:
+            self.remove(key)
 
     def read(self, key: str) -> Artefact:
-        """The artefact under a key.
+        """The artefact under a key, which counts as used now.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is none, another process has removed it, or it is another user's and cannot be read.
             DamagedArtefact: its files do not have the content that was written.
         """
         place = self._place(key)
-        if not self.has(key):
-            raise KeyError(key)
-        record = self._intact_record(place)
+        while True:
+            try:
+                file = (place / _RECORD).open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+                raise KeyError(key) from None
+            except OSError:
+                raise _damaged(place) from None
+            with file:
+                try:
+                    artefact = self._intact(place, file)
+                except DamagedArtefact:
+                    if _is_still_at(file, place / _RECORD):
+                        raise
+                    # Another process removed it between two looks, or put an equal one in its place: look again.
+                    continue
+                except PermissionError:
+                    raise KeyError(key) from None
+            _renew(place)
+            return artefact
+
+    def _intact(self, place: Path, file: IO[bytes]) -> Artefact:
+        record = self._intact_record(place, file)
         tensors = {}
         if record["checksums"]:
             from safetensors.torch import load
@@ -116,6 +163,8 @@ class ArtefactStore:
             # Read once: another process may put an equal artefact in its place between two looks.
             try:
                 content = (place / _TENSORS).read_bytes()
+            except PermissionError:
+                raise
             except OSError:
                 raise _damaged(place) from None
             if hashlib.sha256(content).hexdigest() != record["checksums"][_TENSORS]:
@@ -123,9 +172,9 @@ class ArtefactStore:
             tensors = load(content)
         return Artefact(record["content"], tensors)
 
-    def _intact_record(self, place: Path) -> dict[str, Any]:
+    def _intact_record(self, place: Path, file: IO[bytes]) -> dict[str, Any]:
         try:
-            record = json.loads((place / _RECORD).read_text(encoding="utf-8"))
+            record = json.loads(file.read().decode("utf-8"))
             checksum, schema = record.pop("sha256"), record["schema"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(place) from None
@@ -133,7 +182,8 @@ class ArtefactStore:
             raise _damaged(place)
         if schema > _SCHEMA:
             raise StoreError(
-                f"{place} was written by a newer version of perturblearn; update it, or name another output folder"
+                f"{place} was written by a newer version of perturblearn; update it, "
+                f"or name another folder with {self._option}"
             )
         return record
 
@@ -150,13 +200,15 @@ class ArtefactStore:
             scratch.mkdir(parents=True)
         except OSError as error:
             raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); make it writable or name another folder with --out"
+                f"cannot write to {self.folder} ({error.strerror}); make it writable or name another folder with "
+                f"{self._option}"
             ) from error
         try:
             yield scratch
         except OSError as error:
             raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); free some space, or name another folder with --out"
+                f"cannot write to {self.folder} ({error.strerror}); free some space, or name another folder with "
+                f"{self._option}"
             ) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -173,12 +225,54 @@ class ArtefactStore:
         if replace and place.exists():
             with self.scratch() as old, suppress(FileNotFoundError):
                 os.rename(place, old / "replaced")
-        # The rename fails where another process was first: its folder is as good as ours and stays.
+        # The rename fails where another process was first: its folder is as good as ours and stays. By now a third
+        # process may have removed it.
         try:
             os.rename(finished, place)
-        except OSError:
-            if not place.is_dir():
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not place.is_dir():
                 raise
+
+    def _keep_limit(self, written: Path, size: int) -> None:
+        if self.limit is None:
+            return
+        if self._total is not None and self._total + size <= self.limit:
+            self._total += size
+            return
+        stored = stored_in(self.folder / "artefacts", record=_RECORD)
+        total = sum(artefact.size for artefact in stored)
+        if total > self.limit:
+            self._total = None  # until the removal has come to its end
+            total = self._remove_oldest(stored, total, keep=written)
+        self._total = total
+
+    def _remove_oldest(self, stored: list[Stored], total: int, *, keep: Path) -> int:
+        """Remove artefacts until 90 % of the limit are left; returns how many bytes that is."""
+        assert self.limit is not None
+        stuck: tuple[Path, OSError] | None = None
+        # One rename takes a whole artefact away, so nobody sees half of one.
+        with self.scratch() as scratch:
+            for number, artefact in enumerate(stored):
+                if total <= 0.9 * self.limit:
+                    break
+                if artefact.place == keep:
+                    continue
+                try:
+                    os.rename(artefact.place, scratch / str(number))
+                except FileNotFoundError:  # another process was first
+                    pass
+                except OSError as error:
+                    stuck = artefact.place, error
+                    continue
+                total -= artefact.size
+        if stuck and total > self.limit and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the stored results in {self.folder} have {total} bytes, more than the limit of {self.limit}, but "
+                f"{stuck[0]} cannot be removed ({stuck[1].strerror}); make it writable, or raise --cache-size",
+                stacklevel=4,
+            )
+        return total
 
     def _place(self, key: str) -> Path:
         return self.folder / "artefacts" / key[:2] / key
@@ -191,10 +285,41 @@ class ArtefactStore:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them, on the CPU and in memory of their own: copied only where they share it."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != own.nbytes:
+            own = own.clone()
+        seen.add(own.untyped_storage().data_ptr())
+        found[name] = own
+    return found
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _renew(place: Path) -> None:
+    """Note that an artefact is used now."""
+    # By this process's clock, which is finer than the file system's. A folder that is read-only, another user's or
+    # gone by now keeps its time.
+    now = time.time_ns()
+    with suppress(OSError):
+        os.utime(place, ns=(now, now))
+
+
+def _is_still_at(file: IO[bytes], path: Path) -> bool:
+    # While it is open, no other file can get its number.
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _damaged(place: Path) -> DamagedArtefact:
