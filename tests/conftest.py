@@ -11,6 +11,7 @@ import pytest
 DATA_VARIABLE = "PERTURBLEARN_DATA"
 REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
 STRESS_VARIABLE = "PERTURBLEARN_STRESS"
+CACHE_VARIABLES = ("PERTURBLEARN_CACHE", "PERTURBLEARN_CACHE_SIZE")
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for subprocesses too
 
@@ -44,6 +45,15 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"{DATA_VARIABLE} is no folder: {value}")
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_cache_of_the_developer_s() -> Iterator[None]:
+    """Runs of the tests, subprocesses included, neither find nor leave anything in a cache that is set up here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in CACHE_VARIABLES:
+            patch.delenv(variable, raising=False)
+        yield
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/perturblearn"
 ORDER = (
     "errors", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "theory",
-    "experiment", "report", "api", "cli",
+    "experiment", "papers", "report", "api", "cli",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perturblearn.attacks import input_gradient, one_step, steepest_step
+from perturblearn.attacks import input_gradient, one_step, one_step_factors, steepest_step
 from perturblearn.classifiers import TwoLayer
 from perturblearn.errors import ConfigError
 
@@ -76,3 +76,66 @@ def test_never_clipped() -> None:
 def test_errors_of_the_step_pass_through() -> None:
     with pytest.raises(ConfigError, match=r"attack.pixels = 9, but inputs have 8 coordinates"):
         one_step(MODULE, POINTS, TARGETS, norm="l0", epsilon=1.0, pixels=9)
+
+
+@pytest.mark.parametrize(("norm", "pixels"), NORMS)
+@pytest.mark.parametrize("block", [1, 7, 49, 50, 51])
+def test_blocks_change_nothing(norm: str, pixels: int | None, block: int) -> None:
+    whole = one_step(MODULE, POINTS, TARGETS, norm=norm, epsilon=0.3, pixels=pixels, block=10_000)
+    steps = one_step(MODULE, POINTS, TARGETS, norm=norm, epsilon=0.3, pixels=pixels, block=block)
+    # Sums over 30 units in another order, relative to coordinates of up to 0.3.
+    assert torch.allclose(steps, whole, rtol=0, atol=30 * 2**-52)
+
+
+def narrow(width: int, *, slope: float, bias: bool) -> TwoLayer:
+    return TwoLayer(draw(width, 8, seed=1), draw(width, seed=2), draw(width, seed=3) if bias else None, slope)
+
+
+def factors_of(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float, **keys: int) -> tuple[Tensor, Tensor]:
+    bias = None if module.bias is None else module.bias.detach()
+    weight = module.weight.detach()
+    return one_step_factors(weight, module.readout, bias, module.slope, points, targets, epsilon=epsilon, **keys)
+
+
+@pytest.mark.parametrize("width", [1, 5, 8])
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("epsilon", [0.0, 0.7])
+def test_factors_are_the_steps(width: int, slope: float, bias: bool, epsilon: float) -> None:
+    module = narrow(width, slope=slope, bias=bias)
+    coefficients, basis = factors_of(module, POINTS, TARGETS, epsilon)
+    assert (coefficients.shape, basis.shape) == ((50, width), (width, 8))
+    # A Householder factorisation is orthonormal to some roundings.
+    assert torch.allclose(basis @ basis.T, torch.eye(width, dtype=torch.float64), rtol=0, atol=1e-14)
+    steps = one_step(module, POINTS, TARGETS, norm="l2", epsilon=epsilon)
+    # The direction is rounded relative to the terms of the gradient, which here cancel by a factor of 100 at most.
+    assert float((coefficients @ basis - steps).norm(dim=1).max()) <= 1e-12 * epsilon
+
+
+@pytest.mark.parametrize("block", [1, 7, 50])
+def test_blocks_do_not_change_the_factors(block: int) -> None:
+    module = narrow(5, slope=0.3, bias=True)
+    whole, basis = factors_of(module, POINTS, TARGETS, 0.7)
+    coefficients, same = factors_of(module, POINTS, TARGETS, 0.7, block=block)
+    assert torch.equal(basis, same)
+    # As above, for 5 units.
+    assert torch.allclose(coefficients, whole, rtol=0, atol=5 * 2**-52)
+
+
+def test_dead_units_have_factors_of_zero() -> None:
+    # On x_0 > 0 one unit is alive; elsewhere the gradient is exactly 0, and so are the coefficients.
+    module = TwoLayer(torch.eye(1, 8, dtype=torch.float64), torch.ones(1, dtype=torch.float64), None, 0.0)
+    coefficients, basis = factors_of(module, POINTS, TARGETS, 0.7)
+    alive = POINTS[:, 0] > 0
+    assert 0 < int(alive.sum()) < 50
+    assert not bool(coefficients[~alive].any())
+    assert torch.equal(coefficients @ basis, one_step(module, POINTS, TARGETS, norm="l2", epsilon=0.7))
+
+
+def test_rows_that_depend_on_each_other_have_factors_too() -> None:
+    weight = draw(2, 8, seed=1)[[0, 1, 1]]  # rank 2 of 3
+    module = TwoLayer(weight, draw(3, seed=2), draw(3, seed=3), 0.1)
+    coefficients, basis = factors_of(module, POINTS, TARGETS, 0.7)
+    assert torch.allclose(basis @ basis.T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-14)
+    steps = one_step(module, POINTS, TARGETS, norm="l2", epsilon=0.7)
+    assert torch.allclose(coefficients @ basis, steps, rtol=0, atol=1e-12)

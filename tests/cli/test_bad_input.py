@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.commands import TINY, records, refuse, run_folders, say, words
 from tests.data.writers import class_images, write_files, write_idx_dataset
+
+from perturblearn.errors import StoreError
+from perturblearn.store import ArtefactStore
 
 
 @pytest.fixture(autouse=True)
@@ -158,9 +162,37 @@ def test_a_full_disk_is_one_sentence(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.rename", no_space)
-    said = refuse(capsys, "run", *TINY)
-    assert "No space left on device" in said
-    assert nothing_looks_finished(tmp_path / "runs", said)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        said = say(capsys, "run", *TINY)
+    # The stages go on in memory, and are told once; the run's folder has no other place.
+    warning, error = said.err.splitlines()
+    assert warning.startswith("perturblearn: warning: cannot write to runs/.store (No space left on device); ")
+    assert warning.endswith("; the run goes on and keeps its stages in memory")
+    assert error.startswith("perturblearn: cannot write to runs/.store (No space left on device); free some space")
+    assert (said.code, said.out) == (2, "")
+    assert nothing_looks_finished(tmp_path / "runs", error.removeprefix("perturblearn: "))
+
+
+def test_a_cache_on_a_full_disk_is_one_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = say(capsys, "run", *TINY, "--json", "--out", "expected").json
+    write = ArtefactStore.write
+
+    def no_space(store: ArtefactStore, *arguments: Any, **keys: Any) -> None:
+        if store.folder == tmp_path / "cache":
+            raise StoreError("cannot write to the cache (No space left on device)")
+        write(store, *arguments, **keys)
+
+    monkeypatch.setattr(ArtefactStore, "write", no_space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        said = say(capsys, "run", *TINY, "--json", "--cache-dir", tmp_path / "cache")
+    assert said.code == 0
+    assert said.err.count("\n") == 1
+    assert "warning: cannot write to the cache" in said.err
+    assert {**said.json, "seconds": 0, "folder": ""} == {**expected, "seconds": 0, "folder": ""}
 
 
 def test_damaged_run_records_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

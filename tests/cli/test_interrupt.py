@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,16 @@ def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
             raise KeyboardInterrupt
         return result
 
+    def group_interrupted(group: Sequence[Stage], wanted: Any, inputs: Any, report: Any) -> Iterator[Any]:
+        here = which.items() <= group[0].parameters.items()
+        found = list(original.run_many(group, wanted, inputs, report)) if late or not here else []
+        if here:
+            raise KeyboardInterrupt
+        yield from found
+
+    changed = {"run": interrupted} if original.run_many is None else {"run_many": group_interrupted}
     with monkeypatch.context() as patch:
-        patch.setattr(stages, kind, replace(original, run=interrupted))
+        patch.setattr(stages, kind, replace(original, **changed))
         said = say(capsys, "run", *TINY, "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]

@@ -99,7 +99,45 @@ def test_a_plan_writes_and_computes_nothing(
         assert said.out.count("\n") == 1
         assert {stage["state"] for stage in said.json["stages"]} == {"run", "on demand"}
     else:
-        assert said.out.splitlines()[-1].startswith("10 stages: 7 to run, 0 finished")
+        assert "\n10 stages: 7 to run, 0 finished" in said.out
+
+
+def test_a_plan_says_what_it_costs_and_in_which_form(capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "run", *TINY, "--attack.source", "none", "--perturbation.form", "gram", "--plan")
+    _, costs = said.out.split("\n\nCost:\n")
+    *lines, total = costs.splitlines()
+    number = r"\d\.\de[+-]\d\d"
+    pattern = rf" {{0,3}}({number}) operations +[\d.]+ (?:s|min|h) +[\d,]+ MiB  (.+), seed 0: (.+)"
+    found = [re.fullmatch(pattern, line) for line in lines]
+    by_name = {match[2]: (float(match[1]), match[3]) for match in found if match}
+    assert len(by_name) == len(lines) == 4
+    # N = 40, d = 10, 8 units, 5 epochs: plain products take 4 N d m T; two draws of a control take twice as much.
+    plain = 4 * 40 * 10 * 8 * 5
+    operations, form = by_name["standard classifier, lr 0.5"]
+    assert operations == pytest.approx(plain, rel=0.05)  # two digits are shown
+    assert re.fullmatch(rf"plain, {number} operations \(Gram {number}\)", form)
+    # G = C C^T is made of 8 coordinates; then 2 N^2 m T, and back again.
+    gram = 2 * 40**2 * 8 + 2 * 40**2 * 8 * 5 + 2 * 40 * (8 + 10) * 8
+    assert by_name["perturbation classifier, lr 0.5"] == (pytest.approx(gram, rel=0.05), "Gram, asked for")
+    for control in ("unperturbed", "permuted"):
+        assert "Gram, asked for" in by_name[f"{control} control, 2 draws"][1]
+    summed = sum(operations for operations, _ in by_name.values())
+    match = re.fullmatch(
+        rf"In all ({number}) floating-point operations, ([\d.]+) times fewer than one after the other in plain loops; "
+        r"at most [\d,]+ MiB beside Python and PyTorch; about [\d.]+ (?:s|min|h) on this machine, "
+        r"less where gates rarely flip\.",
+        total,
+    )
+    assert match
+    assert float(match[1]) == pytest.approx(summed, rel=0.1)
+    # f, g and four draws of controls, each alone in plain products.
+    assert float(match[2]) == pytest.approx(6 * plain / summed, abs=0.1)
+
+
+def test_a_plan_of_a_finished_run_costs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    say(capsys, "run", *TINY)
+    assert "Cost:" not in say(capsys, "run", *TINY, "--plan").out
+    assert "Cost:" in say(capsys, "run", *TINY, "--plan", "--force").out
 
 
 def test_a_plan_after_the_run_finds_it_finished(capsys: pytest.CaptureFixture[str]) -> None:

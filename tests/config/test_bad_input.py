@@ -19,6 +19,10 @@ NO_DATA = (
     "there is no such data; choose one of gauss, shifted_gauss, uniform, digits, mnist, fashion_mnist, cifar10, "
     "folder:PATH, npz:PATH"
 )
+LOW_RANK = (
+    ".form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a classifier "
+    "narrower than the inputs have; choose auto"
+)
 
 SENTENCES: list[tuple[dict[str, Any], str]] = [
     # Keys that there are not.
@@ -113,6 +117,42 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"attack.source": "uniform", "attack.targets": "next"},
         "attack: targets next needs true labels, which uniform noise has not; choose uniform",
     ),
+    *(
+        ({f"{role}.{key}": value, **keys}, f"{role}: the key {key} applies to training = 'descent' alone; remove it")
+        for role in ("standard", "perturbation")
+        for key, value in (("form", "plain"), ("form", "gram"), ("products", "bfloat16"))
+        for keys in (
+            {f"{role}.training": "flow"},
+            {f"{role}.model.name": "limit", f"{role}.model.slope": 0.01},
+        )
+    ),
+    *(
+        ({f"{role}.form": "low_rank", **keys}, f"{role}{LOW_RANK}")
+        for role, keys in (
+            ("standard", {}),
+            ("standard", {"attack.source": "none"}),
+            ("perturbation", {}),
+            ("perturbation", {"attack.source": "gauss"}),
+            ("perturbation", {"attack.source": "none", "attack.norm": "linf"}),
+        )
+    ),
+    (
+        {"standard.form": "low_rank", "perturbation.form": "low_rank", "attack.source": "none"},
+        f"standard{LOW_RANK}",
+    ),
+    *(
+        (
+            {f"{role}.products": "bfloat16", "dtype": "float64"},
+            f"{role}.products = 'bfloat16' keeps its states in float32, but dtype = 'float64'; choose float32, or "
+            "exact products",
+        )
+        for role in ("standard", "perturbation")
+    ),
+    (
+        {"standard.form": "row space"},
+        "standard.form = 'row space', but it must be 'auto', 'plain', 'row_space', 'low_rank' or 'gram'",
+    ),
+    ({"perturbation.products": "float16"}, "perturbation.products = 'float16', but it must be 'exact' or 'bfloat16'"),
     ({"data.input_dim": 3}, "data: the key input_dim does not apply to digits; remove it"),
     ({"data.name": "mnist", "data.input_dim": 3}, "data: the key input_dim does not apply to mnist; remove it"),
     ({"data.name": "gauss", "data.classes": [3, 8]}, "data: the key classes does not apply to gauss; remove it"),
@@ -151,6 +191,24 @@ def test_each_mistake_is_one_sentence(overrides: dict[str, Any], sentence: str, 
     with pytest.raises(ConfigError) as told:
         resolve_config(base, overrides)
     assert str(told.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"standard.form": "plain", "perturbation.form": "gram"},
+        {"standard.form": "row_space", "dtype": "float64"},
+        {"perturbation.form": "low_rank", "attack.source": "none"},
+        {"standard.products": "bfloat16", "perturbation.products": "bfloat16", "perturbation.form": "gram"},
+        {"standard.training": "flow", "standard.form": "auto", "standard.products": "exact"},
+    ],
+    ids=str,
+)
+def test_forms_and_products_that_go_together(keys: dict[str, Any]) -> None:
+    config = resolve_config(None, keys).model_dump()
+    for name, value in keys.items():
+        section, _, key = name.rpartition(".")
+        assert (config[section] if section else config)[key] == value
 
 
 @pytest.mark.parametrize("content", ["a = [", "a = 1\na = 2", "[data\n", "= 3", b"name = '\xff'", b"\0"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +13,9 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
 from perturblearn.data import Dataset
-from perturblearn.experiment import controls, learn, run_control
+from perturblearn.experiment import learn, run_control
 from perturblearn.perturbed import PerturbedSet, perturb
-from perturblearn.training import Descent, train_side_by_side
+from perturblearn.training import Descent, Job, Outcome, train, train_side_by_side
 
 DIM, DRAWS = 6, 5
 CONFIG = ClassifierConfig(epochs=10, model=ModelConfig(hidden_dim=8))
@@ -42,27 +42,26 @@ class Seen:
     """What `train_side_by_side` was called with, draw by draw, and what came out."""
 
     def __init__(self) -> None:
-        self.networks: list[TwoLayer] = []
+        self.calls: list[Sequence[Job]] = []
+        self.jobs: list[Job] = []
         self.inputs: list[Tensor] = []
-        self.labels: list[Tensor] = []
-        self.descents: list[Descent] = []
         self.trained: list[Classifier] = []
 
-    def __call__(
-        self,
-        networks: Sequence[TwoLayer],
-        inputs: Tensor | Sequence[Tensor],
-        labels: Tensor,
-        descent: Descent,
-        **keys: Any,
-    ) -> list[Classifier]:
-        trained = train_side_by_side(networks, inputs, labels, descent, **keys)
-        self.networks += networks
-        self.inputs += [inputs] * len(networks) if isinstance(inputs, Tensor) else inputs
-        self.labels += labels
-        self.descents.append(descent)
-        self.trained += trained
-        return trained
+    @property
+    def networks(self) -> list[TwoLayer]:
+        return [job.network for job in self.jobs]
+
+    @property
+    def labels(self) -> list[Tensor]:
+        return [job.labels for job in self.jobs]
+
+    def __call__(self, jobs: Sequence[Job], inputs: Tensor, **keys: Any) -> Iterator[tuple[int, Outcome]]:
+        self.calls.append(jobs)
+        self.jobs += jobs
+        self.inputs += [inputs] * len(jobs)
+        trained = dict(train_side_by_side(jobs, inputs, **keys))
+        self.trained += [trained[index].after(job.descent.epochs) for index, job in enumerate(jobs)]
+        yield from trained.items()
 
 
 @pytest.fixture
@@ -149,7 +148,7 @@ def test_trained_as_g_and_measured_on_clean_data(seen: Seen) -> None:
     attack, perturbed = attacked()
     config = ClassifierConfig(loss="identity", epochs=7, momentum=0.5, plateau=False, model=ModelConfig(hidden_dim=4))
     found = run("permuted", attack, perturbed, config=config)
-    assert seen.descents == [Descent("identity", 0.3, 7, 0.5, plateau=False)]
+    assert {job.descent for job in seen.jobs} == {Descent("identity", 0.3, 7, 0.5, plateau=False)}
     assert {network.hidden_dim for network in seen.networks} == {4}
     for name, inputs, labels in (
         ("accuracy", DATA.inputs, DATA.labels),
@@ -163,9 +162,8 @@ def test_controls_share_no_network_with_g_or_each_other(seen: Seen) -> None:
     attack, perturbed = attacked()
     run("unperturbed", attack, perturbed, draws=2)
     run("permuted", attack, perturbed, draws=2)
-    for role in ("standard", "perturbation"):
-        seen.networks.append(initialise(CONFIG.model, DIM, seed=4, role=role).double())
-    assert all_different([network.weight for network in seen.networks])
+    others = [initialise(CONFIG.model, DIM, seed=4, role=role).double() for role in ("standard", "perturbation")]
+    assert all_different([network.weight for network in (*seen.networks, *others)])
 
 
 def test_seeded() -> None:
@@ -177,24 +175,39 @@ def test_seeded() -> None:
     assert run("permuted", attack, perturbed, draws=2)["accuracy"] == first["accuracy"][:2]
 
 
-# Numbers per sample and draw: four arrays of 8 activations, and directions of a draw's own for bare perturbations.
-@pytest.mark.parametrize(("control", "numbers"), [("unperturbed", 4 * 8 + DIM), ("permuted", 4 * 8)])
-@pytest.mark.parametrize("together", [1, 2, 3])
-def test_groups(monkeypatch: pytest.MonkeyPatch, seen: Seen, together: int, control: Any, numbers: int) -> None:
+# Directions of a draw's own are inputs of its own; the permuted draws all see the perturbed set.
+@pytest.mark.parametrize(("control", "calls"), [("unperturbed", [1] * DRAWS), ("permuted", [DRAWS])])
+def test_draws_over_the_same_inputs_train_together(seen: Seen, control: Any, calls: list[int]) -> None:
     attack, perturbed = attacked(source="none")
     heard: list[tuple[int, int, str]] = []
-    run(control, attack, perturbed)
-    whole = list(seen.trained)
-    seen.trained.clear()
-    seen.descents.clear()
-    monkeypatch.setattr(controls, "_STACK_BYTES", together * 40 * numbers * 8 + 1)
     run(control, attack, perturbed, report=lambda *words: heard.append(words))
-    assert len(seen.descents) == math.ceil(DRAWS / together)
-    for one, other in zip(whole, seen.trained, strict=True):
+    assert [len(jobs) for jobs in seen.calls] == calls
+    for job, inputs, found in zip(seen.jobs, seen.inputs, seen.trained, strict=True):
+        alone = train(job.network, inputs, job.labels, job.descent)
         # 10 epochs of float64 rounding in other blocks.
-        assert torch.allclose(one.module.weight, other.module.weight, rtol=0, atol=1e-12)
+        assert torch.allclose(found.module.weight, alone.module.weight, rtol=0, atol=1e-12)
     # 10 epochs of 5 draws; the words count up to all of them.
     done = [word[0] for word in heard]
     assert done == sorted(done)
     assert done[-1] == DRAWS * 10
     assert {word[1] for word in heard} == {DRAWS * 10}
+
+
+def test_permuted_draws_train_in_the_factors_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = Classifier(initialise(ModelConfig(hidden_dim=DIM - 1), DIM, seed=0, role="f").double())
+    attack = AttackConfig(source="none", epsilon=0.4)
+    perturbed = perturb(narrow, DATA, attack, seed=4)
+    assert perturbed.factors is not None
+    given: list[Any] = []
+
+    def note(jobs: Sequence[Job], inputs: Tensor, **keys: Any) -> Iterator[tuple[int, Outcome]]:
+        given.append(keys["factors"])
+        return train_side_by_side(jobs, inputs, **keys)
+
+    monkeypatch.setattr(learn, "train_side_by_side", note)
+    # Random directions of 6 coordinates have no factors of rank 5.
+    for control, factors in (("permuted", perturbed.factors), ("unperturbed", None)):
+        given.clear()
+        run(control, attack, perturbed)
+        assert all(found == factors for found in given)
+        assert given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from perturblearn.graph import Report, Stage, StageKind
@@ -31,6 +31,44 @@ def kinds(note: Callable[[Stage], object]) -> tuple[StageKind, StageKind]:
     return stored, StageKind("on demand", 1, add)
 
 
+def grouped_kind(note: Callable[[list[str], list[str]], object]) -> StageKind:
+    """A stored kind that runs the stages with equal parameter `group` at once; a stage whose label fails does.
+
+    `note` hears the labels of the group and of those that are wanted of it.
+    """
+
+    def add(
+        group: Sequence[Stage], wanted: Sequence[int], inputs: Mapping[str, Any], report: Report
+    ) -> Iterator[tuple[int, Number | Exception]]:
+        note([member.label for member in group], [group[position].label for position in wanted])
+        shared = sum(number.value for number in inputs.values())
+        for done, position in enumerate(wanted, start=1):
+            member = group[position]
+            if member.label.startswith("fails"):
+                yield position, RuntimeError(member.label)
+            else:
+                report(done, len(wanted), member.label)
+                yield position, Number(member.parameters["value"] + shared)
+
+    return StageKind(
+        "grouped",
+        1,
+        dump=lambda number: Artefact({"value": number.value}),
+        load=lambda found: Number(found.content["value"]),
+        fusion=lambda member: str(member.parameters["group"]),
+        run_many=add,
+    )
+
+
 def stage(kind: StageKind, value: int, *inputs: Stage, **more: Any) -> Stage:
     """A stage that adds `value` to its inputs."""
-    return Stage(kind, {"value": value}, {str(number): source for number, source in enumerate(inputs)}, **more)
+    return Stage(kind, {"value": value}, _numbered(inputs), **more)
+
+
+def grouped(kind: StageKind, value: int, *inputs: Stage, group: str = "", **more: Any) -> Stage:
+    """A stage that does so together with others of its group."""
+    return Stage(kind, {"value": value, "group": group}, _numbered(inputs), **more)
+
+
+def _numbered(inputs: Sequence[Stage]) -> dict[str, Stage]:
+    return {str(number): source for number, source in enumerate(inputs)}

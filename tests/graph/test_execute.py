@@ -29,6 +29,7 @@ class Workshop:
 
     def _watched(self, kind: StageKind) -> StageKind:
         def run(found: Stage, inputs: Mapping[str, Any], report: Any) -> Number:
+            assert kind.run is not None
             result = kind.run(found, inputs, report)
             self.alive.add(result)
             self.most_alive = max(self.most_alive, len(self.alive))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -92,6 +93,26 @@ def test_what_is_no_json_has_no_key(value: object, error: type[Exception]) -> No
 def test_a_kind_that_writes_must_read() -> None:
     with pytest.raises(AssertionError, match="must also read"):
         StageKind("kind", 1, nothing, dump=lambda _: None)  # pyright: ignore[reportArgumentType]
+
+
+def run_nothing(*_: object) -> Iterator[tuple[int, object]]:
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "runs stages or groups"),
+        ({"run": nothing, "run_many": run_nothing, "fusion": lambda _: ""}, "runs stages or groups"),
+        ({"run": nothing, "fusion": lambda _: ""}, "must also run groups"),
+        ({"run_many": run_nothing}, "must also run groups"),
+        ({"run": nothing, "run_many": run_nothing}, "must also run groups"),
+    ],
+    ids=["neither", "both", "fusion without groups", "groups without fusion", "both without fusion"],
+)
+def test_a_kind_runs_stages_or_groups_of_them(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        StageKind("kind", 1, **keys)
 
 
 # int.from_bytes(sha256(b"0\x1fdata").digest()[:8], "big") >> 1, by hashlib alone; and so on.

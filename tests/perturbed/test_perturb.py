@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from perturblearn.attacks import one_step
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import PerturbedSet, is_target, perturb
+from perturblearn.perturbed.perturb import has_factors
 from perturblearn.store import ArtefactStore
 
 DIM = 6
@@ -196,6 +198,85 @@ def test_columns_that_do_not_fit(name: str) -> None:
     for wrong in (getattr(found, name)[:-1], getattr(found, name)[:, None]):
         with pytest.raises(ValueError, match=r"a column of shape .* does not fit 40 perturbed inputs"):
             replace(found, **{name: wrong})
+
+
+def narrow(dtype: torch.dtype, name: Any = "two_layer") -> Classifier:
+    return Classifier(initialise(ModelConfig(name=name, hidden_dim=4, slope=0.1), DIM, seed=0, role="f").to(dtype))
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["two_layer", "one_hidden"])
+def test_bare_steps_of_a_narrow_network_come_as_factors(heldout: bool, dtype: torch.dtype, name: str) -> None:
+    f, data = narrow(dtype, name), DATA.to(dtype=dtype)
+    found = perturb(f, data, attack(source="none"), seed=0, heldout=heldout)
+    assert found.factors is not None
+    coefficients, basis = found.factors
+    assert (coefficients.shape, basis.shape) == ((len(found), 4), (4, DIM))
+    assert coefficients.dtype == basis.dtype == dtype
+    rounding = torch.finfo(dtype).eps
+    assert torch.allclose(basis @ basis.T, torch.eye(4, dtype=dtype), rtol=0, atol=16 * rounding)
+    assert torch.equal(found.inputs, coefficients @ basis)
+    points = data.heldout_inputs if heldout else data.inputs
+    steps = one_step(f.module, points, found.target_labels, norm="l2", epsilon=0.4)
+    # Some roundings in float64, or one in float32 for each of a dozen operations, where terms cancel by 100 at most.
+    assert float((found.inputs - steps).norm(dim=1).max()) <= 0.4 * (1e-12 if dtype == torch.float64 else 2e-5)
+
+
+def test_factors_of_images() -> None:
+    data = replace(DATA, inputs=DATA.inputs.view(-1, 1, 2, 3), heldout_inputs=DATA.heldout_inputs.view(-1, 1, 2, 3))
+    found = perturb(narrow(torch.float64), data, attack(source="none"), seed=0)
+    assert found.factors is not None
+    coefficients, basis = found.factors
+    assert found.inputs.shape == (40, 1, 2, 3)
+    assert torch.equal(found.inputs.flatten(1), coefficients @ basis)
+
+
+def test_zero_gradients_of_factors_are_counted() -> None:
+    half = Classifier(TwoLayer(torch.eye(1, DIM).double(), torch.ones(1).double(), torch.zeros(1).double(), 0.0))
+    found = perturb(half, DATA, attack(source="none"), seed=0)
+    assert found.factors is not None
+    assert found.zero_gradients == int((DATA.inputs[:, 0] <= 0).sum())
+    assert perturb(half, DATA, attack(source="none", epsilon=0.0), seed=0).zero_gradients == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "keys"),
+    [
+        (4, {}),
+        (4, {"source": "gauss"}),
+        (4, {"source": "uniform"}),
+        (4, {"source": "none", "norm": "linf"}),
+        (4, {"source": "none", "norm": "l0", "pixels": 2}),
+        (4, {"name": "radial_pgd", "steps": 2}),
+        (DIM, {"source": "none"}),
+        (10, {"source": "none"}),
+    ],
+    ids=str,
+)
+def test_other_sets_have_no_factors(width: int, keys: dict[str, Any]) -> None:
+    f = Classifier(initialise(ModelConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
+    found = perturb(f, DATA, attack(**keys), seed=0)
+    assert found.factors is None
+    assert not has_factors(attack(**keys), f.module)
+
+
+def test_factors_go_along_to_a_device_but_not_to_disk() -> None:
+    found = perturb(narrow(torch.float64), DATA, attack(source="none"), seed=0)
+    assert found.factors is not None
+    moved = found.to("cpu").factors
+    assert moved is not None
+    assert all(torch.equal(one, other) for one, other in zip(moved, found.factors, strict=True))
+    assert PerturbedSet.load(found.dump()).factors is None
+
+
+@pytest.mark.parametrize("source", ["natural", "none", "gauss"])
+def test_perturbations_of_some_rows(source: str) -> None:
+    found = perturb(F, DATA, attack(source=source), seed=0)
+    assert found.sources is not None
+    assert torch.equal(found.perturbations, found.inputs - found.sources)
+    for rows in (slice(0, 7), slice(7, 40), slice(39, 60), slice(40, None)):
+        assert torch.equal(found.perturbations_of(rows), found.perturbations[rows])
 
 
 def test_success_rate_by_hand() -> None:

@@ -49,6 +49,12 @@ def test_data_sources(source: str, heldout: bool) -> None:
     assert sources.index.tolist() == list(range(len(inputs)))
 
 
+def test_nothing_takes_no_memory() -> None:
+    sources = drawn("none", data(6, 4, 3, 2))
+    assert sources.inputs.shape == (6, 3, 2)
+    assert sources.inputs.untyped_storage().nbytes() == 4
+
+
 @pytest.mark.parametrize("source", NOISE)
 @pytest.mark.parametrize("heldout", [False, True])
 @pytest.mark.parametrize("count", [None, 1, 9])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.training.problems import factors_of
 from tests.training.reference import LOSSES, relative
 from torch import Tensor
 
@@ -135,7 +136,7 @@ def test_ends_where_long_descent_ends() -> None:
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     ("n_samples", "dim", "form"),
-    [(15, 40, "Gram"), (40, 21, "Gram"), (42, 21, "plain"), (60, 6, "plain"), (1, 5, "Gram"), (2, 1, "plain")],
+    [(15, 40, "Gram"), (40, 21, "plain"), (42, 21, "plain"), (60, 6, "plain"), (1, 5, "Gram"), (2, 1, "plain")],
 )
 def test_same_steps_as_autograd(loss: str, name: str, n_samples: int, dim: int, form: str) -> None:
     inputs, labels = noise(n_samples, dim)
@@ -178,16 +179,18 @@ def test_rule_of_the_third_object(loss: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_low_rank_inputs_move_in_their_row_space(name: str) -> None:
-    inputs, labels = noise(40, 24, rank=5, dtype=torch.float32)
+@pytest.mark.parametrize(("n_samples", "form"), [(60, "low rank of rank 5"), (5, "Gram of rank 5")])
+def test_inputs_with_known_factors_move_in_their_coordinates(name: str, n_samples: int, form: str) -> None:
+    inputs, labels = noise(n_samples, 24, rank=5, dtype=torch.float32)
     start = network(24, name=name, dtype=torch.float32)
     flow = Flow("exponential", 0.01, 300, 0.9)
-    found = train_by_flow(start, inputs, labels, flow)
-    assert found.training["form"] == "row space of rank 5"
+    coordinates, basis = factors_of(inputs)
+    found = train_by_flow(start, inputs, labels, flow, factors=(coordinates[:, :5], basis[:5]))
+    assert found.training["form"] == form
     expected, losses = follow_plainly(start, inputs, labels, flow)
     assert found.training["steps"] == len(losses)
     # Float32 rounds preactivations by some 1e-7 each step; tens of steps sum to below 1e-5 unless a gate flips a step
-    # early or late, which moves one of 40 * 20 gates for one of tens of steps: below 1e-3.
+    # early or late, which moves one of n_samples * 20 gates for one of tens of steps: below 1e-3.
     assert relative(change_of(found, start), plain_change(expected, start)) < 1e-3
     assert found.losses.tolist() == pytest.approx(losses, rel=1e-3)
 
@@ -311,12 +314,15 @@ def test_no_time_leaves_the_network(name: str, n_samples: int, dim: int, rank: i
     flow = Flow("exponential", 0.01, epochs, 0.9, exact_epochs=exact_epochs)
     assert flow.time == 0
     found = train_by_flow(start, inputs, labels, flow)
-    expected = train(start, inputs, labels, Descent("exponential", 0.01, epochs, 0.9, plateau=False))
-    for key, value in (expected.module if epochs else start).state_dict().items():
+    module, losses = start, []
+    if epochs:
+        expected = train(start, inputs, labels, Descent("exponential", 0.01, epochs, 0.9, plateau=False))
+        module, losses = expected.module, expected.losses.tolist()
+    for key, value in module.state_dict().items():
         assert torch.equal(found.module.state_dict()[key], value)
     assert found.training["steps"] == 0
     assert found.training["exact_epochs"] == epochs
-    assert found.losses.tolist() == (expected.losses.tolist() if epochs else [])
+    assert found.losses.tolist() == losses
 
 
 def test_the_network_inputs_and_labels_are_left_alone() -> None:

@@ -208,11 +208,24 @@ class ClassifierConfig(Section):
     exact_epochs: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="flow: first epochs done by descent (0)"
     )
+    form: Literal["auto", "plain", "row_space", "low_rank", "gram"] = Field(
+        default="auto",
+        description="where weights live during descent; changes results by rounding alone. auto: the quickest by the "
+        "cost model; plain, row_space, gram, low_rank (bare one-step perturbations in l2)",
+    )
+    products: Literal["exact", "bfloat16"] = Field(
+        default="exact",
+        description="matrix products of descent: in the precision of dtype, or bfloat16 with float32 sums and states",
+    )
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
 
     @model_validator(mode="after")
     def _applicable(self) -> ClassifierConfig:
         fields = type(self).model_fields
+        if self.training == "flow" or self.model.name == "limit":
+            for key in ("form", "products"):
+                if getattr(self, key) != fields[key].default:
+                    raise ValueError(f"the key {key} applies to training = 'descent' alone; remove it")
         if self.training == "flow" and self.loss == "identity":
             raise ValueError("training = 'flow' follows a loss that dies out; choose the exponential or logistic loss")
         if self.training == "flow" and not self.plateau:
@@ -336,6 +349,24 @@ class ExperimentConfig(Section):
         if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
             raise ValueError("there is no such device; choose cpu, cuda or cuda:N")
         return device
+
+    @model_validator(mode="after")
+    def _factors_known(self) -> ExperimentConfig:
+        attack = self.attack
+        bare = attack.name == "one_step" and attack.norm == "l2" and attack.source == "none"
+        if self.standard.form == "low_rank" or (self.perturbation.form == "low_rank" and not bare):
+            role = "standard" if self.standard.form == "low_rank" else "perturbation"
+            raise ValueError(
+                f"{role}.form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in "
+                "l2 of a classifier narrower than the inputs have; choose auto"
+            )
+        for role in ("standard", "perturbation"):
+            if getattr(self, role).products == "bfloat16" and self.dtype != "float32":
+                raise ValueError(
+                    f"{role}.products = 'bfloat16' keeps its states in float32, but dtype = {self.dtype!r}; "
+                    "choose float32, or exact products"
+                )
+        return self
 
     @model_validator(mode="after")
     def _boundary_known(self) -> ExperimentConfig:

@@ -1,7 +1,7 @@
 """The data set type, and where data come from: drawn, known by name, the user's files, or objects in Python."""
 
 from perturblearn.data.dataset import Dataset
-from perturblearn.data.load import data_fingerprint, depends_on_seed, load_dataset, resolve_data_dir
+from perturblearn.data.load import data_fingerprint, data_shape, depends_on_seed, load_dataset, resolve_data_dir
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
 from perturblearn.data.user import dataset_from
@@ -10,6 +10,7 @@ __all__ = [
     "Dataset",
     "RawData",
     "data_fingerprint",
+    "data_shape",
     "dataset_from",
     "depends_on_seed",
     "load_dataset",

@@ -81,7 +81,7 @@ class Dataset:
             raise DataError(
                 f"{part} inputs are {inputs.dtype} and labels {labels.dtype}; inputs must be floats and labels int64"
             )
-        if not bool(torch.isfinite(inputs).all()):
+        if not all(bool(torch.isfinite(part).all()) for part in inputs.split(16384)):
             raise DataError(f"the {part} inputs hold NaN or infinite values; remove those samples")
         known = torch.tensor(self.label_values, device=labels.device)
         if not bool(torch.isin(labels, known).all()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from perturblearn.config.models import IN_MEMORY, DataConfig
@@ -65,6 +66,23 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
         seed=seed,
         provenance=provenance,
     )
+
+
+def data_shape(config: DataConfig, *, seed: int = 0, data_dir: str | Path | None = None) -> tuple[int, int]:
+    """Training samples N and coordinates d; real data are read for it, once for all seeds.
+
+    Raises:
+        DataError: the data cannot be found, downloaded, read, or do not allow what was asked for.
+    """
+    if config.is_synthetic:
+        return config.n_samples or synthetic.DEFAULT_N_SAMPLES, config.input_dim or synthetic.DEFAULT_INPUT_DIM
+    return _shape_of_files(config.model_dump_json(), None if data_dir is None else str(data_dir))
+
+
+@lru_cache(maxsize=32)
+def _shape_of_files(config: str, data_dir: str | None) -> tuple[int, int]:
+    data = load_dataset(DataConfig.model_validate_json(config), data_dir=data_dir)
+    return data.n_samples, data.input_dim
 
 
 def depends_on_seed(config: DataConfig) -> bool:
@@ -163,5 +181,16 @@ def _idx_hash(dataset: IdxDataset, directory: Path) -> str:
     digests: dict[str, str] = {}
     for name, path in locate_idx(dataset, directory).items():
         # Unpacked, so that a plain file and every way to compress it are one identity.
-        digests[name] = hash_idx(path)
+        digests[name] = _hash_of_version(path, *_version(path))
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=64)
+def _hash_of_version(path: Path, changed: int, size: int) -> str:
+    """The hash of a file as it was last changed: many experiments over the same files read them once."""
+    return hash_idx(path)

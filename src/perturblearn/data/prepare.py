@@ -164,11 +164,11 @@ def _centre_value(raw: RawData, centre: bool | float) -> float:
 
 
 def _scaled(inputs: Tensor, mean: float, flatten: bool) -> Tensor:
+    # In place on a fresh copy: a large set is in memory once beside what was read.
     if inputs.dtype == torch.uint8:
-        # In place on the fresh copy: large sets are in memory once.
         values = inputs.to(torch.float32).div_(255).sub_(mean)
     else:
-        values = inputs.to(torch.float32) - mean
+        values = inputs.to(torch.float32, copy=True).sub_(mean)
     return (values.flatten(1) if flatten else values).contiguous()
 
 

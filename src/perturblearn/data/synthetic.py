@@ -82,7 +82,7 @@ def shifted_gauss(
     def part(number: int, name: str) -> tuple[Tensor, Tensor]:
         labels = torch.arange(number) % 2
         signs = (1 - 2 * labels).to(torch.float32)
-        return _normal(number, input_dim, seed, name) + shift * signs[:, None], labels
+        return _normal(number, input_dim, seed, name).add_(shift * signs[:, None]), labels
 
     inputs, labels = part(n_samples, "training")
     heldout_inputs, heldout_labels = part(n_heldout, "held-out")
@@ -120,9 +120,8 @@ def uniform(
     """
 
     def inputs(number: int, part: str) -> Tensor:
-        return (
-            2 * torch.rand(number, input_dim, dtype=torch.float32, generator=generator_for(seed, f"{part} inputs")) - 1
-        )
+        generator = generator_for(seed, f"{part} inputs")
+        return torch.rand(number, input_dim, dtype=torch.float32, generator=generator).mul_(2).sub_(1)
 
     return RawData(
         inputs=inputs(n_samples, "training"),

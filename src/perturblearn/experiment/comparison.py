@@ -119,7 +119,7 @@ def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done
     directions = perturbation_direction(
         case.inputs, case.data.labels, slope=case.slope, at=case.places, bias=case.has_bias
     )
-    found |= measure_directions(case.perturbed, case.data, directions)
+    found |= measure_directions(case.perturbed, case.data, [directions])
     outputs = {
         "f": case.standard.outputs(case.data.heldout_inputs),
         "fhat": standard_prediction(case.inputs, case.data.labels, case.heldout, slope=case.slope, bias=case.has_bias),

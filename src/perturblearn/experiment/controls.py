@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -12,14 +11,12 @@ from torch import Tensor
 from perturblearn.attacks import steepest_step
 from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Dataset
-from perturblearn.experiment.learn import learn_side_by_side
+from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.graph import derive_seed
 from perturblearn.perturbed import PerturbedSet, draw_targets
 
 Control = Literal["unperturbed", "permuted"]
-_STACK_BYTES = 2**30
-"""Draws train side by side as long as their activations, and inputs of their own, fit in this."""
 
 
 def run_control(
@@ -44,38 +41,51 @@ def run_control(
         ``accuracy`` (on the clean training part) and ``accuracy_heldout``, one value per draw.
     """
     found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
-    own_inputs = control == "unperturbed" and attack.source == "none"
-    # The trainer keeps the activations and at most three arrays of their size.
-    numbers = 4 * len(perturbed) * config.model.hidden_dim + (perturbed.inputs.numel() if own_inputs else 0)
-    together = max(1, _STACK_BYTES // (numbers * perturbed.inputs.element_size()))
-    for start in range(0, draws, together):
-        group = range(start, min(draws, start + together))
-        labels = torch.stack([_labels(control, draw, data, perturbed, attack, seed) for draw in group])
-        inputs: Tensor | list[Tensor] = perturbed.inputs
-        if own_inputs:
-            inputs = [_directions(draw, perturbed, attack, seed) for draw in group]
-        elif control == "unperturbed":
-            assert perturbed.sources is not None
-            inputs = perturbed.sources
-        trained = learn_side_by_side(
-            config,
-            inputs,
-            labels,
-            lr=lr,
-            seed=seed,
-            roles=[f"{control} control {draw}" for draw in group],
-            report=partial(_report_group, report, start=start, size=len(group), draws=draws),
+    lessons = [
+        Lesson(
+            control_section(control, config, lr),
+            _labels(control, draw, data, perturbed, attack, seed),
+            seed,
+            f"{control} control {draw}",
         )
-        for classifier in trained:
+        for draw in range(draws)
+    ]
+    if control == "unperturbed" and attack.source == "none":
+        # Every draw has inputs of its own.
+        sets = [(draw, draw + 1) for draw in range(draws)]
+    else:
+        sets = [(0, draws)]
+    for start, stop in sets:
+
+        def told(done: int, steps: int, note: str, start: int = start, stop: int = stop) -> None:
+            report(start * steps + done * (stop - start), draws * steps, note)
+
+        inputs, factors = _inputs(control, start, perturbed, attack, seed)
+        learned = dict(learn_side_by_side(lessons[start:stop], inputs, factors=factors, report=told))
+        for position in range(stop - start):
+            classifier = learned[position]
+            if isinstance(classifier, Exception):
+                raise classifier
             found["accuracy"].append(accuracy(classifier.outputs(data.inputs), data.labels))
             found["accuracy_heldout"].append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
     return found
 
 
-def _report_group(
-    report: Callable[[int, int, str], None], done: int, steps: int, note: str, *, start: int, size: int, draws: int
-) -> None:
-    report(start * steps + done * size, draws * steps, note)
+def control_section(control: Control, section: ClassifierConfig, lr: float) -> ClassifierConfig:
+    """How a control is trained: as g, but not in the factors of a perturbed set that it does not see."""
+    form = "auto" if control == "unperturbed" and section.form == "low_rank" else section.form
+    return section.model_copy(update={"lr": (lr,), "form": form})
+
+
+def _inputs(
+    control: Control, draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    if control == "permuted":
+        return perturbed.inputs, perturbed.factors
+    if attack.source == "none":
+        return _directions(draw, perturbed, attack, seed), None
+    assert perturbed.sources is not None
+    return perturbed.sources, None
 
 
 def _labels(

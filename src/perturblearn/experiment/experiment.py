@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfig, config_tree
-from perturblearn.data import Dataset, data_fingerprint, depends_on_seed
+from perturblearn.data import Dataset, data_fingerprint, data_shape, depends_on_seed
 from perturblearn.experiment import stages
 from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
 from perturblearn.perturbed import PGD_STEPS
@@ -231,6 +231,7 @@ class Experiment:
             f"{role} classifier, lr {lr:g}",
             seed,
             work=_work(section),
+            context=self._shapes(seed),
         )
 
     def _perturbed_stage(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> Stage:
@@ -283,6 +284,7 @@ class Experiment:
             f"{name} control, {draws} draws",
             seed,
             work=draws * _work(self.config.perturbation),
+            context=self._shapes(seed),
         )
 
     def _stage(
@@ -294,8 +296,24 @@ class Experiment:
         seed: int | None = None,
         *,
         work: float = 0.0,
+        context: Mapping[str, Any] | None = None,
     ) -> Stage:
-        return Stage(kind, parameters, inputs, seed, label, {"device": self.config.device}, work)
+        return Stage(kind, parameters, inputs, seed, label, {"device": self.config.device, **(context or {})}, work)
+
+    def _shapes(self, seed: int) -> dict[str, Any]:
+        """What an estimate of a classifier's cost has to know; the data are read for it only when it is asked for."""
+        attack, model = self.config.attack, self.config.standard.model
+        return {
+            "shape": lambda: self._data_shape(seed),
+            "n_sources": attack.n_sources,
+            "attack": attack,
+            "model": model,
+        }
+
+    def _data_shape(self, seed: int) -> tuple[int, int]:
+        if self._dataset is not None:
+            return self._dataset.n_samples, self._dataset.input_dim
+        return data_shape(self.config.data, seed=seed, data_dir=self._data_dir)
 
     def _data_stage(self, seed: int) -> Stage:
         config = self.config

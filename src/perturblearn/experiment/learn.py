@@ -1,88 +1,148 @@
-"""A classifier from inputs and labels, in the way that its section of the configuration asks for."""
+"""Classifiers from inputs and labels, in the way that their section of the configuration asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, initialise
 from perturblearn.config import ClassifierConfig
+from perturblearn.errors import DataError, DivergenceError
 from perturblearn.theory import margin_limit
-from perturblearn.training import Descent, Flow, train_by_flow, train_side_by_side
+from perturblearn.training import Descent, Flow, Form, Job, train_by_flow, train_side_by_side
 
 FLOW_STEP = 0.1
 """Largest change of a margin in one step of the flow, where the configuration does not say."""
+FORM_NAMES: dict[str, Form | None] = {
+    "auto": None,
+    "plain": "plain",
+    "row_space": "row space",
+    "low_rank": "low rank",
+    "gram": "Gram",
+}
+"""The forms of training by their names in a configuration."""
+
+Report = Callable[[int, int, str], None]
 
 
-def learn(
-    config: ClassifierConfig,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
-    lr: float,
-    seed: int,
-    role: str,
-    report: Callable[[int, int, str], None],
-) -> Classifier:
-    """One classifier; see `learn_side_by_side`."""
-    return learn_side_by_side(config, inputs, labels[None], lr=lr, seed=seed, roles=[role], report=report)[0]
-
-
-def learn_side_by_side(
-    config: ClassifierConfig,
-    inputs: Tensor | Sequence[Tensor],
-    labels: Tensor,
-    *,
-    lr: float,
-    seed: int,
-    roles: Sequence[str],
-    report: Callable[[int, int, str], None],
-) -> list[Classifier]:
-    """Classifiers that are trained by descent or by flow, or are limits and need no training.
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One classifier that is to be learned.
 
     Args:
-        config: network, loss and training.
-        inputs: (N, ...) for all, or one tensor for each.
-        labels: +1 and -1, (R, N).
-        lr: the learning rate, one of the section's.
+        config: network, loss and training, with one learning rate.
+        labels: +1 and -1, (N,).
         seed: the run's seed.
-        roles: who asks, R of them: each has its own initialisation.
-        report: called with steps done and in all.
+        role: who asks: each role has its own initialisation.
+    """
+
+    config: ClassifierConfig
+    labels: Tensor
+    seed: int
+    role: str
+
+
+def learn(lesson: Lesson, inputs: Tensor, *, report: Report) -> Classifier:
+    """One classifier; see `learn_side_by_side`.
 
     Raises:
         ConfigError, DataError: the data have no such limit.
         DivergenceError: training left the finite numbers.
     """
-    first = inputs if isinstance(inputs, Tensor) else inputs[0]
-    if config.model.name != "limit" and config.training == "descent":
-        networks = [initialise(config.model, first[0].numel(), seed=seed, role=role).to(first) for role in roles]
-        descent = Descent(config.loss, lr, config.epochs, config.momentum, config.plateau)
-        return train_side_by_side(networks, inputs, labels, descent, report=report)
-    learned = []
-    for index, role in enumerate(roles):
-        own = inputs if isinstance(inputs, Tensor) else inputs[index]
-
-        def note(done: int, steps: int, word: str, index: int = index) -> None:
-            report(index * steps + done, len(roles) * steps, word)
-
-        learned.append(_learn_one(config, own, labels[index], lr, seed, role, note))
-    return learned
+    ((_, found),) = learn_side_by_side([lesson], inputs, report=report)
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
-def _learn_one(
-    config: ClassifierConfig,
+def learn_side_by_side(
+    lessons: Sequence[Lesson],
     inputs: Tensor,
-    labels: Tensor,
-    lr: float,
-    seed: int,
-    role: str,
-    report: Callable[[int, int, str], None],
-) -> Classifier:
+    *,
+    factors: tuple[Tensor, Tensor] | None = None,
+    wanted: Sequence[int] | None = None,
+    report: Report,
+) -> Iterator[tuple[int, Classifier | DataError | DivergenceError]]:
+    """Classifiers over the same inputs, by descent, by flow, or as limits that need no training.
+
+    Those by descent train together. Where two differ in nothing but their epochs, they are one training at two times.
+
+    Args:
+        lessons: what to learn; all with the same way of training, form and products.
+        inputs: (N, ...).
+        factors: C (N, q) and Q (q, d) with orthonormal rows, where the inputs are C Q.
+        wanted: positions of the lessons whose result is asked for; None for all.
+        report: called with steps done and in all.
+
+    Yields:
+        The position of a lesson and its classifier, or why there is none.
+    """
+    positions = list(range(len(lessons)) if wanted is None else wanted)
+    first = lessons[0].config
+    if first.model.name != "limit" and first.training == "descent":
+        yield from _descend(lessons, inputs, factors, positions, report)
+        return
+    for count, position in enumerate(positions):
+
+        def note(done: int, steps: int, word: str, count: int = count) -> None:
+            report(count * steps + done, len(positions) * steps, word)
+
+        try:
+            yield position, _learn_alone(lessons[position], inputs, factors, note)
+        except (DataError, DivergenceError) as error:
+            yield position, error
+
+
+def _descend(
+    lessons: Sequence[Lesson],
+    inputs: Tensor,
+    factors: tuple[Tensor, Tensor] | None,
+    positions: Sequence[int],
+    report: Report,
+) -> Iterator[tuple[int, Classifier | DivergenceError]]:
+    courses: dict[tuple[object, ...], list[int]] = {}
+    for position, lesson in enumerate(lessons):
+        rest = lesson.config.model_copy(update={"epochs": 1})
+        course = (rest.model_dump_json(), id(lesson.labels), lesson.seed, lesson.role)
+        courses.setdefault(course, []).append(position)
+    members = list(courses.values())
+    jobs = [_job([lessons[position] for position in course], inputs) for course in members]
+    first = lessons[0].config
+    for index, outcome in train_side_by_side(
+        jobs,
+        inputs,
+        factors=factors,
+        form=FORM_NAMES[first.form],
+        bfloat16=first.products == "bfloat16",
+        wanted=[index for index, course in enumerate(members) if set(course) & set(positions)],
+        report=report,
+    ):
+        for position in members[index]:
+            if position in positions:
+                try:
+                    yield position, outcome.after(lessons[position].config.epochs)
+                except DivergenceError as error:
+                    yield position, error
+
+
+def _job(lessons: Sequence[Lesson], inputs: Tensor) -> Job:
+    lesson, config = lessons[0], lessons[0].config
+    (lr,) = config.lr
+    epochs = [other.config.epochs for other in lessons]
+    network = initialise(config.model, inputs[0].numel(), seed=lesson.seed, role=lesson.role).to(inputs)
+    descent = Descent(config.loss, lr, max(epochs), config.momentum, config.plateau)
+    return Job(network, lesson.labels, descent, tuple(epochs))
+
+
+def _learn_alone(lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report) -> Classifier:
+    config = lesson.config
+    (lr,) = config.lr
     if config.model.name == "limit":
         limit = margin_limit(
             inputs.flatten(1),
-            labels,
+            lesson.labels,
             slope=config.model.slope,
             method=config.model.method or "two_direction",
             both_classes=False,  # one noise source has one target
@@ -98,5 +158,5 @@ def _learn_one(
         target_loss=config.target_loss,
         exact_epochs=config.exact_epochs or 0,
     )
-    network = initialise(config.model, inputs[0].numel(), seed=seed, role=role).to(inputs)
-    return train_by_flow(network, inputs, labels, flow, report=report)
+    network = initialise(config.model, inputs[0].numel(), seed=lesson.seed, role=lesson.role).to(inputs)
+    return train_by_flow(network, inputs, lesson.labels, flow, factors=factors, report=report)

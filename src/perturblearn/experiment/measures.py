@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -71,18 +72,24 @@ def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
     }
 
 
-def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Tensor) -> dict[str, float]:
+def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Iterable[Tensor]) -> dict[str, float]:
     """How well perturbations follow the prediction t_n [NeurIPS24, section 5].
 
     Args:
         perturbed: a set with its sources.
         data: its data.
-        directions: t_n where the perturbations were taken, (n, d).
+        directions: t_n where the perturbations were taken, (n, d), in blocks of rows.
     """
-    cosines = row_cosines(perturbed.perturbations.flatten(1), directions).double()
+    total, signed, start = 0.0, 0.0, 0
+    for block in directions:
+        rows = slice(start, start + len(block))
+        cosines = row_cosines(perturbed.perturbations_of(rows).flatten(1), block).double()
+        total += float(cosines.abs().sum())
+        signed += float((perturbed.target_labels[rows] * cosines).sum())
+        start = rows.stop
     return {
-        "cosine_similarity": cosines.abs().mean().item(),
-        "cosine_similarity_signed": (perturbed.target_labels * cosines).mean().item(),
+        "cosine_similarity": total / len(perturbed),
+        "cosine_similarity_signed": signed / len(perturbed),
         "cosine_similarity_random": random_cosine(data.input_dim),
     }
 

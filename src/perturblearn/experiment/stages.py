@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,16 +15,21 @@ from perturblearn.errors import DataError, DivergenceError
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.controls import run_control
-from perturblearn.experiment.learn import learn
+from perturblearn.experiment.costs import estimate_classifiers, estimate_control
+from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
 from perturblearn.experiment.selection import select
-from perturblearn.graph import Report, Stage, StageKind
+from perturblearn.graph import Report, Stage, StageKind, content_key
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Artefact
 from perturblearn.theory import DecisionMap, perturbation_direction
 
 Inputs = Mapping[str, Any]
+MOST_DIRECTIONS = 2**30
+"""Bytes of predicted directions that are kept for several classifiers; more are made again for each, in blocks."""
+DIRECTION_ROWS = 16384
+"""Rows of such a block."""
 
 
 def _load_data(stage: Stage, inputs: Inputs, report: Report) -> Dataset:
@@ -41,20 +46,36 @@ def _load_data(stage: Stage, inputs: Inputs, report: Report) -> Dataset:
     return data.to(dtype=getattr(torch, stage.parameters["dtype"]), device=stage.context["device"])
 
 
-def _train(stage: Stage, inputs: Inputs, report: Report) -> Classifier:
-    config = ClassifierConfig.model_validate(stage.parameters["classifier"])
-    role = stage.parameters["role"]
-    if role == "standard":
+def _train(
+    group: Sequence[Stage], wanted: Sequence[int], inputs: Inputs, report: Report
+) -> Iterator[tuple[int, Classifier | Exception]]:
+    factors = None
+    if group[0].parameters["role"] == "standard":
         data: Dataset = inputs["data"]
         training_inputs, labels = data.inputs, data.labels
     else:  # the perturbation classifier never sees a true label
-        perturbed = _perturbed(stage, inputs)
-        training_inputs, labels = perturbed.inputs, perturbed.target_labels
-    (lr,) = config.lr
-    try:
-        return learn(config, training_inputs, labels, lr=lr, seed=_seed(stage), role=role, report=report)
-    except (DivergenceError, DataError) as error:
-        raise _named(stage, error) from None
+        perturbed = _perturbed(group[0], inputs)
+        training_inputs, labels, factors = perturbed.inputs, perturbed.target_labels, perturbed.factors
+    lessons = [
+        Lesson(
+            ClassifierConfig.model_validate(stage.parameters["classifier"]),
+            labels,
+            _seed(stage),
+            stage.parameters["role"],
+        )
+        for stage in group
+    ]
+    for position, found in learn_side_by_side(lessons, training_inputs, factors=factors, wanted=wanted, report=report):
+        yield position, _named(group[position], found) if isinstance(found, Exception) else found
+
+
+def _trained_together(stage: Stage) -> str:
+    """Classifiers by descent over the same inputs train together; all others alone."""
+    config = ClassifierConfig.model_validate(stage.parameters["classifier"])
+    if config.model.name == "limit" or config.training == "flow":
+        return stage.key
+    sources = {name: source.key for name, source in stage.inputs.items()}
+    return content_key([stage.parameters["dtype"], config.form, config.products, sources])
 
 
 def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
@@ -68,9 +89,11 @@ def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
     )
 
 
-def _predict_directions(stage: Stage, inputs: Inputs, report: Report) -> Tensor:
-    """t_n at the training inputs; perturbations of noise have their own places."""
+def _predict_directions(stage: Stage, inputs: Inputs, report: Report) -> Tensor | None:
+    """t_n at the training inputs, which several f share; None where they are too large to be kept."""
     data: Dataset = inputs["data"]
+    if data.inputs.nbytes > MOST_DIRECTIONS:
+        return None
     return perturbation_direction(
         data.inputs.flatten(1), data.labels, slope=stage.parameters["slope"], bias=stage.parameters["bias"]
     )
@@ -79,17 +102,23 @@ def _predict_directions(stage: Stage, inputs: Inputs, report: Report) -> Tensor:
 def _measure_directions(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
     perturbed = _perturbed(stage, inputs)
     data: Dataset = inputs["data"]
-    if "directions" in inputs:
-        return measure_directions(perturbed, data, inputs["directions"])
+    directions = inputs.get("directions")
+    if directions is not None:
+        return measure_directions(perturbed, data, [directions])
+    # Perturbations of noise have their own places.
     assert perturbed.sources is not None
-    directions = perturbation_direction(
-        data.inputs.flatten(1),
-        data.labels,
-        slope=stage.parameters["slope"],
-        bias=stage.parameters["bias"],
-        at=perturbed.sources.flatten(1),
+    places = data.inputs if perturbed.true_labels is not None else perturbed.sources
+    blocks = (
+        perturbation_direction(
+            data.inputs.flatten(1),
+            data.labels,
+            slope=stage.parameters["slope"],
+            bias=stage.parameters["bias"],
+            at=part.flatten(1),
+        )
+        for part in places.split(DIRECTION_ROWS)
     )
-    return measure_directions(perturbed, data, directions)
+    return measure_directions(perturbed, data, blocks)
 
 
 def _measure_standard(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
@@ -178,7 +207,7 @@ def _perturbed(stage: Stage, inputs: Inputs, name: str = "perturbed") -> Perturb
     return inputs[name].to(stage.context["device"])
 
 
-def _named(stage: Stage, error: DivergenceError | DataError) -> DivergenceError | DataError:
+def _named(stage: Stage, error: Exception) -> Exception:
     return type(error)(f"{stage.label}, seed {stage.seed}: {error}")
 
 
@@ -192,8 +221,16 @@ def _from_json(artefact: Artefact) -> dict[str, Any]:
 
 # Data and one-step sets are not stored: reading the source or one gradient is as quick as reading them back.
 DATA = StageKind("data", 1, _load_data)
-CLASSIFIER = StageKind("classifier", 1, _train, Classifier.dump, Classifier.load)
-PERTURBED_SET = StageKind("perturbed set", 1, _perturb)
+CLASSIFIER = StageKind(
+    "classifier",
+    2,
+    dump=Classifier.dump,
+    load=Classifier.load,
+    fusion=_trained_together,
+    run_many=_train,
+    estimate=estimate_classifiers,
+)
+PERTURBED_SET = StageKind("perturbed set", 2, _perturb)
 SEARCHED_SET = StageKind("searched set", 1, _perturb, PerturbedSet.dump_with_sources, PerturbedSet.load)
 DIRECTIONS = StageKind("perturbation directions", 1, _predict_directions)
 DIRECTION_MEASURES = StageKind("direction measures", 1, _measure_directions, _json, _from_json)
@@ -202,4 +239,4 @@ PERTURBATION_MEASURES = StageKind("perturbation measures", 1, _measure_perturbat
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
 COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
 DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)
-CONTROL = StageKind("control", 1, _run_control, _json, _from_json)
+CONTROL = StageKind("control", 2, _run_control, _json, _from_json, estimate=estimate_control)

@@ -3,9 +3,10 @@
 from perturblearn.graph.execute import Executor, Progress, Watcher
 from perturblearn.graph.plan import Plan, make_plan
 from perturblearn.graph.seeding import derive_seed
-from perturblearn.graph.stage import Report, Stage, StageKind, content_key
+from perturblearn.graph.stage import Estimate, Report, Stage, StageKind, content_key
 
 __all__ = [
+    "Estimate",
     "Executor",
     "Plan",
     "Progress",

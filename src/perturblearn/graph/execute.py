@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.stage import Report, Stage
 from perturblearn.store import ArtefactStore, DamagedArtefact
 
 
@@ -27,6 +28,7 @@ class Progress:
         share: how much of the plan's work is done, in [0, 1].
         seconds: how long it has run.
         finished: whether this is its last word.
+        together: how many stages ran at once, at its last word.
     """
 
     stage: Stage
@@ -38,6 +40,7 @@ class Progress:
     share: float = 0.0
     seconds: float = 0.0
     finished: bool = False
+    together: int = 1
 
 
 Watcher = Callable[[Progress], None]
@@ -61,10 +64,11 @@ class _Inputs(Mapping[str, Any]):
 
 
 class Executor:
-    """Runs the stages of a plan, one after the other, and serves their results.
+    """Runs the stages of a plan, group by group, and serves their results.
 
     Results of stored kinds are written when they are complete and read back on demand; results of other kinds stay in
-    memory while a stage that still has to run may ask for them.
+    memory while a stage that still has to run may ask for them. A store that cannot be written is warned about once,
+    and what it does not take stays in memory.
 
     Args:
         plan: what to run.
@@ -79,6 +83,8 @@ class Executor:
         self._watch = watch or (lambda _: None)
         self._memory: dict[str, Any] = {}
         self._fresh: set[str] = set()
+        self._unwritten: set[str] = set()
+        self._told = False
         self._users = self._count_users()
         self._nested = 0.0
         self._work = sum(stage.work for stage in plan.to_run)
@@ -88,7 +94,8 @@ class Executor:
         """Run every stage of the plan that is not finished, inputs first."""
         pending = self.plan.to_run
         for number, stage in enumerate(pending, start=1):
-            self._compute(stage, number, len(pending))
+            if stage.key not in self.seconds:
+                self._compute(stage, number, len(pending))
             self._release(self._reachable(stage))
 
     @contextmanager
@@ -113,7 +120,8 @@ class Executor:
                 return stage.kind.load(self._store.read(stage.key))
             except DamagedArtefact as damage:
                 warnings.warn(f"{damage}; it is computed again", stacklevel=2)
-                self._store.remove(stage.key)
+                with suppress(StoreError):  # told when the new result cannot be written either
+                    self._store.remove(stage.key)
             except KeyError:
                 pass  # another process cleared the store meanwhile
         return self._compute(stage, 0, 0)
@@ -122,28 +130,70 @@ class Executor:
         return self.plan.status[stage.key] == "finished" or stage.key in self._fresh
 
     def _compute(self, stage: Stage, number: int, total: int) -> Any:
+        """Run a stage, and with it the stages of its group that have to run as well; returns its result."""
+        group = self.plan.group(stage)
+        # In a run every member that is not there yet; on demand this one alone.
+        wanted = [
+            position
+            for position, member in enumerate(group)
+            if member == stage or (number and self.plan.status[member.key] == "run" and member.key not in self.seconds)
+        ]
+        members = [group[position] for position in wanted]
         started = time.perf_counter()
+        work = sum(member.work for member in members)
 
         def report(done: int, steps: int, note: str = "") -> None:
-            share = self._share(stage.work * done / steps if number else 0)
+            share = self._share(work * done / steps if number else 0)
             self._watch(Progress(stage, number, total, done, steps, note, share, time.perf_counter() - started))
 
         report(0, 1)
         outer, self._nested = self._nested, 0.0
-        result = stage.kind.run(stage, _Inputs(stage, self.result), report)
+        found: Any = None
+        errors: list[Exception] = []
+        done: list[Stage] = []
+        for position, result in self._results(stage, group, wanted, report):
+            if isinstance(result, Exception):
+                errors.append(result)
+                continue
+            member = group[position]
+            done.append(member)
+            self._keep(member, result)
+            if member == stage:
+                found = result
         elapsed = time.perf_counter() - started
         # Inputs made on demand meanwhile count for themselves.
-        self.seconds[stage.key] = elapsed - self._nested
+        for member in done:
+            self.seconds[member.key] = (elapsed - self._nested) / len(done)
         self._nested = outer + elapsed
+        if errors:
+            raise errors[0]
+        self._work_done += work if number else 0
+        self._watch(
+            Progress(stage, number, total, 1, 1, "", self._share(0), self.seconds[stage.key], True, len(members))
+        )
+        return found
+
+    def _results(
+        self, stage: Stage, group: Sequence[Stage], wanted: Sequence[int], report: Report
+    ) -> Iterator[tuple[int, Any]]:
+        if stage.kind.run_many is not None:
+            yield from stage.kind.run_many(group, wanted, _Inputs(stage, self.result), report)
+        elif stage.kind.run is not None:
+            yield 0, stage.kind.run(stage, _Inputs(stage, self.result), report)
+
+    def _keep(self, stage: Stage, result: Any) -> None:
         if stage.kind.dump is not None and self._store is not None:
-            artefact = stage.kind.dump(result)
-            self._store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
-            self._fresh.add(stage.key)
+            try:
+                artefact = stage.kind.dump(result)
+                self._store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
+                self._fresh.add(stage.key)
+            except StoreError as error:
+                self._unwritten.add(stage.key)
+                if not self._told:
+                    warnings.warn(f"{error}; the run goes on and keeps its stages in memory", stacklevel=2)
+                    self._told = True
         if self._users[stage.key] > 0 or self._is_only_copy(stage):
             self._memory[stage.key] = result
-        self._work_done += stage.work if number else 0
-        self._watch(Progress(stage, number, total, 1, 1, "", self._share(0), self.seconds[stage.key], finished=True))
-        return result
 
     def _share(self, work: float) -> float:
         return min(1.0, (self._work_done + work) / self._work) if self._work else 1.0
@@ -173,7 +223,7 @@ class Executor:
         return found
 
     def _is_only_copy(self, stage: Stage) -> bool:
-        return self._store is None and stage.kind.is_stored
+        return stage.kind.is_stored and (self._store is None or stage.key in self._unwritten)
 
     def _forget(self, stage: Stage) -> None:
         if self._users[stage.key] <= 0 and not self._is_only_copy(stage):

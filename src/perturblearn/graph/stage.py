@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,25 @@ Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What some stages cost, before they run.
+
+    Args:
+        operations: floating-point operations.
+        plainly: operations of the same work done one stage at a time without any reduction.
+        memory: bytes at most, inputs and results included.
+        seconds: on this machine.
+        note: how the work is done, and why.
+    """
+
+    operations: float
+    plainly: float
+    memory: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class StageKind:
     """One kind of work: a pure function, and how its result is kept.
 
@@ -23,18 +42,29 @@ class StageKind:
         name: the kind's name, part of every stage's identity.
         version: raised whenever the function would give other numbers for the same stage.
         run: ``(stage, inputs, report) -> result``; ``inputs`` fetches the result of a named input when it is asked for.
+            None for a kind that has ``run_many``.
         dump: result to artefact; None for a result that is cheaper to make again than to read back.
         load: artefact to result, the inverse of ``dump``.
+        fusion: for a kind that can run many stages at once: stages of a plan with equal fusion keys form a group.
+        run_many: ``(group, wanted, inputs, report) -> (position, result or error), ...`` for the wanted positions of a
+            group; ``inputs`` are those of its first stage. How a group is worked on follows from the whole group,
+            whatever is wanted of it.
+        estimate: what a group of stages costs (a stage alone, for a kind without ``fusion``).
     """
 
     name: str
     version: int
-    run: Callable[[Stage, Mapping[str, Any], Report], Any]
+    run: Callable[[Stage, Mapping[str, Any], Report], Any] | None = None
     dump: Callable[[Any], Artefact] | None = None
     load: Callable[[Artefact], Any] | None = None
+    fusion: Callable[[Stage], str] | None = None
+    run_many: RunMany | None = None
+    estimate: Callable[[Sequence[Stage]], Estimate] | None = None
 
     def __post_init__(self) -> None:
         assert (self.dump is None) == (self.load is None), "a kind that writes its results must also read them"
+        assert (self.fusion is None) == (self.run_many is None), "a kind that groups its stages must also run groups"
+        assert (self.run is None) != (self.run_many is None), "a kind runs stages or groups of them"
 
     @property
     def is_stored(self) -> bool:
@@ -91,6 +121,10 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"Stage({self.kind.name} {self.key[:10]}: {self.label})"
+
+
+RunMany = Callable[[Sequence[Stage], Sequence[int], Mapping[str, Any], Report], Iterator[tuple[int, Any | Exception]]]
+"""How a kind runs many stages at once; see `StageKind`."""
 
 
 def content_key(content: Any) -> str:

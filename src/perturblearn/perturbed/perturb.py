@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from perturblearn.attacks import geometry_inspired, input_gradient, one_step, radial_pgd
-from perturblearn.classifiers import Classifier
+from torch import Tensor
+
+from perturblearn.attacks import geometry_inspired, input_gradient, one_step, one_step_factors, radial_pgd
+from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
 from perturblearn.graph import derive_seed
@@ -56,6 +58,7 @@ def perturb(
         labels=sources.labels,
         given=data.given_targets,
     ).to(sources.inputs.device)
+    factors: tuple[Tensor | None, Tensor | None] = (None, None)
     if attack.name == "radial_pgd":
         inputs = radial_pgd(
             standard.module,
@@ -68,25 +71,27 @@ def perturb(
             pixels=attack.pixels,
             report=report,
         )
-        steps = inputs - sources.inputs
+        # A search may also stay where it starts because no iterate is better: there the gradient itself is looked at.
+        unmoved = _zero_rows(input_gradient(standard.module, sources.inputs))
     else:
         if attack.name == "geometry":
             weight = standard.module.weight.detach()
             steps = geometry_inspired(
                 weight[0] - weight[1], targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
             ).view_as(sources.inputs)
+        elif has_factors(attack, standard.module):
+            coefficients, basis = factors = _factors(standard.module, sources.points, targets, attack.epsilon)
+            steps = (coefficients @ basis).view_as(sources.inputs)
         else:
             steps = one_step(
                 standard.module, sources.points, targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
             )
-        inputs = steps if attack.source == "none" else sources.inputs + steps
+        unmoved = _zero_rows(steps)
+        inputs = steps if attack.source == "none" else steps.add_(sources.inputs)
     if sources.labels is None:
         redirected = ~is_target(standard.outputs(sources.inputs), targets)
     else:
         redirected = sources.labels != targets
-    # A search may also stay where it starts because no iterate is better: there the gradient itself is looked at.
-    moves = input_gradient(standard.module, sources.inputs) if attack.name == "radial_pgd" else steps
-    unmoved = int((moves.flatten(1) == 0).all(dim=1).sum()) if attack.epsilon > 0 else 0
     return PerturbedSet(
         inputs=inputs,
         target_labels=targets,
@@ -98,6 +103,29 @@ def perturb(
         norm=attack.norm,
         epsilon=attack.epsilon,
         classifier_hash=standard.hash,
-        zero_gradients=unmoved,
+        zero_gradients=unmoved if attack.epsilon > 0 else 0,
         sources=sources.inputs,
+        coefficients=factors[0],
+        basis=factors[1],
     )
+
+
+def has_factors(attack: AttackConfig, module: TwoLayer) -> bool:
+    """Whether a perturbed set comes as factors of low rank: bare one-step perturbations in L2 of a narrow network."""
+    return (
+        attack.name == "one_step"
+        and attack.norm == "l2"
+        and attack.source == "none"
+        and module.hidden_dim < module.input_dim
+    )
+
+
+def _factors(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    bias = None if module.bias is None else module.bias.detach()
+    return one_step_factors(
+        module.weight.detach(), module.readout, bias, module.slope, points.flatten(1), targets, epsilon=epsilon
+    )
+
+
+def _zero_rows(rows: Tensor, *, block: int = 16384) -> int:
+    return sum(int((part.flatten(1) == 0).all(dim=1).sum()) for part in rows.split(block))

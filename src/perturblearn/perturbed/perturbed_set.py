@@ -30,6 +30,8 @@ class PerturbedSet:
         classifier_hash: hash of the standard classifier.
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
         sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
+        coefficients, basis: C (n, q) and Q (q, d) with orthonormal rows where the inputs, flattened, are C Q by
+            construction; None for a set that has no such factors or was written without them.
     """
 
     inputs: Tensor
@@ -44,6 +46,8 @@ class PerturbedSet:
     classifier_hash: str
     zero_gradients: int
     sources: Tensor | None = None
+    coefficients: Tensor | None = None
+    basis: Tensor | None = None
 
     def __post_init__(self) -> None:
         labels = () if self.true_labels is None else (self.true_labels,)
@@ -63,10 +67,19 @@ class PerturbedSet:
         return int((self.success & self.redirected).sum()) / count if count else None
 
     @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """C and Q of inputs that are C Q by construction."""
+        return None if self.coefficients is None or self.basis is None else (self.coefficients, self.basis)
+
+    @property
     def perturbations(self) -> Tensor:
         """R = x' - u, (n, ...)."""
+        return self.perturbations_of(slice(None))
+
+    def perturbations_of(self, rows: slice) -> Tensor:
+        """R = x' - u of some samples."""
         assert self.sources is not None, "a set read from disk does not know its sources"
-        return self.inputs if self.source == "none" else self.inputs - self.sources
+        return self.inputs[rows] if self.source == "none" else self.inputs[rows] - self.sources[rows]
 
     def to(self, device: str) -> PerturbedSet:
         """The same set on another device."""

@@ -46,7 +46,9 @@ def draw_sources(source: str, data: Dataset, *, heldout: bool, count: int | None
     labels = data.heldout_labels if heldout else data.labels
     if source in ("natural", "none"):
         index = torch.arange(len(inputs))
-        return Sources(inputs if source == "natural" else torch.zeros_like(inputs), inputs, labels, index)
+        # One zero that looks like as many as there are inputs.
+        nothing = inputs.new_zeros(()).expand_as(inputs)
+        return Sources(inputs if source == "natural" else nothing, inputs, labels, index)
     shape = (len(inputs) if count is None else count, *inputs.shape[1:])
     generator = torch.Generator().manual_seed(seed)
     if source == "gauss":

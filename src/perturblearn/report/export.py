@@ -12,7 +12,7 @@ from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
 from perturblearn.report.figures import draw_examples
 from perturblearn.report.result import Result
-from perturblearn.store import Artefact, ArtefactStore, versions
+from perturblearn.store import Artefact, ArtefactStore, separate, versions
 
 
 def export_run(
@@ -63,5 +63,4 @@ def export_run(
 
 def _save(path: Path, artefact: Artefact) -> None:
     metadata = {key: json.dumps(value) for key, value in {**artefact.content, "versions": versions()}.items()}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in artefact.tensors.items()}
-    save_file(tensors, path, metadata)
+    save_file(separate(artefact.tensors), path, metadata)

@@ -12,14 +12,17 @@ from torch.nn.functional import leaky_relu
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training.full_batch import Descent, train
+from perturblearn.training.cost import Group, choose_form
+from perturblearn.training.descent import Descent
+from perturblearn.training.full_batch import train
 from perturblearn.training.losses import LOSSES
-from perturblearn.training.row_space import is_worth_using, may_have_low_rank, row_space
 
-_MOST_STEPS = 100
-"""Steps an epoch from which on descent itself would be quicker by far."""
 FLOW_LOSSES = ("exponential", "logistic")
 """Losses whose slope dies out with the margin, so that rescaling time pays."""
+_MOST_STEPS = 100
+"""Steps an epoch from which on descent itself would be quicker by far."""
+_USUAL_STEPS = 200
+"""Steps of an ordinary flow, for the choice of its form."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def train_by_flow(
     labels: Tensor,
     flow: Flow,
     *,
+    factors: tuple[Tensor, Tensor] | None = None,
     report: Callable[[int, int, str], None] | None = None,
 ) -> Classifier:
     r"""Follow the gradient flow of the mean loss, in the time of theory's third object [ICLR24, sections 3 and 5].
@@ -70,14 +74,15 @@ def train_by_flow(
     \phi'_{nj}\, a_j`. A step is as long as no margin changes by more than ``flow.step``; the time dt that it covers
     follows from the loss falling exponentially in s along it.
 
-    For N below twice the rank of the inputs the preactivations move by the Gram matrix, H += G dA; otherwise the
-    weights themselves move, in the row space of float32 inputs whose rank is at most d/2.
+    As in descent, the cost model chooses where the state lives: preactivations move by the Gram matrix, H += G dA, or
+    the weights themselves move, in the coordinates of the inputs' known factors where there are any.
 
     Args:
         network: as it starts; not changed.
         inputs: (N, ...).
         labels: +1 and -1, (N,).
         flow: loss, time, step.
+        factors: C (N, q) and Q (q, d) with orthonormal rows, such that the inputs are C Q, where they are known.
         report: called now and then with the share of the way done, in hundredths, and the loss.
 
     Returns:
@@ -90,9 +95,9 @@ def train_by_flow(
     start, exact_losses = network, torch.empty(0, dtype=torch.float64)
     if exact := min(flow.exact_epochs, flow.epochs):
         descent = Descent(flow.loss, flow.lr, exact, flow.momentum, plateau=False)
-        first = train(network, inputs, labels, descent)
+        first = train(network, inputs, labels, descent, factors=factors)
         start, exact_losses = first.module, first.losses
-    state = _State(start, inputs.flatten(1), labels, flow)
+    state = _State(start, inputs.flatten(1), labels, flow, factors)
     losses = state.run(report or (lambda *_: None))
     trained = from_state(start.state_dict(), start.slope)
     trained.weight.data = state.weights()
@@ -122,25 +127,31 @@ def train_by_flow(
 class _State:
     """Preactivations (N, m) and what has been added to weights and biases."""
 
-    def __init__(self, network: TwoLayer, inputs: Tensor, labels: Tensor, flow: Flow) -> None:
+    def __init__(
+        self,
+        network: TwoLayer,
+        inputs: Tensor,
+        labels: Tensor,
+        flow: Flow,
+        factors: tuple[Tensor, Tensor] | None,
+    ) -> None:
         self._flow = flow
         self._labels = labels.to(inputs.dtype)
         self._readout = network.readout.to(inputs.dtype)
         self._slope = network.slope
         self._has_bias = network.bias is not None
         self._start = network.weight.detach()
-        self._inputs = inputs
         self._basis: Tensor | None = None
-        rank = min(inputs.shape)
-        reduced = inputs
-        if len(inputs) > 2 and inputs.dtype == torch.float32 and may_have_low_rank(inputs):
-            coefficients, basis = row_space(inputs)
-            if is_worth_using(len(basis), inputs.shape[1]) and len(inputs) >= 2 * len(basis):
-                reduced, self._basis, rank = coefficients, basis, len(basis)
-        self._reduced = reduced
-        self._gram = inputs @ inputs.T if len(inputs) < 2 * rank else None
+        self._reduced = inputs
+        rank = None if factors is None else factors[0].shape[1]
+        steps = [Group(network.hidden_dim, _USUAL_STEPS, identity=False, width=network.hidden_dim)]
+        dtype = str(inputs.dtype).removeprefix("torch.")
+        self._form = choose_form(len(inputs), inputs.shape[1], steps, known_rank=rank, dtype=dtype).form
+        if factors is not None and self._form != "plain":
+            self._reduced, self._basis = factors
+        self._gram = self._reduced @ self._reduced.T if self._form == "Gram" else None
         width = network.hidden_dim
-        self._change = inputs.new_zeros(len(inputs) if self._gram is not None else reduced.shape[1], width)
+        self._change = inputs.new_zeros(len(inputs) if self._gram is not None else self._reduced.shape[1], width)
         self.bias_change = inputs.new_zeros(width)
         with torch.no_grad():
             hidden = inputs @ self._start.T
@@ -150,9 +161,7 @@ class _State:
     @property
     def form(self) -> str:
         """Which products the steps take."""
-        if self._gram is not None:
-            return "Gram"
-        return "plain" if self._basis is None else f"row space of rank {len(self._basis)}"
+        return self._form if self._basis is None else f"{self._form} of rank {len(self._basis)}"
 
     def run(self, report: Callable[[int, int, str], None]) -> list[float]:
         """Steps until the time or the target loss is reached; returns the loss before each."""
@@ -183,9 +192,9 @@ class _State:
 
     def weights(self) -> Tensor:
         """The weights as they are now, (m, d)."""
-        if self._gram is not None:
-            return self._start + self._change.T @ self._inputs
         change = self._change.T
+        if self._gram is not None:
+            change = change @ self._reduced
         return self._start + (change if self._basis is None else change @ self._basis)
 
     def _step(self, margins: Tensor, left: float) -> tuple[float, float]:

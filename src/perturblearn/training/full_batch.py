@@ -1,39 +1,58 @@
-"""Full-batch gradient descent for two-layer networks, many networks side by side."""
+"""Full-batch gradient descent for two-layer networks: one function, several exact forms, many networks at once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
-from perturblearn.errors import DivergenceError
-from perturblearn.training.losses import LOSSES, MarginLoss
-from perturblearn.training.plateau import Plateau
-from perturblearn.training.preactivations import LEAST_INPUT_DIM, Preactivations
-from perturblearn.training.row_space import is_worth_trying, is_worth_using, may_have_low_rank, row_space
+from perturblearn.errors import ConfigError, DivergenceError
+from perturblearn.training.batch import Batch, Course
+from perturblearn.training.cost import (
+    MEMORY,
+    MOST_UNITS,
+    Choice,
+    Form,
+    Group,
+    choose_form,
+    flip_memory,
+    form_cost,
+    is_worth_factorising,
+)
+from perturblearn.training.dense import descend_densely
+from perturblearn.training.descent import Descent, Job
+from perturblearn.training.flips import FlipDescent
+from perturblearn.training.products import CoordinateProducts, GramProducts, Products, gram_matrix
+from perturblearn.training.row_space import row_space
+
+Report = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class Descent:
-    """Gradient descent with momentum, for one or many networks.
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one network.
 
     Args:
-        loss: identity, logistic or exponential.
-        lr: learning rate, above 0.
-        epochs: full-batch steps.
-        momentum: heavy ball: v <- momentum v + gradient, w <- w - lr v.
-        plateau: whether the plateau rule cuts the learning rate.
+        classifiers: by the epoch after which each was taken; all that were wanted, unless the training diverged.
+        error: why it did.
     """
 
-    loss: str
-    lr: float
-    epochs: int
-    momentum: float = 0.9
-    plateau: bool = True
+    classifiers: dict[int, Classifier]
+    error: DivergenceError | None = None
+
+    def after(self, epoch: int) -> Classifier:
+        """The classifier after so many epochs.
+
+        Raises:
+            DivergenceError: training diverged before.
+        """
+        if epoch in self.classifiers:
+            return self.classifiers[epoch]
+        assert self.error is not None, f"epoch {epoch} was not asked for"
+        raise self.error
 
 
 def train(
@@ -42,252 +61,266 @@ def train(
     labels: Tensor,
     descent: Descent,
     *,
-    report: Callable[[int, int, str], None] | None = None,
+    factors: tuple[Tensor, Tensor] | None = None,
+    form: Form | None = None,
+    bfloat16: bool = False,
+    report: Report | None = None,
 ) -> Classifier:
-    """Train one network; see `train_side_by_side`."""
-    return train_side_by_side([network], inputs, labels, descent, report=report)[0]
-
-
-def train_side_by_side(
-    networks: Sequence[TwoLayer],
-    inputs: Tensor | Sequence[Tensor],
-    labels: Tensor,
-    descent: Descent,
-    *,
-    report: Callable[[int, int, str], None] | None = None,
-) -> list[Classifier]:
-    """Train R networks of equal shape at once, each on its own labels, as wide matrix products.
-
-    The mean of loss(y f(x)) over all samples is minimised in W and b; the readout stays as it is [NeurIPS24,
-    section 3]. Networks do not influence one another. The networks that were passed in are not changed.
-
-    Args:
-        networks: R networks of equal width, dimension, slope and kind of bias, as they start.
-        inputs: one tensor (N, ...) for all networks, or a sequence of R of them, one for each.
-        labels: +1 and -1, (N,) for all networks or (R, N).
-        descent: loss, learning rate, epochs, momentum, plateau rule.
-        report: called now and then with epochs done, epochs in all and the loss.
-
-    Returns:
-        The trained classifiers in the order of the networks.
+    """Train one network; see `train_side_by_side`.
 
     Raises:
         DivergenceError: a loss, a weight or a bias is no longer finite.
-        ValueError: networks that are not alike, or shapes that do not fit together.
     """
-    first = networks[0]
-    count, width = len(networks), first.hidden_dim
-    if len({(network.weight.shape, network.slope, network.bias is None) for network in networks}) > 1:
-        raise ValueError("networks must be alike in width, dimension, slope and bias to be trained side by side")
-    flat = inputs.flatten(1) if isinstance(inputs, Tensor) else torch.stack([part.flatten(1) for part in inputs])
-    n_samples = flat.shape[-2]
-    if flat.shape[-1] != first.input_dim or flat.shape[:-2] not in ((), (count,)):
-        raise ValueError(
-            f"inputs of shape {tuple(flat.shape)} do not fit {count} networks of dimension {first.input_dim}"
-        )
-    if labels.shape not in ((n_samples,), (count, n_samples)):
-        raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {count} networks and {n_samples} samples")
-
-    weights = torch.stack([network.weight.detach() for network in networks])
-    flat, basis = _reduce(flat, count * width, descent.epochs)
-    start = weights if basis is None else weights @ basis.T
-    state = _State(networks, start, flat, labels.to(flat.dtype).expand(count, n_samples), descent)
-    losses = state.run(report or (lambda *_: None))
-    if basis is not None:
-        weights = weights + (state.weights - start) @ basis
-    else:
-        weights = state.weights
-    settings = {
-        "loss": descent.loss,
-        "lr": descent.lr,
-        "epochs": descent.epochs,
-        "momentum": descent.momentum,
-        "plateau": descent.plateau,
-        "form": "plain" if basis is None else f"row space of rank {basis.shape[0]}",
-    }
-    trained = []
-    for index, network in enumerate(networks):
-        result = from_state(network.state_dict(), network.slope)
-        result.weight.data = weights[index].clone()
-        if result.bias is not None and state.biases is not None:
-            result.bias.data = state.biases[index].clone()
-        trained.append(Classifier(result, settings, losses[:, index].clone(), state.plateaus[index].lr))
-    return trained
+    job = Job(network, labels, descent)
+    ((_, outcome),) = train_side_by_side([job], inputs, factors=factors, form=form, bfloat16=bfloat16, report=report)
+    return outcome.after(descent.epochs)
 
 
-def _reduce(inputs: Tensor, hidden_units: int, epochs: int) -> tuple[Tensor, Tensor | None]:
-    """Shared float32 inputs of low rank in their row space, with its basis; others as they are, without one."""
-    if (
-        inputs.ndim == 2
-        and inputs.dtype == torch.float32
-        and is_worth_trying(inputs.shape[0], inputs.shape[1], hidden_units, epochs)
-        and may_have_low_rank(inputs)
-    ):
-        coefficients, basis = row_space(inputs)
-        if is_worth_using(len(basis), inputs.shape[1]):
-            return coefficients, basis
-    return inputs, None
+def train_side_by_side(
+    jobs: Sequence[Job],
+    inputs: Tensor,
+    *,
+    factors: tuple[Tensor, Tensor] | None = None,
+    form: Form | None = None,
+    bfloat16: bool = False,
+    incremental: bool = True,
+    wanted: Sequence[int] | None = None,
+    report: Report | None = None,
+) -> Iterator[tuple[int, Outcome]]:
+    """Train networks over the same inputs; what they share is made once.
 
+    The mean of loss(y f(x)) over all samples is minimised in W and b; the readout stays as it is [NeurIPS24,
+    section 3]. Networks may differ in everything but their inputs' dimension, and do not influence one another. The
+    form of training changes the result by nothing but rounding.
 
-class _State:
-    """Weights, velocities and work space of R networks; hidden activations are laid out as (R, m, N).
+    Args:
+        jobs: the networks, each with its labels, descent and checkpoints.
+        inputs: (N, ...).
+        factors: C (N, q) and Q (q, d) with orthonormal rows, such that the inputs are C Q, where they are known.
+        form: where the units' states live; None for the quickest by the cost model.
+        bfloat16: multiply in bfloat16, accumulating in float32; states stay in float32.
+        incremental: go from flip to flip under the identity loss, where that fits into memory.
+        wanted: positions of the networks to train; None for all. How a network is trained follows from all of them, so
+            that a network that is trained again for want of its result ends with the same numbers.
+        report: called now and then with epochs done, epochs in all and the loss.
 
-    With phi(u) = slope u + (1 - slope) max(u, 0), everything is written in max(u, 0) and its gate (u > 0): the slope's
-    share of output and gradient needs no pass over the activations.
+    Yields:
+        The position of a network and what became of it, as soon as it is known. One that diverges does not stop the
+        others.
+
+    Raises:
+        ValueError: networks, labels or checkpoints that do not fit the inputs.
+        ConfigError: bfloat16 products of float64 inputs, or a form that these inputs do not have.
     """
+    flat = inputs.flatten(1)
+    _check(jobs, flat, bfloat16=bfloat16)
+    chosen = set(range(len(jobs)) if wanted is None else wanted)
+    batches = _batches(jobs)
+    groups = [_group([jobs[index] for index in batch]) for batch in batches]
+    space = _Space(flat, factors, groups, form, bfloat16=bfloat16)
+    work = [
+        group.epochs * group.units if chosen & set(batch) else 0 for batch, group in zip(batches, groups, strict=True)
+    ]
+    before = 0
+    for batch, group, own in zip(batches, groups, work, strict=True):
+        if own:
+            told = _scaled(report, before, group, sum(work))
+            members = [jobs[index] for index in batch]
+            positions = [position for position, index in enumerate(batch) if index in chosen]
+            for position, course in _descend(members, positions, space, told, incremental=incremental):
+                yield batch[position], _outcome(course, space)
+        before += own
+
+
+class _Space:
+    """The coordinates in which a group trains, with what all its networks share."""
 
     def __init__(
-        self, networks: Sequence[TwoLayer], weights: Tensor, inputs: Tensor, labels: Tensor, descent: Descent
+        self,
+        inputs: Tensor,
+        factors: tuple[Tensor, Tensor] | None,
+        groups: Sequence[Group],
+        form: Form | None,
+        *,
+        bfloat16: bool,
     ) -> None:
-        self.weights = weights.clone()
-        self.biases = None
-        if networks[0].bias is not None:
-            self.biases = torch.stack([network.bias.detach() for network in networks if network.bias is not None])
-        self.plateaus = [Plateau(descent.lr) for _ in networks]
-        self._readouts = torch.stack([network.readout for network in networks])
-        self._slope = networks[0].slope
-        self._inputs = inputs
-        self._labels = labels
-        self._descent = descent
-        self._loss: MarginLoss = LOSSES[descent.loss]
-        self._hidden = inputs.new_empty(*weights.shape[:2], inputs.shape[-2])
-        self._gradient = torch.zeros_like(self.weights)
-        self._bias_gradient = torch.zeros_like(self._readouts)
-        self._gates: Tensor | None = None
-        self._spare_gates: Tensor | None = None
-        self._preactivations: Preactivations | None = None
-        self._velocity = torch.zeros_like(self.weights)
-        self._bias_velocity = None if self.biases is None else torch.zeros_like(self.biases)
+        n_samples, input_dim = inputs.shape
+        dtype = str(inputs.dtype).removeprefix("torch.")
+        rank = None if factors is None else factors[0].shape[1]
+        self.choice = choose_form(
+            n_samples, input_dim, groups, known_rank=rank, dtype=dtype, bfloat16=bfloat16, form=form
+        )
+        self.inputs, self.bfloat16 = inputs, bfloat16
+        self.coordinates: Tensor = inputs
+        self.basis: Tensor | None = None
+        self._grams: dict[bool, tuple[Tensor, Tensor | None]] = {}
+        if factors is not None and self.choice.form in ("low rank", "Gram"):
+            self.coordinates, self.basis = factors
+        elif form == "row space":
+            self.coordinates, self.basis = row_space(inputs)
+        elif (
+            form is None
+            and factors is None
+            and inputs.dtype == torch.float32
+            and n_samples >= 2 * input_dim
+            and is_worth_factorising(n_samples, input_dim, groups, self.choice.cost)
+        ):
+            self._look_for_low_rank(groups)
 
-    def run(self, report: Callable[[int, int, str], None]) -> Tensor:
-        """All epochs; returns the mean loss before each step, (epochs, R) float64."""
-        epochs = self._descent.epochs
-        losses = torch.empty(epochs, len(self.plateaus), dtype=torch.float64)
-        every = max(1, epochs // 100)
-        for epoch in range(epochs):
-            rates = [plateau.lr for plateau in self.plateaus]
-            losses[epoch] = self._step(rates).cpu()
-            for index, loss in enumerate(losses[epoch].tolist()):
-                if not math.isfinite(loss):
-                    raise _diverged(epoch, epochs, rates[index], f"the loss became {loss}")
-                if self._descent.plateau:
-                    self.plateaus[index].update(loss)
-            if epoch % every == 0:
-                report(epoch + 1, epochs, f"loss {losses[epoch].mean():.4g}")
-        for what, tensor in (("weight", self.weights), ("bias", self.biases)):
-            for index, values in enumerate(() if tensor is None else tensor):
-                if not bool(torch.isfinite(values).all()):
-                    raise _diverged(epochs - 1, epochs, self.plateaus[index].lr, f"a {what} is not finite")
-        return losses
-
-    def _step(self, rates: list[float]) -> Tensor:
-        outputs = self._forward()
-        margins = self._labels * outputs
-        losses = self._loss.value(margins).mean(dim=1, dtype=torch.float64)
-        # d loss / d f(x_n), with the 1/N of the mean
-        signal = self._loss.derivative(margins).mul_(self._labels).div_(margins.shape[1])
-        self._backward(signal)
-        if self._preactivations is not None:
-            self._preactivations.step(self._descent.momentum, rates)
-        rate = self._gradient.new_tensor(rates)
-        self._velocity.mul_(self._descent.momentum).add_(self._gradient)
-        self.weights.sub_(self._velocity * rate[:, None, None])
-        if self.biases is not None and self._bias_velocity is not None:
-            self._bias_velocity.mul_(self._descent.momentum).add_(self._bias_gradient)
-            self.biases.sub_(self._bias_velocity * rate[:, None])
-        return losses
-
-    def _forward(self) -> Tensor:
-        """Outputs (R, N); leaves max(w.x + b, 0) in the work space."""
-        if self._preactivations is not None:
-            torch.clamp_min(self._preactivations.values, 0, out=self._hidden)
-        else:
-            self._multiply()
-        readouts = self._readouts[:, None, :]
-        outputs = torch.bmm(readouts, self._hidden)[:, 0]
-        if self._slope == 0:
-            return outputs
-        linear = torch.matmul(readouts @ self.weights, self._inputs.mT)[:, 0]
-        if self.biases is not None:
-            linear = linear + (self._readouts * self.biases).sum(1, keepdim=True)
-        return (1 - self._slope) * outputs + self._slope * linear
-
-    def _multiply(self) -> None:
-        count, width, n_samples = self._hidden.shape
-        if self._inputs.ndim == 2:
-            torch.mm(self.weights.flatten(0, 1), self._inputs.T, out=self._hidden.view(count * width, n_samples))
-        else:
-            torch.bmm(self.weights, self._inputs.mT, out=self._hidden)
-        if self.biases is not None:
-            self._hidden.add_(self.biases[:, :, None])
-        self._hidden.clamp_min_(0)
-
-    def _backward(self, signal: Tensor) -> None:
-        """Gradients of weights and biases from d loss / d f, (R, N), and the activations in the work space."""
-        if self._has_constant_signal and self._update_changed_units(signal):
-            return
-        gated = self._gated(self._hidden.sign_(), signal[:, None, :])
-        count, width, n_samples = gated.shape
-        if self._inputs.ndim == 2:
-            dim = self._inputs.shape[1]
-            torch.mm(gated.view(count * width, n_samples), self._inputs, out=self._gradient.view(count * width, dim))
-        else:
-            torch.bmm(gated, self._inputs, out=self._gradient)
-        self._gradient.mul_(self._readouts[:, :, None])
-        torch.sum(gated, dim=2, out=self._bias_gradient)
-        self._bias_gradient.mul_(self._readouts)
-
-    @property
-    def _has_constant_signal(self) -> bool:
-        """Whether the loss sends the same signal back every epoch, so that a gradient changes only with its gates."""
-        return self._loss.name == "identity"
-
-    def _update_changed_units(self, signal: Tensor) -> bool:
-        """Compute anew the gradients of units with a changed gate; False, and nothing done, if those are too many."""
-        if self._gates is None:
-            self._gates, self._spare_gates = self._hidden > 0, self._hidden > 0
-            return False
-        gates = torch.gt(self._hidden, 0, out=self._spare_gates)
-        changed = torch.ne(gates, self._gates, out=self._gates).any(dim=2)
-        self._gates, self._spare_gates = gates, self._gates
-        share = int(changed.sum()) / changed.numel()
-        # From half the units on, picking them out costs more than it saves.
-        if share > 1 / 2:
-            self._preactivations = None
-            return False
-        for network in changed.any(dim=1).nonzero()[:, 0].tolist():
-            self._update_units(network, changed[network].nonzero()[:, 0], signal[network])
-        if share < 1 / 16 and self._preactivations is None and self._inputs.shape[-1] >= LEAST_INPUT_DIM:
-            self._preactivations = self._moving_preactivations()
-        return True
-
-    def _update_units(self, network: int, units: Tensor, signal: Tensor) -> None:
-        inputs = self._inputs if self._inputs.ndim == 2 else self._inputs[network]
-        readouts = self._readouts[network, units]
-        gated = self._gated(self._hidden[network, units].sign_(), signal)
-        gradient = (gated @ inputs) * readouts[:, None]
-        bias_gradient = gated.sum(dim=1) * readouts
-        self._gradient[network, units] = gradient
-        self._bias_gradient[network, units] = bias_gradient
-        if self._preactivations is not None:
-            self._preactivations.change_gradient(
-                network, units, gradient, None if self.biases is None else bias_gradient
+    def _look_for_low_rank(self, groups: Sequence[Group]) -> None:
+        n_samples, input_dim = self.inputs.shape
+        coordinates, basis = row_space(self.inputs)
+        cost = form_cost("row space", n_samples, input_dim, groups, rank=len(basis), bfloat16=self.bfloat16)
+        if cost.memory <= MEMORY and cost.seconds < 0.95 * self.choice.cost.seconds:
+            self.coordinates, self.basis = coordinates, basis
+            was = self.choice.cost
+            self.choice = Choice(
+                cost, f"rank {len(basis)}: {cost.operations:.1e} operations ({was.form} {was.operations:.1e})"
             )
 
-    def _moving_preactivations(self) -> Preactivations:
-        biases = None
-        if self.biases is not None and self._bias_velocity is not None:
-            biases = self.biases, self._bias_velocity, self._bias_gradient
-        return Preactivations(self._inputs, self.weights, self._velocity, self._gradient, biases)
+    @property
+    def name(self) -> str:
+        """The form in words."""
+        return f"{self.choice.form} of rank {len(self.basis)}" if self.basis is not None else self.choice.form
 
-    def _gated(self, gates: Tensor, signal: Tensor) -> Tensor:
-        """The back-propagated signal without the readout, in the place of the gates (1 or 0)."""
-        gates.mul_(signal)
-        return gates if self._slope == 0 else gates.mul_(1 - self._slope).add_(signal, alpha=self._slope)
+    @property
+    def is_gram(self) -> bool:
+        """Whether states are coefficients of the samples."""
+        return self.choice.form == "Gram"
+
+    def start(self, networks: Sequence[TwoLayer]) -> tuple[Products, Tensor]:
+        """The products, and the networks' units as they start in the form's states, (U, size)."""
+        bias = networks[0].bias is not None
+        own = torch.cat([self._own(network) for network in networks])
+        plain = CoordinateProducts(self.coordinates, bias=bias, bfloat16=self.bfloat16 and not self.is_gram)
+        if not self.is_gram:
+            return plain, own
+        if bias not in self._grams:
+            gram = gram_matrix(self.coordinates, bias=bias)
+            self._grams[bias] = gram, gram.bfloat16() if self.bfloat16 else None
+        gram, short = self._grams[bias]
+        n_samples = len(self.inputs)
+        offset = plain.image(own, slice(0, n_samples), own.new_empty(len(own), n_samples), exact=True)
+        return GramProducts(gram, offset, short=short), torch.zeros_like(offset)
+
+    def finish(self, network: TwoLayer, states: Tensor) -> TwoLayer:
+        """The network that ended in these states, (m, size)."""
+        trained = from_state(network.state_dict(), network.slope)
+        if self.is_gram:
+            change = states @ self.coordinates
+            biases = states.sum(dim=1)
+        else:
+            weights = states[:, : self.coordinates.shape[1]]
+            change = weights - self._own(network)[:, : weights.shape[1]] if self.basis is not None else None
+            biases = states[:, weights.shape[1] :].sum(dim=1) - (0 if network.bias is None else network.bias.detach())
+            if change is None:
+                trained.weight.data = weights.clone()
+        if change is not None:
+            trained.weight.data += change if self.basis is None else change @ self.basis
+        if trained.bias is not None:
+            trained.bias.data += biases
+        return trained
+
+    def _own(self, network: TwoLayer) -> Tensor:
+        """Weights in the coordinates, then the bias, (m, q + 1 or q)."""
+        weights = network.weight.detach()
+        if self.basis is not None:
+            weights = weights @ self.basis.T
+        return weights.clone() if network.bias is None else torch.cat((weights, network.bias.detach()[:, None]), dim=1)
 
 
-def _diverged(epoch: int, epochs: int, lr: float, what: str) -> DivergenceError:
-    return DivergenceError(
-        f"training diverged at epoch {epoch + 1} of {epochs} with learning rate {lr:g} ({what}); "
-        "choose a smaller learning rate"
-    )
+def _descend(
+    jobs: Sequence[Job], wanted: Sequence[int], space: _Space, report: Report, *, incremental: bool
+) -> Iterator[tuple[int, Course]]:
+    width, n_samples = jobs[0].network.hidden_dim, len(space.inputs)
+    largest = torch.finfo(space.inputs.dtype).max / 2
+    state = n_samples if space.is_gram else space.coordinates.shape[1] + 1
+    if (
+        incremental
+        # A rate that the precision cannot hold goes where rates are tensors: there it is infinite, and training ends.
+        and all(job.descent.loss == "identity" and job.descent.lr < largest for job in jobs)
+        and flip_memory(width, n_samples, state, space.inputs.element_size()) <= MEMORY
+    ):
+        # Under the identity loss networks have no product in common: one after the other.
+        for count, index in enumerate(wanted):
+            job = jobs[index]
+            products, states = space.start([job.network])
+            batch = Batch([job], states)
+
+            def note(done: int, epochs: int, word: str, count: int = count) -> None:
+                report((count * epochs + done) // len(wanted), epochs, word)
+
+            FlipDescent(batch.courses[0], products, states, batch.labels[0]).run(note)
+            yield index, batch.courses[0]
+        return
+    products, states = space.start([job.network for job in jobs])
+    batch = Batch(jobs, states)
+    descend_densely(batch, products, states, report)
+    for index in wanted:
+        yield index, batch.courses[index]
+
+
+def _outcome(course: Course, space: _Space) -> Outcome:
+    descent = course.job.descent
+    classifiers = {}
+    for epochs, state in course.states.items():
+        settings = {
+            "loss": descent.loss,
+            "lr": descent.lr,
+            "epochs": epochs,
+            "momentum": descent.momentum,
+            "plateau": descent.plateau,
+            "form": space.name,
+            "form_chosen": space.choice.reason,
+            "products": "bfloat16" if space.bfloat16 else "exact",
+        }
+        losses = torch.tensor(course.losses[:epochs], dtype=torch.float64)
+        network = space.finish(course.job.network, state)
+        classifiers[epochs] = Classifier(network, settings, losses, course.rates[epochs - 1])
+    return Outcome(classifiers, course.error)
+
+
+def _batches(jobs: Sequence[Job]) -> list[list[int]]:
+    """Positions of the jobs that train as one wide product: equal in width, epochs and kind of bias and of loss."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for index, job in enumerate(jobs):
+        network = job.network
+        kind = (network.hidden_dim, job.descent.epochs, network.bias is None, job.descent.loss == "identity")
+        alike.setdefault(kind, []).append(index)
+    batches = []
+    for (width, *_), members in alike.items():
+        assert isinstance(width, int)
+        together = max(1, MOST_UNITS // width)
+        batches += [members[start : start + together] for start in range(0, len(members), together)]
+    return batches
+
+
+def _group(jobs: Sequence[Job]) -> Group:
+    first = jobs[0]
+    width = first.network.hidden_dim
+    kept = width * sum(len(job.wanted) - 1 for job in jobs)
+    return Group(width * len(jobs), first.descent.epochs, first.descent.loss == "identity", width, kept)
+
+
+def _check(jobs: Sequence[Job], inputs: Tensor, *, bfloat16: bool) -> None:
+    n_samples, input_dim = inputs.shape
+    if bfloat16 and inputs.dtype != torch.float32:
+        raise ConfigError(f"bfloat16 products need float32 inputs, but these are {inputs.dtype}; leave bfloat16 out")
+    for job in jobs:
+        if job.network.input_dim != input_dim:
+            raise ValueError(
+                f"inputs of shape {tuple(inputs.shape)} do not fit a network of dimension {job.network.input_dim}"
+            )
+        if job.labels.shape != (n_samples,):
+            raise ValueError(f"labels of shape {tuple(job.labels.shape)} do not fit {n_samples} samples")
+        if not 1 <= job.wanted[0] <= job.wanted[-1] == job.descent.epochs:
+            raise ValueError(f"checkpoints {job.checkpoints} must lie between 1 and {job.descent.epochs} epochs")
+
+
+def _scaled(report: Report | None, before: int, group: Group, total: int) -> Report:
+    def told(done: int, epochs: int, word: str) -> None:
+        if report is not None:
+            share = (before + group.epochs * group.units * done / epochs) / total
+            report(max(1, round(share * group.epochs)), group.epochs, word)
+
+    return told

@@ -1,0 +1,117 @@
+"""What training a group of classifiers costs, from shapes alone: for the plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+from perturblearn.config import ClassifierConfig
+from perturblearn.experiment.controls import control_section
+from perturblearn.experiment.learn import FORM_NAMES
+from perturblearn.graph import Estimate, Stage
+from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
+
+_FLOW_STEPS = 200
+_LIMIT_STEPS = 50
+
+
+def estimate_classifiers(group: Sequence[Stage]) -> Estimate:
+    """Cost of the classifiers of one group, which train over the same inputs."""
+    sections = [ClassifierConfig.model_validate(stage.parameters["classifier"]) for stage in group]
+    seeds = [stage.seed for stage in group]
+    return _estimate(group[0], sections, seeds, perturbed=group[0].parameters["role"] == "perturbation")
+
+
+def estimate_control(group: Sequence[Stage]) -> Estimate:
+    """Cost of a control's draws; draws with inputs of their own cost as much as each alone."""
+    (stage,) = group
+    section = ClassifierConfig.model_validate(stage.parameters["classifier"])
+    section = control_section(stage.parameters["control"], section, section.lr[0])
+    draws, attack = stage.parameters["draws"], stage.context["attack"]
+    if stage.parameters["control"] == "permuted":
+        return _estimate(stage, [section] * draws, range(draws), perturbed=True)
+    if attack.source != "none":
+        return _estimate(stage, [section] * draws, range(draws), perturbed=False)
+    one = _estimate(stage, [section], [0], perturbed=False)
+    return Estimate(
+        draws * one.operations, draws * one.plainly, one.memory, draws * one.seconds, f"one by one, each {one.note}"
+    )
+
+
+def _estimate(
+    stage: Stage, sections: Sequence[ClassifierConfig], draws: Sequence[int | None], *, perturbed: bool
+) -> Estimate:
+    """``draws``: which of equal sections are the same network, and which only look alike."""
+    n_samples, input_dim = stage.context["shape"]()
+    attack, model = stage.context["attack"], stage.context["model"]
+    of_sources = perturbed or "control" in stage.parameters
+    count = (stage.context["n_sources"] or n_samples) if of_sources else n_samples
+    dtype = stage.parameters.get("dtype", "float32")
+    first = sections[0]
+    rank = None
+    f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
+    if perturbed and (attack.name, attack.norm, attack.source) == ("one_step", "l2", "none") and f_units < input_dim:
+        rank = f_units
+    jobs: dict[object, tuple[ClassifierConfig, int]] = {}
+    counts: Counter[object] = Counter()
+    for section, draw in zip(sections, draws, strict=True):
+        # Two trainings that differ in their epochs alone are one.
+        course = section.model_copy(update={"epochs": 1}).model_dump_json(), draw
+        counts[course] += 1
+        known = jobs.get(course)
+        jobs[course] = (section, max(section.epochs, known[1] if known else 0))
+    groups: list[Group] = []
+    alike: dict[tuple[int, int, bool], list[int]] = {}
+    for course, (section, epochs) in jobs.items():
+        identity = section.loss == "identity" and section.training == "descent"
+        times = counts[course]
+        alike.setdefault((section.model.hidden_dim, _steps(section, epochs), identity), []).append(times)
+    for (width, epochs, identity), kept in alike.items():
+        together = max(1, MOST_UNITS // width)
+        for start in range(0, len(kept), together):
+            part = kept[start : start + together]
+            groups.append(Group(width * len(part), epochs, identity, width, width * (sum(part) - len(part))))
+    bfloat16 = first.products == "bfloat16"
+    choice = choose_form(
+        count, input_dim, groups, known_rank=rank, dtype=dtype, bfloat16=bfloat16, form=FORM_NAMES[first.form]
+    )
+    memory = choice.cost.memory
+    if (
+        rank is None
+        and first.form == "auto"
+        and dtype == "float32"
+        and count >= 2 * input_dim
+        and is_worth_factorising(count, input_dim, groups, choice.cost)
+    ):
+        # Training will look for a lower rank.
+        memory = max(memory, form_cost("row space", count, input_dim, groups, bfloat16=bfloat16).memory)
+    cost = form_cost(
+        choice.form,
+        count,
+        input_dim,
+        groups,
+        rank=None if choice.form == "plain" else rank,
+        dtype=dtype,
+        bfloat16=bfloat16,
+        rates=_rates(),
+    )
+    plainly = sum(
+        4.0 * count * input_dim * section.model.hidden_dim * _steps(section, section.epochs) for section in sections
+    )
+    size = 8 if dtype == "float64" else 4
+    # The data, and the perturbed set or the copy from which the data are made.
+    held = (n_samples + max(n_samples, count)) * input_dim * size
+    note = "limit" if first.model.name == "limit" else f"{choice.form}, {choice.reason}"
+    return Estimate(cost.operations, plainly, held + memory, cost.seconds, note)
+
+
+def _steps(section: ClassifierConfig, epochs: int) -> int:
+    if section.model.name == "limit":
+        return _LIMIT_STEPS
+    return _FLOW_STEPS + (section.exact_epochs or 0) if section.training == "flow" else epochs
+
+
+@lru_cache(maxsize=1)
+def _rates() -> Rates:
+    return measure_rates()
