@@ -82,7 +82,7 @@ CASES = (
     Case("g, bare, d = N = 10,000", 10_000, 10_000, 100, 1000, rank=100, plain_epochs=10),
     Case("g, the same, logistic", 10_000, 10_000, 100, 1000, loss="logistic", rank=100, plain_epochs=10),
     Case("f, d = N = 10,000", 10_000, 10_000, 100, 1000, plain_epochs=10),
-    Case("f, d = N = 10,000, lr 1", 10_000, 10_000, 100, 1000, (1.0,), plain_epochs=10),
+    Case("f, d = N = 10,000, lr 1, 200 epochs", 10_000, 10_000, 100, 200, (1.0,), plain_epochs=10),
     Case("MNIST-sized f, two rates", 12_700, 784, 100, 100, (0.01, 0.001)),
     Case("MNIST-sized g, bare, two rates", 12_700, 784, 100, 100, (0.01, 0.001), rank=100),
     Case("digits, f, logistic", 285, 64, 100, 300, (0.5,), loss="logistic"),

@@ -45,13 +45,14 @@ def test_the_readme_s_python_example_runs(
     plt.close("all")
 
 
-def test_the_theory_page_shows_what_its_code_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs/theory.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1)])
+def test_a_page_shows_what_its_code_prints(name: str, least: int, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
-    assert len(blocks) >= 10
+    assert len(blocks) >= least
     names: dict[str, object] = {}
     for code, shown in blocks:
-        exec(compile(code, "docs/theory.md", "exec"), names)
+        exec(compile(code, f"docs/{name}.md", "exec"), names)
         printed = capsys.readouterr().out
         assert words_of(printed) == words_of(shown), code
         # Numbers may differ in their last shown digits between machines; a gate that flips moves them no further.

@@ -194,8 +194,8 @@ def test_a_form_that_is_asked_for(form: Form) -> None:
 
 def test_low_rank_needs_factors() -> None:
     complaint = (
-        r"^form = 'low rank' needs inputs with known factors, which only bare one-step perturbations in l2 have; "
-        r"choose plain, row_space or gram$"
+        r"^form = 'low rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a "
+        r"classifier narrower than the inputs have; choose plain, row_space or gram$"
     )
     with pytest.raises(ConfigError, match=complaint):
         choose_form(*SHAPE, GROUPS, form="low rank")

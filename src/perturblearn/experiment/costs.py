@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from perturblearn.config import ClassifierConfig
@@ -34,8 +35,12 @@ def estimate_control(group: Sequence[Stage]) -> Estimate:
     if attack.source != "none":
         return _estimate(stage, [section] * draws, range(draws), perturbed=False)
     one = _estimate(stage, [section], [0], perturbed=False)
-    return Estimate(
-        draws * one.operations, draws * one.plainly, one.memory, draws * one.seconds, f"one by one, each {one.note}"
+    return replace(
+        one,
+        operations=draws * one.operations,
+        plainly=draws * one.plainly,
+        seconds=draws * one.seconds,
+        note=f"one by one, each {one.note}",
     )
 
 
@@ -44,6 +49,31 @@ def _estimate(
 ) -> Estimate:
     """``draws``: which of equal sections are the same network, and which only look alike."""
     n_samples, input_dim = stage.context["shape"]()
+
+    def with_samples(count: int) -> Estimate:
+        return _estimate_with(stage, sections, draws, count, input_dim, perturbed=perturbed)
+
+    def fitting(memory: int) -> str:
+        low, high = 0, n_samples
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if with_samples(middle).memory <= memory else (low, middle)
+        if low < 2:
+            return "even two samples would not fit: choose a smaller input_dim or hidden_dim"
+        return f"data.n_samples = {low} would fit"
+
+    return replace(with_samples(n_samples), fitting=fitting)
+
+
+def _estimate_with(
+    stage: Stage,
+    sections: Sequence[ClassifierConfig],
+    draws: Sequence[int | None],
+    n_samples: int,
+    input_dim: int,
+    *,
+    perturbed: bool,
+) -> Estimate:
     attack, model = stage.context["attack"], stage.context["model"]
     of_sources = perturbed or "control" in stage.parameters
     count = (stage.context["n_sources"] or n_samples) if of_sources else n_samples

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from perturblearn.graph.memory import available_memory
 from perturblearn.graph.stage import Estimate, Stage
 from perturblearn.store import ArtefactStore
 
@@ -108,12 +109,17 @@ class Plan:
                 f"{name}{shown}: {cost.note}"
             )
         operations, plainly = (sum(getattr(cost, name) for _, cost in found) for name in ("operations", "plainly"))
-        memory = max(cost.memory for _, cost in found) / 2**20
+        largest = max((cost for _, cost in found), key=lambda cost: cost.memory)
+        memory = largest.memory / 2**20
         yield (
             f"In all {operations:.1e} floating-point operations, {plainly / max(operations, 1):.1f} times fewer than "
             f"one after the other in plain loops; at most {memory:,.0f} MiB beside Python and PyTorch; "
             f"about {_time(sum(cost.seconds for _, cost in found))} on this machine, less where gates rarely flip."
         )
+        available = available_memory()
+        if available is not None and largest.memory > available:
+            advice = "" if largest.fitting is None else f"; {largest.fitting(available)}"
+            yield f"This does not fit into the {available / 2**20:,.0f} MiB of memory that are free here{advice}."
 
 
 def _time(seconds: float) -> str:

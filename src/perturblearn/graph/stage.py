@@ -25,6 +25,7 @@ class Estimate:
         memory: bytes at most, inputs and results included.
         seconds: on this machine.
         note: how the work is done, and why.
+        fitting: given bytes, what would have to change for the stages to fit into them, in words.
     """
 
     operations: float
@@ -32,6 +33,7 @@ class Estimate:
     memory: int
     seconds: float
     note: str = ""
+    fitting: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True)

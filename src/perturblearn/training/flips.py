@@ -188,9 +188,8 @@ class FlipDescent:
 
     def _loss(self, states: _Motion, images: _Motion) -> float:
         """The units' part of the mean loss: phi(h) = phi'(h) h, so it is the product of positions and drives."""
-        motion, work = (images, self._work) if self._in_samples else (states, self._of_states)
-        products = torch.mul(motion.position, states.drive, out=work[: len(states.drive)])
-        return float(products.sum(dim=1).sum(dtype=torch.float64))
+        position = (images if self._in_samples else states).position
+        return float(torch.dot(position.view(-1), states.drive.view(-1)))
 
     def _loss_terms(self, asleep: Tensor) -> tuple[float, float, float]:
         """The same product for units asleep, of their positions, velocities and drives."""
@@ -204,20 +203,14 @@ class FlipDescent:
     def _flip(self, states: _Motion, images: _Motion, signs: Tensor, factor: Tensor) -> None:
         """Find the gates that have flipped and bring the drives up to date."""
         reserve = torch.mul(images.position, signs, out=self._work[: len(signs)])
-        if not bool(reserve.amin() <= 0):
+        # A preactivation of exactly 0 leaves its gate as it is: it is 0 up to rounding.
+        if not float(reserve.amin()) < 0:
             return
-        units, samples = (reserve <= 0).nonzero().unbind(dim=1)
-        before = signs[units, samples]
-        after = _signs(images.position[units, samples])
-        flipped = (before != after).nonzero()[:, 0]
-        count = len(flipped)
-        if not count:
-            return
-        if count < len(units):
-            units, samples, after = units[flipped], samples[flipped], after[flipped]
-        self.flips += count
+        units, samples = (reserve < 0).nonzero().unbind(dim=1)
+        after = signs[units, samples].neg_()
         signs[units, samples] = after
-        if count > self._dense_share * signs.numel():
+        self.flips += len(units)
+        if len(units) > self._dense_share * signs.numel():
             self.dense_epochs += 1
             self._drive_densely(states, images, signs, factor)
             return
