@@ -43,7 +43,7 @@ def test_a_run_stays_under_the_planned_memory(keys: dict[str, Any], tmp_path: Pa
 
 
 def test_a_plan_that_does_not_fit_says_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {"data.name": "gauss", "data.n_samples": 50_000, "data.input_dim": 100, "controls.draws": 1, "seeds": 1}
+    keys = {"data.name": "gauss", "data.n_samples": 200_000, "data.input_dim": 100, "controls.draws": 1, "seeds": 1}
 
     def described(available: int | None, **more: Any) -> str:
         monkeypatch.setattr(plan, "available_memory", lambda: available)
@@ -51,14 +51,14 @@ def test_a_plan_that_does_not_fit_says_what_would(monkeypatch: pytest.MonkeyPatc
 
     assert described(None).startswith("In all")
     assert described(2**40).startswith("In all")
-    said = described(2**25)
+    said = described(2**27)
     found = re.fullmatch(
-        r"This does not fit into the 32 MiB of memory that are free here; data\.n_samples = (\d+) would fit\.", said
+        r"This does not fit into the 128 MiB of memory that are free here; data\.n_samples = (\d+) would fit\.", said
     )
     assert found
     most = int(found[1])
-    assert described(2**25, **{"data.n_samples": most}).startswith("In all")
-    assert described(2**25, **{"data.n_samples": most + 200}).startswith("This does not fit")
+    assert described(2**27, **{"data.n_samples": most}).startswith("In all")
+    assert described(2**27, **{"data.n_samples": most + 200}).startswith("This does not fit")
     assert "even two samples would not fit" in described(1000)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.gradient import input_gradient
 from perturblearn.attacks.norms import steepest_step
+from perturblearn.data import row_slices
 
 
 def one_step(
@@ -17,7 +18,7 @@ def one_step(
     norm: str,
     epsilon: float,
     pixels: int | None = None,
-    block: int = 4096,
+    block: int | None = None,
 ) -> Tensor:
     r"""One gradient step towards the target labels, never clipped: r_n = epsilon y'_n grad f(x_n) / \|grad f(x_n)\|.
 
@@ -31,7 +32,7 @@ def one_step(
         norm: ``l0``, ``l2`` or ``linf``.
         epsilon: size of the step, 0 or more.
         pixels: coordinates that an L0 step changes.
-        block: points at a time; it changes nothing beyond rounding.
+        block: points at a time, by default a few megabytes; it changes nothing beyond rounding.
 
     Returns:
         The perturbations r, shaped as the points; 0 where the gradient is 0.
@@ -40,8 +41,7 @@ def one_step(
         ConfigError: see `steepest_step`.
     """
     perturbations = torch.empty_like(points)
-    for start in range(0, len(points), block):
-        part = slice(start, start + block)
+    for part in row_slices(points, block=block):
         steps = steepest_step(input_gradient(module, points[part]), norm, epsilon=epsilon, pixels=pixels)
         torch.mul(steps, _column(targets[part], steps), out=perturbations[part])
     return perturbations
@@ -56,7 +56,7 @@ def one_step_factors(
     targets: Tensor,
     *,
     epsilon: float,
-    block: int = 4096,
+    block: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""The L2 perturbations of `one_step` for a two-layer network, as factors R = C Q of rank m at most.
 
@@ -69,7 +69,7 @@ def one_step_factors(
         points: where the gradient is taken, (n, d).
         targets: y', +1 or -1, (n,).
         epsilon: size of the step, 0 or more.
-        block: points at a time; it changes nothing beyond rounding.
+        block: points at a time, by default a few megabytes; it changes nothing beyond rounding.
 
     Returns:
         C (n, m) and Q (m, d).
@@ -77,8 +77,7 @@ def one_step_factors(
     columns, upper = torch.linalg.qr(weight.T)
     lower = readout[:, None] * upper.T
     coefficients = points.new_empty(len(points), len(weight))
-    for start in range(0, len(points), block):
-        part = slice(start, start + block)
+    for part in row_slices(points, block=block):
         hidden = points[part] @ weight.T
         if bias is not None:
             hidden += bias

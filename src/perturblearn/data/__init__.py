@@ -1,5 +1,6 @@
 """The data set type, and where data come from: drawn, known by name, the user's files, or objects in Python."""
 
+from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.load import data_fingerprint, data_shape, depends_on_seed, load_dataset, resolve_data_dir
 from perturblearn.data.prepare import prepare
@@ -16,4 +17,5 @@ __all__ = [
     "load_dataset",
     "prepare",
     "resolve_data_dir",
+    "row_slices",
 ]

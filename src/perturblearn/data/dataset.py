@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from perturblearn.data.blocks import row_slices
 from perturblearn.errors import DataError
 from perturblearn.store import Artefact
 
@@ -81,7 +82,7 @@ class Dataset:
             raise DataError(
                 f"{part} inputs are {inputs.dtype} and labels {labels.dtype}; inputs must be floats and labels int64"
             )
-        if not all(bool(torch.isfinite(part).all()) for part in inputs.split(16384)):
+        if not all(bool(torch.isfinite(inputs[part]).all()) for part in row_slices(inputs)):
             raise DataError(f"the {part} inputs hold NaN or infinite values; remove those samples")
         known = torch.tensor(self.label_values, device=labels.device)
         if not bool(torch.isin(labels, known).all()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from perturblearn.attacks import steepest_step
 from perturblearn.config import AttackConfig, ClassifierConfig
-from perturblearn.data import Dataset
+from perturblearn.data import Dataset, row_slices
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.graph import derive_seed
@@ -111,4 +111,6 @@ def _labels(
 def _directions(draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
     random = torch.randn(perturbed.inputs.shape, generator=generator, dtype=torch.float32).to(perturbed.inputs)
-    return steepest_step(random, attack.norm, epsilon=attack.epsilon, pixels=attack.pixels)
+    for part in row_slices(random):
+        random[part] = steepest_step(random[part], attack.norm, epsilon=attack.epsilon, pixels=attack.pixels)
+    return random

@@ -15,6 +15,8 @@ from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_co
 
 _FLOW_STEPS = 200
 _LIMIT_STEPS = 50
+_BLOCKS = 2**26
+"""Bytes for the blocks that checks, attacks and measures go through."""
 
 
 def estimate_classifiers(group: Sequence[Stage]) -> Estimate:
@@ -79,10 +81,9 @@ def _estimate_with(
     count = (stage.context["n_sources"] or n_samples) if of_sources else n_samples
     dtype = stage.parameters.get("dtype", "float32")
     first = sections[0]
-    rank = None
     f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
-    if perturbed and (attack.name, attack.norm, attack.source) == ("one_step", "l2", "none") and f_units < input_dim:
-        rank = f_units
+    bare = (attack.name, attack.norm, attack.source) == ("one_step", "l2", "none") and f_units < input_dim
+    rank = f_units if bare and perturbed else None
     jobs: dict[object, tuple[ClassifierConfig, int]] = {}
     counts: Counter[object] = Counter()
     for section, draw in zip(sections, draws, strict=True):
@@ -124,14 +125,18 @@ def _estimate_with(
         rank=None if choice.form == "plain" else rank,
         dtype=dtype,
         bfloat16=bfloat16,
-        rates=_rates(),
+        rates=_rates(stage.context["device"]),
     )
     plainly = sum(
         4.0 * count * input_dim * section.model.hidden_dim * _steps(section, section.epochs) for section in sections
     )
     size = 8 if dtype == "float64" else 4
     # The data, and the perturbed set or the copy from which the data are made.
-    held = (n_samples + max(n_samples, count)) * input_dim * size
+    held = (n_samples + max(n_samples, count)) * input_dim * size + _BLOCKS
+    if bare:
+        held += count * f_units * size
+    if stage.parameters.get("control") == "unperturbed" and attack.source == "none":
+        held += count * input_dim * size
     note = "limit" if first.model.name == "limit" else f"{choice.form}, {choice.reason}"
     return Estimate(cost.operations, plainly, held + memory, cost.seconds, note)
 
@@ -142,6 +147,6 @@ def _steps(section: ClassifierConfig, epochs: int) -> int:
     return _FLOW_STEPS + (section.exact_epochs or 0) if section.training == "flow" else epochs
 
 
-@lru_cache(maxsize=1)
-def _rates() -> Rates:
-    return measure_rates()
+@lru_cache(maxsize=4)
+def _rates(device: str) -> Rates:
+    return measure_rates(device=device)

@@ -9,7 +9,7 @@ from torch import Tensor
 from perturblearn.attacks import geometry_inspired, input_gradient, one_step, one_step_factors, radial_pgd
 from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.config import AttackConfig
-from perturblearn.data import Dataset
+from perturblearn.data import Dataset, row_slices
 from perturblearn.graph import derive_seed
 from perturblearn.perturbed.perturbed_set import PerturbedSet, is_target
 from perturblearn.perturbed.sources import draw_sources
@@ -127,5 +127,5 @@ def _factors(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float) 
     )
 
 
-def _zero_rows(rows: Tensor, *, block: int = 16384) -> int:
-    return sum(int((part.flatten(1) == 0).all(dim=1).sum()) for part in rows.split(block))
+def _zero_rows(rows: Tensor) -> int:
+    return sum(int((rows[part].flatten(1) == 0).all(dim=1).sum()) for part in row_slices(rows))

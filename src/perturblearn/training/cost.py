@@ -79,13 +79,15 @@ class Cost:
     Args:
         form: the form.
         operations: floating-point operations in matrix products, every product dense.
-        memory: bytes beside inputs and networks.
+        memory: bytes beside the inputs, at most.
+        networks: how many of these are the networks themselves, as they start and as they end.
         seconds: by some `Rates`.
     """
 
     form: Form
     operations: float
     memory: int
+    networks: int
     seconds: float
 
 
@@ -150,13 +152,13 @@ def form_cost(
         memory += max((group.units for group in groups), default=0) * (state + n_samples) * 2
     memory += max((group.kept for group in groups), default=0) * state * size
     memory += max((_working_memory(group, n_samples, state, size) for group in groups), default=0)
-    memory += 2 * units * input_dim * size
+    networks = 2 * units * input_dim * size
     seconds = (before + between) / rates.products[dtype] + work / rates.products["bfloat16" if bfloat16 else dtype]
     for group in groups:
         numbers = group.units * (_PASSES * n_samples + 4 * state)
-        networks = group.units // group.width if group.identity else 1
-        seconds += group.epochs * (numbers / rates.passes + _CALLS * networks * rates.calls)
-    return Cost(form, before + between + work, int(memory), seconds)
+        loops = group.units // group.width if group.identity else 1
+        seconds += group.epochs * (numbers / rates.passes + _CALLS * loops * rates.calls)
+    return Cost(form, before + between + work, int(memory) + networks, networks, seconds)
 
 
 def flip_memory(width: int, n_samples: int, state: int, size: int) -> int:
@@ -214,11 +216,16 @@ def choose_form(
         return Choice(cost(form), "asked for")
     names: list[Form] = ["plain", "Gram"] if known_rank is None else ["plain", "low rank", "Gram"]
     costs = [cost(name) for name in names]
-    fitting = [found for found in costs if found.memory <= memory] or [min(costs, key=lambda found: found.memory)]
+    fitting = [found for found in costs if found.memory - found.networks <= memory]
+    fitting = fitting or [min(costs, key=lambda found: found.memory)]
     best = min(fitting, key=lambda found: found.seconds)
     others = ", ".join(
         f"{found.form} {found.operations:.1e}"
-        + ("" if found in fitting else f" and {found.memory / 2**30:.1f} GiB, more than {memory / 2**30:.0f}")
+        + (
+            ""
+            if found in fitting
+            else f" and {(found.memory - found.networks) / 2**30:.1f} GiB, more than {memory / 2**30:.1f}"
+        )
         for found in costs
         if found is not best
     )
@@ -229,27 +236,38 @@ def is_worth_factorising(n_samples: int, input_dim: int, groups: Sequence[Group]
     """Whether looking for a low rank costs at most a twentieth of training, by nominal rates."""
     trial = form_cost("row space", n_samples, input_dim, groups, rank=0)
     alone = form_cost("row space", n_samples, input_dim, (), rank=0)
-    return trial.memory <= MEMORY and 20 * alone.seconds <= chosen.seconds
+    return trial.memory - trial.networks <= MEMORY and 20 * alone.seconds <= chosen.seconds
 
 
-def measure_rates(*, repeats: int = 3) -> Rates:
-    """The rates of this machine, from a fraction of a second of products, passes and calls."""
+def measure_rates(*, repeats: int = 3, device: str = "cpu") -> Rates:
+    """The rates of this machine, from a fraction of a second of products, passes and calls.
+
+    Args:
+        repeats: how often each is timed; the quickest counts.
+        device: where.
+    """
+
+    def wait() -> None:
+        if device != "cpu":
+            torch.cuda.synchronize(device)
 
     def quickest(work: Callable[[], object]) -> float:
         work()
+        wait()
         found = []
         for _ in range(repeats):
             started = time.perf_counter()
             work()
+            wait()
             found.append(time.perf_counter() - started)
         return min(found)
 
-    side = 1024
+    side = 1024 if device == "cpu" else 8192
     products = {}
     for name in NOMINAL.products:
-        matrix = torch.randn(side, side).to(getattr(torch, name))
+        matrix = torch.randn(side, side, device=device).to(getattr(torch, name))
         products[name] = 2.0 * side**3 / quickest(lambda matrix=matrix: matrix @ matrix)
-    long, short = torch.randn(2**22), torch.randn(16)
+    long, short = torch.randn(2**22, device=device), torch.randn(16, device=device)
 
     def many_calls() -> None:
         for _ in range(100):

@@ -171,7 +171,7 @@ class _Space:
         n_samples, input_dim = self.inputs.shape
         coordinates, basis = row_space(self.inputs)
         cost = form_cost("row space", n_samples, input_dim, groups, rank=len(basis), bfloat16=self.bfloat16)
-        if cost.memory <= MEMORY and cost.seconds < 0.95 * self.choice.cost.seconds:
+        if cost.memory - cost.networks <= MEMORY and cost.seconds < 0.95 * self.choice.cost.seconds:
             self.coordinates, self.basis = coordinates, basis
             was = self.choice.cost
             self.choice = Choice(

@@ -1,0 +1,80 @@
+"""The accuracy figures of NeurIPS24 as experiments, and what their plan saves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_config
+from perturblearn.experiment import Experiment, costs, experiment
+from perturblearn.graph import Stage, make_plan
+from perturblearn.papers import ACCURACY_FIGURES
+from perturblearn.training import NOMINAL
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SAMPLES = {"mnist": 12_700, "fashion_mnist": 12_000}
+
+
+@pytest.fixture
+def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real images have a known shape, wherever they are; nothing is timed."""
+
+    def shape(config: Any, **_: Any) -> tuple[int, int]:
+        return SAMPLES.get(config.name, config.n_samples), config.input_dim or 784
+
+    monkeypatch.setattr(experiment, "data_fingerprint", lambda config, **_: config.name)
+    monkeypatch.setattr(experiment, "data_shape", shape)
+    monkeypatch.setattr(costs, "_rates", lambda device: NOMINAL)
+
+
+@pytest.mark.usefixtures("_without_files")
+def test_the_plan_of_all_figures_saves_what_is_asked() -> None:
+    plainly: dict[str, float] = {}
+    stages: dict[str, Stage] = {}
+    for figure in ACCURACY_FIGURES.values():
+        for point in figure.points():
+            (of_seed,) = Experiment(point.config).seeds.values()
+            stages |= {stage.key: stage for stage in of_seed.targets}
+            for g in (g for row in of_seed.perturbation for g in row):
+                n_samples, input_dim = g.context["shape"]()
+                units = point.config.standard.model.hidden_dim
+                epochs = point.config.standard.epochs + point.config.perturbation.epochs
+                plainly[g.key] = 4.0 * n_samples * input_dim * units * epochs
+    # Counted independently for this project: 3,671 distinct runs, 8.4e16 operations.
+    assert len(plainly) == 3671
+    assert sum(plainly.values()) == pytest.approx(8.4e16, rel=0.01)
+    planned = sum(cost.operations for _, cost in make_plan(stages.values()).estimates())
+    assert planned < sum(plainly.values()) / 3.2
+
+
+def _trained(config: ExperimentConfig) -> tuple[ClassifierConfig, ClassifierConfig]:
+    return config.standard, config.perturbation
+
+
+@pytest.mark.parametrize(("name", "example"), [("mnist_a", "mnist_a"), ("fmnist_a", "fashion_mnist_a")])
+def test_default_points_are_those_of_the_examples(name: str, example: str) -> None:
+    default, written = ACCURACY_FIGURES[name].default(), resolve_config(EXAMPLES / f"{example}.toml")
+    assert default.data == written.data
+    assert default.attack == written.attack
+    assert _trained(default) == _trained(written)
+
+
+def test_points_differ_from_the_default_in_what_is_varied() -> None:
+    figure = ACCURACY_FIGURES["shifted_gauss_a"]
+    default = figure.default()
+    points = list(figure.points(seeds=[3], overrides={"standard.products": "bfloat16"}))
+    assert [sum(point.panel == panel for point in points) for panel in range(1, 9)] == [10, 9, 11, 28, 5, 32, 10, 19]
+    first, width, time = points[0].config, points[30].config, points[-1].config
+    assert (first.data.input_dim, first.attack.epsilon, first.data.n_samples) == (10, 0.0031, 1000)
+    assert first.standard.products == "bfloat16"
+    assert first.seeds == (3,)
+    assert (
+        width.standard.model
+        == width.perturbation.model
+        == default.standard.model.model_copy(update={"hidden_dim": points[30].values["hidden_dim"]})
+    )
+    assert (time.standard.epochs, time.perturbation.epochs) == (1000, 100)
+    assert {point.config.standard.loss for point in points if point.panel == 2} == {"logistic"}
+    assert {point.config.standard.lr for point in points if point.panel == 7} == {(0.1,)}
