@@ -333,6 +333,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     figure, panels = plt.subplots(1, len(SCALING), figsize=(3.2 * len(SCALING), 3.2), sharey=True)
     for axis, name in zip(panels, SCALING, strict=True):
+        xs: list[float] = []
         for loss, colour in (("logistic", "#0072b2"), ("identity", "#d55e00")):
             found = [row for row in rows if row["along"] == name and row["loss"] == loss]
             xs = [row["value"] for row in found]
@@ -340,7 +341,9 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 label = f"{'plain loop' if who == 'plain' else 'engine'}, {loss} ({found[0][f'{who}_exponent']:.2f})"
                 axis.plot(xs, [row[f"{who}_seconds"] for row in found], style, color=colour, marker=".", label=label)
         axis.set(xscale="log", yscale="log", xlabel=name)
-        axis.legend(fontsize=6)
+        axis.set_xticks(xs, [f"{x:,}" for x in xs], fontsize=7)
+        axis.minorticks_off()
+        axis.legend(fontsize=6, loc="lower right")
         axis.grid(alpha=0.3)
     panels[0].set_ylabel("seconds")
     figure.tight_layout()
