@@ -22,7 +22,7 @@ def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real images have a known shape, wherever they are; nothing is timed."""
 
     def shape(config: Any, **_: Any) -> tuple[int, int]:
-        return SAMPLES.get(config.name, config.n_samples), config.input_dim or 784
+        return SAMPLES.get(config.name) or config.n_samples or 0, config.input_dim or 784
 
     monkeypatch.setattr(experiment, "data_fingerprint", lambda config, **_: config.name)
     monkeypatch.setattr(experiment, "data_shape", shape)
