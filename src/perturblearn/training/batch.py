@@ -81,8 +81,8 @@ class Batch:
         self.epochs = jobs[0].descent.epochs
         self.labels = torch.stack([job.labels for job in jobs]).to(like)
         self.readout = torch.cat([job.network.readout for job in jobs]).to(like)
-        self.slope = self._per_unit([job.network.slope for job in jobs])
-        self.momentum = self._per_unit([job.descent.momentum for job in jobs])
+        self.slope = self.per_unit([job.network.slope for job in jobs])
+        self.momentum = self.per_unit([job.descent.momentum for job in jobs])
         self.has_slope = any(job.network.slope for job in jobs)
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class Batch:
 
     def per_unit(self, values: Sequence[float]) -> Tensor:
         """One value per network as a column with one entry per unit, (U, 1)."""
-        return self._per_unit(values)
+        return self.labels.new_tensor(values).repeat_interleave(self.width)[:, None]
 
     def by_network(self, rows: Tensor) -> Tensor:
         """(U, n) as (K, m, n)."""
@@ -104,6 +104,3 @@ class Batch:
     def weighted(self, rows: Tensor) -> Tensor:
         """The sum over each network's units, weighted by the readout, (K, n)."""
         return torch.bmm(self.readout.view(len(self), 1, self.width), self.by_network(rows))[:, 0]
-
-    def _per_unit(self, values: Sequence[float]) -> Tensor:
-        return self.labels.new_tensor(values).repeat_interleave(self.width)[:, None]
