@@ -258,7 +258,7 @@ def test_other_sets_have_no_factors(width: int, keys: dict[str, Any]) -> None:
     f = Classifier(initialise(ModelConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
     found = perturb(f, DATA, attack(**keys), seed=0)
     assert found.factors is None
-    assert not has_factors(attack(**keys), f.module)
+    assert not has_factors(attack(**keys), f.module.hidden_dim, f.module.input_dim)
 
 
 def test_factors_go_along_to_a_device_but_not_to_disk() -> None:

@@ -11,6 +11,7 @@ from perturblearn.config import ClassifierConfig
 from perturblearn.experiment.controls import control_section
 from perturblearn.experiment.learn import FORM_NAMES
 from perturblearn.graph import Estimate, Stage
+from perturblearn.perturbed import has_factors
 from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
 
 _FLOW_STEPS = 200
@@ -82,8 +83,8 @@ def _estimate_with(
     dtype = stage.parameters.get("dtype", "float32")
     first = sections[0]
     f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
-    bare = (attack.name, attack.norm, attack.source) == ("one_step", "l2", "none") and f_units < input_dim
-    rank = f_units if bare and perturbed else None
+    factored = has_factors(attack, f_units, input_dim)
+    rank = f_units if factored and perturbed else None
     jobs: dict[object, tuple[ClassifierConfig, int]] = {}
     counts: Counter[object] = Counter()
     for section, draw in zip(sections, draws, strict=True):
@@ -133,7 +134,7 @@ def _estimate_with(
     size = 8 if dtype == "float64" else 4
     # The data, and the perturbed set or the copy from which the data are made.
     held = (n_samples + max(n_samples, count)) * input_dim * size + _BLOCKS
-    if bare:
+    if factored:
         held += count * f_units * size
     if stage.parameters.get("control") == "unperturbed" and attack.source == "none":
         held += count * input_dim * size

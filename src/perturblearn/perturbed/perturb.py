@@ -79,7 +79,7 @@ def perturb(
             steps = geometry_inspired(
                 weight[0] - weight[1], targets, norm=attack.norm, epsilon=attack.epsilon, pixels=attack.pixels
             ).view_as(sources.inputs)
-        elif has_factors(attack, standard.module):
+        elif has_factors(attack, standard.module.hidden_dim, standard.module.input_dim):
             coefficients, basis = factors = _factors(standard.module, sources.points, targets, attack.epsilon)
             steps = (coefficients @ basis).view_as(sources.inputs)
         else:
@@ -110,14 +110,9 @@ def perturb(
     )
 
 
-def has_factors(attack: AttackConfig, module: TwoLayer) -> bool:
+def has_factors(attack: AttackConfig, hidden_dim: int, input_dim: int) -> bool:
     """Whether a perturbed set comes as factors of low rank: bare one-step perturbations in L2 of a narrow network."""
-    return (
-        attack.name == "one_step"
-        and attack.norm == "l2"
-        and attack.source == "none"
-        and module.hidden_dim < module.input_dim
-    )
+    return attack.name == "one_step" and attack.norm == "l2" and attack.source == "none" and hidden_dim < input_dim
 
 
 def _factors(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

@@ -153,6 +153,7 @@ class _Space:
         self.inputs, self.bfloat16 = inputs, bfloat16
         self.coordinates: Tensor = inputs
         self.basis: Tensor | None = None
+        self._plain: dict[bool, CoordinateProducts] = {}
         self._grams: dict[bool, tuple[Tensor, Tensor | None]] = {}
         if factors is not None and self.choice.form in ("low rank", "Gram"):
             self.coordinates, self.basis = factors
@@ -192,7 +193,10 @@ class _Space:
         """The products, and the networks' units as they start in the form's states, (U, size)."""
         bias = networks[0].bias is not None
         own = torch.cat([self._own(network) for network in networks])
-        plain = CoordinateProducts(self.coordinates, bias=bias, bfloat16=self.bfloat16 and not self.is_gram)
+        if bias not in self._plain:
+            bfloat16 = self.bfloat16 and not self.is_gram
+            self._plain[bias] = CoordinateProducts(self.coordinates, bias=bias, bfloat16=bfloat16)
+        plain = self._plain[bias]
         if not self.is_gram:
             return plain, own
         if bias not in self._grams:
