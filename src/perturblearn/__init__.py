@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from perturblearn.classifiers import Classifier
     from perturblearn.config import ExperimentConfig
     from perturblearn.data import Dataset, dataset_from, load_dataset
-    from perturblearn.errors import ConfigError, DataError, DivergenceError, PerturbLearnError, StoreError
+    from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
     from perturblearn.perturbed import PerturbedSet
     from perturblearn.report import Result, TheoryComparison
 
@@ -27,6 +27,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "DivergenceError": "errors",
+    "ModelError": "errors",
     "PerturbLearnError": "errors",
     "StoreError": "errors",
     "PerturbedSet": "perturbed",
@@ -44,6 +45,7 @@ __all__ = [
     "Dataset",
     "DivergenceError",
     "ExperimentConfig",
+    "ModelError",
     "PerturbLearnError",
     "PerturbedSet",
     "Result",

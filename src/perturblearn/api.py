@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.attacks import hand_over_attack
+from perturblearn.classifiers import hand_over
+from perturblearn.config import TWO_LAYER, ExperimentConfig, config_tree, resolve_config
 from perturblearn.data import Dataset, dataset_from
 from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment
@@ -27,6 +29,9 @@ def learn_from_perturbations(
     config: ConfigLike | None = None,
     *,
     data: Any = None,
+    standard: Any = None,
+    perturbation: Any = None,
+    attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -45,6 +50,11 @@ def learn_from_perturbations(
         config: path of a TOML file, a nested mapping, a configuration, or None for the digits default.
         data: the data in place of the configuration's: a `Dataset`, a pair (inputs, labels), a torch data set, or a
             name such as ``"mnist"`` or ``"folder:PATH"``.
+        standard, perturbation: the network of f and of g in place of the configuration's: a ``torch.nn.Module``, or a
+            function without arguments that makes one. With ``{"standard.training": "none"}`` f is taken with its
+            weights as they stand; otherwise networks start afresh.
+        attack: an attack in place of the configuration's, ``attack(model, inputs, targets) -> perturbed``; what it
+            returns is held to the configuration's norm and epsilon.
         overrides: keys by dotted name, ``{"attack.epsilon": 0.5, "seeds": 5}``.
         data_dir: where named data lie or are downloaded to; by default ``PERTURBLEARN_DATA``.
         out: folder for the run's own folder and the store of finished stages; None writes neither.
@@ -62,6 +72,7 @@ def learn_from_perturbations(
         ConfigError: a key is unknown, of the wrong type or out of range, or the cache's size is no size.
         DataError: the data cannot be found, read or used.
         DivergenceError: training left the finite numbers.
+        ModelError: a network or an attack cannot be used, or does not do what is asked of it.
         StoreError: a folder cannot be written.
 
     Example:
@@ -70,7 +81,15 @@ def learn_from_perturbations(
         True
     """
     cache = cache_store(cache_dir, cache_size)
-    experiment = make_experiment(config, data=data, overrides=overrides, data_dir=data_dir)
+    experiment = make_experiment(
+        config,
+        data=data,
+        standard=standard,
+        perturbation=perturbation,
+        attack=attack,
+        overrides=overrides,
+        data_dir=data_dir,
+    )
     if out is None:
         executor = experiment.run(cache, force=force, watch=watch)
         seconds = sum(executor.seconds.values())
@@ -82,6 +101,9 @@ def plan(
     config: ConfigLike | None = None,
     *,
     data: Any = None,
+    standard: Any = None,
+    perturbation: Any = None,
+    attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -93,13 +115,25 @@ def plan(
     store = cache_store(cache_dir, cache_size)
     if store is None and out is not None:
         store = artefact_store(Path(out))
-    return make_experiment(config, data=data, overrides=overrides, data_dir=data_dir).plan(store, force=force)
+    experiment = make_experiment(
+        config,
+        data=data,
+        standard=standard,
+        perturbation=perturbation,
+        attack=attack,
+        overrides=overrides,
+        data_dir=data_dir,
+    )
+    return experiment.plan(store, force=force)
 
 
 def make_experiment(
     config: ConfigLike | None = None,
     *,
     data: Any = None,
+    standard: Any = None,
+    perturbation: Any = None,
+    attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Experiment:
@@ -111,6 +145,11 @@ def make_experiment(
     elif data is not None:
         dataset = dataset_from(data)
         keys["data.name"] = "python"
+    for key, handed in (("standard.model.name", standard), ("perturbation.model.name", perturbation)):
+        if handed is not None:
+            keys[key] = hand_over(handed)
+    if attack is not None:
+        keys["attack.name"] = hand_over_attack(attack)
     resolved = resolve_config(config, keys)
     _check_device(resolved.device)
     return Experiment(resolved, dataset=dataset, data_dir=None if data_dir is None else Path(data_dir))
@@ -162,6 +201,12 @@ def compare_with_theory(
         raise DataError(
             f"the data of {result.config.name} were handed over in Python; "
             "call perturblearn.compare_with_theory(run, data=...) with them"
+        )
+    networks = {result.config.standard.model.name, result.config.perturbation.model.name} - set(TWO_LAYER)
+    if networks:
+        raise ConfigError(
+            f"{result.config.name} has a {networks.pop()}, but both papers' predictions are for two-layer networks; "
+            "name a run of two_layer, one_hidden or limit"
         )
     experiment = make_experiment(result.config, data=data, data_dir=data_dir)
     if experiment.key != result.key:

@@ -19,3 +19,7 @@ class DivergenceError(PerturbLearnError):
 
 class StoreError(PerturbLearnError):
     """Results cannot be written to or read from the place that was named."""
+
+
+class ModelError(PerturbLearnError):
+    """A network or an attack of the user's cannot be used, or does not do what is asked of it."""

@@ -53,9 +53,11 @@ def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
 ) -> None:
     original = getattr(stages, kind)
 
-    def interrupted(stage: Stage, inputs: Any, report: Any) -> Any:
+    way = next(way for way in ("run", "run_resumable", "run_many") if getattr(original, way) is not None)
+
+    def interrupted(stage: Stage, *arguments: Any) -> Any:
         here = which.items() <= stage.parameters.items()
-        result = original.run(stage, inputs, report) if late or not here else None
+        result = getattr(original, way)(stage, *arguments) if late or not here else None
         if here:
             raise KeyboardInterrupt
         return result
@@ -67,7 +69,7 @@ def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
             raise KeyboardInterrupt
         yield from found
 
-    changed = {"run": interrupted} if original.run_many is None else {"run_many": group_interrupted}
+    changed = {way: group_interrupted if way == "run_many" else interrupted}
     with monkeypatch.context() as patch:
         patch.setattr(stages, kind, replace(original, **changed))
         said = say(capsys, "run", *TINY, "--out", tmp_path)

@@ -44,7 +44,7 @@ def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str])
     assert (said.code, said.err) == (0, "")
     assert said.out.count("\n") == 1
     assert set(said.json) == KEYS
-    assert (said.json["schema"], said.json["kind"], said.json["name"]) == (1, "run", "gauss")
+    assert (said.json["schema"], said.json["kind"], said.json["name"]) == (2, "run", "gauss")
     assert said.json == json.loads((Path(said.json["folder"]) / "result.json").read_text())
 
 

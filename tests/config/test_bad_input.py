@@ -49,8 +49,12 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"standard.epochs": True}, "standard.epochs = True, but it must be a whole number"),
     ({"standard.epochs": 1.5}, "standard.epochs = 1.5, but it must be a whole number"),
     ({"standard.epochs": 10.0}, "standard.epochs = 10.0, but it must be a whole number"),
-    ({"standard.plateau": "yes"}, "standard.plateau = 'yes', but it must be true or false"),
-    ({"standard.plateau": 1}, "standard.plateau = 1, but it must be true or false"),
+    (
+        {"standard.schedule": "yes"},
+        "standard.schedule = 'yes', but it must be 'plateau', 'constant', 'one_cycle' or 'cosine'",
+    ),
+    ({"data.flatten": "yes"}, "data.flatten = 'yes', but it must be true or false"),
+    ({"data.flatten": 1}, "data.flatten = 1, but it must be true or false"),
     ({"standard.loss": "hinge"}, "standard.loss = 'hinge', but it must be 'identity', 'logistic' or 'exponential'"),
     ({"data.name": 5}, "data.name = 5, but it must be a text"),
     ({"data.flatten": [1, 2]}, "data.flatten = [1, 2], but it must be true or false"),
@@ -118,7 +122,11 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         "attack: targets next needs true labels, which uniform noise has not; choose uniform",
     ),
     *(
-        ({f"{role}.{key}": value, **keys}, f"{role}: the key {key} applies to training = 'descent' alone; remove it")
+        (
+            {f"{role}.{key}": value, **keys},
+            f"{role}: the key {key} applies to training = 'descent'{' and ' + repr('sgd') if key == 'products' else ''} "
+            "alone; remove it",
+        )
         for role in ("standard", "perturbation")
         for key, value in (("form", "plain"), ("form", "gram"), ("products", "bfloat16"))
         for keys in (

@@ -51,7 +51,7 @@ classifiers = section(
     lr=positive | st.lists(positive, min_size=1, max_size=3),
     epochs=numbers,
     momentum=below_one,
-    plateau=st.booleans(),
+    schedule=st.sampled_from(["plateau", "constant"]),
     model=models,
 )
 attacks = st.one_of(
@@ -191,7 +191,7 @@ def test_short_forms(key: str, given: Any, meant: Any) -> None:
         ("standard.lr", "[0.1, 0.01]", [0.1, 0.01]),
         ("standard.lr", "[]", []),
         ("standard.lr", "[.1, 1]", [0.1, 1]),
-        ("standard.plateau", "false", False),
+        ("standard.schedule", "constant", "constant"),
         ("data.centre", "true", True),
         ("data.centre", "0.5", 0.5),
         ("seeds", "5", 5),

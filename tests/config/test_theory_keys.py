@@ -32,24 +32,27 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"standard.model.method": "linear"},
-        "standard.model: the key method applies to the model limit alone, not to two_layer; remove it",
+        "standard.model: the key method does not apply to the model two_layer; remove it",
     ),
     (
         {"perturbation.model.name": "one_hidden", "perturbation.model.method": "linear"},
-        "perturbation.model: the key method applies to the model limit alone, not to one_hidden; remove it",
+        "perturbation.model: the key method does not apply to the model one_hidden; remove it",
     ),
     ({**LIMIT, "standard.lr": 0.1}, f"standard: the key lr {NOT_TRAINED}"),
     ({**LIMIT, "standard.lr": [0.5, 0.1]}, f"standard: the key lr {NOT_TRAINED}"),
     ({**LIMIT, "standard.epochs": 10}, f"standard: the key epochs {NOT_TRAINED}"),
     ({**LIMIT, "standard.momentum": 0.0}, f"standard: the key momentum {NOT_TRAINED}"),
-    ({**LIMIT, "standard.plateau": False}, f"standard: the key plateau {NOT_TRAINED}"),
+    ({**LIMIT, "standard.schedule": "constant"}, f"standard: the key schedule {NOT_TRAINED}"),
     ({**LIMIT, **FLOW}, f"standard: the key training {NOT_TRAINED}"),
     ({**LIMIT, "standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
     (
         {"standard.training": "flow", "standard.loss": "identity"},
         "standard: training = 'flow' follows a loss that dies out; choose the exponential or logistic loss",
     ),
-    ({"standard.training": "sgd"}, "standard.training = 'sgd', but it must be 'descent' or 'flow'"),
+    (
+        {"standard.training": "adam"},
+        "standard.training = 'adam', but it must be 'descent', 'flow', 'sgd' or 'none'",
+    ),
     ({"standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
     ({"standard.flow_step": 0.1}, f"standard: the key flow_step {FLOW_ALONE}"),
     ({"perturbation.exact_epochs": 1}, f"perturbation: the key exact_epochs {FLOW_ALONE}"),
@@ -58,8 +61,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**FLOW, "standard.flow_step": -1.0}, "standard.flow_step = -1.0, but it must be above 0"),
     ({**FLOW, "standard.exact_epochs": -1}, "standard.exact_epochs = -1, but it must be at least 0"),
     ({**FLOW, "standard.exact_epochs": 1.5}, "standard.exact_epochs = 1.5, but it must be a whole number"),
-    ({"attack.steps": 10}, STEPS),
-    ({**LIMIT, "attack.name": "geometry", "attack.steps": 10}, STEPS),
+    ({"attack.steps": 10}, "attack: the key steps does not apply to one_step; remove it"),
+    (
+        {**LIMIT, "attack.name": "geometry", "attack.steps": 10},
+        "attack: the key steps does not apply to geometry; remove it",
+    ),
     ({**PGD_L0, "attack.steps": 10}, STEPS),
     ({"attack.name": "radial_pgd", "attack.steps": 0}, "attack.steps = 0, but it must be at least 1"),
     (
@@ -74,7 +80,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"attack.name": "radial_pgd", "attack.source": "none"},
         "attack: radial_pgd moves a source step by step, and source none has none; choose another source",
     ),
-    ({"attack.name": "pgd"}, "attack.name = 'pgd', but it must be 'one_step', 'radial_pgd' or 'geometry'"),
+    (
+        {"attack.name": "fgsm"},
+        "attack.name = 'fgsm': there is no such attack; choose one_step, radial_pgd, pgd, minimum_norm, geometry, "
+        "foolbox:NAME, or name your own as package.module:attack",
+    ),
     ({"measures.cosine": True}, "there is no key measures.cosine; 'perturblearn init' writes a file with all keys"),
     ({"measures.cosine_similarity": 1}, "measures.cosine_similarity = 1, but it must be true or false"),
     ({"measures": True}, "measures = True, but it must be a section with keys of its own"),

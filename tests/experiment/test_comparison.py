@@ -221,7 +221,7 @@ def test_rates_are_those_that_training_used() -> None:
     section = resolve_config(None, {"standard.lr": 5.0}).standard
     # The first loss is the best; the 11th that is not better cuts the rate for the epochs after it.
     assert _rates(section, 5.0, [1.0] * 14) == pytest.approx([5.0] * 12 + [0.5] * 2)
-    fixed = resolve_config(None, {"standard.plateau": False}).standard
+    fixed = resolve_config(None, {"standard.schedule": "constant"}).standard
     assert _rates(fixed, 5.0, [1.0] * 14) == [5.0] * 14
 
 

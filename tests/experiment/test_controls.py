@@ -14,7 +14,9 @@ from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.experiment import learn, run_control
+from perturblearn.experiment.networks import Interruptions
 from perturblearn.perturbed import PerturbedSet, perturb
+from perturblearn.store import Drafts
 from perturblearn.training import Descent, Job, Outcome, train, train_side_by_side
 
 DIM, DRAWS = 6, 5
@@ -72,7 +74,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
-    options: dict[str, Any] = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "report": lambda *_: None}
+    options: dict[str, Any] = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "device": "cpu", "interruptions": Interruptions(Drafts()), "report": lambda *_: None}
     return run_control(control, DATA, perturbed, attack=attack, **{**options, **keys})
 
 
@@ -146,7 +148,9 @@ def test_deterministic_targets_stay(seen: Seen) -> None:
 
 def test_trained_as_g_and_measured_on_clean_data(seen: Seen) -> None:
     attack, perturbed = attacked()
-    config = ClassifierConfig(loss="identity", epochs=7, momentum=0.5, plateau=False, model=ModelConfig(hidden_dim=4))
+    config = ClassifierConfig(
+        loss="identity", epochs=7, momentum=0.5, schedule="constant", model=ModelConfig(hidden_dim=4)
+    )
     found = run("permuted", attack, perturbed, config=config)
     assert {job.descent for job in seen.jobs} == {Descent("identity", 0.3, 7, 0.5, plateau=False)}
     assert {network.hidden_dim for network in seen.networks} == {4}

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from perturblearn.classifiers import Classifier, TwoLayer
-from perturblearn.data import Dataset
+from perturblearn.classifiers import Classifier, Network, TwoLayer
+from perturblearn.config import ModelConfig
+from perturblearn.data import Dataset, Signature
 from perturblearn.experiment import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.perturbed import PerturbedSet
 
@@ -76,6 +78,7 @@ def test_measures_of_g(loss: str) -> None:
     seen = perturbed([[0.0, 1.0], [0.0, -2.0]], [1, 1])
     heldout = perturbed([[0.0, 0.5], [9.0, 3.0], [9.0, 0.0]], [-1, 1, -1])
     measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, heldout, loss)
+    classes = measured.pop("classes")
     value = {
         "identity": lambda s: -s,
         "logistic": lambda s: math.log1p(math.exp(-s)),
@@ -93,6 +96,80 @@ def test_measures_of_g(loss: str) -> None:
     }
     # The outputs are exact in float32; a few roundings in float64 follow.
     assert measured == pytest.approx(expected, rel=8 * 2**-52)
+    assert set(measured) <= set(MEASURES)
+    # Held out: three of +1, two of -1; f says + + 0 - -, g says + - + - +. Both targets are +1, one is reached.
+    assert classes == {
+        "names": ["+1", "-1"],
+        "n_heldout": [3, 2],
+        "standard_accuracy": [2 / 3, 1.0],
+        "perturbation_accuracy": [2 / 3, 0.5],
+        "agreement": [1 / 3, 0.5],
+        "attack_success": [0.5, None],
+        "confusion": [[2, 1], [1, 1]],
+    }
+
+
+OWN = ModelConfig(name="tests.experiment:readings")
+
+
+class Readings(nn.Module):
+    """Logits that are the inputs themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.scale * inputs
+
+
+def test_measures_of_three_classes() -> None:
+    def one_hot(classes: list[int]) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(classes), 3).float()
+
+    data = Dataset(
+        inputs=one_hot([0, 1, 2]),
+        labels=torch.tensor([0, 1, 1]),
+        heldout_inputs=one_hot([0, 0, 1, 2]),
+        heldout_labels=torch.tensor([0, 1, 1, 1]),
+        value_range=(0.0, 1.0),
+        class_names=("a", "b", "c"),
+    )
+    signature = Signature.of(data)
+    g = Classifier(Network(Readings(), signature, OWN))
+    # f says b for a, c for b, a for c.
+    turn = nn.Linear(3, 3, bias=False)
+    turn.weight = nn.Parameter(torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    f = Classifier(Network(turn, signature, OWN))
+    targets = torch.tensor([0, 1, 1, 2])
+    seen = PerturbedSet(
+        one_hot([0, 1, 2, 0]), targets, None, torch.arange(4), torch.tensor([True, True, False, False]),
+        torch.tensor([True, False, True, True]), "gauss", "l2", 1.0, "hash", 0, sizes=torch.tensor([1.0, 2.0, 3.0, 2.0]),
+    )  # fmt: skip
+    measured = measure_perturbation(g, f, data, seen, seen, "logistic")
+    right, wrong = math.log(math.e + 2) - 1, math.log(math.e + 2)  # cross-entropies of the logits 1, 0, 0
+    assert measured.pop("classes") == {
+        "names": ["a", "b", "c"],
+        "n_heldout": [1, 3, 0],
+        "standard_accuracy": [0.0, 1 / 3, None],  # f says b b c a
+        "perturbation_accuracy": [1.0, 1 / 3, None],  # g says a a b c
+        "agreement": [0.0, 0.0, None],
+        "attack_success": [1.0, 0.0, 0.0],
+        "confusion": [[1, 0, 0], [1, 1, 1], [0, 0, 0]],
+    }
+    assert measured == pytest.approx(
+        {
+            "perturbation_accuracy": 2 / 3,
+            "perturbation_accuracy_heldout": 0.5,
+            "agreement": 0.0,
+            "largest_share": 0.5,
+            "attack_success": 1 / 3,
+            "perturbation_size": 2.0,
+            "perturbed_loss": (2 * right + 2 * wrong) / 4,
+            "perturbed_loss_heldout": (2 * right + 2 * wrong) / 4,
+        },
+        rel=1e-6,  # the logits are float32
+    )
     assert set(measured) <= set(MEASURES)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perturblearn.experiment import summarise, summarise_seeds
+from perturblearn.experiment import chance_of, summarise, summarise_seeds
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def test_summarise(values: list[float | None], mean: Any, std: Any, median: Any)
 
 def seed_of(reached: float, heldout: float, draws: list[float], heldout_draws: list[float]) -> dict[str, Any]:
     measures = {"perturbation_accuracy": reached, "perturbation_accuracy_heldout": heldout, "attack_success": None}
-    return {"measures": measures, "controls": {"permuted": {"accuracy": draws, "accuracy_heldout": heldout_draws}}}
+    controls = {"permuted": {"accuracy": draws, "accuracy_heldout": heldout_draws}}
+    return {"measures": measures, "controls": controls, "classes": {"names": ["+1", "-1"]}}
 
 
 def test_several_seeds() -> None:
@@ -85,5 +86,15 @@ def test_one_seed(draws: list[float], error: float | None, at_chance: bool | Non
 
 
 def test_without_controls() -> None:
-    seed = {"measures": {"agreement": 0.5}, "controls": {}}
+    seed = {"measures": {"agreement": 0.5}, "controls": {}, "classes": {"names": ["+1", "-1"]}}
     assert list(summarise_seeds([seed, seed])) == ["agreement"]
+
+
+def test_chance_of_many_classes() -> None:
+    seeds = [seed_of(0.5, 0.5, [0.08, 0.12], [0.3, 0.31]), seed_of(0.5, 0.5, [0.09, 0.11], [0.29, 0.3])]
+    for seed in seeds:
+        seed["classes"] = {"names": list("abcdefghij")}
+    assert chance_of(seeds) == 0.1
+    summary = summarise_seeds(seeds)
+    assert summary["permuted_control"]["at_chance"]
+    assert not summary["permuted_control_heldout"]["at_chance"]

@@ -102,8 +102,8 @@ def run_nothing(*_: object) -> Iterator[tuple[int, object]]:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({}, "runs stages or groups"),
-        ({"run": nothing, "run_many": run_nothing, "fusion": lambda _: ""}, "runs stages or groups"),
+        ({}, "runs its stages in one way"),
+        ({"run": nothing, "run_many": run_nothing, "fusion": lambda _: ""}, "runs its stages in one way"),
         ({"run": nothing, "fusion": lambda _: ""}, "must also run groups"),
         ({"run_many": run_nothing}, "must also run groups"),
         ({"run": nothing, "run_many": run_nothing}, "must also run groups"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_config
+from perturblearn.data import Outline, Signature
 from perturblearn.experiment import Experiment, costs, experiment
 from perturblearn.graph import Stage, make_plan
 from perturblearn.papers import ACCURACY_FIGURES
@@ -21,11 +22,12 @@ SAMPLES = {"mnist": 12_700, "fashion_mnist": 12_000}
 def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real images have a known shape, wherever they are; nothing is timed."""
 
-    def shape(config: Any, **_: Any) -> tuple[int, int]:
-        return SAMPLES.get(config.name) or config.n_samples or 0, config.input_dim or 784
+    def outline(config: Any, **_: Any) -> Outline:
+        signature = Signature((config.input_dim or 784,), 2, 0.0, (0.0,), (1.0,))
+        return Outline(SAMPLES.get(config.name) or config.n_samples or 0, 1000, signature)
 
     monkeypatch.setattr(experiment, "data_fingerprint", lambda config, **_: config.name)
-    monkeypatch.setattr(experiment, "data_shape", shape)
+    monkeypatch.setattr(experiment, "data_outline", outline)
     monkeypatch.setattr(costs, "_rates", lambda device: NOMINAL)
 
 
@@ -38,10 +40,10 @@ def test_the_plan_of_all_figures_saves_what_is_asked() -> None:
             (of_seed,) = Experiment(point.config).seeds.values()
             stages |= {stage.key: stage for stage in of_seed.targets}
             for g in (g for row in of_seed.perturbation for g in row):
-                n_samples, input_dim = g.context["shape"]()
+                outline = g.context["outline"]()
                 units = point.config.standard.model.hidden_dim
                 epochs = point.config.standard.epochs + point.config.perturbation.epochs
-                plainly[g.key] = 4.0 * n_samples * input_dim * units * epochs
+                plainly[g.key] = 4.0 * outline.n_samples * outline.signature.input_dim * units * epochs
     # Counted independently for this project: 3,671 distinct runs, 8.4e16 operations.
     assert len(plainly) == 3671
     assert sum(plainly.values()) == pytest.approx(8.4e16, rel=0.01)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from perturblearn.attacks import one_step
-from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, initialise, is_target
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
-from perturblearn.perturbed import PerturbedSet, is_target, perturb
+from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.perturbed.perturb import has_factors
 from perturblearn.store import ArtefactStore
 

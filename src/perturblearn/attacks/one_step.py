@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.gradient import input_gradient
 from perturblearn.attacks.norms import steepest_step
+from perturblearn.attacks.slices import pass_slices
 from perturblearn.data import row_slices
 
 
@@ -23,12 +24,13 @@ def one_step(
     r"""One gradient step towards the target labels, never clipped: r_n = epsilon y'_n grad f(x_n) / \|grad f(x_n)\|.
 
     The gradient is that of f and not of a loss: the direction is the same, and nothing overflows [NeurIPS24,
-    section 4].
+    section 4]. For logits (n, K) the step goes along minus the gradient of the cross-entropy at the target; two logits
+    (f/2, -f/2) make it the same again.
 
     Args:
-        module: f, a network with one output per input.
+        module: f, with outputs (n,) or (n, 1) for two classes, or logits (n, K).
         points: where the gradient is taken, (n, ...).
-        targets: y', +1 or -1, (n,).
+        targets: y', (n,): +1 or -1, or for logits 0 .. K-1.
         norm: ``l0``, ``l2`` or ``linf``.
         epsilon: size of the step, 0 or more.
         pixels: coordinates that an L0 step changes.
@@ -39,11 +41,12 @@ def one_step(
 
     Raises:
         ConfigError: see `steepest_step`.
+        ModelError: see `input_gradient`.
     """
     perturbations = torch.empty_like(points)
-    for part in row_slices(points, block=block):
-        steps = steepest_step(input_gradient(module, points[part]), norm, epsilon=epsilon, pixels=pixels)
-        torch.mul(steps, _column(targets[part], steps), out=perturbations[part])
+    for part in pass_slices(points, block):
+        direction = input_gradient(module, points[part], targets[part])
+        perturbations[part] = steepest_step(direction, norm, epsilon=epsilon, pixels=pixels)
     return perturbations
 
 
@@ -83,9 +86,5 @@ def one_step_factors(
             hidden += bias
         gates = (hidden > 0).to(hidden.dtype).mul_(1 - slope).add_(slope)
         steps = steepest_step(gates @ lower, "l2", epsilon=epsilon)
-        torch.mul(steps, _column(targets[part], steps), out=coefficients[part])
+        torch.mul(steps, targets[part].to(steps.dtype)[:, None], out=coefficients[part])
     return coefficients, columns.T.contiguous()
-
-
-def _column(targets: Tensor, steps: Tensor) -> Tensor:
-    return targets.to(steps.dtype).view(-1, *[1] * (steps.ndim - 1))

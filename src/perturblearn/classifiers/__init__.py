@@ -1,6 +1,35 @@
 """Networks with their parametrisation and initialisation, and the type of a trained one."""
 
+from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
 from perturblearn.classifiers.classifier import Classifier, from_state
+from perturblearn.classifiers.convnet import ConvNet
+from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.make import make_network
+from perturblearn.classifiers.mlp import MLP
+from perturblearn.classifiers.network import Network
+from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
+from perturblearn.classifiers.own import fingerprint, hand_over
+from perturblearn.classifiers.resnet import ResNet18
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
+from perturblearn.classifiers.wide_resnet import WideResNet
 
-__all__ = ["Classifier", "TwoLayer", "from_state", "initialise"]
+__all__ = [
+    "MLP",
+    "Classifier",
+    "ConvNet",
+    "Network",
+    "ResNet18",
+    "TwoLayer",
+    "WideResNet",
+    "checkpoint_fingerprint",
+    "evaluating",
+    "fingerprint",
+    "from_state",
+    "hand_over",
+    "initialise",
+    "is_target",
+    "label_loss",
+    "load_weights",
+    "make_network",
+    "predicted_labels",
+]

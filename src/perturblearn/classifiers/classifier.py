@@ -3,83 +3,138 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.identity import add_tensors
+from perturblearn.classifiers.make import make_network
+from perturblearn.classifiers.network import Network, full_state, put_state
+from perturblearn.classifiers.own import copied
 from perturblearn.classifiers.two_layer import TwoLayer
+from perturblearn.config import ModelConfig
+from perturblearn.data import Signature
+from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
+
+AnyNetwork = TypeVar("AnyNetwork", bound=TwoLayer | Network, default=TwoLayer | Network, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(Generic[AnyNetwork]):
     """A classifier that is not trained any further.
 
+    In annotations ``Classifier[TwoLayer]`` says that it is a two-layer network, ``Classifier`` that it may be any.
+
     Args:
-        module: the network; its outputs' signs are the predicted labels +1 and -1.
+        module: the network; its outputs say labels as `predicted_labels` reads them.
         training: how it was trained: the loss, learning rate, epochs, momentum and parametrisation.
         losses: mean training loss before each epoch's step, (epochs,) float64.
-        final_lr: the learning rate that the plateau rule left.
+        final_lr: the learning rate that the schedule left.
     """
 
-    module: TwoLayer
+    module: AnyNetwork
     training: Mapping[str, Any] = field(default_factory=dict)
     losses: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     final_lr: float | None = None
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the network's parameters, readout and slope."""
-        digest = hashlib.sha256(repr(self.module.slope).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().data.cast("B"))
+        """SHA-256 of the network's parameters and buffers, and of what else fixes its outputs."""
+        digest = hashlib.sha256()
+        if isinstance(self.module, TwoLayer):
+            digest.update(repr(self.module.slope).encode())
+        else:
+            digest.update(json.dumps(_architecture(self.module), sort_keys=True).encode())
+        add_tensors(digest, full_state(self.module))
         return digest.hexdigest()
 
-    def outputs(self, inputs: Tensor, *, block: int = 16384) -> Tensor:
-        """f(x), (n,), computed in blocks of rows; the block size changes nothing beyond rounding."""
-        with torch.no_grad():
-            return torch.cat([self.module(part) for part in inputs.split(block)])
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.module.weight.device if isinstance(self.module, TwoLayer) else self.module.mean.device
 
-    def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier:
-        """The same classifier in another precision or on another device."""
-        moved = from_state(self.module.state_dict(), self.module.slope)
-        return Classifier(moved.to(device=device, dtype=dtype), self.training, self.losses, self.final_lr)
+    def outputs(self, inputs: Tensor, *, block: int | None = None) -> Tensor:
+        """f(x), (n,), or logits (n, K), in evaluation mode.
+
+        Args:
+            inputs: (n, ...), on any device.
+            block: rows at a time, None for a usual number; it changes nothing beyond rounding.
+
+        Returns:
+            The outputs, on the device of the inputs.
+
+        Raises:
+            ModelError: outputs are NaN.
+        """
+        module = self.module
+        if isinstance(module, TwoLayer):
+            rows, n_classes = 16384, 2
+        else:
+            rows, n_classes = 256, module.signature.n_classes
+        if len(inputs) == 0:
+            return inputs.new_empty((0,) if n_classes == 2 else (0, n_classes))
+        with evaluating(module), torch.no_grad():
+            parts = [module(part.to(self.device)).to(inputs.device) for part in inputs.split(block or rows)]
+        outputs = torch.cat(parts)
+        broken = int(outputs.isnan().reshape(len(outputs), -1).any(dim=1).sum())
+        if broken:
+            raise ModelError(
+                f"the network {module.extra_repr()} gives NaN for {broken} of {len(outputs)} inputs; train it at a "
+                "lower learning rate, or give weights that are finite"
+            )
+        return outputs
+
+    def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier[AnyNetwork]:
+        """The same classifier in another precision or on another device; it shares no parameters with this one."""
+        name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name
+        moved = copied(self.module, name).to(device=device, dtype=dtype)
+        moved.zero_grad()  # what training left behind is no part of the classifier
+        return Classifier(moved, self.training, self.losses, self.final_lr)
 
     def dump(self) -> Artefact:
         """The classifier as an artefact."""
-        tensors = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
-        content = {
-            "slope": self.module.slope,
-            "training": dict(self.training),
-            "final_lr": self.final_lr,
-            "hash": self.hash,
-        }
+        module = self.module
+        network = {"slope": module.slope} if isinstance(module, TwoLayer) else _architecture(module)
+        tensors = {f"module.{name}": tensor for name, tensor in full_state(module).items()}
+        content = {**network, "training": dict(self.training), "final_lr": self.final_lr, "hash": self.hash}
         return Artefact(content, {**tensors, "losses": self.losses})
 
-    @classmethod
-    def load(cls, artefact: Artefact) -> Classifier:
-        """The classifier that `dump` wrote."""
+    @staticmethod
+    def load(artefact: Artefact) -> Classifier[TwoLayer | Network]:
+        """The classifier that `dump` wrote.
+
+        Raises:
+            ModelError: the network is the user's own, and is not there any more or is another one now.
+        """
         state = {
             name.removeprefix("module."): tensor
             for name, tensor in artefact.tensors.items()
             if name.startswith("module.")
         }
         content = artefact.content
-        return cls(
-            from_state(state, content["slope"]), content["training"], artefact.tensors["losses"], content["final_lr"]
-        )
+        if "signature" in content:
+            config = ModelConfig.model_validate(content["model"])
+            module = make_network(config, Signature.from_dict(content["signature"]), seed=0, role="", fresh=False)
+            put_state(module, state)
+        else:
+            module = from_state(state, content["slope"])
+        losses = artefact.tensors["losses"]
+        return Classifier[TwoLayer | Network](module, content["training"], losses, content["final_lr"])
 
     def __repr__(self) -> str:
         return f"Classifier({self.module.extra_repr()}, hash {self.hash[:10]})"
 
 
 def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
-    """The network with these parameters, copied."""
+    """The two-layer network with these parameters, copied."""
     bias = state.get("bias")
     return TwoLayer(
         state["weight"].detach().clone(),
@@ -87,3 +142,9 @@ def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
         None if bias is None else bias.detach().clone(),
         slope,
     )
+
+
+def _architecture(network: Network) -> dict[str, Any]:
+    """What a network is made from, besides its weights, as JSON values."""
+    config = network.config.model_dump(mode="json", exclude={"checkpoint"})
+    return {"model": config, "signature": network.signature.to_dict()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -192,6 +193,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     warnings.showwarning = _say_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return _run(words)
+    # Started by torchrun: the first process does what was asked for, the others help it to train.
+    from perturblearn.training import workers
+
+    with workers() as is_main:
+        return _run(words) if is_main else 0
+
+
+def _run(words: list[str]) -> int:
     try:
         if words[:1] == ["run"] and {"--help", "-h"} & set(words):
             app["run"].help_epilogue = keys_help()

@@ -3,6 +3,7 @@
 from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
 from perturblearn.config.models import (
     NOISE_SOURCES,
+    TWO_LAYER,
     AttackConfig,
     ClassifierConfig,
     ControlsConfig,
@@ -14,6 +15,7 @@ from perturblearn.config.models import (
 
 __all__ = [
     "NOISE_SOURCES",
+    "TWO_LAYER",
     "AttackConfig",
     "ClassifierConfig",
     "ControlsConfig",

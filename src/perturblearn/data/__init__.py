@@ -2,16 +2,26 @@
 
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
-from perturblearn.data.load import data_fingerprint, data_shape, depends_on_seed, load_dataset, resolve_data_dir
+from perturblearn.data.load import (
+    Outline,
+    data_fingerprint,
+    data_outline,
+    depends_on_seed,
+    load_dataset,
+    resolve_data_dir,
+)
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
+from perturblearn.data.signature import Signature
 from perturblearn.data.user import dataset_from
 
 __all__ = [
     "Dataset",
+    "Outline",
     "RawData",
+    "Signature",
     "data_fingerprint",
-    "data_shape",
+    "data_outline",
     "dataset_from",
     "depends_on_seed",
     "load_dataset",

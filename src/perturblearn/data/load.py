@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from perturblearn.data.mnist import FASHION_MNIST, MNIST, IdxDataset, locate_idx
 from perturblearn.data.npz import npz_has_split, npz_hash, read_npz
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
+from perturblearn.data.signature import Signature
 from perturblearn.errors import DataError
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
@@ -68,21 +70,42 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
     )
 
 
-def data_shape(config: DataConfig, *, seed: int = 0, data_dir: str | Path | None = None) -> tuple[int, int]:
-    """Training samples N and coordinates d; real data are read for it, once for all seeds.
+@dataclass(frozen=True)
+class Outline:
+    """How large a data set is.
+
+    Args:
+        n_samples, n_heldout: of its two parts.
+        signature: shape, classes, and the scale of one seed's.
+    """
+
+    n_samples: int
+    n_heldout: int
+    signature: Signature
+
+    @classmethod
+    def of(cls, data: Dataset) -> Outline:
+        """The outline of a data set."""
+        return cls(data.n_samples, data.n_heldout, Signature.of(data))
+
+
+def data_outline(config: DataConfig, *, data_dir: str | Path | None = None) -> Outline:
+    """How large the data are; real data are read for it, once for all seeds.
 
     Raises:
         DataError: the data cannot be found, downloaded, read, or do not allow what was asked for.
     """
     if config.is_synthetic:
-        return config.n_samples or synthetic.DEFAULT_N_SAMPLES, config.input_dim or synthetic.DEFAULT_INPUT_DIM
-    return _shape_of_files(config.model_dump_json(), None if data_dir is None else str(data_dir))
+        signature = Signature((config.input_dim or synthetic.DEFAULT_INPUT_DIM,), 2, 0.0, (0.0,), (1.0,))
+        return Outline(
+            config.n_samples or synthetic.DEFAULT_N_SAMPLES, config.n_heldout or synthetic.DEFAULT_N_HELDOUT, signature
+        )
+    return _outline_of_files(config.model_dump_json(), None if data_dir is None else str(data_dir))
 
 
 @lru_cache(maxsize=32)
-def _shape_of_files(config: str, data_dir: str | None) -> tuple[int, int]:
-    data = load_dataset(DataConfig.model_validate_json(config), data_dir=data_dir)
-    return data.n_samples, data.input_dim
+def _outline_of_files(config: str, data_dir: str | None) -> Outline:
+    return Outline.of(load_dataset(DataConfig.model_validate_json(config), data_dir=data_dir))
 
 
 def depends_on_seed(config: DataConfig) -> bool:

@@ -7,11 +7,10 @@ from perturblearn.experiment.experiment import Experiment, SeedStages
 from perturblearn.experiment.maps import draw_map
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.experiment.selection import SELECTED_BY, select
-from perturblearn.experiment.summary import BEATEN_SHARE, CHANCE, summarise, summarise_seeds
+from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
 
 __all__ = [
     "BEATEN_SHARE",
-    "CHANCE",
     "COMPARISONS",
     "MEASURES",
     "SELECTED_BY",
@@ -21,6 +20,7 @@ __all__ = [
     "SeedStages",
     "accuracy",
     "agreement",
+    "chance_of",
     "compare",
     "draw_map",
     "measure_perturbation",

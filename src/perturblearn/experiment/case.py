@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier
+from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.config import ClassifierConfig, ExperimentConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
@@ -38,6 +38,12 @@ class Case:
     perturbed: PerturbedSet
     standard_lr: float
     perturbation_lr: float
+
+    def of(self, role: str) -> TwoLayer:
+        """The two-layer network of f (``standard``) or of g; predictions know no other."""
+        module = (self.standard if role == "standard" else self.perturbation).module
+        assert isinstance(module, TwoLayer)
+        return module
 
     @property
     def inputs(self) -> Tensor:

@@ -13,7 +13,7 @@ from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import ClassifierConfig
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.measures import agreement, measure_directions
-from perturblearn.perturbed import PerturbedSet
+from perturblearn.perturbed import PerturbedSet, pixels_of
 from perturblearn.store import Artefact
 from perturblearn.theory import (
     boundary_terms,
@@ -179,16 +179,13 @@ def _with_what_is_left_out(case: Case, outputs: dict[str, Tensor]) -> dict[str, 
 
 def _lazy_numbers(case: Case, notes: list[str]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
-    for role, classifier, inputs in (
-        ("standard", case.standard, case.data.inputs),
-        ("perturbation", case.perturbation, case.perturbed.inputs),
-    ):
+    for role, inputs in (("standard", case.data.inputs), ("perturbation", case.perturbed.inputs)):
         initial = _initial(case, role)
         if initial is None:
             notes.append(f"The {role} classifier is a limit: it has no start from which its kernel could drift.")
             continue
         chosen = torch.linspace(0, len(inputs) - 1, min(LAZY_INPUTS, len(inputs))).long()
-        lazy = lazy_regime(initial, classifier.module, inputs[chosen.to(inputs.device)])
+        lazy = lazy_regime(initial, case.of(role), inputs[chosen.to(inputs.device)])
         found[f"{role}_kernel_drift"] = lazy.kernel_drift
         found[f"{role}_linearisation_distance"] = lazy.linearisation_distance
     return found
@@ -255,7 +252,7 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
         limit = perturbation.classifier.outputs(case.heldout)
         found["perturbation_limit_agreement"] = agreement(outputs["g"], limit)
     attack = case.config.attack
-    if standard is not None and perturbation is not None and not (attack.name == "radial_pgd" and attack.norm == "l0"):
+    if standard is not None and perturbation is not None and not (attack.is_search and attack.norm == "l0"):
         terms = boundary_terms(
             perturbation.boundary_multipliers,
             case.perturbed.target_labels,
@@ -264,7 +261,7 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
             case.heldout,
             epsilon=attack.epsilon,
             norm=attack.norm,
-            pixels=attack.pixels,
+            pixels=pixels_of(attack, case.data.input_dim),
         )
         found["boundary_terms_agreement"] = agreement(outputs["g"], terms.total)
         found["boundary_dominated_share"] = terms.dominated_share
@@ -284,7 +281,7 @@ def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> lis
     rates = []
     for loss in losses:
         rates.append(rule.lr)
-        if section.plateau:
+        if section.schedule == "plateau":
             rule.update(loss)
     return rates
 

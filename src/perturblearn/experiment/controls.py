@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from perturblearn.attacks import steepest_step
 from perturblearn.config import AttackConfig, ClassifierConfig
-from perturblearn.data import Dataset, row_slices
+from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
+from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.graph import derive_seed
-from perturblearn.perturbed import PerturbedSet, draw_targets
+from perturblearn.perturbed import PerturbedSet, draw_targets, pixels_of
+from perturblearn.store import Artefact
 
 Control = Literal["unperturbed", "permuted"]
 
@@ -29,6 +32,8 @@ def run_control(
     lr: float,
     draws: int,
     seed: int,
+    device: str,
+    interruptions: Interruptions,
     report: Callable[[int, int, str], None],
 ) -> dict[str, list[float]]:
     """Accuracy on clean data of classifiers that differ from g in one thing, over several draws.
@@ -37,14 +42,31 @@ def run_control(
     same norm and size. The first draw has g's own targets; the others draw theirs anew where the rule is random.
     ``permuted``: g's perturbed set with its target labels permuted. Every draw has its own initialisation.
 
+    Args:
+        control: which.
+        data: clean data, on which the draws are measured.
+        perturbed: the set that g was trained on, with its sources.
+        attack: how it was made.
+        config: how g is made and trained.
+        lr: g's learning rate.
+        draws: how many.
+        seed: the run's seed.
+        device: where to train.
+        interruptions: how a deep network's training is kept while it goes on.
+        report: called with steps done and in all.
+
     Returns:
         ``accuracy`` (on the clean training part) and ``accuracy_heldout``, one value per draw.
     """
+    if config.model.is_network:
+        labels = [_labels(control, draw, data, perturbed, attack, seed) for draw in range(draws)]
+        section = control_section(control, config, lr)
+        return _run_networks(control, section, labels, data, perturbed, attack, seed, device, interruptions, report)
     found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
     lessons = [
         Lesson(
             control_section(control, config, lr),
-            _labels(control, draw, data, perturbed, attack, seed),
+            _labels(control, draw, data, perturbed, attack, seed).to(device),
             seed,
             f"{control} control {draw}",
         )
@@ -61,13 +83,60 @@ def run_control(
             report(start * steps + done * (stop - start), draws * steps, note)
 
         inputs, factors = _inputs(control, start, perturbed, attack, seed)
-        learned = dict(learn_side_by_side(lessons[start:stop], inputs, factors=factors, report=told))
+        learned = dict(learn_side_by_side(lessons[start:stop], inputs.to(device), factors=factors, report=told))
         for position in range(stop - start):
             classifier = learned[position]
             if isinstance(classifier, Exception):
                 raise classifier
             found["accuracy"].append(accuracy(classifier.outputs(data.inputs), data.labels))
             found["accuracy_heldout"].append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
+    return found
+
+
+def _run_networks(
+    control: Control,
+    section: ClassifierConfig,
+    labels: Sequence[Tensor],
+    data: Dataset,
+    perturbed: PerturbedSet,
+    attack: AttackConfig,
+    seed: int,
+    device: str,
+    interruptions: Interruptions,
+    report: Callable[[int, int, str], None],
+) -> dict[str, list[float]]:
+    """Deep networks train one after the other; what a draw has reached is kept."""
+    found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
+    signature = Signature.of(data)
+    for draw, of_draw in enumerate(labels):
+        drafts = interruptions.drafts.within(f"draw {draw}")
+        kept = drafts.read("reached")
+        if kept is None:
+
+            def told(done: int, steps: int, note: str, draw: int = draw) -> None:
+                report(draw * steps + done, len(labels) * steps, f"draw {draw + 1}/{len(labels)}, {note}")
+
+            inputs, _ = _inputs(control, draw, perturbed, attack, seed)
+            classifier = learn_network(
+                section,
+                signature,
+                inputs,
+                of_draw,
+                seed=seed,
+                role=f"{control} control {draw}",
+                device=device,
+                dtype=data.inputs.dtype,
+                interruptions=replace(interruptions, drafts=drafts),
+                report=told,
+            )
+            reached = {
+                "accuracy": accuracy(classifier.outputs(data.inputs), data.labels),
+                "accuracy_heldout": accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels),
+            }
+            kept = Artefact(reached)
+            drafts.write("reached", kept)
+        for name, values in found.items():
+            values.append(kept.content[name])
     return found
 
 
@@ -111,6 +180,7 @@ def _labels(
 def _directions(draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
     random = torch.randn(perturbed.inputs.shape, generator=generator, dtype=torch.float32).to(perturbed.inputs)
+    pixels = pixels_of(attack, random[0].numel())
     for part in row_slices(random):
-        random[part] = steepest_step(random[part], attack.norm, epsilon=attack.epsilon, pixels=attack.pixels)
+        random[part] = steepest_step(random[part], attack.norm, epsilon=attack.epsilon, pixels=pixels)
     return random

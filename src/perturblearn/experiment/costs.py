@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from perturblearn.config import ClassifierConfig
+from perturblearn.data import Outline
 from perturblearn.experiment.controls import control_section
 from perturblearn.experiment.learn import FORM_NAMES
+from perturblearn.experiment.network_costs import estimate_network_control
 from perturblearn.graph import Estimate, Stage
 from perturblearn.perturbed import has_factors
 from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
@@ -30,7 +32,9 @@ def estimate_classifiers(group: Sequence[Stage]) -> Estimate:
 def estimate_control(group: Sequence[Stage]) -> Estimate:
     """Cost of a control's draws; draws with inputs of their own cost as much as each alone."""
     (stage,) = group
-    section = ClassifierConfig.model_validate(stage.parameters["classifier"])
+    section = ClassifierConfig.model_validate(stage.context["classifier"])
+    if section.model.is_network:
+        return estimate_network_control(stage, section)
     section = control_section(stage.parameters["control"], section, section.lr[0])
     draws, attack = stage.parameters["draws"], stage.context["attack"]
     if stage.parameters["control"] == "permuted":
@@ -51,7 +55,8 @@ def _estimate(
     stage: Stage, sections: Sequence[ClassifierConfig], draws: Sequence[int | None], *, perturbed: bool
 ) -> Estimate:
     """``draws``: which of equal sections are the same network, and which only look alike."""
-    n_samples, input_dim = stage.context["shape"]()
+    outline: Outline = stage.context["outline"]()
+    n_samples, input_dim = outline.n_samples, outline.signature.input_dim
 
     def with_samples(count: int) -> Estimate:
         return _estimate_with(stage, sections, draws, count, input_dim, perturbed=perturbed)

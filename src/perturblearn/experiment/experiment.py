@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from perturblearn.attacks import attack_fingerprint
 from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfig, config_tree
-from perturblearn.data import Dataset, data_fingerprint, data_shape, depends_on_seed
+from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.experiment import stages
+from perturblearn.experiment.networks import identity_of
 from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
-from perturblearn.perturbed import PGD_STEPS
+from perturblearn.perturbed import SEARCH_STEPS
 from perturblearn.store import ArtefactStore
 
 CONTROLS = ("unperturbed", "permuted")
@@ -31,6 +33,7 @@ class SeedStages:
         direction_measures: for each f, how its perturbations compare with the prediction; none if not asked for.
         selection: the chosen pair of learning rates and the papers' maxima.
         controls: by name; none if no draws are asked for.
+        linear_probe: what a linear classifier learns from the perturbed set; None if it is not asked for.
     """
 
     data: Stage
@@ -43,6 +46,7 @@ class SeedStages:
     perturbation_measures: tuple[tuple[Stage, ...], ...]
     selection: Stage
     controls: Mapping[str, Stage]
+    linear_probe: Stage | None
 
     @property
     def targets(self) -> tuple[Stage, ...]:
@@ -51,7 +55,8 @@ class SeedStages:
         Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
         """
         grid = tuple(stage for row in self.perturbation for stage in row)
-        return (*self.standard, *grid, self.selection, *self.controls.values())
+        probe = () if self.linear_probe is None else (self.linear_probe,)
+        return (*self.standard, *grid, self.selection, *self.controls.values(), *probe)
 
 
 class Experiment:
@@ -71,6 +76,15 @@ class Experiment:
     ) -> None:
         self.config = config
         self._tree = config_tree(config)
+        self._identity = {
+            role: identity_of(section, self._tree[role]) if section.model.is_network else self._tree[role]
+            for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
+        }
+        networks = [section.model.is_network for section in (config.standard, config.perturbation)]
+        # Deep networks take what fits onto their device while they train; the data stay behind.
+        self._data_device = "cpu" if any(networks) else config.device
+        probe = config.controls.linear_probe
+        self._probes = networks[1] if probe is None else probe
         self._dataset = dataset
         self._data_dir = data_dir
         if dataset is not None:
@@ -130,7 +144,8 @@ class Experiment:
 
         Returns:
             Per seed: ``seed``, the chosen ``standard_lr`` and ``perturbation_lr``, ``measures`` at that pair with the
-            papers' maxima, ``controls`` with one value per draw, and ``grid`` with the measures of every pair.
+            papers' maxima, ``controls`` with one value per draw, ``classes`` with the measures class by class, and
+            ``grid`` with the measures of every pair.
         """
         return [self._measures_of(seed, of_seed, executor) for seed, of_seed in self.seeds.items()]
 
@@ -148,13 +163,17 @@ class Experiment:
             for i, standard_lr in enumerate(self.config.standard.lr)
             for j, perturbation_lr in enumerate(self.config.perturbation.lr)
         ]
-        chosen = dict(grid[row * len(self.config.perturbation.lr) + column])
+        by_class = [pair.pop("classes") for pair in grid]
+        position = row * len(self.config.perturbation.lr) + column
+        chosen = dict(grid[position])
+        probe = {} if of_seed.linear_probe is None else executor.result(of_seed.linear_probe)
         return {
             "seed": seed,
             "standard_lr": chosen.pop("standard_lr"),
             "perturbation_lr": chosen.pop("perturbation_lr"),
-            "measures": {**chosen, **selection["maxima"]},
+            "measures": {**chosen, **selection["maxima"], **probe},
             "controls": {name: executor.result(stage) for name, stage in of_seed.controls.items()},
+            "classes": by_class[position],
             "grid": grid,
         }
 
@@ -165,9 +184,11 @@ class Experiment:
         perturbed, heldout_perturbed = (
             tuple(self._perturbed_stage(data, f, seed, heldout=heldout) for f in standard) for heldout in (False, True)
         )
+        # A deep g has to know the data's shape and scale.
+        known = {"data": data} if config.perturbation.model.is_network else {}
         perturbation = tuple(
             tuple(
-                self._classifier_stage("perturbation", lr, {"perturbed": perturbed_set}, seed)
+                self._classifier_stage("perturbation", lr, {"perturbed": perturbed_set, **known}, seed)
                 for lr in config.perturbation.lr
             )
             for perturbed_set in perturbed
@@ -220,29 +241,49 @@ class Experiment:
                 for name in CONTROLS
                 if config.controls.draws
             },
+            self._stage(
+                stages.LINEAR_PROBE, {}, {"data": data, "selection": selection, **sets}, "linear probe", work=1.0
+            )
+            if self._probes
+            else None,
         )
 
     def _classifier_stage(self, role: str, lr: float, inputs: Mapping[str, Stage], seed: int) -> Stage:
         section = self.config.standard if role == "standard" else self.config.perturbation
+        is_network = section.model.is_network
         return self._stage(
-            stages.CLASSIFIER,
-            {"role": role, "classifier": {**self._tree[role], "lr": [lr]}, "dtype": self.config.dtype},
+            stages.NETWORK if is_network else stages.CLASSIFIER,
+            {"role": role, "classifier": {**self._identity[role], "lr": [lr]}, "dtype": self.config.dtype},
             inputs,
-            f"{role} classifier, lr {lr:g}",
+            f"{role} classifier, {f'{section.model.name}, ' if is_network else ''}"
+            + (f"lr {lr:g}" if section.training != "none" else "as it stands"),
             seed,
             work=_work(section),
-            context=self._shapes(seed),
+            context=self._shapes() | self._trained_as(section, lr),
         )
 
+    def _trained_as(self, section: ClassifierConfig, lr: float | None = None) -> dict[str, Any]:
+        """How to train on this machine: the section with its paths, and how often a training is kept."""
+        found = section if lr is None else section.model_copy(update={"lr": (lr,)})
+        return {
+            "classifier": found.model_dump(),
+            "checkpoint_minutes": self.config.checkpoint_minutes,
+            "checkpoint_epochs": self.config.checkpoint_epochs,
+        }
+
     def _perturbed_stage(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> Stage:
-        is_searched = self.config.attack.name == "radial_pgd"
+        attack = self.config.attack
+        parameters = {"attack": self._tree["attack"], "heldout": heldout}
+        if attack.is_own and not attack.name.startswith("foolbox:"):
+            parameters["own"] = attack_fingerprint(attack.name)
         return self._stage(
-            stages.SEARCHED_SET if is_searched else stages.PERTURBED_SET,
-            {"attack": self._tree["attack"], "heldout": heldout},
+            stages.SEARCHED_SET if attack.is_search else stages.PERTURBED_SET,
+            parameters,
             {"data": data, "standard": standard},
             "perturbed held-out set" if heldout else "perturbed set",
             seed,
-            work=self.config.attack.steps or self.config.attack.pixels or PGD_STEPS if is_searched else 0.0,
+            work=2.0 * (attack.steps or attack.pixels or SEARCH_STEPS) if attack.is_search and not heldout else 0.0,
+            context=self._shapes() | self._trained_as(self.config.standard),
         )
 
     def _direction_measures_stage(self, data: Stage, perturbed: Stage) -> Stage:
@@ -277,14 +318,14 @@ class Experiment:
             {
                 "control": name,
                 "attack": self._tree["attack"],
-                "classifier": self._tree["perturbation"],
+                "classifier": self._identity["perturbation"],
                 "draws": draws,
             },
             inputs,
             f"{name} control, {draws} draws",
             seed,
             work=draws * _work(self.config.perturbation),
-            context=self._shapes(seed),
+            context=self._shapes() | self._trained_as(self.config.perturbation),
         )
 
     def _stage(
@@ -298,22 +339,24 @@ class Experiment:
         work: float = 0.0,
         context: Mapping[str, Any] | None = None,
     ) -> Stage:
-        return Stage(kind, parameters, inputs, seed, label, {"device": self.config.device, **(context or {})}, work)
+        places = {"device": self.config.device, "data_device": self._data_device}
+        return Stage(kind, parameters, inputs, seed, label, {**places, **(context or {})}, work)
 
-    def _shapes(self, seed: int) -> dict[str, Any]:
+    def _shapes(self) -> dict[str, Any]:
         """What an estimate of a classifier's cost has to know; the data are read for it only when it is asked for."""
         attack, model = self.config.attack, self.config.standard.model
         return {
-            "shape": lambda: self._data_shape(seed),
+            "outline": self._outline,
+            "dtype": self.config.dtype,
             "n_sources": attack.n_sources,
             "attack": attack,
             "model": model,
         }
 
-    def _data_shape(self, seed: int) -> tuple[int, int]:
+    def _outline(self) -> Outline:
         if self._dataset is not None:
-            return self._dataset.n_samples, self._dataset.input_dim
-        return data_shape(self.config.data, seed=seed, data_dir=self._data_dir)
+            return Outline.of(self._dataset)
+        return data_outline(self.config.data, data_dir=self._data_dir)
 
     def _data_stage(self, seed: int) -> Stage:
         config = self.config
@@ -329,7 +372,7 @@ class Experiment:
                 "dataset": self._dataset,
                 "config": config.data.model_dump(),
                 "data_dir": self._data_dir,
-                "device": config.device,
+                "data_device": self._data_device,
             },
         )
 
@@ -338,4 +381,9 @@ def _work(section: ClassifierConfig) -> float:
     """About how many epochs a classifier costs, for the time left."""
     if section.model.name == "limit":
         return 20.0
+    if section.training == "none":
+        return 0.0
+    if section.model.is_network:
+        # A step goes forward, and backward twice: through the weights and through the layers below.
+        return 3.0 * section.epochs
     return 200.0 + (section.exact_epochs or 0) if section.training == "flow" else float(section.epochs)

@@ -132,7 +132,7 @@ def _job(lessons: Sequence[Lesson], inputs: Tensor) -> Job:
     (lr,) = config.lr
     epochs = [other.config.epochs for other in lessons]
     network = initialise(config.model, inputs[0].numel(), seed=lesson.seed, role=lesson.role).to(inputs)
-    descent = Descent(config.loss, lr, max(epochs), config.momentum, config.plateau)
+    descent = Descent(config.loss, lr, max(epochs), config.momentum, config.schedule == "plateau")
     return Job(network, lesson.labels, descent, tuple(epochs))
 
 

@@ -34,7 +34,7 @@ def draw_map(case: Case, *, limits: tuple[float, float] | None = None) -> Decisi
     Raises:
         ConfigError: limits that are not in order.
     """
-    weight, readout = case.standard.module.weight.detach(), case.standard.module.readout
+    weight, readout = case.of("standard").weight.detach(), case.of("standard").readout
     plane = mean_plane(case.inputs, case.data.labels) if case.has_bias else weight_plane(weight, readout)
     limits = limits or _frame_of(plane.project(case.inputs))
     networks = {"f": case.standard.outputs, "g": case.perturbation.outputs}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier
+from perturblearn.classifiers import Classifier, is_target, label_loss, predicted_labels
 from perturblearn.data import Dataset
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.theory import random_cosine, row_cosines
@@ -23,9 +25,13 @@ MEASURES = {
     "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean over the perturbed set",
     "cosine_similarity_random": "the size for random directions, about sqrt(2 / (pi d))",
     "positive_share": "share of clean held-out inputs that g labels +1",
+    "largest_share": "share of clean held-out inputs under g's most frequent label",
     "attack_success": "f on what g sees, where the target is not the label",
+    "perturbation_size": "size of the perturbations, mean over the perturbed set",
     "perturbed_loss": "g, the set it was trained on",
     "perturbed_loss_heldout": "g, held-out perturbed set",
+    "linear_probe": "a linear classifier of the perturbed set, f's training set",
+    "linear_probe_heldout": "a linear classifier of the perturbed set, held-out inputs",
     "unperturbed_control": "no perturbation, f's training set",
     "unperturbed_control_heldout": "no perturbation, held-out inputs",
     "permuted_control": "targets permuted, f's training set",
@@ -46,22 +52,23 @@ MEASURES = {
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Share of samples with y f(x) > 0; an output of exactly 0 is wrong."""
-    return (labels * outputs > 0).double().mean().item()
+    """Share of samples whose predicted label is theirs; an output of exactly 0 is wrong."""
+    return is_target(outputs, labels).double().mean().item()
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of samples with sign f = sign g."""
-    return (first.sign() == second.sign()).double().mean().item()
+    """Share of samples with equal predicted labels, sign f = sign g for two classes."""
+    return (predicted_labels(first) == predicted_labels(second)).double().mean().item()
 
 
 def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str) -> float:
-    """Mean over y f(x) of the loss of this name, in float64: exp(89) has no float32.
+    """Mean of the loss of this name over y f(x) (with more than two classes: of the cross-entropy), in float64.
 
-    Where even float64 overflows, its largest number: a file of results holds no infinity.
+    In float32 exp(89) is no number. Where even float64 overflows, its largest number: a file of results holds no infinity.
     """
-    margins = (labels * classifier.outputs(inputs)).double()
-    return min(LOSSES[loss](margins).mean().item(), sys.float_info.max)
+    outputs = classifier.outputs(inputs).double()
+    losses = LOSSES[loss](labels * outputs) if outputs.ndim == 1 else label_loss(outputs, labels)
+    return min(losses.mean().item(), sys.float_info.max)
 
 
 def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
@@ -101,20 +108,61 @@ def measure_perturbation(
     perturbed: PerturbedSet,
     heldout_perturbed: PerturbedSet,
     loss: str,
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """What g has learned: accuracy on clean inputs, agreement with f, and its loss on the perturbed sets.
 
     The loss on the held-out perturbed set chooses g's learning rate; it needs no clean label.
+
+    Returns:
+        Numbers by the names of `MEASURES`, and under ``classes`` the same class by class; see `measure_classes`.
     """
     heldout = perturbation.outputs(data.heldout_inputs)
+    of_f, of_g = predicted_labels(standard.outputs(data.heldout_inputs)), predicted_labels(heldout)
+    shares = torch.stack([(of_g == label).double().mean() for label in data.label_values])
+    balance = {"positive_share": shares[0].item()} if data.is_binary else {"largest_share": shares.max().item()}
+    sizes = {} if perturbed.sizes is None else {"perturbation_size": perturbed.sizes.double().mean().item()}
     return {
         "perturbation_accuracy": accuracy(perturbation.outputs(data.inputs), data.labels),
         "perturbation_accuracy_heldout": accuracy(heldout, data.heldout_labels),
-        "agreement": agreement(standard.outputs(data.heldout_inputs), heldout),
-        "positive_share": (heldout > 0).double().mean().item(),
+        "agreement": (of_f == of_g).double().mean().item(),
+        **balance,
         "attack_success": perturbed.success_rate,
+        **sizes,
         "perturbed_loss": mean_loss(perturbation, perturbed.inputs, perturbed.target_labels, loss),
         "perturbed_loss_heldout": mean_loss(
             perturbation, heldout_perturbed.inputs, heldout_perturbed.target_labels, loss
         ),
+        "classes": measure_classes(of_f, of_g, data, perturbed),
     }
+
+
+def measure_classes(of_f: Tensor, of_g: Tensor, data: Dataset, perturbed: PerturbedSet) -> dict[str, Any]:
+    """Accuracies, agreement and attack success class by class, and what g takes each class for.
+
+    Args:
+        of_f, of_g: labels predicted on the held-out inputs, (M,).
+        data: its held-out labels are the true ones.
+        perturbed: what g was trained on.
+
+    Returns:
+        ``names``, and in their order: ``n_heldout``, ``standard_accuracy``, ``perturbation_accuracy`` and ``agreement``
+        over the held-out inputs of each class, ``attack_success`` over the redirected samples with that target, each
+        None where there are none; ``confusion``: a row per true class, a column per class that g says, in numbers of
+        held-out inputs (an output of exactly 0 is in no column).
+    """
+    truths = [data.heldout_labels == label for label in data.label_values]
+    targeted = [perturbed.redirected & (perturbed.target_labels == label) for label in data.label_values]
+    return {
+        "names": list(data.class_names),
+        "n_heldout": [int(rows.sum()) for rows in truths],
+        "standard_accuracy": [_share(of_f == data.heldout_labels, rows) for rows in truths],
+        "perturbation_accuracy": [_share(of_g == data.heldout_labels, rows) for rows in truths],
+        "agreement": [_share(of_f == of_g, rows) for rows in truths],
+        "attack_success": [_share(perturbed.success, rows) for rows in targeted],
+        "confusion": [[int((rows & (of_g == label)).sum()) for label in data.label_values] for rows in truths],
+    }
+
+
+def _share(holds: Tensor, rows: Tensor) -> float | None:
+    count = int(rows.sum())
+    return int((holds & rows).sum()) / count if count else None

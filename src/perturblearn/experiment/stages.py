@@ -10,8 +10,8 @@ from torch import Tensor
 
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig
-from perturblearn.data import Dataset, load_dataset
-from perturblearn.errors import DataError, DivergenceError
+from perturblearn.data import Dataset, Signature, load_dataset
+from perturblearn.errors import DataError, PerturbLearnError
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.controls import run_control
@@ -19,10 +19,13 @@ from perturblearn.experiment.costs import estimate_classifiers, estimate_control
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
+from perturblearn.experiment.network_costs import estimate_network, estimate_search
+from perturblearn.experiment.networks import Interruptions, learn_network
+from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import select
 from perturblearn.graph import Report, Stage, StageKind, content_key
 from perturblearn.perturbed import PerturbedSet, perturb
-from perturblearn.store import Artefact
+from perturblearn.store import Artefact, Drafts
 from perturblearn.theory import DecisionMap, perturbation_direction
 
 Inputs = Mapping[str, Any]
@@ -37,25 +40,32 @@ def _load_data(stage: Stage, inputs: Inputs, report: Report) -> Dataset:
     if data is None:
         config = DataConfig.model_validate(stage.context["config"])
         data = load_dataset(config, seed=stage.seed or 0, data_dir=stage.context["data_dir"])
-    if not data.is_binary:
-        names = ", ".join(data.class_names[:10])
-        raise DataError(
-            f"the data have {data.n_classes} classes ({names}), but two-layer classifiers tell two apart; "
-            f"choose two, for example --data.classes {data.class_names[0]},{data.class_names[1]}"
-        )
-    return data.to(dtype=getattr(torch, stage.parameters["dtype"]), device=stage.context["device"])
+    return data.to(dtype=getattr(torch, stage.parameters["dtype"]), device=stage.context["data_device"])
 
 
 def _train(
     group: Sequence[Stage], wanted: Sequence[int], inputs: Inputs, report: Report
 ) -> Iterator[tuple[int, Classifier | Exception]]:
+    device = group[0].context["device"]
     factors = None
     if group[0].parameters["role"] == "standard":
-        data: Dataset = inputs["data"]
+        data: Dataset = inputs["data"].to(device=device)
+        if not data.is_binary:
+            names = ", ".join(data.class_names[:10])
+            raise DataError(
+                f"the data have {data.n_classes} classes ({names}), but two-layer classifiers tell two apart; choose "
+                f"two, for example --data.classes {data.class_names[0]},{data.class_names[1]}, or a deep network, for "
+                "example --standard.model.name mlp --perturbation.model.name mlp"
+            )
         training_inputs, labels = data.inputs, data.labels
     else:  # the perturbation classifier never sees a true label
-        perturbed = _perturbed(group[0], inputs)
+        perturbed: PerturbedSet = inputs["perturbed"].to(device)
         training_inputs, labels, factors = perturbed.inputs, perturbed.target_labels, perturbed.factors
+    if not bool((labels.abs() == 1).all()):
+        raise DataError(
+            "the data have more than two classes, but a two-layer perturbation classifier tells two apart; choose a "
+            "deep network, for example --perturbation.model.name mlp"
+        )
     lessons = [
         Lesson(
             ClassifierConfig.model_validate(stage.parameters["classifier"]),
@@ -78,13 +88,47 @@ def _trained_together(stage: Stage) -> str:
     return content_key([stage.parameters["dtype"], config.form, config.products, sources])
 
 
+def _train_network(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> Classifier:
+    data: Dataset = inputs["data"]
+    signature = Signature.of(data)
+    if stage.parameters["role"] == "standard":
+        training_inputs, labels = data.inputs, data.labels
+    else:  # of the data the perturbation classifier knows shape and scale, and never a true label
+        perturbed: PerturbedSet = inputs["perturbed"]
+        training_inputs, labels = perturbed.inputs, perturbed.target_labels
+    try:
+        return learn_network(
+            ClassifierConfig.model_validate(stage.context["classifier"]),
+            signature,
+            training_inputs,
+            labels,
+            seed=_seed(stage),
+            role=stage.parameters["role"],
+            device=stage.context["device"],
+            dtype=data.inputs.dtype,
+            interruptions=_interruptions(stage, drafts),
+            report=report,
+        )
+    except PerturbLearnError as error:
+        raise _named(stage, error) from None
+
+
+def _interruptions(stage: Stage, drafts: Drafts) -> Interruptions:
+    return Interruptions(drafts, stage.context["checkpoint_minutes"], stage.context["checkpoint_epochs"])
+
+
 def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
+    return _search(stage, inputs, Drafts(), report)
+
+
+def _search(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> PerturbedSet:
     return perturb(
         _standard(stage, inputs),
         inputs["data"],
         AttackConfig.model_validate(stage.parameters["attack"]),
         seed=_seed(stage),
         heldout=stage.parameters["heldout"],
+        drafts=drafts,
         report=report,
     )
 
@@ -125,7 +169,7 @@ def _measure_standard(stage: Stage, inputs: Inputs, report: Report) -> dict[str,
     return measure_standard(_standard(stage, inputs), inputs["data"])
 
 
-def _measure_perturbation(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float | None]:
+def _measure_perturbation(stage: Stage, inputs: Inputs, report: Report) -> dict[str, Any]:
     return measure_perturbation(
         inputs["perturbation"].to(device=stage.context["device"]),
         _standard(stage, inputs),
@@ -149,8 +193,13 @@ def _select(stage: Stage, inputs: Inputs, report: Report) -> dict[str, Any]:
     return select(standards, grid)
 
 
-def _run_control(stage: Stage, inputs: Inputs, report: Report) -> dict[str, list[float]]:
-    config = ClassifierConfig.model_validate(stage.parameters["classifier"])
+def _measure_linear_probe(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
+    perturbed = inputs[f"perturbed {inputs['selection']['standard']}"]
+    return measure_linear_probe(perturbed, inputs["data"], device=stage.context["device"])
+
+
+def _run_control(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> dict[str, list[float]]:
+    config = ClassifierConfig.model_validate(stage.context["classifier"])
     selection = inputs["selection"]
     try:
         return run_control(
@@ -162,9 +211,11 @@ def _run_control(stage: Stage, inputs: Inputs, report: Report) -> dict[str, list
             lr=config.lr[selection["perturbation"]],
             draws=stage.parameters["draws"],
             seed=_seed(stage),
+            device=stage.context["device"],
+            interruptions=_interruptions(stage, drafts),
             report=report,
         )
-    except (DivergenceError, DataError) as error:
+    except PerturbLearnError as error:
         raise _named(stage, error) from None
 
 
@@ -204,7 +255,7 @@ def _standard(stage: Stage, inputs: Inputs) -> Classifier:
 
 
 def _perturbed(stage: Stage, inputs: Inputs, name: str = "perturbed") -> PerturbedSet:
-    return inputs[name].to(stage.context["device"])
+    return inputs[name].to(stage.context["data_device"])
 
 
 def _named(stage: Stage, error: Exception) -> Exception:
@@ -230,13 +281,29 @@ CLASSIFIER = StageKind(
     run_many=_train,
     estimate=estimate_classifiers,
 )
+NETWORK = StageKind(
+    "network",
+    1,
+    dump=Classifier.dump,
+    load=Classifier.load,
+    run_resumable=_train_network,
+    estimate=estimate_network,
+)
 PERTURBED_SET = StageKind("perturbed set", 2, _perturb)
-SEARCHED_SET = StageKind("searched set", 1, _perturb, PerturbedSet.dump_with_sources, PerturbedSet.load)
+SEARCHED_SET = StageKind(
+    "searched set",
+    2,
+    dump=PerturbedSet.dump_with_sources,
+    load=PerturbedSet.load,
+    run_resumable=_search,
+    estimate=estimate_search,
+)
 DIRECTIONS = StageKind("perturbation directions", 1, _predict_directions)
 DIRECTION_MEASURES = StageKind("direction measures", 1, _measure_directions, _json, _from_json)
 STANDARD_MEASURES = StageKind("standard measures", 1, _measure_standard, _json, _from_json)
-PERTURBATION_MEASURES = StageKind("perturbation measures", 1, _measure_perturbation, _json, _from_json)
+PERTURBATION_MEASURES = StageKind("perturbation measures", 2, _measure_perturbation, _json, _from_json)
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
 COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
 DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)
-CONTROL = StageKind("control", 2, _run_control, _json, _from_json, estimate=estimate_control)
+LINEAR_PROBE = StageKind("linear probe", 1, _measure_linear_probe, _json, _from_json)
+CONTROL = StageKind("control", 3, dump=_json, load=_from_json, run_resumable=_run_control, estimate=estimate_control)

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-CHANCE = 0.5
-"""What guessing reaches on two classes: with targets independent of the labels, the mean of a control's draws."""
 BEATEN_SHARE = 0.95
 """Share of a control's draws that g must beat before we say that it has learned something."""
 
@@ -33,22 +31,28 @@ def summarise_seeds(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, A
     Returns:
         By measure: ``mean``, ``std``, ``median``, ``values`` (one per seed; of a control one per draw, seed by seed).
         A control has also ``beaten`` (share of draws that g of the same seed beats), ``standard_error`` of its mean and
-        ``at_chance``, whether the mean lies within 3 standard errors of one half.
+        ``at_chance``, whether the mean lies within 3 standard errors of 1/K.
     """
+    chance = chance_of(seeds)
     summary = {name: summarise([seed["measures"][name] for seed in seeds]) for name in seeds[0]["measures"]}
     for control in seeds[0]["controls"]:
         for part in ("", "_heldout"):
             draws = [seed["controls"][control][f"accuracy{part}"] for seed in seeds]
             reached = [seed["measures"][f"perturbation_accuracy{part}"] for seed in seeds]
-            summary[f"{control}_control{part}"] = _summarise_control(draws, reached)
+            summary[f"{control}_control{part}"] = _summarise_control(draws, reached, chance)
     return summary
 
 
-def _summarise_control(draws: Sequence[Sequence[float]], reached: Sequence[float]) -> dict[str, Any]:
+def chance_of(seeds: Sequence[Mapping[str, Any]]) -> float:
+    """What guessing reaches, 1/K: with targets independent of the labels, the mean of a control's draws."""
+    return 1 / len(seeds[0]["classes"]["names"])
+
+
+def _summarise_control(draws: Sequence[Sequence[float]], reached: Sequence[float], chance: float) -> dict[str, Any]:
     flat = [value for of_seed in draws for value in of_seed]
     beaten = [value < g for of_seed, g in zip(draws, reached, strict=True) for value in of_seed]
     error = _standard_error(draws)
-    off = abs(statistics.fmean(flat) - CHANCE)
+    off = abs(statistics.fmean(flat) - chance)
     return {
         **summarise(flat),
         "draws_per_seed": len(draws[0]),

@@ -13,7 +13,7 @@ from typing import Any
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import Report, Stage
-from perturblearn.store import ArtefactStore, DamagedArtefact
+from perturblearn.store import ArtefactStore, DamagedArtefact, Drafts
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,11 @@ class Executor:
     ) -> Iterator[tuple[int, Any]]:
         if stage.kind.run_many is not None:
             yield from stage.kind.run_many(group, wanted, _Inputs(stage, self.result), report)
+        elif stage.kind.run_resumable is not None:
+            drafts = Drafts(self._store if stage.kind.is_stored else None, stage.key)
+            yield 0, stage.kind.run_resumable(stage, _Inputs(stage, self.result), drafts, report)
+            # The result is kept by now.
+            drafts.clear()
         elif stage.kind.run is not None:
             yield 0, stage.kind.run(stage, _Inputs(stage, self.result), report)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from perturblearn.store import Artefact
+from perturblearn.store import Artefact, Drafts
 
 Report = Callable[[int, int, str], None]
 """Called by a running stage with steps done, steps in all, and a short word on how it goes."""
@@ -44,9 +44,11 @@ class StageKind:
         name: the kind's name, part of every stage's identity.
         version: raised whenever the function would give other numbers for the same stage.
         run: ``(stage, inputs, report) -> result``; ``inputs`` fetches the result of a named input when it is asked for.
-            None for a kind that has ``run_many``.
+            None for a kind that has ``run_resumable`` or ``run_many``.
         dump: result to artefact; None for a result that is cheaper to make again than to read back.
         load: artefact to result, the inverse of ``dump``.
+        run_resumable: ``(stage, inputs, drafts, report) -> result`` for long work: what it puts into the drafts is there
+            again when the stage is run once more after an interruption, and gone once the result is kept.
         fusion: for a kind that can run many stages at once: stages of a plan with equal fusion keys form a group.
         run_many: ``(group, wanted, inputs, report) -> (position, result or error), ...`` for the wanted positions of a
             group; ``inputs`` are those of its first stage. How a group is worked on follows from the whole group,
@@ -59,6 +61,7 @@ class StageKind:
     run: Callable[[Stage, Mapping[str, Any], Report], Any] | None = None
     dump: Callable[[Any], Artefact] | None = None
     load: Callable[[Artefact], Any] | None = None
+    run_resumable: Callable[[Stage, Mapping[str, Any], Drafts, Report], Any] | None = None
     fusion: Callable[[Stage], str] | None = None
     run_many: RunMany | None = None
     estimate: Callable[[Sequence[Stage]], Estimate] | None = None
@@ -66,7 +69,8 @@ class StageKind:
     def __post_init__(self) -> None:
         assert (self.dump is None) == (self.load is None), "a kind that writes its results must also read them"
         assert (self.fusion is None) == (self.run_many is None), "a kind that groups its stages must also run groups"
-        assert (self.run is None) != (self.run_many is None), "a kind runs stages or groups of them"
+        ways = (self.run, self.run_resumable, self.run_many)
+        assert sum(way is not None for way in ways) == 1, "a kind runs its stages in one way"
 
     @property
     def is_stored(self) -> bool:

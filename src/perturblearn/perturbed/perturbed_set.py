@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from perturblearn.store import Artefact
@@ -29,6 +28,8 @@ class PerturbedSet:
         epsilon: size of the perturbations.
         classifier_hash: hash of the standard classifier.
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
+        sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose perturbations
+            have size epsilon by construction.
         sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
         coefficients, basis: C (n, q) and Q (q, d) with orthonormal rows where the inputs, flattened, are C Q by
             construction; None for a set that has no such factors or was written without them.
@@ -45,13 +46,14 @@ class PerturbedSet:
     epsilon: float
     classifier_hash: str
     zero_gradients: int
+    sizes: Tensor | None = None
     sources: Tensor | None = None
     coefficients: Tensor | None = None
     basis: Tensor | None = None
 
     def __post_init__(self) -> None:
-        labels = () if self.true_labels is None else (self.true_labels,)
-        for column in (self.target_labels, self.source_index, self.success, self.redirected, *labels):
+        columns = (self.target_labels, self.source_index, self.success, self.redirected, self.true_labels, self.sizes)
+        for column in (column for column in columns if column is not None):
             if column.shape != self.inputs.shape[:1]:
                 raise ValueError(
                     f"a column of shape {tuple(column.shape)} does not fit {len(self.inputs)} perturbed inputs"
@@ -101,6 +103,8 @@ class PerturbedSet:
         }
         if self.true_labels is not None:
             tensors["true_labels"] = self.true_labels
+        if self.sizes is not None:
+            tensors["sizes"] = self.sizes
         content: dict[str, Any] = {
             "source": self.source,
             "norm": self.norm,
@@ -130,8 +134,3 @@ class PerturbedSet:
             f"PerturbedSet({len(self)} inputs of {shape}, source {self.source}, {self.norm} epsilon {self.epsilon:g}, "
             f"{success}, classifier {self.classifier_hash[:10]})"
         )
-
-
-def is_target(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the outputs' signs are the targets +1 and -1; an output of exactly 0 is neither."""
-    return torch.sign(outputs).to(targets.dtype) == targets

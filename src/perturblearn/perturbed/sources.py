@@ -36,7 +36,8 @@ def draw_sources(source: str, data: Dataset, *, heldout: bool, count: int | None
         source: ``natural``, ``none``, ``uniform`` (over the data's value range) or ``gauss`` (N(0, 1)).
         data: the data set.
         heldout: use the held-out part instead of the training part.
-        count: noise sources to draw; None for as many as the part has samples.
+        count: how many: noise is drawn so often, of the part's samples so many are taken, evenly spaced; None for as
+            many as the part has samples.
         seed: fixes the noise, which is drawn in float32 on the CPU.
 
     Raises:
@@ -46,6 +47,10 @@ def draw_sources(source: str, data: Dataset, *, heldout: bool, count: int | None
     labels = data.heldout_labels if heldout else data.labels
     if source in ("natural", "none"):
         index = torch.arange(len(inputs))
+        if count is not None and count < len(inputs):
+            index = torch.linspace(0, len(inputs) - 1, count).round().long()
+            chosen = index.to(inputs.device)
+            inputs, labels = inputs[chosen], labels[chosen]
         # One zero that looks like as many as there are inputs.
         nothing = inputs.new_zeros(()).expand_as(inputs)
         return Sources(inputs if source == "natural" else nothing, inputs, labels, index)

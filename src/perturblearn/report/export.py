@@ -18,7 +18,7 @@ from perturblearn.store import Artefact, ArtefactStore, separate, versions
 def export_run(
     experiment: Experiment, executor: Executor, result: Result, store: ArtefactStore, folder: Path
 ) -> Result:
-    """Write ``config.toml``, ``result.json``, weights and perturbed sets per seed, and a picture, all at once.
+    """Write ``config.toml``, ``result.json``, weights and perturbed sets per seed, and pictures, all at once.
 
     Weights and sets are those of the chosen learning rates. The folder appears when it is complete; an older one in its
     place is replaced.
@@ -54,6 +54,8 @@ def export_run(
                 if number == 0:
                     figure = draw_examples(perturbed, executor.result(stages.data), experiment.config)
                     figure.savefig(inside / "perturbations.png", dpi=130)
+        if len(finished.seeds[0]["classes"]["names"]) > 2:
+            finished.plot_confusion().savefig(inside / "confusion.png", dpi=130)
         (inside / "result.json").write_text(
             json.dumps(finished.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from perturblearn.config import ExperimentConfig
 from perturblearn.data import Dataset
-from perturblearn.experiment import CHANCE
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.report.table import title
 
@@ -22,17 +21,18 @@ _SHOWN = {
     "standard_accuracy_heldout": ("f\naccuracy", _BLUE),
     "perturbation_accuracy_heldout": ("g\naccuracy", _VERMILION),
     "agreement": ("f and g\nagreement", _GREEN),
+    "linear_probe_heldout": ("linear\nprobe", _GREY),
     "unperturbed_control_heldout": ("unperturbed\ncontrol", _GREY),
     "permuted_control_heldout": ("permuted\ncontrol", _GREY),
 }
 
 
-def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig) -> Figure:
+def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig, *, chance: float) -> Figure:
     """Held-out accuracy of f and g, their agreement, and the controls: a dot per seed or draw, a bar at the mean."""
     shown = [(label, colour, summary[name]) for name, (label, colour) in _SHOWN.items() if name in summary]
     figure = Figure(figsize=(1.6 + 1.15 * len(shown), 3.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.axhline(CHANCE, color="black", linewidth=0.8, linestyle=":")
+    axes.axhline(chance, color="black", linewidth=0.8, linestyle=":")
     for position, (_, colour, values) in enumerate(shown):
         dots = values["values"]
         # Spread evenly over a narrow band, so that equal values stay visible.
@@ -47,6 +47,35 @@ def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConf
     return figure
 
 
+def draw_confusion(classes: Sequence[Mapping[str, Any]], config: ExperimentConfig) -> Figure:
+    """What g takes each class for: shares of the held-out inputs of a true class (rows), mean over the seeds.
+
+    Args:
+        classes: per seed, as `measure_classes` gives them.
+        config: what the title says.
+    """
+    names = classes[0]["names"]
+    counts = torch.tensor([of_seed["confusion"] for of_seed in classes], dtype=torch.float64)
+    present = torch.tensor([of_seed["n_heldout"] for of_seed in classes], dtype=torch.float64)
+    shares = (counts / present.clamp_min(1)[:, :, None]).mean(dim=0)
+    side = min(12.0, 2.2 + 0.42 * len(names))
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= 20:
+        for row, of_row in enumerate(shares.tolist()):
+            for column, share in enumerate(of_row):
+                colour = "white" if share > 0.6 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel("label that g gives")
+    axes.set_ylabel("true class")
+    axes.set_title(f"{title(config)}\nheld-out inputs, % of each true class", fontsize=8, wrap=True)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
 def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConfig, *, count: int = 8) -> Figure:
     """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
 
@@ -54,10 +83,10 @@ def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConf
         perturbed: a set with its sources.
         data: names the classes and gives the shape of an image.
         config: what the title says.
-        count: examples at most, as many of each pair of target and true label.
+        count: examples at most, of different classes.
     """
     assert perturbed.sources is not None, "a set read from disk does not know its sources"
-    index = _examples(perturbed, count)
+    index = _examples(perturbed, data.label_values, count)
     sources = perturbed.sources[index].cpu()
     inputs = perturbed.inputs[index].cpu()
     steps = inputs - sources
@@ -85,15 +114,19 @@ def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConf
     return figure
 
 
-def _examples(perturbed: PerturbedSet, count: int) -> Tensor:
-    """Positions of examples: as many of each pair of target and true label as there are, up to the count."""
+def _examples(perturbed: PerturbedSet, label_values: Sequence[int], count: int) -> Tensor:
+    """Positions of examples: of two classes as many of each pair of target and true label, of more as many targets."""
     targets = perturbed.target_labels.cpu()
     truths = torch.zeros_like(targets) if perturbed.true_labels is None else perturbed.true_labels.cpu()
-    # Descending, so that the first class comes first.
-    pairs = [(target, truth) for target in (1, -1) for truth in truths.unique(sorted=True).flip(0)]
-    groups = [((targets == target) & (truths == truth)).nonzero()[:, 0] for target, truth in pairs]
-    chosen = torch.cat([group[: max(1, count // len(pairs))] for group in groups])
-    return chosen[:count]
+    if len(label_values) == 2:
+        # Descending, so that the first class comes first.
+        pairs = [(target, truth) for target in label_values for truth in truths.unique(sorted=True).flip(0)]
+        groups = [((targets == target) & (truths == truth)).nonzero()[:, 0] for target, truth in pairs]
+        return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
+    # True classes in their order where there are any, so that the pictures differ.
+    shown = targets if perturbed.true_labels is None else truths
+    groups = [group for value in label_values if len(group := (shown == value).nonzero()[:, 0])]
+    return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
 
 
 def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tuple[float, float]:

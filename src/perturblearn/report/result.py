@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
-from perturblearn.experiment import summarise_seeds
+from perturblearn.experiment import chance_of, summarise_seeds
 from perturblearn.report.conclusion import conclude, remarks
-from perturblearn.report.table import HEADS, Row, table_rows, table_text
+from perturblearn.report.table import HEADS, Row, classes_text, table_rows, table_text
 from perturblearn.store import versions
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON form; raised when a key changes its meaning or goes."""
+MOST_CLASSES = 20
+"""Classes up to which a result prints a line for each; its dictionary holds all."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Result:
     Args:
         config: the configuration as resolved.
         key: hash of the run's stages.
-        seeds: per seed: ``seed``, ``standard_lr``, ``perturbation_lr``, ``measures``, ``controls``, ``grid``.
+        seeds: per seed: ``seed``, ``standard_lr``, ``perturbation_lr``, ``measures``, ``controls``, ``classes``,
+            ``grid``.
         summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
         folder: where the run was exported to; None if nothing was written.
         seconds: time spent in the stages that ran; 0 if all were finished before.
@@ -66,6 +69,8 @@ class Result:
                 raise StoreError(
                     f"{path} was written by a newer version of perturblearn; update it to read this result"
                 )
+            if content["schema"] < SCHEMA:
+                raise StoreError(f"{path} was written by an older version of perturblearn; run the experiment again")
             return cls(
                 config=resolve_config(dict(content["config"])),
                 key=content["key"],
@@ -145,10 +150,18 @@ class Result:
         """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure."""
         from perturblearn.report.figures import plot_result
 
-        return plot_result(self.summary, self.config)
+        return plot_result(self.summary, self.config, chance=chance_of(self.seeds))
+
+    def plot_confusion(self) -> Figure:
+        """What g takes each class for on the held-out inputs, mean over the seeds, as a matplotlib figure."""
+        from perturblearn.report.figures import draw_confusion
+
+        return draw_confusion([seed["classes"] for seed in self.seeds], self.config)
 
     def __str__(self) -> str:
-        return "\n".join((table_text(self.rows, self.config), "", self.conclusion, *self.remarks))
+        classes = [seed["classes"] for seed in self.seeds]
+        by_class = ("", classes_text(classes)) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else ()
+        return "\n".join((table_text(self.rows, self.config), *by_class, "", self.conclusion, *self.remarks))
 
     def _repr_html_(self) -> str:
         cells = "".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,60 @@ def table_text(rows: Sequence[Row], config: ExperimentConfig) -> str:
     return "\n".join((title(config), rule, lines[0], rule, *lines[1:], rule))
 
 
+def classes_text(classes: Sequence[Mapping[str, Any]]) -> str:
+    """A line per class, in means over the seeds: how many, accuracies, agreement, attack success, and what g says.
+
+    Args:
+        classes: per seed, as `measure_classes` gives them.
+    """
+    names = classes[0]["names"]
+    heads = ("class (held-out)", "n", "f", "g", "agreement", "success", "g says")
+    lines: list[tuple[str, ...]] = [heads]
+    for row, name in enumerate(names):
+        means = [
+            _mean_of(of_seed[measure][row] for of_seed in classes)
+            for measure in ("standard_accuracy", "perturbation_accuracy", "agreement", "attack_success")
+        ]
+        counts = [sum(of_seed["confusion"][row][column] for of_seed in classes) for column in range(len(names))]
+        total = sum(of_seed["n_heldout"][row] for of_seed in classes)
+        often = max(range(len(names)), key=counts.__getitem__)
+        says = f"{names[often]} ({counts[often] / total:.0%})" if total else "-"
+        lines.append((name, str(classes[0]["n_heldout"][row]), *(_short(mean) for mean in means), says))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            (line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)))
+        )
+        for line in lines
+    )
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def title(config: ExperimentConfig) -> str:
     """What was run, in one line."""
     attack = config.attack
     classes = f" {' vs '.join(config.data.classes)}" if config.data.classes else ""
     pixels = f" on {attack.pixels} coordinates" if attack.pixels else ""
+    if attack.pixel_share:
+        pixels = f" on {100 * attack.pixel_share:g} % of the coordinates"
     source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
     seeds = f"{len(config.seeds)} seed" + "s" * (len(config.seeds) > 1)
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
+    size = "" if attack.norm == "l0" and attack.is_search else f" epsilon {attack.epsilon:g}"
+    # Two-layer networks go without saying.
+    models = [section.model.name for section in (config.standard, config.perturbation)]
+    networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
-        f"{config.name}: {data}{classes}, {attack.norm} epsilon {attack.epsilon:g}{pixels}, {source}, "
+        f"{config.name}: {data}{classes}{networks}, {attack.norm}{size}{pixels}, {source}, "
         f"targets {attack.targets}, {seeds}"
     )
 

@@ -1,6 +1,7 @@
 """Artefacts by their hash and records of runs, each written whole or not at all; knows not what they mean."""
 
 from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate
+from perturblearn.store.drafts import Drafts
 from perturblearn.store.records import Record, RecordStore
 from perturblearn.store.size import parse_size
 from perturblearn.store.versions import versions
@@ -9,6 +10,7 @@ __all__ = [
     "Artefact",
     "ArtefactStore",
     "DamagedArtefact",
+    "Drafts",
     "Record",
     "RecordStore",
     "file_hash",

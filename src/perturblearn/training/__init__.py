@@ -1,4 +1,4 @@
-"""Full-batch training of two-layer networks: descent in several exact forms, many networks at once, gradient flow."""
+"""Training: two-layer networks full batch, in several exact forms or by gradient flow; any network by minibatches."""
 
 from perturblearn.training.cost import (
     FORMS,
@@ -15,9 +15,11 @@ from perturblearn.training.cost import (
     measure_rates,
 )
 from perturblearn.training.descent import Descent, Job
+from perturblearn.training.distributed import workers
 from perturblearn.training.flow import FLOW_LOSSES, Flow, train_by_flow
 from perturblearn.training.full_batch import Outcome, train, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
+from perturblearn.training.minibatch import MinibatchDescent, train_by_minibatches
 from perturblearn.training.plateau import Plateau
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Group",
     "Job",
     "MarginLoss",
+    "MinibatchDescent",
     "Outcome",
     "Plateau",
     "Rates",
@@ -43,5 +46,7 @@ __all__ = [
     "measure_rates",
     "train",
     "train_by_flow",
+    "train_by_minibatches",
     "train_side_by_side",
+    "workers",
 ]

@@ -1,0 +1,91 @@
+"""The user's own attacks: named by where to import them from, or handed over as objects in Python."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from perturblearn.attacks.run_attack import Attack
+from perturblearn.classifiers.identity import _value_identity as value_identity
+from perturblearn.classifiers.identity import code_identity
+from perturblearn.classifiers.importing import import_object
+from perturblearn.errors import ModelError
+from perturblearn.store import file_hash
+
+_HANDED_OVER = "python:"
+_objects: dict[str, tuple[Attack, str]] = {}
+"""What was handed over in this process, and its identity, by name."""
+
+
+def hand_over_attack(attack: Attack) -> str:
+    """Make an attack known to this process by a name that a configuration can hold.
+
+    Args:
+        attack: ``attack(model, inputs, targets) -> perturbed``.
+
+    Returns:
+        ``python:`` and 16 hexadecimal digits of its code and state: equal ones have one name.
+
+    Raises:
+        ModelError: it cannot be called.
+    """
+    if not callable(attack):
+        raise ModelError(
+            f"the attack handed over in Python is of type {type(attack).__name__}; give a function "
+            "attack(model, inputs, targets) that returns perturbed inputs"
+        )
+    identity = hashlib.sha256(f"attack {code_identity(attack)} {_state(attack)}".encode()).hexdigest()
+    name = f"{_HANDED_OVER}{identity[:16]}"
+    _objects[name] = attack, identity
+    return name
+
+
+def own_attack(name: str) -> Attack:
+    """The attack of this name.
+
+    Args:
+        name: ``package.module:function`` or what `hand_over_attack` returned.
+
+    Raises:
+        ModelError: there is no such thing, or it cannot be called.
+    """
+    if name.startswith(_HANDED_OVER):
+        return _handed_over(name)[0]
+    attack = import_object(name)
+    if not callable(attack):
+        raise ModelError(
+            f"{name} is of type {type(attack).__name__}; name a function attack(model, inputs, targets) that returns "
+            "perturbed inputs"
+        )
+    return attack
+
+
+def attack_fingerprint(name: str) -> str:
+    """SHA-256 of what fixes an own attack, for results that are kept: its code, of what is imported its whole file.
+
+    Raises:
+        ModelError: there is no such thing, or it cannot be called.
+    """
+    if name.startswith(_HANDED_OVER):
+        return _handed_over(name)[1]
+    attack = own_attack(name)
+    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+    content = file_hash(Path(file)) if file and Path(file).is_file() else ""
+    return hashlib.sha256(f"attack {name} {content} {code_identity(attack)}".encode()).hexdigest()
+
+
+def _handed_over(name: str) -> tuple[Attack, str]:
+    if name not in _objects:
+        raise ModelError(
+            f"the attack {name} was handed over as an object in Python, which this process does not have; hand the same "
+            "attack over again, or name one that can be imported, package.module:function"
+        )
+    return _objects[name]
+
+
+def _state(attack: Any) -> str:
+    """What its code does not show: attributes of an object, and what a function has taken from around it."""
+    kept = [cell.cell_contents for cell in getattr(attack, "__closure__", None) or ()]
+    return value_identity([kept, getattr(attack, "__dict__", {}), getattr(attack, "__self__", None)])

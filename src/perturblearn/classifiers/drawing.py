@@ -1,0 +1,26 @@
+"""Seeded draws for modules that draw from torch's global generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Inside, new modules draw their parameters from this seed, in float32 on the CPU whatever the session's defaults.
+
+    Outside, nothing has happened: the global generator and the defaults are as they were before. CUDA's generators are
+    not touched.
+    """
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        # Not torch.manual_seed, which seeds every device.
+        torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -1,0 +1,83 @@
+"""The user's own code by its name, ``package.module:name``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+from perturblearn.classifiers.drawing import drawing_from
+from perturblearn.errors import ModelError
+
+
+def import_object(name: str) -> Any:
+    """What ``package.module:name`` stands for.
+
+    The current folder is searched too, as it is by ``python -m``.
+
+    Raises:
+        ModelError: there is no such module, importing it fails, or it has no such name.
+    """
+    path, _, attribute = name.partition(":")
+    # A network that the module makes when it is imported has the same weights in every session.
+    with drawing_from(0):
+        module = _import_module(path, wanted_by=name)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        place = getattr(module, "__file__", None) or "a module without a file"
+        raise ModelError(
+            f"{name} names {attribute}, which the module {path} ({place}) does not have; mend the name"
+        ) from None
+
+
+def _import_module(path: str, *, wanted_by: str) -> ModuleType:
+    """The module of that dotted name, from where Python finds modules or from the current folder."""
+    importlib.invalidate_caches()  # it may have been written a moment ago
+    try:
+        try:
+            return importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if not _is_about(error, path):
+                raise
+            with _current_folder_first():
+                return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if _is_about(error, path):
+            raise ModelError(
+                f"{wanted_by} names the module {path}, but there is no module {error.name}; mend the name, or run from "
+                "the folder that holds it"
+            ) from None
+        raise _failed(path, wanted_by, error) from error
+    except Exception as error:
+        raise _failed(path, wanted_by, error) from error
+
+
+def described(error: BaseException) -> str:
+    """An exception of somebody else's code in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _is_about(error: ModuleNotFoundError, path: str) -> bool:
+    """Whether the module itself is missing, or a package that holds it, rather than something that it imports."""
+    return error.name is not None and f"{path}.".startswith(f"{error.name}.")
+
+
+def _failed(path: str, wanted_by: str, error: Exception) -> ModelError:
+    return ModelError(f"{wanted_by} cannot be used, because importing {path} fails ({described(error)}); mend it")
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module may have removed it
+            sys.path.remove(folder)

@@ -1,0 +1,69 @@
+"""Fresh deep networks by their configuration."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from perturblearn.classifiers.checkpoint import load_weights
+from perturblearn.classifiers.convnet import ConvNet
+from perturblearn.classifiers.drawing import drawing_from
+from perturblearn.classifiers.mlp import MLP
+from perturblearn.classifiers.network import CONVOLUTIONAL, Network
+from perturblearn.classifiers.own import own_body, own_source
+from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.wide_resnet import WideResNet
+from perturblearn.config import ModelConfig
+from perturblearn.data import Signature
+from perturblearn.errors import ConfigError
+from perturblearn.graph import derive_seed
+
+
+def make_network(config: ModelConfig, signature: Signature, *, seed: int, role: str, fresh: bool = True) -> Network:
+    """A network for data of this signature, as it is before training.
+
+    Args:
+        config: a deep network's or the user's own; a checkpoint's weights take the place of those drawn.
+        signature: of the data.
+        seed: the run's seed.
+        role: who asks (``standard``, ``perturbation``, ...): each role draws its own network from the same seed.
+        fresh: draw the weights of a module of the user's own afresh; False takes them as they stand, in their own
+            precision.
+
+    Returns:
+        The network on the CPU, in float32 if it is fresh; equal on every call, as long as all draws are torch's. The
+        global generators are as they were before.
+
+    Raises:
+        ConfigError: the network does not fit the shape of the inputs.
+        ModelError: the user's network or the checkpoint cannot be used.
+    """
+    assert config.is_network, f"{config.name} is made by initialise"
+    # Before the seed is set: a module may draw while it is imported, which it is only once.
+    source = own_source(config.name) if config.is_own else None
+    with drawing_from(derive_seed(seed, "initialisation", role)):
+        body = own_body(source, config.name, fresh=fresh) if config.is_own else _body(config, signature)
+        network = Network(body, signature, config)
+    if config.checkpoint is not None:
+        load_weights(network.body, config.checkpoint)
+    return network
+
+
+def _body(config: ModelConfig, signature: Signature) -> nn.Module:
+    n_outputs = 1 if signature.n_classes == 2 else signature.n_classes
+    if config.name == "mlp":
+        return MLP(
+            signature.input_dim, n_outputs, hidden_dim=config.hidden_dim, depth=config.depth or 2, slope=config.slope
+        )
+    assert config.name in CONVOLUTIONAL
+    if len(signature.input_shape) != 3:
+        raise ConfigError(
+            f"model.name = {config.name!r} takes images, but inputs have the shape {signature.input_shape}; choose "
+            "mlp, or data of images"
+        )
+    channels, height, width = signature.input_shape
+    if config.name == "convnet":
+        return ConvNet((channels, height, width), n_outputs, depth=config.depth or 2, width=config.width or 1.0)
+    if config.name == "wide_resnet":
+        dropout = 0.3 if config.dropout is None else config.dropout
+        return WideResNet(channels, n_outputs, depth=config.depth or 28, width=int(config.width or 10), dropout=dropout)
+    return ResNet18(channels, n_outputs, width=config.width or 1.0)

@@ -1,0 +1,141 @@
+"""A deep network as a classifier: inputs in the data's range, one output for two classes, else one per class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.importing import described
+from perturblearn.config import ModelConfig
+from perturblearn.data import Signature
+from perturblearn.errors import ModelError
+
+CONVOLUTIONAL = ("convnet", "wide_resnet", "resnet18")
+"""Our own networks of images, which run in torch's channels-last format."""
+
+
+class Network(nn.Module):
+    """A network's body between the data's preparation and the labels' convention.
+
+    Inputs are what a data set holds, with the data's offset subtracted. The body sees them normalised per channel
+    where the configuration asks for it, else as they were in the original data; images as (n, channels, height, width),
+    vectors as (n, d). For two classes it may give one output, or one logit per class: then f(x) is the logit of
+    class 0, which is +1, minus the other, so that the logistic loss is the cross-entropy.
+
+    Args:
+        body: any network that fits the data.
+        signature: of the data.
+        config: how the body came about, and whether inputs are normalised.
+
+    Raises:
+        ModelError: a body that fails on two inputs of zeros, or whose outputs have another shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, signature: Signature, config: ModelConfig) -> None:
+        super().__init__()
+        self.signature = signature
+        self.config = config
+        self._is_channels_last = config.name in CONVOLUTIONAL
+        self.body = body
+        if self._is_channels_last:
+            _put_channels_last(body)
+        # Their precision is the body's: both are moved together.
+        made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
+        like = next(made, torch.empty(0))
+        normalise = (not config.is_own) if config.normalise is None else config.normalise
+        means, stds = (signature.means, signature.stds) if normalise else ((-signature.offset,), (1.0,))
+        per_channel = (-1, 1, 1) if signature.is_image else (-1,)
+        self.register_buffer("mean", torch.tensor(means, dtype=like.dtype, device=like.device).view(per_channel))
+        self.register_buffer("std", torch.tensor(stds, dtype=like.dtype, device=like.device).view(per_channel))
+        self._try_out()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs (n,) for two classes, (n, K) for more, of inputs (n, d) or (n, *input_shape).
+
+        Raises:
+            ModelError: the body's outputs have another shape.
+        """
+        values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
+        if self._is_channels_last:
+            values = values.contiguous(memory_format=torch.channels_last)
+        outputs = self.body(values)
+        count, classes = len(inputs), self.signature.n_classes
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else None
+        if classes == 2 and shape == (count, 2):
+            return outputs[:, 0] - outputs[:, 1]
+        if classes == 2 and shape in ((count,), (count, 1)):
+            return outputs.reshape(count)
+        if classes > 2 and shape == (count, classes):
+            return outputs
+        found = f"outputs of shape {shape}" if shape is not None else f"a {type(outputs).__name__}"
+        wanted = "(n,), (n, 1) or (n, 2)" if classes == 2 else f"(n, {classes})"
+        raise ModelError(
+            f"the network {self.config.name} gives {found} for n = {count} inputs of {classes} classes, but "
+            f"{wanted} is needed; change its last layer"
+        )
+
+    def _try_out(self) -> None:
+        zeros = self.mean.new_zeros(2, *self.signature.input_shape)
+        try:
+            with evaluating(self), torch.no_grad():
+                self(zeros)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} ({described(error)}); "
+                "it must take such inputs"
+            ) from error
+        for name, value in self.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise ModelError(
+                    f"the network {self.config.name} keeps {name}, a {type(value).__name__}, in its state dict; only "
+                    "tensors can be stored"
+                )
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the network besides its body."""
+        shape = " x ".join(str(length) for length in self.signature.input_shape)
+        number = sum(parameter.numel() for parameter in self.parameters())
+        return f"{self.config.name}, inputs {shape}, {self.signature.n_classes} classes, {number} parameters"
+
+
+def full_state(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, those too that a state dict leaves out."""
+    return {name: tensor if is_lazy(tensor) else tensor.detach() for name, tensor in _named_tensors(module)}
+
+
+def put_state(network: Network, state: Mapping[str, Tensor]) -> None:
+    """Give a network the parameters and buffers of `full_state`, copied, in their own precision.
+
+    Raises:
+        ModelError: they are those of another network.
+    """
+    own = dict(_named_tensors(network))
+    different = sorted(own.keys() ^ state.keys()) or [name for name in own if own[name].shape != state[name].shape]
+    if different:
+        raise ModelError(
+            f"the network {network.config.name} is not the one that was stored: {different[0]} differs; go back to "
+            "that version of it, or make the result again"
+        )
+    for name, tensor in own.items():
+        # By .data, as Module.to does it: what is shared between parts of the network stays shared.
+        tensor.data = state[name].detach().clone(memory_format=torch.contiguous_format)
+    if network.config.name in CONVOLUTIONAL:
+        _put_channels_last(network.body)
+
+
+def _put_channels_last(body: nn.Module) -> None:
+    body.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's types do not list it
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)

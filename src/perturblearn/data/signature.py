@@ -1,0 +1,82 @@
+"""What a network has to know of the data that it will see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from perturblearn.data.blocks import row_slices
+from perturblearn.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Shape and scale of inputs, and the number of classes: all that fixes a network besides its configuration.
+
+    Args:
+        input_shape: of one input as an image, (channels, height, width), or (d,).
+        n_classes: K.
+        offset: what was subtracted from every value of the original data.
+        means, stds: of the inputs per channel (of all values, for inputs that are no images), offset subtracted.
+    """
+
+    input_shape: tuple[int, ...]
+    n_classes: int
+    offset: float
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+
+    @property
+    def input_dim(self) -> int:
+        """Coordinates d of one input."""
+        size = 1
+        for length in self.input_shape:
+            size *= length
+        return size
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an input has channels, height and width."""
+        return len(self.input_shape) == 3
+
+    @classmethod
+    def of(cls, data: Dataset) -> Signature:
+        """The signature of a data set, its means and deviations over the training part."""
+        shape = data.image_shape or tuple(data.inputs.shape[1:])
+        channels = shape[0] if len(shape) == 3 else 1
+        total = data.inputs.new_zeros(channels, dtype=torch.float64)
+        squares = total.clone()
+        for part in row_slices(data.inputs):
+            values = data.inputs[part].double().reshape(-1, channels, data.input_dim // channels)
+            total += values.sum(dim=(0, 2))
+            squares += values.square().sum(dim=(0, 2))
+        count = data.n_samples * data.input_dim // channels
+        means = total / count
+        stds = (squares / count - means.square()).clamp_min(0).sqrt()
+        # A constant channel keeps its scale.
+        known = [std if std > 0 else 1.0 for std in stds.tolist()]
+        return cls(shape, data.n_classes, data.mean, tuple(means.tolist()), tuple(known))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The signature as JSON values."""
+        return {
+            "input_shape": list(self.input_shape),
+            "n_classes": self.n_classes,
+            "offset": self.offset,
+            "means": list(self.means),
+            "stds": list(self.stds),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Signature:
+        """The signature that `to_dict` wrote."""
+        return cls(
+            tuple(content["input_shape"]),
+            content["n_classes"],
+            content["offset"],
+            tuple(content["means"]),
+            tuple(content["stds"]),
+        )

@@ -1,0 +1,149 @@
+"""What deep networks cost, from one small step of each on this machine: for the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from perturblearn.classifiers import label_loss
+from perturblearn.config import AttackConfig, ClassifierConfig
+from perturblearn.data import Outline, Signature
+from perturblearn.experiment.networks import BATCH_SIZE, first_network
+from perturblearn.graph import Estimate, Stage
+from perturblearn.perturbed import HELDOUT_SOURCES, SEARCH_STEPS, pixels_of
+
+_SAMPLES = 16
+"""Of the step that is timed: enough for a rate, few enough to be quick."""
+_REPEATS = 2
+_FIXED = 2**28
+"""Bytes that libraries, blocks of measures and the rest take."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What one sample costs.
+
+    Args:
+        operations: floating-point operations of a pass forward.
+        training_seconds: of a step of training.
+        gradient_seconds: of a pass forward and back to the inputs.
+        activations: bytes that a step of training keeps until its way back.
+        parameters: bytes of all weights.
+    """
+
+    operations: float
+    training_seconds: float
+    gradient_seconds: float
+    activations: float
+    parameters: int
+
+
+def estimate_network(group: Sequence[Stage]) -> Estimate:
+    """Cost of training one deep network."""
+    (stage,) = group
+    section = ClassifierConfig.model_validate(stage.context["classifier"])
+    return _estimate_training(stage, section, perturbed=stage.parameters["role"] == "perturbation", draws=1)
+
+
+def estimate_network_control(stage: Stage, section: ClassifierConfig) -> Estimate:
+    """Cost of a control's draws, which train one after the other."""
+    return _estimate_training(stage, section, perturbed=True, draws=stage.parameters["draws"])
+
+
+def estimate_search(group: Sequence[Stage]) -> Estimate:
+    """Cost of an attack that takes many steps, on whatever network f is."""
+    (stage,) = group
+    attack = AttackConfig.model_validate(stage.parameters["attack"])
+    section = ClassifierConfig.model_validate(stage.context["classifier"])
+    outline: Outline = stage.context["outline"]()
+    input_dim = outline.signature.input_dim
+    count = min(outline.n_heldout, HELDOUT_SOURCES) if stage.parameters["heldout"] else outline.n_samples
+    if attack.n_sources is not None and not stage.parameters["heldout"]:
+        count = attack.n_sources
+    steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
+    # The start and each step forward and back, the last iterate forward.
+    passes = (steps * 2 + 1) * attack.restarts
+    size = 8 if stage.context["dtype"] == "float64" else 4
+    memory = 3 * count * input_dim * size + _FIXED
+    note = f"{steps} steps on {count:,} samples"
+    if not section.model.is_network:
+        operations = 2.0 * passes * count * input_dim * section.model.hidden_dim
+        return Estimate(operations, operations, memory, operations / 5e10, note)
+    costs = _passes(section, stage)
+    operations = passes * count * costs.operations
+    seconds = passes / 2 * count * costs.gradient_seconds
+    return Estimate(operations, operations, memory + int(256 * costs.activations), seconds, note)
+
+
+def _estimate_training(stage: Stage, section: ClassifierConfig, *, perturbed: bool, draws: int) -> Estimate:
+    outline: Outline = stage.context["outline"]()
+    n_samples, input_dim = outline.n_samples, outline.signature.input_dim
+    count = (stage.context["n_sources"] or n_samples) if perturbed else n_samples
+    costs = _passes(section, stage)
+    if section.training == "none":
+        return Estimate(0.0, 0.0, costs.parameters + _FIXED, 0.0, "as it stands")
+    batch = min(section.batch_size or BATCH_SIZE, count)
+    seen = draws * section.epochs * (count // batch) * batch
+    operations = 3.0 * seen * costs.operations
+    size = 8 if stage.context["dtype"] == "float64" else 4
+    # Weights, gradients, momentum and the first weights; the data and the set; one batch on its way.
+    memory = 4 * costs.parameters + 2 * (n_samples + count) * input_dim * size + int(batch * costs.activations) + _FIXED
+    note = f"{section.epochs} epochs of {count // batch:,} steps, batches of {batch}"
+    if draws > 1:
+        note = f"{draws} one after the other, each {note}"
+    return Estimate(operations, operations, memory, seen * costs.training_seconds, note)
+
+
+def _passes(section: ClassifierConfig, stage: Stage) -> Passes:
+    kept = section.model_copy(update={"epochs": 1, "lr": (0.1,)})
+    signature = stage.context["outline"]().signature
+    return _measured(kept.model_dump_json(), signature, stage.context["dtype"], stage.context["device"])
+
+
+@lru_cache(maxsize=16)
+def _measured(section: str, signature: Signature, dtype: str, device: str) -> Passes:
+    config = ClassifierConfig.model_validate_json(section)
+    network = first_network(config, signature, seed=0, role="cost").to(device=device, dtype=getattr(torch, dtype))
+    batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=getattr(torch, dtype), device=device)
+    labels = torch.ones(_SAMPLES, dtype=torch.int64, device=device)
+    bfloat16 = config.products == "bfloat16"
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(batch)
+    operations = counter.get_total_flops() / _SAMPLES
+    network.train()
+    kept = 0
+
+    def note(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.random.fork_rng(devices=[]):  # dropout draws
+        with saved_tensors_hooks(note, lambda tensor: tensor):
+            _step(network, batch, labels, bfloat16)
+        parameters = sum(parameter.nbytes for parameter in network.parameters())
+        training = min(_seconds(network, batch, labels, bfloat16, device) for _ in range(_REPEATS))
+        network.eval().requires_grad_(False)
+        gradient = min(_seconds(network, batch.requires_grad_(), labels, bfloat16, device) for _ in range(_REPEATS))
+    return Passes(operations, training / _SAMPLES, gradient / _SAMPLES, kept / _SAMPLES, parameters)
+
+
+def _seconds(network: nn.Module, batch: Tensor, labels: Tensor, bfloat16: bool, device: str) -> float:
+    started = time.perf_counter()
+    _step(network, batch, labels, bfloat16)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _step(network: nn.Module, batch: Tensor, labels: Tensor, bfloat16: bool) -> None:
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=bfloat16):
+        outputs = network(batch)
+    label_loss(outputs.float(), labels).mean().backward()

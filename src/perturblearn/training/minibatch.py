@@ -1,0 +1,341 @@
+"""Training of any network by minibatches, which an interruption does not undo."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from perturblearn.classifiers import Classifier, Network, TwoLayer
+from perturblearn.errors import ConfigError, DivergenceError, ModelError
+from perturblearn.graph import derive_seed
+from perturblearn.store import Artefact, Drafts
+from perturblearn.training.augmentation import AUGMENTATIONS, augment, draw_augmentation
+from perturblearn.training.distributed import CommonSteps, Team, current_team
+from perturblearn.training.loader import make_loader
+from perturblearn.training.losses import LOSSES
+from perturblearn.training.schedule import SCHEDULES, Schedule
+from perturblearn.training.sgd import Sgd, tensors_of
+
+REPORT_SECONDS = 0.3
+"""Least time between two reports: each waits for the device."""
+STATE = "state"
+"""Name of the draft of an unfinished training."""
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class MinibatchDescent:
+    """Stochastic gradient descent on batches of shuffled samples, as deep networks are trained [ICLR24, section 5].
+
+    Args:
+        loss: identity, logistic or exponential of the margin y f(x); logistic is the cross-entropy of logits.
+        lr: learning rate, above 0; the largest of ``one_cycle``.
+        epochs: passes over the samples.
+        batch_size: samples per step, over all processes together.
+        momentum: Nesterov's, in [0, 1).
+        weight_decay: lambda of the penalty lambda/2 ||w||^2 on all parameters, 0 or more.
+        schedule: plateau (by the epochs' mean training loss), constant, one_cycle or cosine.
+        augmentation: what is done to images in training: crop (padded by 4), flip (left to right).
+        bfloat16: products in bfloat16; weights, sums and losses stay in float32.
+
+    Raises:
+        ConfigError: an unknown name, or a number of epochs or samples below 1.
+    """
+
+    loss: str
+    lr: float
+    epochs: int
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "plateau"
+    augmentation: tuple[str, ...] = ()
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        named = [("loss", self.loss, tuple(LOSSES)), ("schedule", self.schedule, SCHEDULES)]
+        named += [("augmentation", name, AUGMENTATIONS) for name in self.augmentation]
+        for key, name, known in named:
+            if name not in known:
+                raise ConfigError(f"{key} = {name!r} is not known; choose {', '.join(known)}")
+        for key, number in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if number < 1:
+                raise ConfigError(f"{key} = {number}, but at least 1 is needed")
+
+
+def train_by_minibatches(
+    network: TwoLayer | Network,
+    inputs: Tensor,
+    labels: Tensor,
+    descent: MinibatchDescent,
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
+    drafts: Drafts | None = None,
+    every_minutes: float = 5.0,
+    every_epochs: int | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+    resident: bool | None = None,
+    report: Report = lambda done, steps, note: None,
+) -> Classifier:
+    """Train a network on shuffled batches; the samples left over at an epoch's end wait for the next.
+
+    All draws follow from the seed and from the position in the training, so one that was interrupted goes on from its
+    draft as if nothing had happened: on the CPU, with the same number of threads, to the same bits.
+
+    Under torchrun (see `workers`) every process takes its share of each batch. This changes sums by rounding alone,
+    except that BatchNorm takes its statistics over a process's share, and keeps those of the first process, and that
+    every process draws its own dropout, all as in PyTorch's DistributedDataParallel.
+
+    Args:
+        network: f, as it starts; it is not changed.
+        inputs: (N, ...), on the CPU or on the device, in the network's precision.
+        labels: +1 and -1 for two classes, 0 .. K-1 for more, (N,) int64.
+        descent: loss, rates, epochs, batches.
+        seed: of shuffles, augmentation and dropout.
+        device: where to train.
+        drafts: where an unfinished training is kept; None for nowhere.
+        every_minutes: time between two drafts, also within an epoch.
+        every_epochs: epochs after which there is a draft in any case; None for none.
+        image_shape: (channels, height, width) of one input, for augmentation; None for what the network knows of it.
+            Crops are padded with what was 0 in the original data.
+        resident: keep all inputs on the device; None to do so where they fit. It changes nothing but speed.
+        report: called a few times per second with steps done and in all, and the epoch and its mean loss so far.
+
+    Returns:
+        The classifier on the device, in evaluation mode. Its losses are the epochs' means over their batches, each
+        before its step; its final learning rate is that of the last step, or what the plateau rule left then.
+
+    Raises:
+        ConfigError: a batch that the processes cannot share evenly, another loss than logistic for more than two
+            classes, augmentation of inputs that are no images, bfloat16 products of other inputs than float32, or a
+            device that the processes do not have.
+        ModelError: the network has nothing to train.
+        ValueError: labels that do not fit the inputs or the number of classes.
+        DivergenceError: a loss or a weight is no longer finite.
+    """
+    team = current_team()
+    team.device(device)  # which the others would not survive to say
+    signature = network.signature if isinstance(network, Network) else None
+    shape = image_shape or (signature.input_shape if signature else tuple(inputs.shape[1:]))
+    _check_labels(labels, len(inputs), signature.n_classes if signature else 2, descent.loss)
+    _check(network, inputs, descent, shape, team)
+    drafts = drafts or Drafts()
+    about = _identity(network, inputs, descent, seed)
+    state = drafts.read(STATE)
+    if state is not None and state.content.get("about") != about:
+        state = None
+    black = -signature.offset if signature else 0.0
+    task = Task(network, descent, seed, str(device), shape, black, resident, state)
+    watch = _Watch(descent, drafts, about, every_minutes, every_epochs, report)
+    sgd = _start(team, task, len(inputs))
+    if team.size > 1:
+        team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
+    _descend(team, task, sgd, inputs, labels, watch)
+    drafts.remove(STATE)
+    return _classifier(sgd, descent, team)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A training, as each of the processes that share it has to know it.
+
+    Args:
+        network, descent, seed, resident: see `train_by_minibatches`.
+        device: in words, for each process to take its own.
+        image_shape: of one input, if it is an image.
+        black: value of the pixels that a crop adds.
+        state: of an unfinished training to go on from.
+    """
+
+    network: TwoLayer | Network
+    descent: MinibatchDescent
+    seed: int
+    device: str
+    image_shape: tuple[int, ...]
+    black: float
+    resident: bool | None
+    state: Artefact | None
+
+
+def _start(team: Team, task: Task, n_samples: int) -> Sgd:
+    """The network before the first step that is left."""
+    descent = task.descent
+    per_epoch = max(1, n_samples // descent.batch_size)
+    sgd = Sgd(
+        task.network,
+        descent.loss,
+        Schedule(descent.schedule, descent.lr, per_epoch * descent.epochs),
+        epochs=descent.epochs,
+        steps_per_epoch=per_epoch,
+        momentum=descent.momentum,
+        weight_decay=descent.weight_decay,
+        bfloat16=descent.bfloat16,
+        device=team.device(task.device),
+    )
+    if task.state is not None:
+        sgd.load(task.state)
+    return sgd
+
+
+def _descend(team: Team, task: Task, sgd: Sgd, inputs: Tensor, labels: Tensor, watch: Callable[[Sgd], None]) -> None:
+    """This process's part in all steps that are left."""
+    common = CommonSteps(team, sgd.parameters, sgd.steps - sgd.done)
+    try:
+        batch_size = min(task.descent.batch_size, len(inputs))
+        loader = make_loader(inputs, labels, sgd.device, resident=task.resident)
+        while sgd.done < sgd.steps:
+            epoch, first = divmod(sgd.done, sgd.steps_per_epoch)
+            order = _shuffled(len(inputs), derive_seed(task.seed, "shuffle", str(epoch)))
+            batches = order[: sgd.steps_per_epoch * batch_size].view(-1, batch_size)
+            own = batches[first:, team.rank :: team.size]
+            for step, (part, part_labels) in enumerate(loader.batches(own), start=first):
+                if not common.begin():
+                    return
+                position = (str(epoch), str(step))
+                if task.descent.augmentation:
+                    part = _augmented(part, task, position, batch_size, team)
+                draws = derive_seed(task.seed, "network", *position, str(team.rank))
+                loss = sgd.gradients(part, part_labels, batch_size=batch_size, seed=draws)
+                sgd.step(common.add_up(loss))
+                watch(sgd)
+    except BaseException:
+        common.give_up()
+        raise
+
+
+def _assist(team: Team, task: Task, inputs: Tensor, labels: Tensor) -> None:
+    """What all processes but the first do in a training."""
+    _descend(team, task, _start(team, task, len(inputs)), inputs, labels, lambda sgd: None)
+
+
+def _shuffled(n_samples: int, seed: int) -> Tensor:
+    return torch.randperm(n_samples, generator=torch.Generator().manual_seed(seed))
+
+
+def _augmented(part: Tensor, task: Task, position: tuple[str, str], batch_size: int, team: Team) -> Tensor:
+    """A process's share of a batch, augmented; the draws are those of the whole batch, however it is shared."""
+    generator = torch.Generator().manual_seed(derive_seed(task.seed, "augmentation", *position))
+    draws = draw_augmentation(batch_size, generator)[:, team.rank :: team.size].to(part.device)
+    images = part.view(len(part), *task.image_shape)
+    return augment(images, draws, task.descent.augmentation, fill=task.black).view_as(part)
+
+
+class _Watch:
+    """What the process that runs the program does between two steps: looks for divergence, keeps drafts, reports."""
+
+    def __init__(
+        self,
+        descent: MinibatchDescent,
+        drafts: Drafts,
+        about: dict[str, Any],
+        every_minutes: float,
+        every_epochs: int | None,
+        report: Report,
+    ) -> None:
+        self._descent = descent
+        self._drafts = drafts
+        self._about = about
+        self._pause = 60 * every_minutes if drafts.are_kept else math.inf
+        self._every_epochs = every_epochs if drafts.are_kept else None
+        self._report = report
+        self._written = self._told = time.monotonic()
+
+    def __call__(self, sgd: Sgd) -> None:
+        now = time.monotonic()
+        is_last = sgd.done == sgd.steps
+        is_to_write = not is_last and self._is_to_write(sgd, now)
+        is_to_tell = is_last or now - self._told >= REPORT_SECONDS
+        # Looking at the loss waits for the device, so not at every step.
+        if not (sgd.is_between_epochs or is_to_write or is_to_tell):
+            return
+        epoch, loss = sgd.progress()
+        if not math.isfinite(loss):
+            raise self._divergence(sgd, epoch, f"the loss became {loss}")
+        if is_last and not sgd.is_finite():
+            raise self._divergence(sgd, epoch, "a weight is not finite")
+        if is_to_write:
+            self._drafts.write(STATE, sgd.dump(self._about))
+            self._written = time.monotonic()
+        if is_to_tell:
+            self._report(sgd.done, sgd.steps, f"epoch {epoch}/{self._descent.epochs}, loss {loss:.4f}")
+            self._told = time.monotonic()
+
+    def _is_to_write(self, sgd: Sgd, now: float) -> bool:
+        if now - self._written >= self._pause:
+            return True
+        return self._every_epochs is not None and sgd.is_between_epochs and len(sgd.losses) % self._every_epochs == 0
+
+    def _divergence(self, sgd: Sgd, epoch: int, what: str) -> DivergenceError:
+        return DivergenceError(
+            f"training diverged at epoch {epoch} of {self._descent.epochs} with learning rate {sgd.lr:g} ({what}); "
+            "choose a smaller learning rate"
+        )
+
+
+def _identity(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, seed: int) -> dict[str, Any]:
+    """What a draft must have been written by to be gone on from, as JSON values."""
+    shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors_of(network).items()}
+    settings = {**asdict(descent), "augmentation": list(descent.augmentation)}
+    return {"descent": settings, "seed": seed, "n_samples": len(inputs), "shapes": shapes}
+
+
+def _on_cpu(task: Task) -> Task:
+    """The task as it is sent to processes that may not see this one's GPU."""
+    return replace(task, network=copy.deepcopy(task.network).cpu())
+
+
+def _classifier(sgd: Sgd, descent: MinibatchDescent, team: Team) -> Classifier:
+    training = {
+        "loss": descent.loss,
+        "lr": descent.lr,
+        "epochs": descent.epochs,
+        "batch_size": descent.batch_size,
+        "momentum": descent.momentum,
+        "weight_decay": descent.weight_decay,
+        "schedule": descent.schedule,
+        "augmentation": list(descent.augmentation),
+        "products": "bfloat16" if descent.bfloat16 else "exact",
+        "processes": team.size,
+    }
+    return Classifier(sgd.module.eval(), training, torch.tensor(sgd.losses, dtype=torch.float64), sgd.last_rate)
+
+
+def _check(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, shape: tuple[int, ...], team: Team) -> None:
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ModelError("the network has no parameter to train; give it one, or leave the training out")
+    if descent.bfloat16 and inputs.dtype != torch.float32:
+        raise ConfigError(f"bfloat16 products need float32 inputs, but these are {inputs.dtype}; leave bfloat16 out")
+    if descent.augmentation and (len(shape) != 3 or math.prod(shape) != inputs[0].numel()):
+        raise ConfigError(
+            f"augmentation = {list(descent.augmentation)} is of images, but an input has the shape {shape}; remove it, "
+            "or use images"
+        )
+    if len(inputs) < team.size:
+        raise ConfigError(f"{len(inputs)} samples are too few for {team.size} processes; start fewer")
+    if descent.batch_size % team.size:
+        raise ConfigError(
+            f"batch_size = {descent.batch_size} cannot be shared evenly by {team.size} processes; choose a multiple"
+        )
+
+
+def _check_labels(labels: Tensor, n_samples: int, n_classes: int, loss: str) -> None:
+    if n_samples == 0 or labels.shape != (n_samples,):
+        raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {n_samples} samples, at least one")
+    if n_classes > 2 and loss != "logistic":
+        raise ConfigError(
+            f"loss = {loss!r} is of the margin of two classes, but there are {n_classes}; choose logistic"
+        )
+    # On a GPU a label out of range would end the program without a sentence.
+    known = labels.abs() == 1 if n_classes == 2 else (labels >= 0) & (labels < n_classes)
+    if not bool(known.all()):
+        wanted = "+1 or -1" if n_classes == 2 else f"0 .. {n_classes - 1}"
+        raise ValueError(f"label {int(labels[~known][0])} is none of {n_classes} classes; labels must be {wanted}")

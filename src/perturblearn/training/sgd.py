@@ -1,0 +1,191 @@
+"""A network in training by minibatches: one step, one epoch's end, and the way to a draft and back."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from perturblearn.classifiers import Network, TwoLayer, label_loss
+from perturblearn.store import Artefact
+from perturblearn.training.losses import LOSSES
+from perturblearn.training.schedule import Schedule
+
+
+class Sgd:
+    """Stochastic gradient descent with momentum, and what it knows between two steps.
+
+    Args:
+        network: as it starts; a copy is trained.
+        loss: identity, logistic or exponential.
+        schedule: its learning rates.
+        epochs: passes over the samples.
+        steps_per_epoch: batches of one pass.
+        momentum: Nesterov's; 0 for none.
+        weight_decay: lambda of the penalty lambda/2 ||w||^2 on all parameters.
+        bfloat16: products in bfloat16; weights, sums and losses keep their precision.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        network: TwoLayer | Network,
+        loss: str,
+        schedule: Schedule,
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        momentum: float,
+        weight_decay: float,
+        bfloat16: bool,
+        device: torch.device,
+    ) -> None:
+        self.module = copy.deepcopy(network).to(device).train()
+        self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        # Fused: one pass over the weights instead of four.
+        self._optimiser = torch.optim.SGD(
+            self.parameters,
+            lr=schedule.lr,
+            momentum=momentum,
+            nesterov=momentum > 0,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+        # The optimiser would make them at its first step, and expects all or none.
+        self._velocities = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
+            self._optimiser.state[parameter]["momentum_buffer"] = velocity
+        self._loss = loss
+        self._schedule = schedule
+        self.steps_per_epoch = steps_per_epoch
+        self.device = device
+        self._bfloat16 = bfloat16
+        self._sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.steps = epochs * steps_per_epoch
+        self.losses: list[float] = []
+        self.done = 0
+
+    @property
+    def lr(self) -> float:
+        """The rate to which the schedule's rates are proportional, as it stands."""
+        return self._schedule.lr
+
+    @property
+    def last_rate(self) -> float:
+        """The rate of the last step, or what the plateau rule made of it since."""
+        return self._schedule.rate(self.done - 1)
+
+    @property
+    def is_between_epochs(self) -> bool:
+        """Whether the last step ended an epoch."""
+        return self.done % self.steps_per_epoch == 0
+
+    def progress(self) -> tuple[int, float]:
+        """The epoch of the last step, counted from 1, and the mean loss of its steps so far."""
+        steps = self.done % self.steps_per_epoch
+        if steps:
+            return len(self.losses) + 1, float(self._sum) / steps
+        return len(self.losses), self.losses[-1]
+
+    def gradients(self, inputs: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> Tensor:
+        """Compute the gradients of a batch's mean loss, or of the part that some of its samples add to it.
+
+        Args:
+            inputs: (n, ...).
+            labels: (n,).
+            batch_size: samples of the whole batch.
+            seed: of what the network itself draws, such as dropout.
+
+        Returns:
+            The mean loss, or that part of it.
+        """
+        self._optimiser.zero_grad()
+        with torch.enable_grad():
+            with (
+                own_draws(seed, self.device),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16),
+            ):
+                outputs = self.module(inputs)
+            outputs = outputs.float() if self._bfloat16 else outputs
+            loss = sample_losses(self._loss, outputs, labels).sum() / batch_size
+            loss.backward()
+        return loss.detach()
+
+    def step(self, loss: Tensor) -> None:
+        """Take the step of the gradients that are there, and note the loss of its batch."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._schedule.rate(self.done)
+        self._optimiser.step()
+        self._sum += loss
+        self.done += 1
+        if self.is_between_epochs:
+            mean = float(self._sum) / self.steps_per_epoch
+            if math.isfinite(mean):  # otherwise the rate stays the one at which the training diverged
+                self._schedule.update(mean)
+            self.losses.append(mean)
+            self._sum.zero_()
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are finite numbers; a buffer may hold the infinities of a mask."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.parameters)
+
+    def dump(self, about: Mapping[str, Any]) -> Artefact:
+        """All that the next steps depend on.
+
+        Args:
+            about: what the training is, so that no other takes its place.
+        """
+        return Artefact({"about": about, "steps": self.done}, self._tensors())
+
+    def load(self, state: Artefact) -> None:
+        """Go on from what `dump` wrote."""
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                if name != "losses":
+                    tensor.copy_(state.tensors[name])
+        self.losses = state.tensors["losses"].tolist()
+        for loss in self.losses:
+            self._schedule.update(loss)
+        self.done = state.content["steps"]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"module.{name}": tensor for name, tensor in tensors_of(self.module).items()}
+        tensors |= {f"velocity.{number}": velocity for number, velocity in enumerate(self._velocities)}
+        return {**tensors, "losses": torch.tensor(self.losses, dtype=torch.float64), "sum": self._sum}
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by their names, each once, those that a state dict leaves out included."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def sample_losses(loss: str, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Loss of each sample, (n,).
+
+    Args:
+        loss: one of `LOSSES`; logistic for logits.
+        outputs: (n,) with labels +1 and -1, or logits (n, K) with labels 0 .. K-1.
+        labels: (n,) int64.
+    """
+    return label_loss(outputs, labels) if outputs.ndim == 2 else LOSSES[loss](labels * outputs)
+
+
+@contextmanager
+def own_draws(seed: int, device: torch.device) -> Iterator[None]:
+    """A block in which torch's global generators start at a seed, and after which they are as they were before.
+
+    Args:
+        seed: 0 or more.
+        device: the CPU or a GPU with its number; other GPUs' generators are left alone.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield

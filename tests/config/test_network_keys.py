@@ -1,0 +1,194 @@
+"""Keys of deep networks and of attacks that search: what is refused, what follows from what, what survives a file."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from perturblearn.config import commented_toml, resolve_config, to_toml
+from perturblearn.errors import ConfigError
+
+CONVNET = {"standard.model.name": "convnet"}
+PGD = {"attack.name": "pgd"}
+RADIAL_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0"}
+SGD_ALONE = "applies to training = 'sgd' alone; remove it"
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"standard.model.name": "vgg"},
+        "standard.model.name = 'vgg': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
+        "wide_resnet, resnet18, or name your own as package.module:factory",
+    ),
+    (
+        {"standard.model.name": "nets:"},
+        "standard.model.name = 'nets:': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
+        "wide_resnet, resnet18, or name your own as package.module:factory",
+    ),
+    (
+        {**CONVNET, "standard.training": "descent"},
+        "standard: training = 'descent' applies to two-layer networks, not to convnet; choose sgd",
+    ),
+    (
+        {**CONVNET, "standard.training": "flow"},
+        "standard: training = 'flow' applies to two-layer networks, not to convnet; choose sgd",
+    ),
+    (
+        {"standard.training": "sgd"},
+        "standard: training = 'sgd' applies to deep networks, not to two_layer; choose descent, or another model",
+    ),
+    (
+        {"perturbation.training": "none"},
+        "perturbation: training = 'none' applies to deep networks, not to two_layer; choose descent, or another model",
+    ),
+    (
+        {"perturbation.training": "none", "perturbation.model.name": "mlp"},
+        "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed set; choose "
+        "sgd",
+    ),
+    (
+        {**CONVNET, "standard.training": "none", "standard.epochs": 5},
+        "standard: the key epochs does not apply to training = 'none'; remove it",
+    ),
+    ({"standard.batch_size": 10}, f"standard: the key batch_size {SGD_ALONE}"),
+    ({"standard.weight_decay": 0.1}, f"standard: the key weight_decay {SGD_ALONE}"),
+    ({"standard.augmentation": ["flip"]}, f"standard: the key augmentation {SGD_ALONE}"),
+    (
+        {**CONVNET, "standard.augmentation": ["turn"]},
+        "standard.augmentation = 'turn', but it must be 'crop' or 'flip'",
+    ),
+    (
+        {"standard.schedule": "cosine"},
+        "standard: schedule = 'cosine' applies to training = 'sgd' alone; choose plateau",
+    ),
+    ({**CONVNET, "standard.form": "gram"}, "standard: the key form applies to training = 'descent' alone; remove it"),
+    (
+        {**CONVNET, "standard.model.hidden_dim": 5},
+        "standard.model: the key hidden_dim does not apply to the model convnet; remove it",
+    ),
+    (
+        {**CONVNET, "standard.model.slope": 0.1},
+        "standard.model: the key slope does not apply to the model convnet; remove it",
+    ),
+    (
+        {"standard.model.name": "resnet18", "standard.model.depth": 3},
+        "standard.model: the key depth does not apply to the model resnet18; remove it",
+    ),
+    (
+        {"standard.model.name": "mlp", "standard.model.width": 2.0},
+        "standard.model: the key width does not apply to the model mlp; remove it",
+    ),
+    ({"standard.model.depth": 3}, "standard.model: the key depth does not apply to the model two_layer; remove it"),
+    (
+        {"standard.model.checkpoint": "f.safetensors"},
+        "standard.model: the key checkpoint does not apply to the model two_layer; remove it",
+    ),
+    (
+        {"standard.model.normalise": False},
+        "standard.model: the key normalise does not apply to the model two_layer; remove it",
+    ),
+    (
+        {"standard.model.name": "wide_resnet", "standard.model.depth": 12},
+        "standard.model: depth = 12, but wide_resnet has 6 n + 4 layers; choose 10, 16, 22, 28 and so on",
+    ),
+    (
+        {"standard.model.name": "wide_resnet", "standard.model.width": 1.5},
+        "standard.model: width = 1.5, but wide_resnet is widened by a whole number; choose 1, 2 and so on",
+    ),
+    (
+        {"standard.model.name": "nets:make", "standard.model.depth": 2},
+        "standard.model: the key depth does not apply to the model nets:make; remove it",
+    ),
+    ({**PGD, "attack.norm": "l1"}, "attack.norm = 'l1', but it must be 'l0', 'l2' or 'linf'"),
+    (
+        {**PGD, "attack.norm": "l0", "attack.pixels": 3},
+        "attack: norm l0 is not one of pgd; choose radial_pgd, one_step or geometry, or l2 or linf",
+    ),
+    (
+        {"attack.name": "foolbox:L2PGD", "attack.norm": "l0", "attack.pixels": 3},
+        "attack: norm l0 is not one of foolbox:L2PGD; choose radial_pgd, one_step or geometry, or l2 or linf",
+    ),
+    (
+        {**PGD, "attack.pixel_share": 0.1},
+        "attack: the key pixel_share applies to norm l0 alone, not to l2; remove it",
+    ),
+    (
+        {**RADIAL_L0, "attack.pixels": 3, "attack.pixel_share": 0.1},
+        "attack: pixels and pixel_share say the same in two ways; remove one of them",
+    ),
+    (
+        {**RADIAL_L0, "attack.pixels": 3, "attack.random_start": True},
+        "attack: the key random_start applies to radial_pgd in l2 and linf alone; remove it",
+    ),
+    ({"attack.steps": 5}, "attack: the key steps does not apply to one_step; remove it"),
+    ({"attack.products": "bfloat16"}, "attack: the key products does not apply to one_step; remove it"),
+    (
+        {"attack.name": "attacks:mine", "attack.step": 0.1},
+        "attack: the key step does not apply to attacks:mine; remove it",
+    ),
+    (
+        {"attack.name": "minimum_norm", "attack.restarts": 2},
+        "attack: the key restarts does not apply to minimum_norm; remove it",
+    ),
+    (
+        {**PGD, "attack.restarts": 2},
+        "attack: restarts = 2 without random_start would search 2 times from one point; add random_start = true",
+    ),
+    (
+        {**PGD, "attack.source": "none"},
+        "attack: pgd moves a source step by step, and source none has none; choose another source",
+    ),
+    (
+        {**PGD, "attack.products": "bfloat16", "dtype": "float64"},
+        "attack.products = 'bfloat16' searches in a lower precision than float32, but dtype = 'float64'; choose "
+        "float32, or exact products",
+    ),
+    (
+        {**CONVNET, "measures.cosine_similarity": True},
+        "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer networks, but "
+        "standard.model.name = 'convnet'; remove it",
+    ),
+    ({"checkpoint_minutes": 0}, "checkpoint_minutes = 0, but it must be above 0"),
+    ({"checkpoint_epochs": 0}, "checkpoint_epochs = 0, but it must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("keys", "sentence"), REFUSED, ids=[str(keys) for keys, _ in REFUSED])
+def test_each_mistake_is_one_sentence(keys: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        resolve_config({}, keys)
+    assert str(told.value) == sentence
+
+
+def test_deep_networks_have_defaults_of_their_own() -> None:
+    config = resolve_config({}, {**CONVNET, "perturbation.epochs": 7})
+    assert (config.standard.training, config.standard.lr, config.standard.epochs) == ("sgd", (0.01,), 20)
+    assert (config.perturbation.training, config.perturbation.lr, config.perturbation.epochs) == ("descent", (0.5,), 7)
+    given = resolve_config({}, {**CONVNET, "standard.lr": 0.3, "standard.epochs": 4}).standard
+    assert (given.lr, given.epochs) == ((0.3,), 4)
+    assert resolve_config({}, {**CONVNET, "standard.training": "none"}).standard.training == "none"
+    for name, is_network in (("two_layer", False), ("mlp", True), ("package.module:make", True)):
+        model = resolve_config({}, {"standard.model.name": name}).standard.model
+        assert (model.is_network, model.is_own) == (is_network, ":" in name)
+
+
+ACCEPTED: list[dict[str, Any]] = [
+    CONVNET,
+    {**CONVNET, "standard.schedule": "one_cycle", "standard.products": "bfloat16", "standard.augmentation": "flip"},
+    {"standard.model.name": "wide_resnet", "standard.model.depth": 16, "standard.model.width": 4},
+    {"standard.model.name": "mlp", "standard.model.depth": 6, "standard.model.slope": 0.1},
+    {"standard.model.name": "a.b:c", "standard.model.normalise": True, "standard.model.checkpoint": "weights.pt"},
+    {"attack.name": "pgd", "attack.norm": "linf", "attack.random_start": True, "attack.restarts": 3},
+    {"attack.name": "minimum_norm", "attack.steps": 7, "attack.step": 0.1, "attack.products": "bfloat16"},
+    {"attack.name": "foolbox:LinfPGD", "attack.norm": "linf", "attack.steps": 3},
+    {**RADIAL_L0, "attack.pixel_share": 0.05},
+    {"checkpoint_minutes": 0.5, "checkpoint_epochs": 2, "controls.linear_probe": False},
+]
+
+
+@pytest.mark.parametrize("keys", ACCEPTED, ids=str)
+def test_what_is_accepted_survives_its_files(keys: dict[str, Any]) -> None:
+    config = resolve_config({}, keys)
+    for text in (to_toml(config), commented_toml(config)):
+        assert resolve_config(tomllib.loads(text)) == config
