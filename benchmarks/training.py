@@ -134,7 +134,7 @@ def ours(
     labels: Sequence[Tensor],
     descents: Sequence[Descent],
     **keys: Any,
-) -> list[Classifier]:
+) -> list[Classifier[TwoLayer]]:
     """The same networks by the engine."""
     jobs = [Job(*parts) for parts in zip(networks, labels, descents, strict=True)]
     outcomes = dict(train_side_by_side(jobs, inputs, **keys))
@@ -163,7 +163,7 @@ def measure(case: Case, repeats: int, device: str, **keys: Any) -> dict[str, Any
     plain_loop(networks, inputs, labels, warm)
     ours(networks, inputs, labels, warm, factors=factors, **keys)
     plain_seconds, our_seconds = [], []
-    last: list[Classifier] = []
+    last: list[Classifier[TwoLayer]] = []
 
     def engine() -> None:
         last[:] = ours(networks, inputs, labels, descents, factors=factors, **keys)
@@ -235,7 +235,7 @@ def shifted_gauss(repeats: int, device: str, *, incremental: bool) -> dict[str, 
             steps = one_step(f, inputs, targets, norm="l2", epsilon=0.01)
             plain_loop(starts, steps, [targets, targets], descents)
 
-    def engine() -> list[Classifier]:
+    def engine() -> list[Classifier[TwoLayer]]:
         found = []
         for f in ours(networks, inputs, labels, descents, incremental=incremental):
             module = f.module

@@ -48,7 +48,9 @@ def test_whatever_is_projected_or_fitted_is_inside(
         for point, source in zip(points.tolist(), sources.tolist(), strict=True):
             exact = [Fraction(a) - Fraction(b) for a, b in zip(point, source, strict=True)]
             if norm == "linf":
-                assert max(abs(change) for change in exact) <= Fraction(epsilon)
+                assert max(abs(a - b) for a, b in zip(point, source, strict=True)) <= epsilon
+                if dtype == torch.float32:
+                    assert max(abs(change) for change in exact) <= Fraction(epsilon)
             else:
                 assert sum(change * change for change in exact) <= Fraction(epsilon) ** 2
 
@@ -66,14 +68,22 @@ def test_what_is_inside_stays() -> None:
 @pytest.mark.parametrize("dim", [1, 100, 10_000])
 def test_the_l2_bound_is_hardly_smaller_and_holds_for_the_worst_sum(dim: int) -> None:
     """Equal squares are rounded to the same side again and again, if they are added one after the other."""
-    for scale in (0.3, 0.5234, 0.7, 0.9):
-        sources = torch.zeros(1, dim)
-        ball = ball_of("l2", sources, scale)
-        point = ball.project(torch.ones(1, dim))
-        squares = (point.numpy()[0] ** 2).astype(np.float32)
-        assert float(np.sqrt(np.cumsum(squares)[-1])) <= scale
-        # The derivation's margins: d/4 + 8 for the measurement, 8 for the scaling, some roundings of the point.
-        assert float(point.double().norm()) >= scale * (1 - (dim / 4 + 20) * 2**-23)
+    was_short = []
+    for scale in (0.3, 0.5234, 0.6, 0.7, 0.9):
+        ball = ball_of("l2", torch.zeros(2, dim), scale)
+        near = ball.project(torch.stack((torch.ones(dim), 10 * draw(dim))))
+        points = ball.fit(near)
+        assert torch.equal(ball.fit(points), points)
+        squares = points.numpy() ** 2
+        for summed in (squares.cumsum(axis=1), squares[:, ::-1].cumsum(axis=1), np.sort(squares).cumsum(axis=1)):
+            assert (np.sqrt(summed[:, -1]) <= scale).all()
+        sizes = points.double().norm(dim=1) / scale
+        # The derivation's margins, with 8 more for the scaling and the roundings of the point.
+        assert float(sizes[0]) >= 1 - (dim / 4 + 16) * 2**-23
+        assert float(sizes[1]) >= 1 - (dim**0.5 / 2 + 12) * 2**-23
+        was_short.append(torch.equal(points, near))
+    # Some equal squares are rounded up; that is what fit mends.
+    assert all(was_short) == (dim < 1000)
 
 
 def test_sources_beyond_the_range_by_a_rounding() -> None:
@@ -111,7 +121,8 @@ def test_random_points_depend_on_neither_block_nor_precision(norm: str, dtype: t
     for block in (1, 7, 16, 49):
         generator = torch.Generator().manual_seed(3)
         parts = [ball_of(norm, part, 0.5).random_points(generator) for part in sources.split(block)]
-        assert torch.equal(torch.cat(parts), whole)
+        # The draws are the same; the lengths are summed in another order, each of some 17 roundings.
+        assert torch.allclose(torch.cat(parts), whole, rtol=0, atol=20 * torch.finfo(dtype).eps)
     other = torch.float64 if dtype == torch.float32 else torch.float32
     same = ball_of(norm, draw(50, 17, dtype=other), 0.5).random_points(torch.Generator().manual_seed(3))
     # A few float32 roundings of numbers below 10.

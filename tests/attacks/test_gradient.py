@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import TwoLayer
+from perturblearn.errors import ModelError
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -60,3 +61,64 @@ def test_any_module_under_no_grad_and_nothing_left_behind() -> None:
     assert not inputs.requires_grad
     assert all(parameter.grad is None for parameter in module.parameters())
     assert input_gradient(module, inputs[:0]).shape == (0, 12)
+
+
+def logits_of(*, outputs: int) -> nn.Sequential:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Dropout(), nn.Linear(5, outputs)).double()
+    for number, parameter in enumerate(module.parameters()):
+        parameter.data = draw(*parameter.shape, seed=number)
+    return module
+
+
+def test_towards_targets_of_two_classes_it_is_the_gradient_with_their_sign() -> None:
+    module, inputs = network(), draw(20, 12)
+    targets = torch.where(torch.arange(20) % 3 == 0, 1, -1)
+    assert torch.equal(input_gradient(module, inputs, targets), targets[:, None] * input_gradient(module, inputs))
+
+
+@pytest.mark.parametrize("block", [None, 3])
+def test_logits_by_the_jacobian(block: int | None) -> None:
+    """Minus the cross-entropy's gradient is the target's row of the Jacobian less the mean row under the softmax."""
+    module, inputs = logits_of(outputs=4).train(), draw(8, 12)
+    targets = torch.arange(8) % 4
+    found = input_gradient(module, inputs.view(8, 3, 4), targets, block=block)
+    assert module.training
+    module.eval()
+    for row in range(8):
+        jacobian = torch.autograd.functional.jacobian(module, inputs[row : row + 1])
+        assert isinstance(jacobian, Tensor)
+        jacobian = jacobian[0, :, 0]
+        with torch.no_grad():
+            shares = module(inputs[row : row + 1])[0].softmax(dim=0)
+        # Sums of some 50 products of numbers below 10.
+        expected = jacobian[targets[row]] - shares @ jacobian
+        assert torch.allclose(found[row].flatten(), expected, rtol=0, atol=100 * 50 * 2**-53)
+
+
+def test_two_logits_are_a_margin_by_halves() -> None:
+    """Logits (-f/2, f/2) have the direction y' grad f, and the length of grad f times the other class's probability."""
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.f = network()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return torch.stack((-self.f(inputs) / 2, self.f(inputs) / 2), dim=1)
+
+    inputs = 0.1 * draw(20, 12)
+    classes = torch.arange(20) % 2
+    targets = 2 * classes - 1
+    with torch.no_grad():
+        other = torch.sigmoid(-targets * network()(inputs))
+    expected = other[:, None] * input_gradient(network(), inputs, targets)
+    assert torch.allclose(input_gradient(Halves(), inputs, classes), expected, rtol=1e-10, atol=1e-14)
+
+
+def test_targets_that_do_not_fit() -> None:
+    with pytest.raises(ModelError, match="Sequential has 4 outputs per input, whose gradient depends on the target"):
+        input_gradient(logits_of(outputs=4), draw(3, 12))
+    with pytest.raises(ModelError, match="so targets must lie between 0 and 3, but they run from -1 to 1"):
+        input_gradient(logits_of(outputs=4), draw(3, 12), torch.tensor([1, -1, 1]))
+    with pytest.raises(ModelError, match=r"so targets must be \+1 or -1, but they run from 0 to 2"):
+        input_gradient(logits_of(outputs=1), draw(3, 12), torch.tensor([0, 1, 2]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from perturblearn.attacks import input_gradient, one_step, one_step_factors, steepest_step
 from perturblearn.classifiers import TwoLayer
@@ -95,6 +95,22 @@ def factors_of(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float
     bias = None if module.bias is None else module.bias.detach()
     weight = module.weight.detach()
     return one_step_factors(weight, module.readout, bias, module.slope, points, targets, epsilon=epsilon, **keys)
+
+
+@pytest.mark.parametrize(("norm", "pixels"), NORMS)
+def test_logits_step_along_the_cross_entropy(norm: str, pixels: int | None) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    classes = torch.arange(50) % 3
+    steps = one_step(module, POINTS, classes, norm=norm, epsilon=1e-4, pixels=pixels, block=7)
+    leaf = POINTS.clone().requires_grad_()
+    before = nn.functional.cross_entropy(module(leaf), classes, reduction="none")
+    (gradient,) = torch.autograd.grad(before.sum(), leaf)
+    # The same sums over 6 units, some in another order.
+    assert torch.allclose(steps, steepest_step(-gradient, norm, epsilon=1e-4, pixels=pixels), rtol=1e-9, atol=0)
+    with torch.no_grad():
+        after = nn.functional.cross_entropy(module(POINTS + steps), classes, reduction="none")
+    assert bool((after < before).all())
 
 
 @pytest.mark.parametrize("width", [1, 5, 8])

@@ -135,8 +135,8 @@ def test_an_epsilon_for_every_source() -> None:
     together = radial_pgd(F, SOURCES, TARGETS, norm="l2", epsilon=sizes)
     for row, (size, source, target) in enumerate(zip(sizes.tolist(), SOURCES, TARGETS, strict=True)):
         alone = radial_pgd(F, source[None], target[None], norm="l2", epsilon=size)
-        # One row's products in another order.
-        assert torch.allclose(alone.inputs[0], together.inputs[row], rtol=0, atol=1e-9)
+        # One row's products in another order; a hundred rescaled steps as above.
+        assert torch.allclose(alone.inputs[0], together.inputs[row], rtol=0, atol=1e-6)
     with pytest.raises(ConfigError, match=r"epsilon has shape \(3,\), but there are 7 sources"):
         radial_pgd(F, SOURCES, TARGETS, norm="l2", epsilon=sizes[:3])
     for wrong in (-0.5, math.inf, math.nan):

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from tests.classifiers.reference import draw, randomise, signature
 from torch import Tensor, nn
 
-from perturblearn.classifiers import Classifier, checkpoint_fingerprint, load_weights, make_network
+from perturblearn.classifiers import Classifier, checkpoint_fingerprint, hand_over, load_weights, make_network
 from perturblearn.config import ModelConfig
 from perturblearn.errors import ModelError
 from perturblearn.store import ArtefactStore
@@ -78,6 +78,28 @@ def test_the_file_of_a_stored_classifier(tmp_path: Path) -> None:
     load_weights(fresh.body, path)
     for name, tensor in network.body.state_dict().items():
         assert torch.equal(fresh.body.state_dict()[name], tensor)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.second = self.first
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.second(self.first(inputs)).sum(dim=1)
+
+
+def test_the_file_of_a_stored_classifier_with_shared_weights(tmp_path: Path) -> None:
+    config = ModelConfig(name=hand_over(Tied))
+    network = make_network(config, signature(4), seed=0, role="f")
+    store = ArtefactStore(tmp_path)
+    store.write("k" * 64, Classifier(network).dump(), origin={})
+    (path,) = tmp_path.rglob("*.safetensors")
+    target = Tied()
+    load_weights(target, path)
+    assert target.first is target.second
+    assert torch.equal(target.first.weight, network.body.get_parameter("first.weight"))
 
 
 def test_names_of_the_user_s_own_that_look_like_prefixes(tmp_path: Path) -> None:
@@ -209,9 +231,7 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
     broken = STATE["3.weight"].clone()
     broken[0, :2] = value
     torch.save({**STATE, "3.weight": broken}, tmp_path / "weights.pt")
-    with pytest.raises(
-        ModelError, match=r"weights.pt has 2 values in 3.weight that are NaN or infinite; give one"
-    ):
+    with pytest.raises(ModelError, match=r"weights.pt has 2 values in 3.weight that are NaN or infinite; give one"):
         load_weights(body(), tmp_path / "weights.pt")
 
 

@@ -25,12 +25,15 @@ MODULE = """
 import torch
 from torch import nn
 
+def shown(inputs):
+    return inputs
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(4, 1)
     def forward(self, inputs):
-        return self.layer(inputs)
+        return self.layer(shown(inputs))
 
 def make():
     return Net()
@@ -219,13 +222,15 @@ def test_a_reset_that_fails() -> None:
         made(hand_over(Failing()))
 
 
-def test_a_module_that_cannot_be_copied() -> None:
-    module = nn.Linear(4, 1)
-    module.grown = 2 * module.weight  # no leaf of the graph
-    with pytest.raises(
-        ModelError, match=r"handed over in Python cannot be copied \(RuntimeError: .*\); give a factory"
-    ):
-        hand_over(module)
+def test_networks_that_cannot_be_copied() -> None:
+    def grown() -> nn.Module:
+        module = nn.Linear(4, 1)
+        module.grown = 2 * module.weight  # no leaf of the graph
+        return module
+
+    for network in (grown, grown()):
+        with pytest.raises(ModelError, match=r"in Python cannot be copied \(RuntimeError: .*\); build it of modules"):
+            hand_over(network)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +296,31 @@ def seeded(seed: int, width: int = 1, **keys: Any) -> nn.Module:
         return nn.Linear(4, width, **keys)
 
 
+class Opaque:
+    """An object that only its owner can tell from another."""
+
+
+class Showing(nn.Module):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.opaque = Opaque()
+        TEXTS[self.opaque] = text
+
+    def extra_repr(self) -> str:
+        return TEXTS[self.opaque]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Showing:
+        return Showing(TEXTS[self.opaque])
+
+
+TEXTS: dict[Opaque, str] = {}
 DIFFERENT: list[Any] = [
     linear, linear_too, lambda: nn.Linear(4, 1), lambda: nn.Linear(4, 2), partial(scaled, 1.0), partial(scaled, 2.0),
     without_source("return nn.Linear(4, 1)"), without_source("return nn.Linear(4, 1, bias=False)"),
     without_source("return Bare(1.0)"), without_source("return Bare(2.0)"), Bare, Bare(), Bare(2.0), other_class(),
     seeded(0), seeded(1), seeded(0, bias=False), seeded(0).double(), nn.Sequential(seeded(0)), Buffered(1.0),
     Buffered(2.0), nn.LeakyReLU(0.1), nn.LeakyReLU(0.2),
+    Showing("one"), Showing("two"),
 ]  # fmt: skip
 
 
@@ -343,7 +367,7 @@ def test_the_fingerprint_of_an_import_follows_its_files(folder: Path, monkeypatc
     assert [fingerprint(name) for name in names] == first
 
     # An edited file says nothing about the code that is in memory, until it is loaded again.
-    (folder / "mynets.py").write_text(MODULE.replace("self.layer(inputs)", "2 * self.layer(inputs)"))
+    (folder / "mynets.py").write_text(MODULE.replace("return inputs", "return 2 * inputs"))
     assert fingerprint("mynets:make") == first[0]
     for module in ("mynets", "outer"):
         importlib.reload(sys.modules[module])

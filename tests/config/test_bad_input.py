@@ -124,8 +124,8 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     *(
         (
             {f"{role}.{key}": value, **keys},
-            f"{role}: the key {key} applies to training = 'descent'{' and ' + repr('sgd') if key == 'products' else ''} "
-            "alone; remove it",
+            f"{role}: the key {key} applies to training = 'descent'"
+            + (" and 'sgd' alone; remove it" if key == "products" else " alone; remove it"),
         )
         for role in ("standard", "perturbation")
         for key, value in (("form", "plain"), ("form", "gram"), ("products", "bfloat16"))

@@ -44,8 +44,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"perturbation.training": "none", "perturbation.model.name": "mlp"},
-        "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed set; choose "
-        "sgd",
+        "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed set; "
+        "choose sgd",
     ),
     (
         {**CONVNET, "standard.training": "none", "standard.epochs": 5},

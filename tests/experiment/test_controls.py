@@ -47,7 +47,7 @@ class Seen:
         self.calls: list[Sequence[Job]] = []
         self.jobs: list[Job] = []
         self.inputs: list[Tensor] = []
-        self.trained: list[Classifier] = []
+        self.trained: list[Classifier[TwoLayer]] = []
 
     @property
     def networks(self) -> list[TwoLayer]:
@@ -74,7 +74,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
-    options: dict[str, Any] = {"config": CONFIG, "lr": 0.3, "draws": DRAWS, "seed": 4, "device": "cpu", "interruptions": Interruptions(Drafts()), "report": lambda *_: None}
+    options: dict[str, Any] = {
+        "config": CONFIG,
+        "lr": 0.3,
+        "draws": DRAWS,
+        "seed": 4,
+        "device": "cpu",
+        "interruptions": Interruptions(Drafts()),
+        "report": lambda *_: None,
+    }
     return run_control(control, DATA, perturbed, attack=attack, **{**options, **keys})
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.api import make_experiment
-from perturblearn.classifiers import Classifier, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import resolve_config
 from perturblearn.errors import DivergenceError
 from perturblearn.experiment import Experiment, SeedStages
@@ -212,7 +212,7 @@ def test_a_member_that_diverges_leaves_the_rest_finished(tmp_path: Path) -> None
 FORMS = {"plain": "plain", "row_space": "row space", "low_rank": "low rank", "gram": "Gram"}
 
 
-def trained(executor: Executor, stage: Stage) -> Classifier:
+def trained(executor: Executor, stage: Stage) -> Classifier[TwoLayer]:
     found = executor.result(stage)
     assert isinstance(found, Classifier)
     return found

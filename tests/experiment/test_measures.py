@@ -144,7 +144,8 @@ def test_measures_of_three_classes() -> None:
     targets = torch.tensor([0, 1, 1, 2])
     seen = PerturbedSet(
         one_hot([0, 1, 2, 0]), targets, None, torch.arange(4), torch.tensor([True, True, False, False]),
-        torch.tensor([True, False, True, True]), "gauss", "l2", 1.0, "hash", 0, sizes=torch.tensor([1.0, 2.0, 3.0, 2.0]),
+        torch.tensor([True, False, True, True]), "gauss", "l2", 1.0, "hash", 0,
+        sizes=torch.tensor([1.0, 2.0, 3.0, 2.0]),
     )  # fmt: skip
     measured = measure_perturbation(g, f, data, seen, seen, "logistic")
     right, wrong = math.log(math.e + 2) - 1, math.log(math.e + 2)  # cross-entropies of the logits 1, 0, 0

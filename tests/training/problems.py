@@ -55,7 +55,7 @@ def ways(loss: str) -> list[tuple[Form, bool]]:
     return [(form, incremental) for form in FORMS for incremental in ([True, False] if loss == "identity" else [True])]
 
 
-def train_in(job: Job, inputs: Tensor, form: Form, *, incremental: bool = True) -> dict[int, Classifier]:
+def train_in(job: Job, inputs: Tensor, form: Form, *, incremental: bool = True) -> dict[int, Classifier[TwoLayer]]:
     """The classifiers of one job, trained alone in a given form."""
     factors = factors_of(inputs.flatten(1)) if form == "low rank" else None
     ((_, outcome),) = train_side_by_side([job], inputs, factors=factors, form=form, incremental=incremental)
@@ -89,7 +89,7 @@ def assert_as_plain(start: TwoLayer, inputs: Tensor, labels: Tensor, descent: De
     return lr
 
 
-def assert_same(found: Classifier, expected: Classifier) -> None:
+def assert_same(found: Classifier[TwoLayer], expected: Classifier[TwoLayer]) -> None:
     """The same products in other blocks, or the same motion in other jumps: float64 rounding over some 50 epochs."""
     for name, tensor in found.module.state_dict().items():
         other = expected.module.state_dict()[name]

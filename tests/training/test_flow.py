@@ -86,7 +86,7 @@ def derivative_along(
     return torch.autograd.grad(product, u)[0]
 
 
-def change_of(trained: Classifier, start: TwoLayer) -> Tensor:
+def change_of(trained: Classifier[TwoLayer], start: TwoLayer) -> Tensor:
     """What training has added to weights and biases, in one vector."""
     return torch.cat(
         [
@@ -104,7 +104,7 @@ def plain_change(expected: dict[str, Tensor], start: TwoLayer) -> Tensor:
     return torch.cat([(expected[name] - value.detach().double()).flatten() for name, value in start.named_parameters()])
 
 
-def compared(first: Classifier, second: Classifier, dim: int) -> tuple[float, float]:
+def compared(first: Classifier[TwoLayer], second: Classifier[TwoLayer], dim: int) -> tuple[float, float]:
     """Sign agreement and correlation of outputs on 4,000 fresh inputs."""
     fresh = 2 * torch.rand(4000, dim, generator=torch.Generator().manual_seed(1)) - 1
     one, other = first.outputs(fresh), second.outputs(fresh)

@@ -99,7 +99,7 @@ def test_columns_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def difference_in_float32(
-    trained: Classifier, start: TwoLayer, inputs: Tensor, labels: Tensor, descent: Descent
+    trained: Classifier[TwoLayer], start: TwoLayer, inputs: Tensor, labels: Tensor, descent: Descent
 ) -> float:
     """Relative distance of the change of W from the plain float64 descent on the same float32 numbers."""
     exact = from_state({name: tensor.double() for name, tensor in start.state_dict().items()}, start.slope)

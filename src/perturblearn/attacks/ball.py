@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +20,12 @@ class Ball:
     again. So points are brought back into a ball that is smaller by what rounding can do.
 
     L2: a sum of d squares, in whatever order, is too large by a factor of (1 + eps/2)^d at most, its root by
-    1 + d eps/4; a few roundings more for differences, squares and the root. L-infinity: a difference that is at most
-    epsilon, rounded down to the precision of the inputs, is not measured as more. Within that `limit`, steps aim at a
-    `radius` that is smaller again by the roundings of the length (8 eps) and of u + r (eps/2 per entry of x').
+    1 + d eps/4. That much is given away only where it must be: roundings that do not conspire add up to some
+    sqrt(d) eps/12 (added one after the other; less by halves or in lanes), so a `limit` of sqrt(d) eps/2 below epsilon
+    does, but for perturbations with many equal entries, which are told by adding their squares up. L-infinity: a
+    difference that is at most epsilon, rounded down to the precision of the inputs, is not measured as more. Within the
+    limit, steps aim at a `radius` that is smaller again by the roundings of the length (4 eps) and of u + r (eps/2 per
+    entry of x').
 
     Args:
         norm: ``l2``, ``linf``, or ``l0``, where epsilon is a number of coordinates.
@@ -41,9 +45,9 @@ class Ball:
 
     @cached_property
     def limit(self) -> Tensor:
-        """Largest size that no measurement takes for more than epsilon, (n, 1) float64."""
+        """Largest size that is aimed at, (n, 1) float64."""
         if self.norm == "l2":
-            return self._room * max(0.0, 1 - (self.centres.shape[1] / 4 + 8) * self._eps)
+            return self._room * max(0.0, 1 - (math.sqrt(self.centres.shape[1]) / 2 + 4) * self._eps)
         if self.norm == "l0":
             return self._room
         rounded = self._room.to(self.centres.dtype)
@@ -58,7 +62,7 @@ class Ball:
     @cached_property
     def radius(self) -> Tensor:
         """Size to which longer perturbations are scaled, (n, 1), in the precision of the sources."""
-        return (self.limit * (1 - 8 * self._eps) - self.roundoff).clamp_min(0).to(self.centres.dtype)
+        return (self.limit * (1 - 4 * self._eps) - self.roundoff).clamp_min(0).to(self.centres.dtype)
 
     @cached_property
     def box(self) -> tuple[Tensor, Tensor]:
@@ -99,17 +103,29 @@ class Ball:
         """Sizes of points (n, d) as perturbations, (n, 1) float64."""
         return self._sizes(points)
 
+    def holds(self, points: Tensor) -> bool:
+        """Whether points (n, d) inside the range are near enough to their sources, whoever measures it."""
+        return not bool(self._too_long(points).any())
+
     def fit(self, points: Tensor) -> Tensor:
-        """The points, inside the range, with sizes above the limit brought below it for certain."""
+        """The points, inside the range, with those that are too far from their source brought near for certain."""
         if self.norm == "linf":
             return self.clamp(points)
         points = self.clip(points.clone())
         if self.norm == "l0":
             return points
-        sizes = self._sizes(points)
-        centres = self.centres.double()
-        shorter = (points.double() - centres) * (self.radius / sizes) + centres
-        return torch.where(sizes > self.limit, self.clip(shorter.to(points.dtype)), points)
+        eps, centres = self._eps, self.centres.double()
+        safe = self._room * max(0.0, 1 - (self.centres.shape[1] / 4 + 8) * eps) - self.roundoff
+        shorter = (points.double() - centres) * (safe.clamp_min(0) / self._sizes(points)) + centres
+        return torch.where(self._too_long(points), self.clip(shorter.to(points.dtype)), points)
+
+    def _too_long(self, points: Tensor) -> Tensor:
+        too_long = self._sizes(points) > self.limit
+        if self.norm != "l2":
+            return too_long
+        squares = (points - self.centres).square_().cpu().numpy()
+        summed = torch.from_numpy(np.sqrt(np.add.accumulate(squares, axis=1)[:, -1:])).to(self._room)
+        return too_long | (summed > self._room)
 
     def random_points(self, generator: torch.Generator) -> Tensor:
         """Points (n, d) drawn uniformly from the ball, then clipped into the range.

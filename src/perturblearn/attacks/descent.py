@@ -158,8 +158,8 @@ class Best:
     def settle(self, block: Block) -> Found:
         """The result, with what the network's own precision makes of it.
 
-        The last pass is needed only after a search in bfloat16, or where the rounding of a length was underestimated,
-        so that points must be moved once more. After it a sample may turn out worse than at the start, and stays there.
+        The last pass is needed only after a search in bfloat16, or where rounding has left a point too far away, which
+        is rare. After it a sample may turn out worse than at the start, and stays there.
         """
         assert self.start is not None
         points, outputs, losses = self.points, self.outputs, self.losses
@@ -167,8 +167,7 @@ class Best:
         searched_exactly = block.quick is block.exact
         if not searched_exactly:
             start = block.ball.centres, *block.exact.evaluate(block.ball.centres)
-        fits = bool((block.ball.sizes(points) <= block.ball.limit).all())
-        if not (searched_exactly and fits):
+        if not (searched_exactly and block.ball.holds(points)):
             points = block.ball.fit(points)
             outputs, losses = block.exact.evaluate(points)
             worse = ~(losses < start[2])

@@ -83,7 +83,7 @@ def _bisect(part: Block, steps: int, step: float, rounds: int, callback: Callbac
             best.merge(rows, found)
             failed_at[rows] = torch.where(found.success, failed_at[rows], sizes.to(failed_at))
         report(part.number * total + (number + 1) * steps, part.of * total, f"round {number}/{rounds}")
-    if bool((ball.sizes(best.points) > ball.limit).any()):
+    if not ball.holds(best.points):
         best.points = ball.fit(best.points)
         best.outputs, best.losses = part.exact.evaluate(best.points)
     part.exact.check()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from perturblearn.attacks.run_attack import Attack
-from perturblearn.classifiers.identity import _value_identity as value_identity
-from perturblearn.classifiers.identity import code_identity
-from perturblearn.classifiers.importing import import_object
+from perturblearn.classifiers import code_identity, import_object, value_identity
 from perturblearn.errors import ModelError
 from perturblearn.store import file_hash
 
@@ -59,7 +57,7 @@ def own_attack(name: str) -> Attack:
             f"{name} is of type {type(attack).__name__}; name a function attack(model, inputs, targets) that returns "
             "perturbed inputs"
         )
-    return attack
+    return cast(Attack, attack)
 
 
 def attack_fingerprint(name: str) -> str:
@@ -79,8 +77,8 @@ def attack_fingerprint(name: str) -> str:
 def _handed_over(name: str) -> tuple[Attack, str]:
     if name not in _objects:
         raise ModelError(
-            f"the attack {name} was handed over as an object in Python, which this process does not have; hand the same "
-            "attack over again, or name one that can be imported, package.module:function"
+            f"the attack {name} was handed over as an object in Python, which this process does not have; hand the "
+            "same attack over again, or name one that can be imported, package.module:function"
         )
     return _objects[name]
 

@@ -70,7 +70,7 @@ def run_attack(
             with torch.enable_grad():
                 returned = attack(module, inputs, part.exact.targets.clone())
             points = part.ball.clip(_checked(returned, part, name_of(attack)))
-            if bool((part.ball.sizes(points) > part.ball.limit).any()):
+            if not part.ball.holds(points):
                 points = part.ball.fit(points)
             outputs, losses = part.exact.evaluate(points)
             results.append(part.found(points, outputs, losses))

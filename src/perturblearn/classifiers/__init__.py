@@ -4,6 +4,8 @@ from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_wei
 from perturblearn.classifiers.classifier import Classifier, from_state
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.identity import code_identity, value_identity
+from perturblearn.classifiers.importing import import_object
 from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
@@ -22,14 +24,17 @@ __all__ = [
     "TwoLayer",
     "WideResNet",
     "checkpoint_fingerprint",
+    "code_identity",
     "evaluating",
     "fingerprint",
     "from_state",
     "hand_over",
+    "import_object",
     "initialise",
     "is_target",
     "label_loss",
     "load_weights",
     "make_network",
     "predicted_labels",
+    "value_identity",
 ]

@@ -96,7 +96,6 @@ class Classifier(Generic[AnyNetwork]):
         """The same classifier in another precision or on another device; it shares no parameters with this one."""
         name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name
         moved = copied(self.module, name).to(device=device, dtype=dtype)
-        moved.zero_grad()  # what training left behind is no part of the classifier
         return Classifier(moved, self.training, self.losses, self.final_lr)
 
     def dump(self) -> Artefact:

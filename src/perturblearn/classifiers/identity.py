@@ -42,7 +42,7 @@ def module_identity(module: nn.Module) -> str:
     add_tensors(digest, full_state(module))
     for name, part in module.named_modules():
         kept = {key: value for key, value in vars(part).items() if key not in _OF_EVERY_MODULE}
-        digest.update(f"{name} {_value_identity(type(part))} {_value_identity(kept)}".encode())
+        digest.update(f"{name} {value_identity(type(part))} {value_identity(kept)}".encode())
     return digest.hexdigest()
 
 
@@ -54,7 +54,7 @@ def code_identity(target: Any) -> str:
 def _code_text(target: Any) -> str:
     name = getattr(target, "__qualname__", type(target).__qualname__)
     if isinstance(target, partial):
-        return f"partial {_code_text(target.func)} {_value_identity(target.args)} {_value_identity(target.keywords)}"
+        return f"partial {_code_text(target.func)} {value_identity(target.args)} {value_identity(target.keywords)}"
     if isinstance(target, types.MethodType):
         return _code_text(target.__func__)
     if not isinstance(target, (type, types.FunctionType)):
@@ -66,12 +66,12 @@ def _code_text(target: Any) -> str:
     inherited = [_code_text(base) for base in target.__bases__] if isinstance(target, type) else []
     try:
         return f"{name} {inspect.getsource(target)} {inherited}"
-    except (OSError, TypeError):
+    except (OSError, TypeError, SyntaxError):
         pass
     if isinstance(target, types.FunctionType):
-        return f"{name} {_bytecode(target.__code__)} {_value_identity(target.__defaults__)}"
+        return f"{name} {_bytecode(target.__code__)} {value_identity(target.__defaults__)}"
     members = {key: value for key, value in vars(target).items() if key not in ("__dict__", "__weakref__")}
-    return f"{name} {_value_identity(members)} {inherited}"
+    return f"{name} {value_identity(members)} {inherited}"
 
 
 def _bytecode(code: types.CodeType) -> str:
@@ -79,7 +79,7 @@ def _bytecode(code: types.CodeType) -> str:
     return f"{code.co_code.hex()} {constants} {code.co_names}"
 
 
-def _value_identity(value: Any) -> str:
+def value_identity(value: Any) -> str:
     """A text that tells values apart, as far as they are plain or their `repr` says what they are."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device)):
         return repr(value)
@@ -88,11 +88,11 @@ def _value_identity(value: Any) -> str:
     if isinstance(value, Tensor) and not is_lazy(value) and value.layout == torch.strided:
         return f"{tuple(value.shape)} {value.dtype} {hashlib.sha256(tensor_bytes(value)).hexdigest()}"
     if isinstance(value, Mapping):
-        return str(sorted(f"{_value_identity(key)}: {_value_identity(entry)}" for key, entry in value.items()))
+        return str(sorted(f"{value_identity(key)}: {value_identity(entry)}" for key, entry in value.items()))
     if isinstance(value, (set, frozenset)):
-        return str(sorted(_value_identity(entry) for entry in value))
+        return str(sorted(value_identity(entry) for entry in value))
     if isinstance(value, (list, tuple)):
-        return str([_value_identity(entry) for entry in value])
+        return str([value_identity(entry) for entry in value])
     if isinstance(value, (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, partial)):
         return _code_text(value)
     kind = type(value)

@@ -130,7 +130,7 @@ def copied(module: SomeModule, name: str) -> SomeModule:
         return copy.deepcopy(module)
     except Exception as error:
         raise ModelError(
-            f"the network {name} cannot be copied ({described(error)}); give a factory that makes it instead"
+            f"the network {name} cannot be copied ({described(error)}); build it of modules that copy.deepcopy can copy"
         ) from error
 
 
@@ -148,6 +148,7 @@ def _identity_of(source: Any, name: str) -> str:
         return module_identity(source)
     with drawing_from(0):
         made, _ = _call(source, name)
+    made = copied(made, name)  # what cannot be copied is better told now than after the training
     return hashlib.sha256(f"{code_identity(source)} {module_identity(made)}".encode()).hexdigest()
 
 

@@ -278,8 +278,8 @@ class ClassifierConfig(Section):
     )
     schedule: Literal["plateau", "constant", "one_cycle", "cosine"] = Field(
         default="plateau",
-        description="learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd also: "
-        "one_cycle, cosine",
+        description="learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd "
+        "also: one_cycle, cosine",
     )
     batch_size: PositiveInt | None = Field(default=None, description="sgd: samples per step (128)")
     weight_decay: Annotated[float, Field(ge=0)] | None = Field(default=None, description="sgd: L2 penalty (5e-4)")
@@ -393,7 +393,8 @@ class AttackConfig(Section):
         default=None, description="the same as a share of all coordinates, rounded down"
     )
     steps: PositiveInt | None = Field(
-        default=None, description="gradient steps of radial_pgd (l2 and linf), pgd and minimum_norm (100), or of foolbox's attack"
+        default=None,
+        description="gradient steps of radial_pgd (l2 and linf), pgd and minimum_norm (100), or of foolbox's attack",
     )
     step: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="length of such a step, as a multiple of epsilon (0.2)"
@@ -402,8 +403,8 @@ class AttackConfig(Section):
     restarts: PositiveInt = Field(default=1, description="radial_pgd, pgd: searches from such points; the best counts")
     products: Literal["exact", "bfloat16"] = Field(
         default="exact",
-        description="radial_pgd, pgd, minimum_norm: search in the precision of dtype, or in bfloat16; success is always "
-        "measured in the former",
+        description="radial_pgd, pgd, minimum_norm: search in the precision of dtype, or in bfloat16; success is "
+        "always measured in the former",
     )
     source: Literal["natural", "none", "uniform", "gauss"] = Field(
         default="natural",
@@ -585,8 +586,8 @@ class ExperimentConfig(Section):
             )
         if self.perturbation.training == "none":
             raise ValueError(
-                "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed set; "
-                "choose sgd"
+                "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed "
+                "set; choose sgd"
             )
         if self.measures.cosine_similarity and self.standard.model.is_network:
             raise ValueError(

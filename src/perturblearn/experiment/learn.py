@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import ClassifierConfig
 from perturblearn.errors import DataError, DivergenceError
 from perturblearn.theory import margin_limit
@@ -44,7 +44,7 @@ class Lesson:
     role: str
 
 
-def learn(lesson: Lesson, inputs: Tensor, *, report: Report) -> Classifier:
+def learn(lesson: Lesson, inputs: Tensor, *, report: Report) -> Classifier[TwoLayer]:
     """One classifier; see `learn_side_by_side`.
 
     Raises:
@@ -64,7 +64,7 @@ def learn_side_by_side(
     factors: tuple[Tensor, Tensor] | None = None,
     wanted: Sequence[int] | None = None,
     report: Report,
-) -> Iterator[tuple[int, Classifier | DataError | DivergenceError]]:
+) -> Iterator[tuple[int, Classifier[TwoLayer] | DataError | DivergenceError]]:
     """Classifiers over the same inputs, by descent, by flow, or as limits that need no training.
 
     Those by descent train together. Where two differ in nothing but their epochs, they are one training at two times.
@@ -101,7 +101,7 @@ def _descend(
     factors: tuple[Tensor, Tensor] | None,
     positions: Sequence[int],
     report: Report,
-) -> Iterator[tuple[int, Classifier | DivergenceError]]:
+) -> Iterator[tuple[int, Classifier[TwoLayer] | DivergenceError]]:
     courses: dict[tuple[object, ...], list[int]] = {}
     for position, lesson in enumerate(lessons):
         rest = lesson.config.model_copy(update={"epochs": 1})
@@ -136,7 +136,7 @@ def _job(lessons: Sequence[Lesson], inputs: Tensor) -> Job:
     return Job(network, lesson.labels, descent, tuple(epochs))
 
 
-def _learn_alone(lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report) -> Classifier:
+def _learn_alone(lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report) -> Classifier[TwoLayer]:
     config = lesson.config
     (lr,) = config.lr
     if config.model.name == "limit":

@@ -64,7 +64,8 @@ def agreement(first: Tensor, second: Tensor) -> float:
 def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str) -> float:
     """Mean of the loss of this name over y f(x) (with more than two classes: of the cross-entropy), in float64.
 
-    In float32 exp(89) is no number. Where even float64 overflows, its largest number: a file of results holds no infinity.
+    In float32 exp(89) is no number. Where even float64 overflows, its largest number: a file of results holds no
+    infinity.
     """
     outputs = classifier.outputs(inputs).double()
     losses = LOSSES[loss](labels * outputs) if outputs.ndim == 1 else label_loss(outputs, labels)

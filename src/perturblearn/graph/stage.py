@@ -47,8 +47,8 @@ class StageKind:
             None for a kind that has ``run_resumable`` or ``run_many``.
         dump: result to artefact; None for a result that is cheaper to make again than to read back.
         load: artefact to result, the inverse of ``dump``.
-        run_resumable: ``(stage, inputs, drafts, report) -> result`` for long work: what it puts into the drafts is there
-            again when the stage is run once more after an interruption, and gone once the result is kept.
+        run_resumable: ``(stage, inputs, drafts, report) -> result`` for long work: what it puts into the drafts is
+            there again when the stage is run once more after an interruption, and gone once the result is kept.
         fusion: for a kind that can run many stages at once: stages of a plan with equal fusion keys form a group.
         run_many: ``(group, wanted, inputs, report) -> (position, result or error), ...`` for the wanted positions of a
             group; ``inputs`` are those of its first stage. How a group is worked on follows from the whole group,

@@ -83,7 +83,8 @@ def perturb(
         )
         inputs, success, sizes = found.inputs, found.success, found.sizes
         # A search may also stay where it starts because no iterate is better: there the gradient itself is looked at.
-        unmoved = _zero_gradients(standard, sources.inputs[(inputs == sources.inputs).flatten(1).all(dim=1)])
+        still = (inputs == sources.inputs).flatten(1).all(dim=1)
+        unmoved = _zero_gradients(standard, sources.inputs[still], targets[still])
     else:
         if attack.name == "geometry":
             assert isinstance(standard.module, TwoLayer), "a limit is a two-layer network"
@@ -145,14 +146,14 @@ def pixels_of(attack: AttackConfig, input_dim: int) -> int | None:
     pixels = int(attack.pixel_share * input_dim)
     if pixels == 0:
         raise ConfigError(
-            f"attack.pixel_share = {attack.pixel_share:g} of {input_dim} coordinates is less than one of them; choose at "
-            f"least {1 / input_dim:.2g}"
+            f"attack.pixel_share = {attack.pixel_share:g} of {input_dim} coordinates is less than one of them; choose "
+            f"at least {1 / input_dim:.2g}"
         )
     return pixels
 
 
-def _zero_gradients(standard: Classifier, points: Tensor) -> int:
+def _zero_gradients(standard: Classifier, points: Tensor, targets: Tensor) -> int:
     if len(points) == 0:
         return 0
-    gradient = input_gradient(standard.module, points.to(standard.device))
+    gradient = input_gradient(standard.module, points.to(standard.device), targets.to(standard.device))
     return int((gradient.flatten(1) == 0).all(dim=1).sum())

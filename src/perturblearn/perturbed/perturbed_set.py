@@ -28,8 +28,8 @@ class PerturbedSet:
         epsilon: size of the perturbations.
         classifier_hash: hash of the standard classifier.
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
-        sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose perturbations
-            have size epsilon by construction.
+        sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose
+            perturbations have size epsilon by construction.
         sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
         coefficients, basis: C (n, q) and Q (q, d) with orthonormal rows where the inputs, flattened, are C Q by
             construction; None for a set that has no such factors or was written without them.

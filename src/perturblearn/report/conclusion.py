@@ -17,6 +17,8 @@ _TARGETS = {
 }
 _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
+_FEW_DRAWS = 5
+"""Draws of a control over all seeds below which its distribution is not known."""
 _CONSTANT = 0.01
 """Below this share of one label, g counts as constant."""
 
@@ -118,6 +120,12 @@ def remarks(
                 f"Note: the mean of {name}, {values['mean']:.4f}, is more than 3 standard errors "
                 f"({values['standard_error']:.4f} each) from {chance_of(seeds):.3g}{reason}."
             )
+    draws = {len(values["values"]) for values in summary.values() if "draws_per_seed" in values}
+    if draws and max(draws) < _FEW_DRAWS:
+        found.append(
+            f"Note: {max(draws)} draw{'s' * (max(draws) > 1)} of each control hardly show{'s' * (max(draws) == 1)} how "
+            "far chance reaches; raise controls.draws where time allows."
+        )
     probe = summary.get("linear_probe_heldout")
     if probe is not None:
         found.append(

@@ -61,7 +61,7 @@ class MarginLimit:
     products: int
 
     @property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> Classifier[TwoLayer]:
         """The limit as a classifier, a two-layer network of two units, usable wherever a trained one is."""
         weight = torch.stack((self.w_plus, self.w_minus))
         training = {

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 
-from perturblearn.errors import ConfigError
+from perturblearn.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others within a training before it takes them for dead."""
@@ -74,13 +78,23 @@ class Team:
             function: named by its module, as pickle does.
             arguments: what can be pickled; the processes trust each other.
             tensors: large ones, which are sent as they are, and arrive on the CPU.
+
+        Raises:
+            ModelError: an argument, which can only be a network, cannot be pickled.
         """
         if self._store is None:
             return
+        shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+        try:
+            words = pickle.dumps((function, arguments, shapes))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ModelError(
+                f"the network cannot be sent to the other processes ({error}); define its classes at the top of a "
+                "module, or train in one process"
+            ) from error
         self._store.set(f"call {self._calls}", "work")
         self._calls += 1
-        shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
-        dist.broadcast_object_list([(function, arguments, shapes)], 0, device=torch.device("cpu"))
+        dist.broadcast_object_list([words], 0, device=torch.device("cpu"))
         for tensor in tensors:
             for chunk in tensor.detach().reshape(-1).split(CHUNK):
                 dist.broadcast(chunk.cpu().contiguous(), 0)
@@ -98,7 +112,7 @@ class Team:
                 return
             box: list[Any] = [None]
             dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
-            function, arguments, shapes = box[0]
+            function, arguments, shapes = pickle.loads(box[0])
             tensors = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
             for tensor in tensors:
                 for chunk in tensor.view(-1).split(CHUNK):
@@ -177,11 +191,8 @@ class CommonSteps:
                 dist.broadcast(torch.zeros(1, dtype=torch.uint8), 0)
 
     def _send(self, flat: Tensor) -> None:
-        work = dist.all_reduce(flat, async_op=True)
-        # Once it is on its way: an interruption while this waits for the others finds nothing owed.
         self._owes_gradients = False
-        assert work is not None
-        work.wait()
+        dist.all_reduce(flat)
 
 
 _team = Team()
@@ -212,6 +223,10 @@ def workers() -> Iterator[bool]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield True
         return
+    # Not every build of torch has these.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
     has_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", size))
     if has_gpus:
@@ -232,6 +247,32 @@ def workers() -> Iterator[bool]:
     finally:
         _team = Team()
         dist.destroy_process_group()
+
+
+@contextmanager
+def late_interrupts(team: Team) -> Iterator[Callable[[], None]]:
+    """A block of the first process that Ctrl-C ends only where the block calls what it is given.
+
+    An interruption in the midst of a common operation would leave the others waiting for the rest of it. One process
+    alone is interrupted as ever, and so is one whose interruptions are handled in another thread.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if team.size == 1 or team.rank or not callable(before) or not in_main_thread:
+        yield lambda: None
+        return
+    noted: list[tuple[int, FrameType | None]] = []
+
+    def pause() -> None:
+        if noted:
+            before(*noted.pop())
+
+    signal.signal(signal.SIGINT, lambda number, frame: noted.append((number, frame)))
+    try:
+        yield pause
+    finally:
+        signal.signal(signal.SIGINT, before)
+        pause()
 
 
 @contextmanager

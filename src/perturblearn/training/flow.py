@@ -65,7 +65,7 @@ def train_by_flow(
     *,
     factors: tuple[Tensor, Tensor] | None = None,
     report: Callable[[int, int, str], None] | None = None,
-) -> Classifier:
+) -> Classifier[TwoLayer]:
     r"""Follow the gradient flow of the mean loss, in the time of theory's third object [ICLR24, sections 3 and 5].
 
     Under the exponential loss descent slows down as the loss L falls: margins grow with the logarithm of time. In the

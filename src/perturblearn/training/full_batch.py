@@ -40,10 +40,10 @@ class Outcome:
         error: why it did.
     """
 
-    classifiers: dict[int, Classifier]
+    classifiers: dict[int, Classifier[TwoLayer]]
     error: DivergenceError | None = None
 
-    def after(self, epoch: int) -> Classifier:
+    def after(self, epoch: int) -> Classifier[TwoLayer]:
         """The classifier after so many epochs.
 
         Raises:
@@ -65,7 +65,7 @@ def train(
     form: Form | None = None,
     bfloat16: bool = False,
     report: Report | None = None,
-) -> Classifier:
+) -> Classifier[TwoLayer]:
     """Train one network; see `train_side_by_side`.
 
     Raises:

@@ -17,7 +17,7 @@ from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.graph import derive_seed
 from perturblearn.store import Artefact, Drafts
 from perturblearn.training.augmentation import AUGMENTATIONS, augment, draw_augmentation
-from perturblearn.training.distributed import CommonSteps, Team, current_team
+from perturblearn.training.distributed import CommonSteps, Team, current_team, late_interrupts
 from perturblearn.training.loader import make_loader
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.schedule import SCHEDULES, Schedule
@@ -118,7 +118,7 @@ def train_by_minibatches(
         ConfigError: a batch that the processes cannot share evenly, another loss than logistic for more than two
             classes, augmentation of inputs that are no images, bfloat16 products of other inputs than float32, or a
             device that the processes do not have.
-        ModelError: the network has nothing to train.
+        ModelError: the network has nothing to train, or cannot be sent to the other processes.
         ValueError: labels that do not fit the inputs or the number of classes.
         DivergenceError: a loss or a weight is no longer finite.
     """
@@ -137,9 +137,15 @@ def train_by_minibatches(
     task = Task(network, descent, seed, str(device), shape, black, resident, state)
     watch = _Watch(descent, drafts, about, every_minutes, every_epochs, report)
     sgd = _start(team, task, len(inputs))
-    if team.size > 1:
-        team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
-    _descend(team, task, sgd, inputs, labels, watch)
+    with late_interrupts(team) as pause:
+        if team.size > 1:
+            team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
+
+        def between_steps(sgd: Sgd) -> None:
+            watch(sgd)
+            pause()
+
+        _descend(team, task, sgd, inputs, labels, between_steps)
     drafts.remove(STATE)
     return _classifier(sgd, descent, team)
 
@@ -186,7 +192,9 @@ def _start(team: Team, task: Task, n_samples: int) -> Sgd:
     return sgd
 
 
-def _descend(team: Team, task: Task, sgd: Sgd, inputs: Tensor, labels: Tensor, watch: Callable[[Sgd], None]) -> None:
+def _descend(
+    team: Team, task: Task, sgd: Sgd, inputs: Tensor, labels: Tensor, between_steps: Callable[[Sgd], None]
+) -> None:
     """This process's part in all steps that are left."""
     common = CommonSteps(team, sgd.parameters, sgd.steps - sgd.done)
     try:
@@ -206,7 +214,7 @@ def _descend(team: Team, task: Task, sgd: Sgd, inputs: Tensor, labels: Tensor, w
                 draws = derive_seed(task.seed, "network", *position, str(team.rank))
                 loss = sgd.gradients(part, part_labels, batch_size=batch_size, seed=draws)
                 sgd.step(common.add_up(loss))
-                watch(sgd)
+                between_steps(sgd)
     except BaseException:
         common.give_up()
         raise

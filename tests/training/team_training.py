@@ -1,0 +1,131 @@
+"""Trainings of two processes, one after the other, with what can go wrong in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from tests.training.minibatch_problems import convolutional, samples, state_of, wrapped
+from torch import Tensor, nn
+
+from perturblearn.classifiers import Classifier
+from perturblearn.errors import ConfigError, ModelError
+from perturblearn.store import Artefact, ArtefactStore, Drafts
+from perturblearn.training import MinibatchDescent, minibatch, train_by_minibatches, workers
+
+KEYS = {name: digit * 64 for name, digit in (("even", "1"), ("uneven", "2"), ("resumed", "3"), ("partly", "4"))}
+DESCENT = MinibatchDescent("logistic", 0.1, 4, 6, augmentation=("crop", "flip"))
+DESCENT_OF_VECTORS = MinibatchDescent("logistic", 0.1, 1, 6)
+SEED = 7
+
+
+class Stopped(Exception):
+    pass
+
+
+class Failing(nn.Module):
+    """At the third batch it fails in the first process, or there comes what Ctrl-C sends to both."""
+
+    def __init__(self, *, interrupts: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 3)
+        self.calls = 0
+        self.interrupts = interrupts
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls == 3 and self.interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+        elif self.calls == 3 and os.environ["RANK"] == "0":
+            raise Stopped
+        return self.linear(inputs.flatten(1))
+
+
+class Partly(nn.Module):
+    """The second process's inputs never pass through a part of it, and a third part is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.extra, self.unused = nn.Linear(64, 3), nn.Linear(64, 3), nn.Linear(2, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        flat = inputs.flatten(1)
+        outputs = self.linear(flat)
+        return outputs + self.extra(flat) if os.environ.get("RANK", "0") == "0" else outputs
+
+
+def partly() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Partly().double()
+
+
+def save(store: ArtefactStore, name: str, found: Classifier) -> None:
+    store.write(KEYS[name], Artefact({}, {**state_of(found.module), "losses": found.losses}), origin={})
+
+
+def main(folder: Path) -> None:
+    store = ArtefactStore(folder)
+    network, data = convolutional(), samples(20, (1, 8, 8), 3)
+    save(store, "even", train_by_minibatches(network, *data, DESCENT, seed=SEED))
+    few = samples(5, (1, 8, 8), 3)
+    save(store, "uneven", train_by_minibatches(network, *few, DESCENT, seed=SEED))
+    try:
+        train_by_minibatches(network, *data, MinibatchDescent("logistic", 0.1, 1, 7), seed=SEED)
+    except ConfigError as error:
+        sys.stdout.write(f"{error}\n")
+
+    class Local(nn.Linear):
+        """Cannot be pickled: no module has it."""
+
+    try:
+        train_by_minibatches(wrapped(Local(6, 3).double(), (6,), 3), *samples(20, (6,), 3), DESCENT_OF_VECTORS, seed=0)
+    except ModelError as error:
+        sys.stdout.write(f"{error}\n")
+
+    minibatch.REPORT_SECONDS = 0.0
+    for stop in (1, 5, 12):  # the last one comes when nothing is left to be done
+
+        def report(done: int, total: int, note: str, stop: int = stop) -> None:
+            if done == stop:
+                raise Stopped
+
+        try:
+            train_by_minibatches(
+                network, *data, DESCENT, seed=SEED, drafts=Drafts(store, "0" * 64), every_minutes=0, report=report
+            )
+        except Stopped:
+            sys.stdout.write(f"stopped at {stop}\n")
+    save(store, "resumed", train_by_minibatches(network, *data, DESCENT, seed=SEED, drafts=Drafts(store, "0" * 64)))
+
+    steps: list[int] = []
+    for interrupts in (False, True):
+        network = wrapped(Failing(interrupts=interrupts).double(), (1, 8, 8), 3)
+        try:
+            train_by_minibatches(
+                network, *data, DESCENT, seed=SEED, report=lambda done, total, note: steps.append(done)
+            )
+        except (Stopped, KeyboardInterrupt) as error:
+            sys.stdout.write(f"{type(error).__name__} after step {steps[-1]}\n")
+    save(store, "partly", train_by_minibatches(wrapped(partly(), (1, 8, 8), 3), *data, DESCENT, seed=SEED))
+    # Ends the program, and with it the other process.
+    train_by_minibatches(convolutional(), *data, MinibatchDescent("logistic", 1e200, 3, 4), seed=SEED)
+
+
+def die() -> None:
+    def report(done: int, total: int, note: str) -> None:
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    minibatch.REPORT_SECONDS = 0.0
+    train_by_minibatches(convolutional(), *samples(20, (1, 8, 8), 3), DESCENT, seed=SEED, report=report)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with workers() as is_main:
+        if is_main:
+            main(Path(sys.argv[1])) if len(sys.argv) > 1 else die()
