@@ -144,7 +144,9 @@ def test_bfloat16_searches_in_bfloat16_and_judges_in_float32() -> None:
     state = {key: value.clone() for key, value in module.state_dict().items()}
     found = pgd(module, X, CLASSES, norm="linf", epsilon=0.2, steps=7, bfloat16=True)
     short, full = torch.bfloat16, torch.float32
-    assert module.passes == [(short, True)] * 7 + [(short, False)] + [(full, False)] * 2
+    # The source and the last iterate are judged in float32, and what was better than it on the way.
+    assert module.passes[:9] == [(full, False)] + [(short, True)] * 7 + [(full, False)]
+    assert module.passes[9:] in ([], [(full, False)])
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
     assert all(parameter.dtype == full for parameter in module.parameters())
     with torch.no_grad():

@@ -27,9 +27,11 @@ def main(folder: Path) -> None:
     torch.optim.SGD(network.parameters())  # which takes a second the first time
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    found = train_by_minibatches(network, inputs, labels, DESCENT, seed=0, drafts=drafts_in(folder), every_minutes=0)
+    drafts = drafts_in(folder)
+    found = train_by_minibatches(network, inputs, labels, DESCENT, seed=0, drafts=drafts, every_minutes=0)
     result = Artefact({"final_lr": found.final_lr}, {**state_of(found.module), "losses": found.losses})
     ArtefactStore(folder).write(RESULT, result, origin={})
+    drafts.clear()
 
 
 if __name__ == "__main__":

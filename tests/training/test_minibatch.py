@@ -281,6 +281,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path, schedu
         steps: list[int] = []
         assert_same_bits(train(drafts, None, steps), undisturbed)
         assert steps == list(range(step + 1, 13))
+        # Whoever keeps the result clears them.
+        assert drafts.read("state") is not None
+        drafts.clear()
         assert drafts.read("state") is None
     # And one that is stopped after every single step.
     drafts = Drafts(store, KEY)
@@ -303,6 +306,21 @@ def test_interrupted_images_go_on_to_the_same_bits(tmp_path: Path) -> None:
             )
     found = train_by_minibatches(network, inputs, labels, descent, seed=0, drafts=drafts)
     assert_same_bits(found, undisturbed)
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("step", [10, 14])
+def test_the_plateau_rule_goes_on_where_it_was(tmp_path: Path, step: int) -> None:
+    """One step an epoch: 11 that are not better cut the rate, once at the 12th step and again at the 23rd."""
+    inputs, labels = samples(12, (6,), 2)
+    descent, drafts = MinibatchDescent("logistic", 1e-6, 20, 12), Drafts(ArtefactStore(tmp_path), KEY)
+    undisturbed = train_by_minibatches(dense(2), inputs, labels, descent, seed=0)
+    assert undisturbed.final_lr == pytest.approx(1e-7)
+    with pytest.raises(Stopped):
+        train_by_minibatches(
+            dense(2), inputs, labels, descent, seed=0, drafts=drafts, every_minutes=0, report=stop_at(step, [])
+        )
+    assert_same_bits(train_by_minibatches(dense(2), inputs, labels, descent, seed=0, drafts=drafts), undisturbed)
 
 
 @pytest.mark.usefixtures("every_step")

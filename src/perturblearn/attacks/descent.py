@@ -119,7 +119,13 @@ def blocks(
 
 
 def descend(
-    objective: Objective, start: Tensor, move: Move, steps: int, see: Callable[[int, Tensor, Tensor, Tensor], None]
+    objective: Objective,
+    start: Tensor,
+    move: Move,
+    steps: int,
+    see: Callable[[int, Tensor, Tensor, Tensor], None],
+    *,
+    last: Objective,
 ) -> None:
     """Go down the loss.
 
@@ -129,55 +135,62 @@ def descend(
         move: a step of the descent.
         steps: how many; the loss is evaluated once more, where the last one ends.
         see: called with the steps done, and with points, outputs and losses, before each step and after the last.
+        last: the loss after the last step, where no gradient is needed; perhaps more exact.
     """
     points = start
     for step in range(steps):
         outputs, losses, gradient = objective.differentiate(points)
         see(step, points, outputs, losses)
         points = move(points, gradient)
-    see(steps, points, *objective.evaluate(points))
+    see(steps, points, *last.evaluate(points))
 
 
 class Best:
-    """Per sample the iterate with the strictly lowest loss; the first one that is kept is the start."""
+    """Per sample the iterate with the strictly lowest loss; the first one that is kept is the start.
+
+    In a search in bfloat16 the start and the last iterate are evaluated exactly. What else is best is evaluated again
+    in the end, and is kept if it is then still better than the start.
+    """
 
     def __init__(self) -> None:
         self.start: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def keep(self, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
-        """Take the samples' points where they are better."""
+    def keep(self, points: Tensor, outputs: Tensor, losses: Tensor, *, exact: bool = True) -> None:
+        """Take the samples' points where they are better; exact are those that the network's own precision judged."""
         if self.start is None:
             self.start = points, outputs, losses
             self.points, self.outputs, self.losses = points.clone(), outputs.clone(), losses.clone()
+            self.exact = torch.full_like(losses, exact, dtype=torch.bool)
             return
         better = losses < self.losses
         torch.where(better, losses, self.losses, out=self.losses)
         torch.where(better[:, None], points, self.points, out=self.points)
         torch.where(_like(better, outputs), outputs, self.outputs, out=self.outputs)
+        self.exact = torch.where(better, exact, self.exact)
 
     def settle(self, block: Block) -> Found:
         """The result, with what the network's own precision makes of it.
 
-        The last pass is needed only after a search in bfloat16, or where rounding has left a point too far away, which
-        is rare. After it a sample may turn out worse than at the start, and stays there.
+        That is known already, but after a search in bfloat16 or, rarely, where rounding has left a point too far away.
         """
-        assert self.start is not None
-        points, outputs, losses = self.points, self.outputs, self.losses
-        start = self.start
-        searched_exactly = block.quick is block.exact
-        if not searched_exactly:
-            start = block.ball.centres, *block.exact.evaluate(block.ball.centres)
-        if not (searched_exactly and block.ball.holds(points)):
-            points = block.ball.fit(points)
-            outputs, losses = block.exact.evaluate(points)
-            worse = ~(losses < start[2])
-            points, outputs, losses = (
-                torch.where(_like(worse, new), old, new)
-                for old, new in zip(start, (points, outputs, losses), strict=True)
-            )
+        if not block.ball.holds(self.points):
+            near = block.ball.fit(self.points)
+            self.exact &= (near == self.points).all(dim=1)
+            self.points = near
+        rows = (~self.exact).nonzero()[:, 0]
+        if len(rows):
+            self._judge(rows, block)
         block.quick.check()
         block.exact.check()
-        return block.found(points, outputs, losses)
+        return block.found(self.points, self.outputs, self.losses)
+
+    def _judge(self, rows: Tensor, block: Block) -> None:
+        assert self.start is not None
+        points = self.points[rows]
+        judged = points, *block.exact.of_rows(rows).evaluate(points)
+        better = judged[2] < self.start[2][rows]
+        for own, new, old in zip((self.points, self.outputs, self.losses), judged, self.start, strict=True):
+            own[rows] = torch.where(_like(better, new), new, old[rows])
 
 
 def search(
@@ -214,12 +227,12 @@ def search(
             bfloat16=bfloat16, block=block,
         ):  # fmt: skip
             best = Best()
-            if random_start:
-                best.keep(part.ball.centres, *part.quick.evaluate(part.ball.centres))
+            if random_start or bfloat16:
+                best.keep(part.ball.centres, *part.exact.evaluate(part.ball.centres))
             for number, generator in enumerate(generators):
                 start = part.ball.random_points(generator) if random_start else part.ball.centres
                 see = _watch(best, part, number, steps, restarts, callback, report)
-                descend(part.quick, start, move_in(part.ball), steps, see)
+                descend(part.quick, start, move_in(part.ball), steps, see, last=part.exact)
             results.append(best.settle(part))
     return Found.joined(results, sources)
 
@@ -231,7 +244,7 @@ def _watch(
     total = block.of * restarts * steps
 
     def see(step: int, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
-        best.keep(points, outputs, losses)
+        best.keep(points, outputs, losses, exact=step == steps or block.quick is block.exact)
         if callback is not None:
             callback(Iterate(number, step, block.rows, points.view(-1, *block.shape), losses))
         if step:

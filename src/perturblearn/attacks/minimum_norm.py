@@ -17,6 +17,10 @@ from perturblearn.attacks.norms import ORDERS, check_l2_or_linf, row_norms
 from perturblearn.attacks.objective import Loss
 from perturblearn.classifiers import is_target
 
+FINER = 0.25
+"""Length of steps in bisection: signs a fifth of epsilon long jump over the boundary (on a digits MLP sizes in
+L-infinity were 4 % larger with them)."""
+
 
 def minimum_norm(
     module: nn.Module,
@@ -28,7 +32,7 @@ def minimum_norm(
     value_range: tuple[float, float] = (-math.inf, math.inf),
     steps: int = 100,
     step: float = 0.2,
-    rounds: int = 5,
+    rounds: int = 8,
     loss: Loss | None = None,
     bfloat16: bool = False,
     block: int | None = None,
@@ -39,13 +43,13 @@ def minimum_norm(
 
     `pgd` at the largest size first. Where it gets to the target, bisection: pgd within half the way between the
     smallest size that was enough and the largest that was not, from the best point so far, projected. In all searches
-    the smallest successful iterate counts, which is often much smaller than the size searched within, so that a few
-    rounds do. A search that fails proves nothing, so the sizes are upper bounds of the smallest one.
+    the smallest successful iterate counts. Within bisection, which starts near the boundary, steps are a quarter as
+    long. A search that fails proves nothing, so the sizes are upper bounds of the smallest one.
 
     Args:
         norm: ``l2`` or ``linf``.
         epsilon: largest size allowed, 0 or more; one number, or one per source, (n,).
-        rounds: of bisection, each of as many steps as the first search.
+        rounds: of bisection, each of as many steps as the first search, 0 or more; eight leave 2^-8 of the interval.
         module, sources, targets, value_range, steps, step, loss, bfloat16, block, callback, report: as in `radial_pgd`.
 
     Returns:
@@ -79,7 +83,8 @@ def _bisect(part: Block, steps: int, step: float, rounds: int, callback: Callbac
             sizes = ((failed_at + best.sizes)[rows] / 2).double() if number else ball.epsilon[rows, 0]
             inner = Ball(ball.norm, ball.centres[rows], sizes, ball.value_range)
             start = inner.project(best.points[rows])
-            found = _search(part, rows, inner, start, steps, step, _teller(part, rows, number, callback))
+            length = step * FINER if number else step
+            found = _search(part, rows, inner, start, steps, length, _teller(part, rows, number, callback))
             best.merge(rows, found)
             failed_at[rows] = torch.where(found.success, failed_at[rows], sizes.to(failed_at))
         report(part.number * total + (number + 1) * steps, part.of * total, f"round {number}/{rounds}")
@@ -107,7 +112,7 @@ def _search(
         tell(step, points, losses)
 
     objective = part.quick.of_rows(rows)
-    descend(objective, start, steepest(ball, step), steps, see)
+    descend(objective, start, steepest(ball, step), steps, see, last=objective)
     objective.check()
     if part.quick is part.exact:
         return nearest

@@ -172,24 +172,18 @@ def check_numbers(outputs: Tensor, name: str) -> None:
 def bfloat16_call(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """Passes of a module with its products in bfloat16.
 
-    The weights are copied once in bfloat16, images and kernels with their channels last; autocast does the rest, so
-    that sums over a batch, softmax and whatever the module computes in float32 itself stay there. On a convolutional
-    network this is as quick as a bfloat16 copy of the whole module.
+    Kernels and matrices are copied once in bfloat16 and autocast does the rest, so that the module is not touched, and
+    what it computes in float32 itself fits. On a convolutional network this is as quick as a bfloat16 copy of the whole
+    module. Images keep their layout: with channels last a mean over pixels, whose gradient has them first, costs more
+    than the convolutions gain.
     """
-    weights = {name: _short(parameter.detach()) for name, parameter in module.named_parameters()}
+    weights = {
+        name: parameter.detach().bfloat16() if parameter.ndim > 1 and parameter.dtype == torch.float32 else parameter
+        for name, parameter in module.named_parameters()
+    }
 
     def call(inputs: Tensor) -> Tensor:
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, torch.bfloat16):
             return functional_call(module, weights, (inputs,))
 
     return call
-
-
-def _short(weight: Tensor) -> Tensor:
-    if weight.ndim < 2 or weight.dtype != torch.float32:
-        return weight
-    return weight.bfloat16().contiguous(
-        memory_format=torch.channels_last if weight.ndim == 4 else torch.contiguous_format
-    )

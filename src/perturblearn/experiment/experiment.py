@@ -322,7 +322,7 @@ class Experiment:
                 "draws": draws,
             },
             inputs,
-            f"{name} control, {draws} draws",
+            f"{name} control, {draws} draw{'s' * (draws > 1)}",
             seed,
             work=draws * _work(self.config.perturbation),
             context=self._shapes() | self._trained_as(self.config.perturbation),

@@ -136,7 +136,9 @@ def _job(lessons: Sequence[Lesson], inputs: Tensor) -> Job:
     return Job(network, lesson.labels, descent, tuple(epochs))
 
 
-def _learn_alone(lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report) -> Classifier[TwoLayer]:
+def _learn_alone(
+    lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report
+) -> Classifier[TwoLayer]:
     config = lesson.config
     (lr,) = config.lr
     if config.model.name == "limit":

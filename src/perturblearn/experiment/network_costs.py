@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from perturblearn.classifiers import label_loss
+from perturblearn.classifiers import TwoLayer, label_loss
 from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Outline, Signature
 from perturblearn.experiment.networks import BATCH_SIZE, first_network
@@ -21,6 +21,8 @@ from perturblearn.perturbed import HELDOUT_SOURCES, SEARCH_STEPS, pixels_of
 
 _SAMPLES = 16
 """Of the step that is timed: enough for a rate, few enough to be quick."""
+_ROWS = 1024
+"""The same for a two-layer network, whose weights are read once for all of them."""
 _REPEATS = 2
 _FIXED = 2**28
 """Bytes that libraries, blocks of measures and the rest take."""
@@ -73,10 +75,11 @@ def estimate_search(group: Sequence[Stage]) -> Estimate:
     size = 8 if stage.context["dtype"] == "float64" else 4
     memory = 3 * count * input_dim * size + _FIXED
     note = f"{steps} steps on {count:,} samples"
-    if not section.model.is_network:
-        operations = 2.0 * passes * count * input_dim * section.model.hidden_dim
-        return Estimate(operations, operations, memory, operations / 5e10, note)
-    costs = _passes(section, stage)
+    if section.model.is_network:
+        costs = _passes(section.model_copy(update={"products": attack.products}), stage)
+    else:
+        units = 2 if section.model.name == "limit" else section.model.hidden_dim  # a limit has two directions
+        costs = _measured_two_layer(units, input_dim, stage.context["dtype"], stage.context["device"])
     operations = passes * count * costs.operations
     seconds = passes / 2 * count * costs.gradient_seconds
     return Estimate(operations, operations, memory + int(256 * costs.activations), seconds, note)
@@ -133,6 +136,17 @@ def _measured(section: str, signature: Signature, dtype: str, device: str) -> Pa
         network.eval().requires_grad_(False)
         gradient = min(_seconds(network, batch.requires_grad_(), labels, bfloat16, device) for _ in range(_REPEATS))
     return Passes(operations, training / _SAMPLES, gradient / _SAMPLES, kept / _SAMPLES, parameters)
+
+
+@lru_cache(maxsize=16)
+def _measured_two_layer(units: int, input_dim: int, dtype: str, device: str) -> Passes:
+    """Of such a network nothing but its gradients in the inputs is asked for here."""
+    weight = torch.zeros(units, input_dim, dtype=getattr(torch, dtype), device=device)
+    network = TwoLayer(weight, weight.new_zeros(units), None, 0.0).requires_grad_(False)
+    batch = weight.new_zeros(_ROWS, input_dim).requires_grad_()
+    labels = torch.ones(_ROWS, dtype=torch.int64, device=device)
+    gradient = min(_seconds(network, batch, labels, False, device) for _ in range(_REPEATS + 1))
+    return Passes(2.0 * units * input_dim, 0.0, gradient / _ROWS, units * weight.element_size(), weight.nbytes)
 
 
 def _seconds(network: nn.Module, batch: Tensor, labels: Tensor, bfloat16: bool, device: str) -> float:

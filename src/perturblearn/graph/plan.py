@@ -111,10 +111,13 @@ class Plan:
         operations, plainly = (sum(getattr(cost, name) for _, cost in found) for name in ("operations", "plainly"))
         largest = max((cost for _, cost in found), key=lambda cost: cost.memory)
         memory = largest.memory / 2**20
+        fewer, unless = "", ""
+        if plainly != operations:
+            fewer = f", {plainly / max(operations, 1):.1f} times fewer than one after the other in plain loops"
+            unless = ", less where gates rarely flip"
         yield (
-            f"In all {operations:.1e} floating-point operations, {plainly / max(operations, 1):.1f} times fewer than "
-            f"one after the other in plain loops; at most {memory:,.0f} MiB beside Python and PyTorch; "
-            f"about {_time(sum(cost.seconds for _, cost in found))} on this machine, less where gates rarely flip."
+            f"In all {operations:.1e} floating-point operations{fewer}; at most {memory:,.0f} MiB beside Python and "
+            f"PyTorch; about {_time(sum(cost.seconds for _, cost in found))} on this machine{unless}."
         )
         available = available_memory()
         if available is not None and largest.memory > available:

@@ -102,7 +102,7 @@ def train_by_minibatches(
         descent: loss, rates, epochs, batches.
         seed: of shuffles, augmentation and dropout.
         device: where to train.
-        drafts: where an unfinished training is kept; None for nowhere.
+        drafts: where an unfinished training is kept, until whoever keeps its result clears them; None for nowhere.
         every_minutes: time between two drafts, also within an epoch.
         every_epochs: epochs after which there is a draft in any case; None for none.
         image_shape: (channels, height, width) of one input, for augmentation; None for what the network knows of it.
@@ -146,7 +146,6 @@ def train_by_minibatches(
             pause()
 
         _descend(team, task, sgd, inputs, labels, between_steps)
-    drafts.remove(STATE)
     return _classifier(sgd, descent, team)
 
 
