@@ -198,6 +198,51 @@ def test_own_code_by_its_import_path_is_known_by_its_content(tmp_path: Path, mon
         sys.modules.pop(f"own_code_{name}", None)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"attack.name": "minimum_norm", "attack.epsilon": 4.0},
+        {"attack.name": "radial_pgd", "attack.norm": "linf", "attack.epsilon": 0.3},
+        {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixel_share": 0.1, "attack.epsilon": 1.0},
+        {"attack.name": "pgd", "attack.norm": "linf", "attack.epsilon": 0.3, "attack.random_start": True,
+         "attack.restarts": 2, "attack.step": 0.3},
+        {"attack.name": "one_step", "attack.norm": "linf", "attack.epsilon": 0.3},
+        {"attack.name": "foolbox:LinfPGD", "attack.norm": "linf", "attack.epsilon": 0.3, "data.centre": False},
+        {"attack.source": "uniform", "attack.targets": "uniform", "attack.n_sources": 100},
+        {"attack.products": "bfloat16"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_attack_by_its_configuration(keys: dict[str, Any]) -> None:
+    keys = {
+        **KEYS,
+        "controls.draws": 0,
+        "controls.linear_probe": False,
+        "standard.epochs": 3,
+        "attack.steps": 4,
+        **keys,
+    }
+    if keys["attack.name"] == "one_step" or keys.get("attack.norm") == "l0":
+        del keys["attack.steps"]
+    result = learn_from_perturbations({}, overrides=keys)
+    (stages,) = make_experiment({}, overrides=keys).seeds.values()
+    executor = make_executor(keys)
+    perturbed, data = executor.result(stages.perturbed[0]), executor.result(stages.data)
+    change = perturbed.perturbations.flatten(1)
+    sizes = {"l2": change.norm(dim=1), "linf": change.abs().amax(dim=1), "l0": (change != 0).sum(dim=1)}[
+        keys.get("attack.norm", "l2")
+    ]
+    bound = int(0.1 * 64) if keys.get("attack.norm") == "l0" else keys["attack.epsilon"]
+    if keys["attack.name"] != "one_step":
+        assert float(sizes.max()) <= bound
+        low, high = data.value_range
+        assert low <= float(perturbed.inputs.min()) <= float(perturbed.inputs.max()) <= high
+        assert torch.allclose(perturbed.sizes.double(), sizes.double(), rtol=1e-5)
+    assert result.seeds[0]["measures"]["attack_success"] > 0
+    heldout = executor.result(stages.heldout_perturbed[0])
+    assert len(heldout) == data.n_heldout
+
+
 def test_the_plan_tells_what_networks_cost() -> None:
     text = perturblearn.plan({}, overrides=KEYS).describe()
     assert "standard classifier, mlp, lr 0.05" in text

@@ -13,7 +13,7 @@ from perturblearn.attacks.found import Found
 from perturblearn.attacks.frozen import frozen
 from perturblearn.attacks.moves import Move
 from perturblearn.attacks.norms import check_norm, check_pixels
-from perturblearn.attacks.objective import Loss, Objective, bfloat16_call, target_loss
+from perturblearn.attacks.objective import Loss, Objective, bfloat16_call, name_of_network, target_loss
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.classifiers import is_target
 from perturblearn.errors import ConfigError
@@ -105,7 +105,7 @@ def blocks(
     slices = list(pass_slices(sources, block))
     for number, part in enumerate(slices):
         labels = targets[part].to(sources.device).long()
-        rest = type(module).__name__, labels, sources.shape[1:], loss or target_loss
+        rest = name_of_network(module), labels, sources.shape[1:], loss or target_loss
         exact = Objective(module, *rest)
         yield Block(
             rows=torch.arange(part.start, part.stop, device=sources.device),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.attacks.frozen import frozen
-from perturblearn.attacks.objective import Objective, target_loss
+from perturblearn.attacks.objective import Objective, name_of_network, target_loss
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.errors import ModelError
 
@@ -29,7 +29,7 @@ def input_gradient(
     Raises:
         ModelError: logits without targets, targets that f has no class for, outputs of the wrong shape or NaN.
     """
-    name = type(module).__name__
+    name = name_of_network(module)
     gradients = torch.empty_like(inputs)
 
     def output(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from perturblearn.classifiers import Network
 from perturblearn.errors import ModelError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -114,6 +115,11 @@ class Objective:
         missing = losses.detach().isnan().sum() + outputs.detach().isnan().sum()
         self._missing = missing if self._missing is None else self._missing + missing
         return outputs, losses
+
+
+def name_of_network(module: nn.Module) -> str:
+    """What a network is called in messages: by its configuration, or by its class."""
+    return f"the network {module.config.name}" if isinstance(module, Network) else type(module).__name__
 
 
 def outputs_of(outputs: Tensor, count: int, name: str) -> Tensor:

@@ -94,10 +94,10 @@ def _attack(
             adapter = own_attack(attack.name)
         return partial(run_attack, adapter, **shared, seed=seed, report=report)
     steps = {"steps": attack.steps or SEARCH_STEPS, "step": attack.step or SEARCH_STEP}
-    shared |= steps | {"seed": seed, "bfloat16": attack.products == "bfloat16", "report": report}
+    shared |= steps | {"bfloat16": attack.products == "bfloat16", "report": report}
     if attack.name == "minimum_norm":
         return partial(minimum_norm, **shared)
-    starts = {"random_start": attack.random_start, "restarts": attack.restarts}
+    starts = {"seed": seed, "random_start": attack.random_start, "restarts": attack.restarts}
     if attack.name == "pgd":
         return partial(pgd, **shared, **starts)
     return partial(radial_pgd, **shared, **starts, pixels=pixels)
