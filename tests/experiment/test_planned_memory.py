@@ -37,9 +37,10 @@ IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
 def test_a_run_stays_under_the_planned_memory(keys: dict[str, Any], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.experiment.planned_run", json.dumps(keys), str(tmp_path)]
     planned, measured = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    # An allocator rounds up and keeps a little: 16 MB. A plan of twice what is needed would say nothing.
+    # An allocator rounds up and keeps a little: 16 MB.
     assert measured <= planned + 2**24
-    assert planned < 3 * measured
+    # A plan of three times what is needed would say nothing; 64 MiB are for blocks, however small the data.
+    assert planned - 2**26 < 3 * measured
 
 
 def test_a_plan_that_does_not_fit_says_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
