@@ -14,7 +14,7 @@ import requests
 import torch
 from tests.data.writers import cifar_files, python2_pickle, write_files
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, load_dataset
 from perturblearn.data.inert_pickle import read_inert_pickle
 from perturblearn.errors import DataError

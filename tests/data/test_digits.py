@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.errors import DataError
 

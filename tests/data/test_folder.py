@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.data.writers import class_images, png_bytes, write_files
 
 import perturblearn.data.folder as folder_module
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.data.folder import read_folder
 from perturblearn.errors import DataError

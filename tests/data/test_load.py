@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset, resolve_data_dir
 from perturblearn.errors import DataError
 
@@ -32,7 +32,7 @@ def test_objects_in_python_have_no_loader() -> None:
 
 def test_heavy_libraries_are_imported_only_when_needed() -> None:
     code = (
-        "import sys; from perturblearn.config.models import DataConfig; from perturblearn.data import load_dataset; "
+        "import sys; from perturblearn.config import DataConfig; from perturblearn.data import load_dataset; "
         "load_dataset(DataConfig(name='gauss')); sys.exit(sum(m in sys.modules for m in ('pooch', 'PIL', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

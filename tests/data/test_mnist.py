@@ -13,7 +13,7 @@ import requests
 import torch
 from tests.data.writers import idx_bytes, write_idx_dataset
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.data.mnist import FASHION_MNIST, MNIST
 from perturblearn.errors import DataError

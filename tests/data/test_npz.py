@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.data.npz import read_npz
 from perturblearn.errors import DataError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import load_dataset
 from perturblearn.data.idx import hash_idx, read_idx
 from perturblearn.data.mnist import MNIST, locate_idx

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perturblearn.config.models import DataConfig
+from perturblearn.config import DataConfig
 from perturblearn.data import Dataset, data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.errors import DataError
 

@@ -1,17 +1,11 @@
 """Frozen, validated models of an experiment, their files and their overrides; knows nothing of torch."""
 
+from perturblearn.config.attack import NOISE_SOURCES, AttackConfig
+from perturblearn.config.classifier import ClassifierConfig
+from perturblearn.config.data import DataConfig
+from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
 from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
-from perturblearn.config.models import (
-    NOISE_SOURCES,
-    TWO_LAYER,
-    AttackConfig,
-    ClassifierConfig,
-    ControlsConfig,
-    DataConfig,
-    ExperimentConfig,
-    MeasuresConfig,
-    ModelConfig,
-)
+from perturblearn.config.model import TWO_LAYER, ModelConfig
 
 __all__ = [
     "NOISE_SOURCES",

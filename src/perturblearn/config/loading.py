@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from perturblearn.config.models import PROVIDERS, ExperimentConfig
+from perturblearn.config.data import PROVIDERS
+from perturblearn.config.experiment import ExperimentConfig
 from perturblearn.errors import ConfigError
 
 DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from perturblearn.config.models import IN_MEMORY, DataConfig
+from perturblearn.config.data import IN_MEMORY, DataConfig
 from perturblearn.data import synthetic
 from perturblearn.data.cifar10 import cifar10_hash, read_cifar10
 from perturblearn.data.dataset import Dataset

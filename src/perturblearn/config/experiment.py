@@ -1,0 +1,140 @@
+"""An experiment as a tree of small frozen models, one field per quantity of the papers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from perturblearn.config.attack import AttackConfig
+from perturblearn.config.classifier import ClassifierConfig
+from perturblearn.config.data import DataConfig
+from perturblearn.config.section import PositiveInt, Section
+
+
+class MeasuresConfig(Section):
+    """What is measured besides accuracies and agreement."""
+
+    cosine_similarity: bool = Field(
+        default=False, description="cosine of perturbations with the prediction t_n (NeurIPS24); cost grows with N^2"
+    )
+
+
+class ControlsConfig(Section):
+    """Perturbation classifiers trained without the information under test."""
+
+    draws: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="draws of each control per seed; 0 leaves them out"
+    )
+    linear_probe: bool | None = Field(
+        default=None,
+        description="what a linear classifier learns from the perturbed set (true where g is trained by minibatches)",
+    )
+
+
+def _as_seeds(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
+        raise ValueError("give a number of seeds, or a list that names them")
+    if value in ([], ()) or (isinstance(value, int) and value < 1):
+        raise ValueError("at least one seed is needed: give a positive number or a list of seeds")
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
+
+
+class ExperimentConfig(Section):
+    """Everything that fixes an experiment's numbers, and the device it runs on."""
+
+    name: str = Field(default="digits", description="name of the run's folder")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], BeforeValidator(_as_seeds)] = Field(
+        default=(0, 1, 2), description="5 means 0, 1, 2, 3, 4; a list names them"
+    )
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:1")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of training and attack")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        default=5.0, description="sgd: an interrupted training goes on from where it was so long ago at most"
+    )
+    checkpoint_epochs: PositiveInt | None = Field(
+        default=None, description="sgd: or from the last multiple of so many epochs"
+    )
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    standard: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
+    attack: AttackConfig = Field(default_factory=lambda: AttackConfig())
+    perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
+    controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
+    measures: MeasuresConfig = Field(default_factory=lambda: MeasuresConfig())
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "it names a folder; write at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+            )
+        return name
+
+    @field_validator("device")
+    @classmethod
+    def _spelled(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+            raise ValueError("there is no such device; choose cpu, cuda or cuda:N")
+        return device
+
+    @model_validator(mode="after")
+    def _factors_known(self) -> ExperimentConfig:
+        attack = self.attack
+        bare = attack.name == "one_step" and attack.norm == "l2" and attack.source == "none"
+        if self.standard.form == "low_rank" or (self.perturbation.form == "low_rank" and not bare):
+            role = "standard" if self.standard.form == "low_rank" else "perturbation"
+            raise ValueError(
+                f"{role}.form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in "
+                "l2 of a classifier narrower than the inputs have; choose auto"
+            )
+        for role in ("standard", "perturbation"):
+            if getattr(self, role).products == "bfloat16" and self.dtype != "float32":
+                raise ValueError(
+                    f"{role}.products = 'bfloat16' keeps its states in float32, but dtype = {self.dtype!r}; "
+                    "choose float32, or exact products"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _precision_known(self) -> ExperimentConfig:
+        if self.attack.products == "bfloat16" and self.dtype != "float32":
+            raise ValueError(
+                f"attack.products = 'bfloat16' searches in a lower precision than float32, but dtype = {self.dtype!r}; "
+                "choose float32, or exact products"
+            )
+        if self.perturbation.training == "none":
+            raise ValueError(
+                "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed "
+                "set; choose sgd"
+            )
+        if self.measures.cosine_similarity and self.standard.model.is_network:
+            raise ValueError(
+                "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer "
+                f"networks, but standard.model.name = {self.standard.model.name!r}; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _boundary_known(self) -> ExperimentConfig:
+        limits = self.standard.model.name == self.perturbation.model.name == "limit"
+        if limits and self.attack.source == "none":
+            raise ValueError(
+                "attack.source = 'none' leaves a limit's bare perturbations, which are multiples of a few directions "
+                "and have no limit of their own; choose another source, or a trained perturbation classifier"
+            )
+        if self.attack.name == "geometry" and self.standard.model.name != "limit":
+            raise ValueError(
+                "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
+                f"{self.standard.model.name!r}; choose the model limit, or another attack"
+            )
+        return self
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: Sequence[int]) -> Sequence[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is named twice; name each once")
+        return seeds
