@@ -45,7 +45,7 @@ def test_the_readme_s_python_example_runs(
     plt.close("all")
 
 
-@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1)])
+@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1), ("networks", 2)])
 def test_a_page_shows_what_its_code_prints(name: str, least: int, capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
