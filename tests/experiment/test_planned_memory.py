@@ -29,7 +29,7 @@ IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
         # Many samples in many dimensions: Gram matrices.
         {**LARGE, "data.n_samples": 3000, "data.input_dim": 4000, "standard.epochs": 30, "perturbation.epochs": 30},
         # Long enough to look for a low rank.
-        {**LARGE, "data.n_samples": 20_000, "standard.epochs": 20, "perturbation.epochs": 2, "controls.draws": 0},
+        {**LARGE, "data.n_samples": 40_000, "standard.epochs": 20, "perturbation.epochs": 2, "controls.draws": 0},
     ],
     ids=["natural", "bare", "identity", "gram", "row space"],
 )
@@ -37,10 +37,9 @@ IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
 def test_a_run_stays_under_the_planned_memory(keys: dict[str, Any], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.experiment.planned_run", json.dumps(keys), str(tmp_path)]
     planned, measured = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
-    # An allocator rounds up and keeps a little: 16 MB.
+    # An allocator rounds up and keeps a little: 16 MB. A plan of twice what is needed would say nothing.
     assert measured <= planned + 2**24
-    # A plan of three times what is needed would say nothing; 64 MiB are for blocks, however small the data.
-    assert planned - 2**26 < 3 * measured
+    assert planned < 3 * measured
 
 
 def test_a_plan_that_does_not_fit_says_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
