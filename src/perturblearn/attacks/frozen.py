@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from perturblearn.classifiers import evaluating
+
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
@@ -15,15 +17,12 @@ def frozen(module: nn.Module) -> Iterator[None]:
     Every part gets its own flag back: one that was in evaluation mode inside a training module stays so, and a
     parameter that was a constant remains one.
     """
-    training = [(part, part.training) for part in module.modules()]
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    try:
-        module.eval()
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for part, flag in training:
-            part.training = flag
-        for parameter in learning:
-            parameter.requires_grad_(True)
+    with evaluating(module):
+        try:
+            for parameter in learning:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_(True)

@@ -10,11 +10,11 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards every part of it is in the mode that it was in before."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
+    """Put a network into evaluation mode; afterwards, whatever happens, every part is in the mode it was in before."""
+    training = [(part, part.training) for part in module.modules()]
     try:
+        module.eval()
         yield
     finally:
-        for part in training:
-            part.training = True
+        for part, flag in training:
+            part.training = flag
