@@ -164,6 +164,18 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"data.input_dim": 3}, "data: the key input_dim does not apply to digits; remove it"),
     ({"data.name": "mnist", "data.input_dim": 3}, "data: the key input_dim does not apply to mnist; remove it"),
     ({"data.name": "gauss", "data.classes": [3, 8]}, "data: the key classes does not apply to gauss; remove it"),
+    *(
+        (
+            {"data.name": name, "data.skip_bad": True},
+            f"data: the key skip_bad does not apply to {name}, but to folders of images; remove it",
+        )
+        for name in ("gauss", "digits", "mnist", "npz:x.npz")
+    ),
+    ({"data.skip_bad": 1}, "data.skip_bad = 1, but it must be true or false"),
+    (
+        {"data.name": "python", "data.skip_bad": True},
+        "data: the key skip_bad does not apply to data handed over in Python; prepare them there",
+    ),
     ({"data.name": "gauss", "data.shift": 0.1}, "data: the key shift does not apply to gauss; remove it"),
     (
         {"data.name": "uniform", "data.heldout_share": 0.1},

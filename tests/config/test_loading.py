@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from perturblearn.config import (
     resolve_config,
     to_toml,
 )
+from perturblearn.errors import ConfigError
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -193,6 +195,7 @@ def test_short_forms(key: str, given: Any, meant: Any) -> None:
         ("standard.lr", "[.1, 1]", [0.1, 1]),
         ("standard.schedule", "constant", "constant"),
         ("data.centre", "true", True),
+        ("data.skip_bad", "true", True),
         ("data.centre", "0.5", 0.5),
         ("seeds", "5", 5),
         ("seeds", "3,7", [3, 7]),
@@ -221,3 +224,100 @@ def test_examples_in_the_repository_are_valid() -> None:
     assert examples
     for path in examples:
         resolve_config(path)
+
+
+def test_unreadable_images_are_skipped_in_folders_alone() -> None:
+    assert resolve_config(None, {"data.name": "folder:photos", "data.skip_bad": True}).data.skip_bad
+    assert not resolve_config(None, {"data.name": "mnist", "data.skip_bad": False}).data.skip_bad
+
+
+DEFAULTS: dict[str, Any] = {
+    "name": "audit",
+    "seeds": 2,
+    "attack": {"name": "pgd", "steps": 20},
+    "standard": {"epochs": 7, "model": {"name": "mlp", "hidden_dim": 32}},
+}
+
+
+def chosen(config: ExperimentConfig) -> tuple[Any, ...]:
+    attack, standard = config.attack, config.standard
+    return (
+        config.name, config.seeds, attack.name, attack.steps, standard.epochs, standard.model.name,
+        standard.model.hidden_dim,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [None, {}, {"standard": {}, "attack": {}}, ExperimentConfig()], ids=str)
+def test_defaults_hold_where_nothing_is_said(config: Any) -> None:
+    found = resolve_config(config, defaults=DEFAULTS)
+    assert chosen(found) == ("audit", (0, 1), "pgd", 20, 7, "mlp", 32)
+    # What neither says is as it is by itself: none of the digits' classes, no epochs of f for g.
+    assert found.data == ExperimentConfig().data
+    assert found.perturbation == ExperimentConfig().perturbation
+
+
+def test_the_digits_are_the_default_where_no_other_is_given() -> None:
+    assert resolve_config(None, {"data.name": "digits"}, defaults={}).data.classes is None
+    assert resolve_config(None, {"data.name": "digits"}).data.classes == ("3", "8")
+
+
+def test_a_file_goes_over_the_defaults_and_overrides_over_both(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text("seeds = 3\n[standard]\nepochs = 9\n[standard.model]\nhidden_dim = 64\n")
+    of_file = resolve_config(path, defaults=DEFAULTS)
+    assert chosen(of_file) == ("audit", (0, 1, 2), "pgd", 20, 9, "mlp", 64)
+    keys = {"standard.epochs": 11, "name": "mine", "attack.steps": 5}
+    assert chosen(resolve_config(path, keys, defaults=DEFAULTS)) == ("mine", (0, 1, 2), "pgd", 5, 11, "mlp", 64)
+    assert chosen(resolve_config(of_file, keys)) == chosen(resolve_config(path, keys, defaults=DEFAULTS))
+
+
+def test_a_value_that_is_the_key_s_own_default_is_still_said() -> None:
+    own = ExperimentConfig()
+    keys = {"seeds": list(own.seeds), "standard.epochs": own.standard.epochs}
+    found = resolve_config({}, keys, defaults=DEFAULTS)
+    assert (found.seeds, found.standard.epochs) == (own.seeds, own.standard.epochs)
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides"),
+    [
+        ({}, {"attack.name": "one_step"}),
+        ({"attack": {"name": "one_step"}}, {}),
+        ({"attack": {"name": "one_step", "epsilon": 3.0}}, {"attack.epsilon": 2.0}),
+        ({}, {"attack": {"name": "one_step"}}),
+    ],
+    ids=str,
+)
+def test_who_names_an_attack_gets_none_of_its_defaults(config: Any, overrides: dict[str, Any]) -> None:
+    found = resolve_config(config, overrides, defaults=DEFAULTS)
+    assert (found.attack.name, found.attack.steps) == ("one_step", None)
+    assert found.name == "audit", "all else holds"
+    # Also where it is the same attack.
+    assert resolve_config({}, {"attack.name": "pgd"}, defaults=DEFAULTS).attack.steps is None
+    # Its size is no name.
+    sized = resolve_config({}, {"attack.epsilon": 0.5, "attack.norm": "linf"}, defaults=DEFAULTS).attack
+    assert (sized.name, sized.steps, sized.epsilon, sized.norm) == ("pgd", 20, 0.5, "linf")
+
+
+def test_another_network_keeps_the_defaults_that_fit_any() -> None:
+    found = resolve_config({}, {"standard.model.name": "convnet"}, defaults={"standard": {"epochs": 7}})
+    assert (found.standard.model.name, found.standard.training, found.standard.epochs) == ("convnet", "sgd", 7)
+
+
+def test_what_is_resolved_once_stays_with_the_same_defaults() -> None:
+    found = resolve_config({}, {"attack.epsilon": 0.5}, defaults=DEFAULTS)
+    assert resolve_config(found) == found
+    assert resolve_config(found, defaults={"seeds": 9, "standard": {"epochs": 1}}) == found
+
+
+def test_defaults_are_not_changed() -> None:
+    before = copy.deepcopy(DEFAULTS)
+    resolve_config(None, {"standard.model.hidden_dim": 5, "attack.name": "one_step"}, defaults=DEFAULTS)
+    assert before == DEFAULTS
+
+
+def test_defaults_hide_no_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"standard = 5, but it must be a section with keys of its own"):
+        resolve_config({"standard": 5}, defaults=DEFAULTS)
+    with pytest.raises(ConfigError, match=r"there is no key standard\.epoch"):
+        resolve_config({}, {"standard.epoch": 5}, defaults=DEFAULTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -161,7 +162,10 @@ def test_a_grey_held_out_part_gets_the_channels_of_the_training_part(tmp_path: P
             {"bee/9.png": png_bytes(np.zeros((5, 6), np.uint8))},
             r"bee/9.png in .* has 6 x 5 pixels but ant/0.png 6 x 4; bring",
         ),
-        ({"bee/9.png": b"no image"}, r"bee/9.png in .* is not a readable image"),
+        (
+            {"bee/9.png": b"no image"},
+            r"bee/9.png in .* is not a readable image; replace or remove it, or go on without .* --data.skip_bad true$",
+        ),
         ({"bee/9.png": class_images(split=False)["bee/0.png"][:40]}, r"bee/9.png in .* is not a readable image"),
         ({"bee/9.tif": png_bytes(np.zeros((4, 6), np.float32), kind="TIFF")}, r"bee/9.tif in .* floating-point pixels"),
         (
@@ -169,7 +173,11 @@ def test_a_grey_held_out_part_gets_the_channels_of_the_training_part(tmp_path: P
             r"bee/9.tif in .* up to 70000, beyond 16",
         ),
         ({"cow/notes.txt": b""}, r"the class folder cow in .* holds no images"),
-        ({"stray.png": b""}, r"stray.png in .* lies in no class folder"),
+        ({"stray.png": b""}, r"stray.png in .* lies in no class folder; move it into one or remove it"),
+        (
+            {"stray.png": b"", "other.png": b"", "third.png": b""},
+            r"other.png and 2 more in .* lie in no class folder, which would be their label; put the images of each",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
@@ -288,3 +296,149 @@ def test_provenance_has_no_path(tmp_path: Path) -> None:
     data = load_dataset(DataConfig(name=f"folder:{path}"))
     assert data.provenance["name"] == "folder:set.zip"
     assert str(tmp_path) not in repr(dict(data.provenance))
+
+
+def grouped_images(part: str = "", first: int = 0) -> dict[str, bytes]:
+    """Three images of ants (two on grass, one on sand) and two of bees (one each), numbered in the order of paths."""
+    names = ["ant/grass/0.png", "ant/grass/1.png", "ant/sand/0.png", "bee/grass/0.png", "bee/sand/0.png"]
+    return {f"{part}{name}": png_bytes(np.full((4, 6), first + index, np.uint8)) for index, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("wrapped", ["", "outer/"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_second_level_of_folders_is_the_group(tmp_path: Path, form: str, wrapped: str) -> None:
+    raw = read_folder(write_files(tmp_path / "set", grouped_images(wrapped), form))
+    assert raw.group_names == ("grass", "sand")
+    assert raw.groups is not None
+    assert raw.groups.tolist() == [0, 0, 1, 0, 1]
+    assert raw.heldout_groups is None
+    assert raw.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert raw.labels.tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("form", ["folder", "tar.gz"])
+def test_groups_within_a_split(tmp_path: Path, form: str) -> None:
+    files = {**grouped_images("train/"), "test/bee/air/7.png": png_bytes(np.full((4, 6), 7, np.uint8))}
+    # Validation images are left out beside test images, and decide nothing.
+    files["val/ant/loose.png"] = png_bytes(np.zeros((4, 6), np.uint8))
+    path = write_files(tmp_path / "set", files, form)
+    data = load_dataset(DataConfig(name=f"folder:{path}"))
+    assert data.group_names == ("air", "grass", "sand")
+    assert data.groups is not None
+    assert data.heldout_groups is not None
+    assert (data.groups.tolist(), data.heldout_groups.tolist()) == ([1, 1, 2, 1, 2], [0])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["ant/5.png", "ant/grass/deep/5.png", "cow/5.png"],
+)
+def test_folders_that_do_not_name_every_image_s_group_are_looked_through(tmp_path: Path, extra: str) -> None:
+    files = {**grouped_images(), extra: png_bytes(np.full((4, 6), 5, np.uint8))}
+    path = write_files(tmp_path / "set", files, "folder")
+    raw = read_folder(path)
+    assert (raw.groups, raw.heldout_groups, raw.group_names) == (None, None, ())
+    assert len(raw.labels) == 6
+    # Only the images of the chosen classes count.
+    assert (read_folder(path, ["ant", "bee"]).groups is None) == extra.startswith("ant")
+
+
+def test_a_held_out_part_without_groups_leaves_none(tmp_path: Path) -> None:
+    files = {**grouped_images("train/"), "test/bee/7.png": png_bytes(np.full((4, 6), 7, np.uint8))}
+    raw = read_folder(write_files(tmp_path / "set", files, "zip"))
+    assert (raw.groups, raw.heldout_groups) == (None, None)
+
+
+def test_one_folder_name_within_all_classes_is_no_group(tmp_path: Path) -> None:
+    files = {
+        name.replace("grass", "images").replace("sand/0", "images/2"): content
+        for name, content in grouped_images().items()
+    }
+    raw = read_folder(write_files(tmp_path / "set", files, "folder"))
+    assert (raw.groups, raw.group_names, len(raw.labels)) == (None, (), 5)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
+def test_unreadable_images_are_left_out_counted_and_named(tmp_path: Path, form: str) -> None:
+    files = dict(sorted({**grouped_images("train/"), **grouped_images("test/", first=10)}.items()))
+    bad = ["test/ant/grass/1.png", "train/ant/grass/0.png", "train/bee/sand/0.png"]
+    files |= {bad[0]: b"", bad[1]: files["train/ant/grass/0.png"][:40]}
+    files |= {bad[2]: png_bytes(np.zeros((4, 6), np.float32), kind="TIFF")}
+    path = write_files(tmp_path / "set", files, form)
+    config = DataConfig(name=f"folder:{path}", skip_bad=True, centre=False)
+    with pytest.warns(
+        UserWarning,
+        match=rf"^left out 3 unreadable images of {path}: test/ant/grass/1.png, train/ant/grass/0.png and 1 more$",
+    ):
+        data = load_dataset(config)
+    assert data.provenance["skipped"] == bad
+    assert (data.inputs[:, 0] * 255).round().tolist() == [1, 2, 3]
+    assert data.labels.tolist() == [1, 1, -1]
+    assert (data.heldout_inputs[:, 0] * 255).round().tolist() == [10, 12, 13, 14]
+    assert data.heldout_labels.tolist() == [1, 1, -1, -1]
+    assert data.groups is not None
+    assert data.heldout_groups is not None
+    assert (data.groups.tolist(), data.heldout_groups.tolist()) == ([0, 1, 0], [0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"is not a readable image; replace or remove it, or go on without unreadable"):
+        load_dataset(config.model_copy(update={"skip_bad": False}))
+
+
+def test_a_folder_without_unreadable_images_loses_none(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", class_images(split=True), "folder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_dataset(DataConfig(name=f"folder:{path}", skip_bad=True))
+    assert data.provenance["skipped"] == []
+    plain = load_dataset(DataConfig(name=f"folder:{path}"))
+    assert plain.content_hash() == data.content_hash()
+    assert "skipped" not in plain.provenance
+
+
+def test_an_unreadable_image_elsewhere_does_not_hide_groups(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", {**grouped_images(), "ant/loose.png": b""}, "folder")
+    with pytest.warns(UserWarning, match=r"^left out 1 unreadable image of .*: ant/loose.png$"):
+        assert read_folder(path, skip_bad=True).group_names == ("grass", "sand")
+
+
+@pytest.mark.parametrize(("split", "part"), [(False, ""), (True, "training ")])
+def test_a_class_of_unreadable_images_only(tmp_path: Path, split: bool, part: str) -> None:
+    top = "train/" if split else ""
+    files = {**class_images(split=split), f"{top}cow/1.png": b"", f"{top}cow/0.png": b"x"}
+    path = write_files(tmp_path / "set", files, "folder")
+    with pytest.raises(
+        DataError,
+        match=rf"every {part}image of the class cow in .* is unreadable, the first being {top}cow/0.png; replace them",
+    ):
+        read_folder(path, skip_bad=True)
+    assert read_folder(path, ["ant", "bee"], skip_bad=True).skipped == ()
+
+
+def test_a_held_out_part_of_unreadable_images_only(tmp_path: Path) -> None:
+    files = {name: b"" if name.startswith("test") else content for name, content in class_images(split=True).items()}
+    path = write_files(tmp_path / "set", files, "folder")
+    with (
+        pytest.warns(UserWarning, match="left out 5 unreadable images"),
+        pytest.raises(DataError, match="the held-out part has no samples of the classes ant, bee"),
+    ):
+        load_dataset(DataConfig(name=f"folder:{path}", skip_bad=True))
+
+
+def test_an_image_of_another_size_or_a_damaged_archive_is_never_left_out(tmp_path: Path) -> None:
+    files = {**class_images(split=False), "bee/9.png": png_bytes(np.zeros((5, 6), np.uint8))}
+    with pytest.raises(DataError, match=r"bee/9.png in .* has 6 x 5 pixels but ant/0.png 6 x 4"):
+        read_folder(write_files(tmp_path / "sizes", files, "folder"), skip_bad=True)
+    path = write_files(tmp_path / "set", class_images(split=False), "zip")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IHDR") + 4] ^= 1  # the first image no longer has its checksum in the archive
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"set.zip cannot be read .*CRC"):
+        read_folder(path, skip_bad=True)
+
+
+def test_one_image_per_class(tmp_path: Path) -> None:
+    files = {name: content for name, content in class_images(split=False).items() if name.endswith("/0.png")}
+    path = write_files(tmp_path / "set", files, "folder")
+    with pytest.raises(DataError, match=r"single sample, so that none can be held out; give at least two .* held-out"):
+        load_dataset(DataConfig(name=f"folder:{path}"))
+    data = load_dataset(DataConfig(name=f"folder:{write_files(path, class_images(split=False), 'folder')}"))
+    assert (data.n_samples, data.n_heldout) == (3, 2)

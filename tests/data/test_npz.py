@@ -103,7 +103,7 @@ OBJECTS = np.array([{"a": 1}] * 6, dtype=object)
         ({"x": X, "y": Y, "targets": Y[:5]}, "has 6 inputs but 5 targets"),
         ({"x": X, "y": Y, "targets": Y + 1}, "contain 4, which is no class of the training data; the classes are 3, 7"),
         ({"x": X, "y": Y / 2}, "are floats that are not whole numbers"),
-        ({"x": X, "y": Y[:, None]}, r"have shape \(6, 1\); give one label per sample"),
+        ({"x": X, "y": Y[:, None]}, r"have shape \(6, 1\); give one per sample"),
         ({"x": OBJECTS, "y": Y}, "is not a readable .npz file of plain arrays .*without objects"),
         ({"x": X, "y": OBJECTS}, "is not a readable .npz file of plain arrays"),
         ({"x": X + 1j, "y": Y}, "are of type complex128; give numbers"),
@@ -113,6 +113,26 @@ OBJECTS = np.array([{"a": 1}] * 6, dtype=object)
         ({"x": X, "y": Y, "x_test": X, "y_test": Y + 4}, "held-out labels in .* contain 11, which is no class"),
         ({"x": X, "y": Y, "x_test": X.astype(np.uint8), "y_test": Y}, "float32 but held-out inputs of torch.uint8"),
         ({"x": X, "y": Y * 0}, "the data have 1 class"),
+        ({"x": X, "y": Y, "groups": Y[:5]}, "has 6 inputs but 5 groups; give one per input"),
+        ({"x": X, "y": Y, "groups": Y / 2}, "the groups in .* are floats that are not whole numbers"),
+        ({"x": X, "y": Y, "groups_heldout": Y}, "names groups of a held-out part but has no such part"),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups": Y},
+            "names groups for one part only; add groups_heldout or groups_test, or remove the others",
+        ),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups_test": Y},
+            "names groups for one part only; add groups, or remove the others",
+        ),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups": Y, "groups_test": Y[:2]},
+            "has 6 inputs but 2 held-out groups",
+        ),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups": Y, "groups_test": Y.astype(str)},
+            "the groups in .* are numbers in one part and texts in the other",
+        ),
+        ({"x": X, "y": Y, "groups_heldout": Y, "groups_test": Y}, "has both groups_heldout and groups_test"),
         ({"x": X * np.nan, "y": Y}, "NaN or infinite"),
         ({"x": X * 1e300, "y": Y}, "NaN or infinite"),
         ({"x": X[:0], "y": Y[:0]}, "the data have 0 class"),
@@ -152,3 +172,42 @@ def test_identity_is_that_of_the_content(tmp_path: Path) -> None:
     moved = path.rename(tmp_path / "moved.npz")
     assert data_fingerprint(DataConfig(name=f"npz:{moved}")) == first
     assert data_fingerprint(DataConfig(name=f"npz:{save(tmp_path, x=X, y=Y[::-1])}")) != first
+
+
+@pytest.mark.parametrize(
+    "names", [("inputs_heldout", "labels_heldout", "groups_heldout"), ("x_test", "y_test", "groups_test")]
+)
+@pytest.mark.parametrize(
+    ("groups", "heldout", "expected"),
+    [
+        # Numbers are ordered as numbers; a group may occur in one part alone.
+        ([10, 9, 9, 10, 9, 9], [11, 9], ("9", "10", "11")),
+        (["b", "a", "a", "b", "a", "a"], ["c", "a"], ("a", "b", "c")),
+        ([1, -1, -1, 1, -1, -1], [2, -1], ("-1", "1", "2")),
+    ],
+)
+def test_groups(
+    tmp_path: Path, names: tuple[str, str, str], groups: list[Any], heldout: list[Any], expected: tuple[str, ...]
+) -> None:
+    arrays = {names[0]: X[:2], names[1]: Y[:2], names[2]: heldout}
+    data = load_dataset(DataConfig(name=f"npz:{save(tmp_path, x=X, y=Y, groups=groups, **arrays)}"))
+    assert data.group_names == expected
+    assert data.groups is not None
+    assert data.heldout_groups is not None
+    assert data.groups.tolist() == [1, 0, 0, 1, 0, 0]
+    assert data.heldout_groups.tolist() == [2, 0]
+
+
+def test_groups_of_a_drawn_split(tmp_path: Path) -> None:
+    # The group is the whole part of the first coordinate.
+    data = load_dataset(DataConfig(name=f"npz:{save(tmp_path, x=X, y=Y, groups=X[:, 0] // 1)}", centre=False))
+    for inputs, groups in ((data.inputs, data.groups), (data.heldout_inputs, data.heldout_groups)):
+        assert groups is not None
+        assert [data.group_names[index] for index in groups] == [str(int(row[0])) for row in inputs]
+    single = load_dataset(DataConfig(name=f"npz:{save(tmp_path, x=X, y=Y)}"))
+    assert (single.groups, single.heldout_groups, single.group_names) == (None, None, ())
+
+
+def test_unpickling_groups_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is not a readable .npz file of plain arrays"):
+        read_npz(save(tmp_path, x=X, y=Y, groups=OBJECTS))

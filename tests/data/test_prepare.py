@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
 
-from perturblearn.data import Dataset, RawData, prepare
+from perturblearn.data import Dataset, Outline, RawData, prepare
 from perturblearn.data.draws import shared_out
 from perturblearn.errors import DataError
 
@@ -54,7 +56,9 @@ COUNTS = st.lists(st.integers(1, 30), min_size=2, max_size=5)
 def test_a_drawn_split_is_stratified_and_complete(counts: list[int], share: float, seed: int) -> None:
     raw = raw_data(counts)
     if max(counts) == 1:
-        with pytest.raises(DataError, match="no samples are left to hold out"):
+        with pytest.raises(
+            DataError, match="every class has a single sample, so that none can be held out; give at least two"
+        ):
             prepare(raw, heldout_share=share, seed=seed)
         return
     data = prepare(raw, heldout_share=share, seed=seed)
@@ -164,7 +168,9 @@ def test_errors_of_limits_and_shares() -> None:
         prepare(own, heldout_share=0.3)
     with pytest.raises(DataError, match="no training samples of class b"):
         prepare(raw_data([6, 0], [2, 2]))
-    with pytest.raises(DataError, match="no samples are left to hold out"):
+    with pytest.raises(
+        DataError, match="the held-out part has no samples of the classes a, b; add some, or choose other"
+    ):
         prepare(raw_data([6, 6, 6], [0, 0, 2]), classes=["a", "b"])
     with pytest.raises(DataError, match="centre = inf is not finite"):
         prepare(none, centre=float("inf"))
@@ -183,3 +189,70 @@ def test_provenance_tells_what_was_done() -> None:
     assert data.provenance["split"] == "drawn"
     assert data.provenance["n_samples"] == 10
     assert "made up: 10 training + 14 held-out inputs of 3" in repr(data)
+
+
+def with_groups(counts: list[int], heldout: list[int] | None = None, n_groups: int = 4) -> RawData:
+    """As `raw_data`, where a sample's group follows from its number."""
+    raw = raw_data(counts, heldout)
+
+    def groups_of(inputs: torch.Tensor | None) -> torch.Tensor | None:
+        return None if inputs is None else inputs.flatten(1)[:, 2].long() % n_groups
+
+    names = tuple(f"g{index}" for index in range(n_groups))
+    return replace(raw, groups=groups_of(raw.inputs), heldout_groups=groups_of(raw.heldout_inputs), group_names=names)
+
+
+def named_groups(data: Dataset) -> tuple[list[str], list[str]]:
+    assert data.groups is not None
+    assert data.heldout_groups is not None
+    training, heldout = ([data.group_names[index] for index in part] for part in (data.groups, data.heldout_groups))
+    return training, heldout
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.integers(2, 12), min_size=2, max_size=5), own=st.booleans(), draw=st.data())
+def test_groups_follow_their_samples(counts: list[int], own: bool, draw: st.DataObject) -> None:
+    raw = with_groups(counts, counts if own else None, n_groups=draw.draw(st.integers(1, 9)))
+    wanted = [str(NAMES[index]) for index in draw.draw(st.permutations(range(len(counts))))[:2]]
+    n_samples = draw.draw(st.none() | st.just(2))
+    data = prepare(raw, classes=wanted, n_samples=n_samples, seed=1)
+    for numbers, names in zip(serials(data), named_groups(data), strict=True):
+        # The third pixel, which names the group, is the serial number modulo 256.
+        assert names == [f"g{number % 256 % len(raw.group_names)}" for number in numbers]
+    kept = {name for names in named_groups(data) for name in names}
+    assert data.group_names == tuple(name for name in raw.group_names if name in kept)
+
+
+def test_groups_change_nothing_else() -> None:
+    plain, grouped = prepare(raw_data([20, 30]), n_samples=10), prepare(with_groups([20, 30]), n_samples=10)
+    assert replace(grouped, groups=None, heldout_groups=None).content_hash() == plain.content_hash()
+    assert Outline.of(grouped) == Outline.of(plain)
+
+
+def test_groups_of_one_part_are_refused() -> None:
+    raw = replace(with_groups([6, 6], [2, 2]), heldout_groups=None)
+    with pytest.raises(DataError, match="only one part of the data names groups"):
+        prepare(raw)
+
+
+def test_a_class_with_a_single_sample_is_only_trained_on() -> None:
+    data = prepare(raw_data([1, 5, 5]))
+    assert (data.n_samples, data.n_heldout) == (9, 2)
+    assert sorted(set(data.labels.tolist())) == [0, 1, 2]
+    assert sorted(set(data.heldout_labels.tolist())) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_what_was_read_is_not_changed_by_preparing_or_by_its_users(kind: torch.dtype) -> None:
+    raw = with_groups([5, 6], [3, 3])
+    assert raw.heldout_inputs is not None
+    raw = replace(raw, inputs=raw.inputs.to(kind), heldout_inputs=raw.heldout_inputs.to(kind))
+    raw = replace(raw, given_targets=raw.labels.clone())
+    before = {name: value.clone() for name, value in vars(raw).items() if isinstance(value, torch.Tensor)}
+    data = prepare(raw, centre=0.0)
+    for value in vars(data).values():
+        if isinstance(value, torch.Tensor):
+            value.fill_(9)
+    assert before
+    for name, value in before.items():
+        assert torch.equal(getattr(raw, name), value), name

@@ -48,6 +48,8 @@ def test_a_dataset_is_returned_as_it_is() -> None:
     assert dataset_from(data) is data
     with pytest.raises(DataError, match="class_names does not apply to a Dataset, which is complete"):
         dataset_from(data, class_names=("a", "b"))
+    with pytest.raises(DataError, match="groups does not apply to a Dataset"):
+        dataset_from(data, groups=Y)
 
 
 class Pictures:
@@ -89,6 +91,25 @@ def test_targets_and_their_spelling() -> None:
     assert torch.equal(made.given_targets, -made.labels)
 
 
+@pytest.mark.parametrize("groups", [["in"] * 4 + ["on"] * 6, np.array([3] * 4 + [5] * 6), torch.arange(10) >= 4])
+def test_groups(groups: Any) -> None:
+    made = dataset_from((X, Y), groups=groups, seed=1)
+    assert made.groups is not None
+    assert made.heldout_groups is not None
+    assert len(made.group_names) == 2
+    for inputs, positions in ((made.inputs, made.groups), (made.heldout_inputs, made.heldout_groups)):
+        # Inputs count up in eighths, four to a sample.
+        assert positions.tolist() == [int(row[0] * 2 >= 4) for row in inputs]
+
+
+def test_groups_of_a_held_out_part() -> None:
+    made = dataset_from((X, Y), heldout=(X[:2], Y[:2]), groups=["b"] * 10, heldout_groups=["a", "b"])
+    assert made.group_names == ("a", "b")
+    assert made.groups is not None
+    assert made.heldout_groups is not None
+    assert (made.groups.tolist(), made.heldout_groups.tolist()) == ([1] * 10, [0, 1])
+
+
 def test_a_given_range() -> None:
     tenth = (X * 0 + 0.1, Y)
     assert dataset_from(tenth, value_range=(0.1, 1.0)).value_range == pytest.approx((0.1, 1.0), abs=2.0**-24)
@@ -124,6 +145,23 @@ class Stream(IterableDataset[Any]):
         ((X, Y), {"class_names": ("a", "b", "c")}, r"3 class names for 2 classes \(\+1, -1\)"),
         ((X, Y), {"targets": Y[:3]}, "3 targets for 10 training samples"),
         ((X, Y), {"targets": Y * 3}, "the targets contain -3, which is no class"),
+        ((X, Y), {"groups": Y[:3]}, "3 groups for 10 training samples; give one for each"),
+        ((X, Y), {"groups": Y[:, None]}, r"groups have shape \(10, 1\); give one per sample"),
+        ((X, Y), {"groups": Y / 3}, "groups are floats that are not whole numbers"),
+        ((X, Y), {"heldout_groups": Y}, "heldout_groups are given but no heldout; give the held-out part too"),
+        ((X, Y), {"heldout": (X, Y), "groups": Y}, "groups are given but no heldout_groups; give one group for each"),
+        ((X, Y), {"heldout": (X, Y), "heldout_groups": Y}, "heldout_groups are given but no groups"),
+        ((X, Y), {"heldout": (X, Y), "groups": Y, "heldout_groups": Y[:2]}, "2 groups for 10 held-out samples"),
+        (
+            (X, Y),
+            {"heldout": (X, Y), "groups": Y, "heldout_groups": ["a"] * 10},
+            "groups are numbers in one part and texts in the other; name the groups of both in one way",
+        ),
+        (X, {}, r"the training data are a single array of shape \(10, 4\) without labels; give a pair"),
+        (X.numpy(), {}, "the training data are a single array"),
+        ((X, None), {}, "the training data have inputs but no labels; give a pair"),
+        ((X, Y), {"heldout": X}, "the held-out data are a single array"),
+        ((X[:2], Y[:2]), {}, "every class has a single sample, so that none can be held out"),
         ((X, Y), {"heldout_share": 1.0}, "heldout_share = 1.0 is not between 0 and 1"),
         ((X, [[1], [2, 3]]), {}, "cannot be made an array"),
     ],

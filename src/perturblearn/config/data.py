@@ -61,6 +61,7 @@ class DataConfig(Section):
     flatten: bool = Field(
         default=True, description="one vector per sample; false keeps images as channels x height x width"
     )
+    skip_bad: bool = Field(default=False, description="folder: go on without unreadable images, which are named")
 
     @property
     def provider(self) -> str:
@@ -117,6 +118,8 @@ class DataConfig(Section):
         for key, value in refused.items():
             if value is not None:
                 raise ValueError(f"the key {key} does not apply to {self.name}; remove it")
+        if self.skip_bad and self.provider != "folder":
+            raise ValueError(f"the key skip_bad does not apply to {self.name}, but to folders of images; remove it")
         if self.provider in ("mnist", "fashion_mnist", "cifar10") and self.heldout_share is not None:
             raise ValueError(f"the key heldout_share does not apply to {self.name}, which has a test set; remove it")
         if self.classes is not None:

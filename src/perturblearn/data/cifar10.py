@@ -83,9 +83,16 @@ def read_cifar10(directory: Path) -> RawData:
     )
 
 
-def cifar10_hash(directory: Path) -> str:
+def batch_files(location: Path) -> list[Path]:
+    """The files that the batches are read from: those of the folder that are there, or the archive."""
+    if not location.is_dir():
+        return [location]
+    return [location / name for name in FILES if (location / name).is_file()]
+
+
+def cifar10_hash(location: Path) -> str:
     """SHA-256 over the batches, the same for the folder and the archive."""
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in read_batches(locate_cifar10(directory))}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in read_batches(location)}
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
 
 
@@ -98,10 +105,9 @@ def read_batches(location: Path) -> Iterator[tuple[str, bytes]]:
     missing = set(FILES)
     with _readable(location):
         if location.is_dir():
-            for name in FILES:
-                if (location / name).is_file():
-                    missing.discard(name)
-                    yield name, (location / name).read_bytes()
+            for file in batch_files(location):
+                missing.discard(file.name)
+                yield file.name, file.read_bytes()
         else:
             with tarfile.open(location, "r|*") as archive:
                 for member in archive:

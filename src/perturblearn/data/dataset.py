@@ -31,6 +31,9 @@ class Dataset:
         mean: the value that was subtracted from every input.
         image_shape: (channels, height, width) of one input, also when flattened; None if it is no image.
         given_targets: (N,) target labels that came with the data, for the target rule ``given``.
+        groups: (N,) int64, each sample's group as a position in ``group_names``; None where the data name no groups.
+        heldout_groups: (M,) int64 of the held-out part; both parts name groups or neither.
+        group_names: one name per group.
         provenance: where the data came from: provider, options, content hash of the files.
 
     Raises:
@@ -46,6 +49,9 @@ class Dataset:
     mean: float = 0.0
     image_shape: tuple[int, int, int] | None = None
     given_targets: Tensor | None = None
+    groups: Tensor | None = None
+    heldout_groups: Tensor | None = None
+    group_names: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,6 +76,14 @@ class Dataset:
             raise DataError(
                 f"{self.given_targets.numel()} targets were given for {self.n_samples} training samples; give one each"
             )
+        if (self.groups is None) != (self.heldout_groups is None):
+            raise DataError("only one part of the data names groups; give the groups of the other part too")
+        for part, groups, number in (
+            ("training", self.groups, self.n_samples),
+            ("held-out", self.heldout_groups, self.n_heldout),
+        ):
+            if groups is not None:
+                self._check_groups(part, groups, number)
 
     def _check_part(self, part: str, inputs: Tensor, labels: Tensor) -> None:
         if inputs.ndim < 2 or inputs.shape[0] == 0 or inputs[0].numel() == 0:
@@ -89,6 +103,20 @@ class Dataset:
             raise DataError(
                 f"{part} labels run from {int(labels.min())} to {int(labels.max())}; "
                 f"{self.n_classes} classes need labels in {self.label_values}"
+            )
+
+    def _check_groups(self, part: str, groups: Tensor, number: int) -> None:
+        if groups.shape != (number,):
+            raise DataError(
+                f"{number} {part} inputs but groups of shape {tuple(groups.shape)}; give one group per input"
+            )
+        if groups.dtype != torch.int64:
+            raise DataError(f"the {part} groups are {groups.dtype}; give positions in group_names as int64")
+        low, high = int(groups.min()), int(groups.max())
+        if not 0 <= low <= high < len(self.group_names):
+            raise DataError(
+                f"{part} groups run from {low} to {high}; with {len(self.group_names)} group names, give positions "
+                "among them, counted from 0"
             )
 
     @property
@@ -134,19 +162,28 @@ class Dataset:
             heldout_inputs=move(self.heldout_inputs),
             heldout_labels=move(self.heldout_labels),
             given_targets=None if self.given_targets is None else move(self.given_targets),
+            groups=None if self.groups is None else move(self.groups),
+            heldout_groups=None if self.heldout_groups is None else move(self.heldout_groups),
         )
 
     def content_hash(self) -> str:
-        """SHA-256 of all tensors, shapes and class names: equal data have equal hashes, wherever they came from."""
+        """SHA-256 of all tensors, shapes and names: equal data have equal hashes, wherever they came from."""
         digest = hashlib.sha256()
-        tensors = (self.inputs, self.labels, self.heldout_inputs, self.heldout_labels, self.given_targets)
-        for tensor in tensors:
+
+        def add(tensor: Tensor | None) -> None:
             if tensor is None:
                 digest.update(b"none")
-                continue
+                return
             digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().data.cast("B"))
+
+        for tensor in (self.inputs, self.labels, self.heldout_inputs, self.heldout_labels, self.given_targets):
+            add(tensor)
         digest.update(repr((self.value_range, self.class_names, self.mean, self.image_shape)).encode())
+        if self.groups is not None:
+            add(self.groups)
+            add(self.heldout_groups)
+            digest.update(repr(self.group_names).encode())
         return digest.hexdigest()
 
     def dump(self) -> Artefact:
@@ -157,11 +194,16 @@ class Dataset:
             "heldout_inputs": self.heldout_inputs,
             "heldout_labels": self.heldout_labels,
         }
-        if self.given_targets is not None:
-            tensors["given_targets"] = self.given_targets
+        optional = {
+            "given_targets": self.given_targets,
+            "groups": self.groups,
+            "heldout_groups": self.heldout_groups,
+        }
+        tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         content = {
             "value_range": [bound if math.isfinite(bound) else None for bound in self.value_range],
             "class_names": list(self.class_names),
+            "group_names": list(self.group_names),
             "mean": self.mean,
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "provenance": dict(self.provenance),
@@ -178,6 +220,7 @@ class Dataset:
             **artefact.tensors,
             value_range=(-math.inf if low is None else low, math.inf if high is None else high),
             class_names=tuple(content["class_names"]),
+            group_names=tuple(content["group_names"]),
             mean=content["mean"],
             image_shape=None if channels_height_width is None else tuple(channels_height_width),
             provenance=content["provenance"],
@@ -187,7 +230,9 @@ class Dataset:
         shape = " x ".join(map(str, self.inputs.shape[1:]))
         source = self.provenance.get("name", "unnamed")
         low, high = self.value_range
+        groups = "" if self.groups is None else f", {len(self.group_names)} groups"
         return (
             f"Dataset({source}: {self.n_samples} training + {self.n_heldout} held-out inputs of {shape}, "
-            f"classes {', '.join(self.class_names)}, range [{low:.4g}, {high:.4g}], mean {self.mean:.4g} subtracted)"
+            f"classes {', '.join(self.class_names)}{groups}, range [{low:.4g}, {high:.4g}], "
+            f"mean {self.mean:.4g} subtracted)"
         )

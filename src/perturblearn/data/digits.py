@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def read_digits() -> RawData:
     )
 
 
+@cache
 def digits_hash() -> str:
     """SHA-256 of the bundled pixels and labels."""
     images, labels = _arrays()

@@ -25,7 +25,7 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
     """
     array = np.asarray(values)
     if array.ndim != 1:
-        raise DataError(f"{what} have shape {array.shape}; give one label per sample, in one dimension")
+        raise DataError(f"{what} have shape {array.shape}; give one per sample, in one dimension")
     if array.dtype.kind in "US":
         return array.astype(np.str_)
     if array.dtype.kind in "biu":

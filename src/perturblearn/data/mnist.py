@@ -67,6 +67,9 @@ FASHION_MNIST = IdxDataset(
 )
 """Zalando's articles of clothing, in the same format."""
 
+IDX_DATASETS = {"mnist": MNIST, "fashion_mnist": FASHION_MNIST}
+"""Both, by their names in a configuration."""
+
 
 def locate_idx(dataset: IdxDataset, directory: Path) -> dict[str, Path]:
     """The four files, by their names without ``.gz``; those that are absent are downloaded.

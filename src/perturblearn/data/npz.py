@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from perturblearn.data.groups import group_positions
 from perturblearn.data.labels import as_indices, class_values, label_array, names_of
 from perturblearn.data.layout import as_inputs
 from perturblearn.data.raw import RawData, mean_value, observed_range
@@ -25,15 +26,18 @@ LABELS = ("labels", "y")
 HELDOUT_INPUTS = ("inputs_heldout", "x_test")
 HELDOUT_LABELS = ("labels_heldout", "y_test")
 TARGETS = ("targets",)
+GROUPS = ("groups",)
+HELDOUT_GROUPS = ("groups_heldout", "groups_test")
 
 
 def read_npz(path: Path) -> RawData:
-    """Inputs and labels, and where they are there a held-out part and given targets.
+    """Inputs and labels, and where they are there a held-out part, given targets and groups.
 
     Args:
         path: a file with the arrays ``inputs`` (or ``x``, ``images``) and ``labels`` (or ``y``), optionally
-            ``inputs_heldout`` and ``labels_heldout`` (or ``x_test``, ``y_test``) and ``targets``. Labels are integers
-            or texts; nothing in the file is unpickled.
+            ``inputs_heldout`` and ``labels_heldout`` (or ``x_test``, ``y_test``), ``targets``, and each sample's
+            group: ``groups``, with a held-out part also ``groups_heldout`` (or ``groups_test``). Labels and groups are
+            integers or texts; nothing in the file is unpickled.
 
     Returns:
         Inputs as ``as_inputs`` makes them; value range [0, 1] for bytes, else the least and largest value that
@@ -55,6 +59,7 @@ def read_npz(path: Path) -> RawData:
             given = label_array(targets, what=f"the targets in {path}")
             _check_lengths(path, inputs, given, "targets")
             given = torch.from_numpy(as_indices(given, classes, what=f"the targets in {path}"))
+        groups, heldout_groups, group_names = _groups(arrays, path, inputs, heldout_inputs)
     return RawData(
         inputs=inputs,
         labels=torch.from_numpy(as_indices(labels, classes, what=f"the labels in {path}")),
@@ -64,6 +69,9 @@ def read_npz(path: Path) -> RawData:
         heldout_inputs=heldout_inputs,
         heldout_labels=heldout_labels,
         given_targets=given,
+        groups=groups,
+        heldout_groups=heldout_groups,
+        group_names=group_names,
     )
 
 
@@ -140,3 +148,26 @@ def _heldout(
     indices = label_array(labels, what=f"the held-out labels in {path}")
     _check_lengths(path, inputs, indices, "held-out labels")
     return inputs, torch.from_numpy(as_indices(indices, classes, what=f"the held-out labels in {path}"))
+
+
+def _groups(
+    arrays: Any, path: Path, inputs: Tensor, heldout_inputs: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+    values, heldout_values = _pick(arrays, path, GROUPS), _pick(arrays, path, HELDOUT_GROUPS)
+    if values is None and heldout_values is None:
+        return None, None, ()
+    if heldout_inputs is None and heldout_values is not None:
+        raise DataError(
+            f"{path} names groups of a held-out part but has no such part; add {' or '.join(HELDOUT_INPUTS)}, or "
+            "remove them"
+        )
+    if values is None or (heldout_inputs is not None and heldout_values is None):
+        lacking = GROUPS if values is None else HELDOUT_GROUPS
+        raise DataError(f"{path} names groups for one part only; add {' or '.join(lacking)}, or remove the others")
+    what = f"the groups in {path}"
+    groups, heldout_groups = label_array(values, what=what), None
+    _check_lengths(path, inputs, groups, "groups")
+    if heldout_inputs is not None:
+        heldout_groups = label_array(heldout_values, what=f"the held-out groups in {path}")
+        _check_lengths(path, heldout_inputs, heldout_groups, "held-out groups")
+    return group_positions(groups, heldout_groups, what=what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,10 +25,12 @@ class _Part:
     inputs: Tensor
     labels: Tensor
     targets: Tensor | None = None
+    groups: Tensor | None = None
 
     def take(self, positions: Tensor) -> _Part:
         targets = None if self.targets is None else self.targets[positions]
-        return _Part(self.inputs[positions], self.labels[positions], targets)
+        groups = None if self.groups is None else self.groups[positions]
+        return _Part(self.inputs[positions], self.labels[positions], targets, groups)
 
 
 def prepare(
@@ -46,7 +48,8 @@ def prepare(
     """Choose classes, split where there is no split, limit, label, scale and centre.
 
     Every draw is stratified by class and fixed by the seed; samples keep their order. Two classes are labelled
-    +1 (the first) and -1, more 0 .. K-1.
+    +1 (the first) and -1, more 0 .. K-1. Groups are numbered anew: those of the samples that are kept, in their order.
+    The tensors of ``raw`` are not changed.
 
     Args:
         raw: samples and class indices.
@@ -73,11 +76,12 @@ def prepare(
     if missing is not None:
         raise DataError(f"there are no training samples of class {missing}; add some, or choose other classes")
     if len(heldout.labels) == 0:
-        raise DataError("no samples are left to hold out; give at least two samples of one class")
+        raise DataError(_nothing_held_out(raw, names))
     training = _limited(training, len(names), n_samples, "n_samples", "training", seed)
     heldout = _limited(heldout, len(names), n_heldout, "n_heldout", "held-out", seed)
 
     mean = _centre_value(raw, centre)
+    groups, heldout_groups, group_names = _occurring(raw.group_names, training.groups, heldout.groups)
     label_values = torch.tensor([1, -1] if len(names) == 2 else range(len(names)))
     shape = tuple(training.inputs.shape[1:])
     origin = {
@@ -100,28 +104,30 @@ def prepare(
         mean=mean,
         image_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
         given_targets=None if training.targets is None else label_values[training.targets],
+        groups=groups,
+        heldout_groups=heldout_groups,
+        group_names=group_names,
         provenance=origin,
     )
 
 
 def _parts(raw: RawData, chosen: list[int], share: float | None, seed: int) -> tuple[_Part, _Part]:
-    everything = _of_classes(raw.inputs, raw.labels, raw.given_targets, chosen, raw.class_names)
+    everything = _of_classes(_Part(raw.inputs, raw.labels, raw.given_targets, raw.groups), chosen, raw.class_names)
     if raw.heldout_inputs is None or raw.heldout_labels is None:
         return _split(everything, len(chosen), DEFAULT_HELDOUT_SHARE if share is None else share, seed)
     if share is not None:
         raise DataError(f"heldout_share = {share:g} does not apply to data that have a held-out part; remove it")
-    return everything, _of_classes(raw.heldout_inputs, raw.heldout_labels, None, chosen, raw.class_names)
+    heldout = _Part(raw.heldout_inputs, raw.heldout_labels, groups=raw.heldout_groups)
+    return everything, _of_classes(heldout, chosen, raw.class_names)
 
 
-def _of_classes(
-    inputs: Tensor, labels: Tensor, targets: Tensor | None, chosen: list[int], names: tuple[str, ...]
-) -> _Part:
+def _of_classes(part: _Part, chosen: list[int], names: tuple[str, ...]) -> _Part:
+    """Samples of the chosen classes; their labels and targets become positions in these."""
     position = torch.full((len(names),), -1, dtype=torch.int64)
     position[chosen] = torch.arange(len(chosen))
-    places = position[labels]
-    part = _Part(inputs, places, targets)
-    if bool((places < 0).any()):
-        part = part.take(torch.nonzero(places >= 0).flatten())
+    part = replace(part, labels=position[part.labels])
+    if bool((part.labels < 0).any()):
+        part = part.take(torch.nonzero(part.labels >= 0).flatten())
     if part.targets is None:
         return part
     outside = torch.nonzero(position[part.targets] < 0).flatten()
@@ -130,7 +136,30 @@ def _of_classes(
         raise DataError(
             f"a given target is the class {name}, which was not chosen; choose it too or change the targets"
         )
-    return _Part(part.inputs, part.labels, position[part.targets])
+    return replace(part, targets=position[part.targets])
+
+
+def _nothing_held_out(raw: RawData, names: tuple[str, ...]) -> str:
+    if raw.heldout_inputs is not None:
+        return f"the held-out part has no samples of the classes {', '.join(names)}; add some, or choose other classes"
+    return (
+        "every class has a single sample, so that none can be held out; give at least two samples of a class, or a "
+        "held-out part"
+    )
+
+
+def _occurring(
+    names: tuple[str, ...], training: Tensor | None, heldout: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+    """Groups as positions in the names of those that occur, and these names."""
+    parts = [part for part in (training, heldout) if part is not None]
+    if not parts:
+        return None, None, ()
+    present = torch.cat(parts).unique()
+    position = torch.full((len(names),), -1, dtype=torch.int64)
+    position[present] = torch.arange(len(present))
+    renumbered = [None if part is None else position[part] for part in (training, heldout)]
+    return renumbered[0], renumbered[1], tuple(names[index] for index in present.tolist())
 
 
 def _split(part: _Part, n_classes: int, share: float, seed: int) -> tuple[_Part, _Part]:

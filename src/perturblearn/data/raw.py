@@ -22,6 +22,10 @@ class RawData:
         heldout_inputs: (M, ...) inputs of the same kind; None where the data have no split of their own.
         heldout_labels: (M,) int64; None as above.
         given_targets: (N,) int64 class indices that came with the data, or None.
+        groups: (N,) int64, positions in ``group_names``; None where the data name no groups.
+        heldout_groups: (M,) int64; None where there are no groups or no held-out part.
+        group_names: one name per group, ascending.
+        skipped: relative names of the unreadable images that were left out, sorted.
     """
 
     inputs: Tensor
@@ -32,6 +36,15 @@ class RawData:
     heldout_inputs: Tensor | None = None
     heldout_labels: Tensor | None = None
     given_targets: Tensor | None = None
+    groups: Tensor | None = None
+    heldout_groups: Tensor | None = None
+    group_names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, Tensor))
 
 
 def mean_value(inputs: Tensor) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from perturblearn.data.dataset import Dataset
+from perturblearn.data.groups import group_positions
 from perturblearn.data.images import image_array
 from perturblearn.data.labels import as_indices, class_values, label_array, names_of
 from perturblearn.data.layout import as_inputs
@@ -26,6 +27,8 @@ def dataset_from(
     class_names: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
     targets: Any = None,
+    groups: Any = None,
+    heldout_groups: Any = None,
     centre: bool | float = False,
     flatten: bool = True,
     seed: int = 0,
@@ -43,6 +46,8 @@ def dataset_from(
         value_range: least and largest value an input may take; None means [0, 1] for bytes, else what occurs.
         targets: one given target per sample of ``data``, spelled as the labels are; where the held-out part is drawn,
             those of the samples that stay are kept.
+        groups: each sample's group, one integer or name per sample of ``data``; groups are ordered ascending.
+        heldout_groups: those of ``heldout``, wanted where ``groups`` and ``heldout`` are given.
         centre: True subtracts the mean over the training inputs, a number itself.
         flatten: one vector per sample.
         seed: fixes the drawn split.
@@ -55,7 +60,14 @@ def dataset_from(
         DataError: data of another form, of shapes, labels or values that do not fit together.
     """
     if isinstance(data, Dataset):
-        _refuse_options(heldout=heldout, class_names=class_names, value_range=value_range, targets=targets)
+        _refuse_options(
+            heldout=heldout,
+            class_names=class_names,
+            value_range=value_range,
+            targets=targets,
+            groups=groups,
+            heldout_groups=heldout_groups,
+        )
         return data
     if not 0 < heldout_share < 1:
         raise DataError(f"heldout_share = {heldout_share} is not between 0 and 1; choose a share such as 0.2")
@@ -67,6 +79,9 @@ def dataset_from(
             "other numbers are not); give both in one type"
         )
     classes = class_values(labels)
+    positions, heldout_positions, group_names = _groups(
+        groups, heldout_groups, len(labels), None if other_labels is None else len(other_labels)
+    )
     raw = RawData(
         inputs=inputs,
         labels=torch.from_numpy(as_indices(labels, classes, what="the labels")),
@@ -78,6 +93,9 @@ def dataset_from(
         if other_labels is None
         else torch.from_numpy(as_indices(other_labels, classes, what="the held-out labels")),
         given_targets=_given(targets, classes, len(labels)),
+        groups=positions,
+        heldout_groups=heldout_positions,
+        group_names=group_names,
     )
     return prepare(
         raw,
@@ -132,11 +150,36 @@ def _given(targets: Any, classes: list[Any], number: int) -> Tensor | None:
     return torch.from_numpy(as_indices(array, classes, what="the targets"))
 
 
+def _groups(
+    groups: Any, heldout_groups: Any, n_samples: int, n_heldout: int | None
+) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+    if groups is None and heldout_groups is None:
+        return None, None, ()
+    if n_heldout is None and heldout_groups is not None:
+        raise DataError("heldout_groups are given but no heldout; give the held-out part too, or groups alone")
+    if groups is None or (n_heldout is not None and heldout_groups is None):
+        given, lacking = ("heldout_groups", "groups") if groups is None else ("groups", "heldout_groups")
+        raise DataError(f"{given} are given but no {lacking}; give one group for each sample of both parts")
+    training = label_array(_as_array(groups), what="groups")
+    heldout = None if n_heldout is None else label_array(_as_array(heldout_groups), what="heldout_groups")
+    for array, number, part in ((training, n_samples, "training"), (heldout, n_heldout, "held-out")):
+        if array is not None and len(array) != number:
+            raise DataError(f"{len(array)} groups for {number} {part} samples; give one for each")
+    return group_positions(training, heldout, what="groups")
+
+
 def _inputs_and_labels(data: Any, part: str) -> tuple[Tensor, NDArray[Any]]:
     if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], (Tensor, np.ndarray)):
         values, labels = data
+    elif isinstance(data, (Tensor, np.ndarray)):
+        raise DataError(
+            f"the {part} data are a single array of shape {tuple(data.shape)} without labels; give a pair "
+            "(inputs, labels)"
+        )
     else:
         values, labels = _collect(data, part)
+    if labels is None:
+        raise DataError(f"the {part} data have inputs but no labels; give a pair (inputs, labels)")
     inputs = as_inputs(_as_array(values), what=f"the {part} inputs")
     indices = label_array(_as_array(labels), what=f"the {part} labels")
     if len(inputs) != len(indices):

@@ -1,0 +1,54 @@
+"""What identifies real data: the content of their files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from perturblearn.config.data import DataConfig
+from perturblearn.data.cifar10 import batch_files, cifar10_hash, locate_cifar10
+from perturblearn.data.digits import digits_hash
+from perturblearn.data.idx import hash_idx
+from perturblearn.data.mnist import IDX_DATASETS, IdxDataset, locate_idx
+from perturblearn.data.npz import npz_hash
+from perturblearn.data.places import own_path, refuse_in_memory, resolve_data_dir
+from perturblearn.data.scan import folder_hash, image_files
+from perturblearn.data.versions import hash_once
+
+
+def data_fingerprint(config: DataConfig, *, data_dir: str | Path | None = None) -> str | None:
+    """SHA-256 over the contents and relative names of the files that the data come from, without decoding them.
+
+    It does not depend on where the files lie; for the known data sets neither on how they are packed. Files that have
+    not changed are read once by a process.
+
+    Args:
+        config: which data.
+        data_dir: as for ``load_dataset``; absent files are downloaded.
+
+    Returns:
+        64 hexadecimal digits; None for synthetic data.
+
+    Raises:
+        DataError: the files cannot be found, downloaded or read.
+    """
+    refuse_in_memory(config)
+    if config.is_synthetic:
+        return None
+    if config.provider in IDX_DATASETS:
+        return _idx_hash(IDX_DATASETS[config.provider], resolve_data_dir(data_dir))
+    if config.provider == "cifar10":
+        location = locate_cifar10(resolve_data_dir(data_dir))
+        return hash_once(cifar10_hash, location, batch_files(location))
+    if config.provider == "digits":
+        return digits_hash()
+    path = own_path(config)
+    if config.provider == "folder":
+        return hash_once(folder_hash, path, image_files(path))
+    return hash_once(npz_hash, path, [path])
+
+
+def _idx_hash(dataset: IdxDataset, directory: Path) -> str:
+    # Unpacked, so that a plain file and every way to compress it are one identity.
+    digests = {name: hash_once(hash_idx, path, [path]) for name, path in locate_idx(dataset, directory).items()}
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""Where the data lie that a configuration names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from perturblearn.config.data import IN_MEMORY, DataConfig
+from perturblearn.errors import DataError
+
+DATA_VARIABLE = "PERTURBLEARN_DATA"
+
+
+def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
+    """Where known data sets lie: the argument, else PERTURBLEARN_DATA, else a folder in the user's cache."""
+    chosen = data_dir or os.environ.get(DATA_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("perturblearn")) / "data"
+
+
+def own_path(config: DataConfig) -> Path:
+    """The user's own folder or file.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(config.path or "").expanduser()
+    if not path.exists():
+        raise DataError(f"there is no {path}, which data.name = {config.name} names; check the path")
+    return path
+
+
+def refuse_in_memory(config: DataConfig) -> None:
+    """Raise for data that lie nowhere.
+
+    Raises:
+        DataError: the configuration stands for objects in Python.
+    """
+    if config.provider == IN_MEMORY:
+        raise DataError(
+            "data.name = python stands for data handed over as objects; pass them to the run, or name other data"
+        )
