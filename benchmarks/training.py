@@ -222,7 +222,7 @@ def cases(repeats: int, device: str) -> list[dict[str, Any]]:
 
 def shifted_gauss(repeats: int, device: str, *, incremental: bool) -> dict[str, Any]:
     """Shifted Gauss (a) at its default point: f at two rates, their perturbations, g at two rates for each."""
-    from perturblearn.attacks import one_step, one_step_factors
+    from perturblearn.attacks import gate_basis, one_step, one_step_factors
 
     case = Case("", 1000, 100, 100, 1000, (1.0, 0.1), shift=0.3)
     networks, inputs, labels, _ = problem(case, device)
@@ -241,9 +241,8 @@ def shifted_gauss(repeats: int, device: str, *, incremental: bool) -> dict[str, 
             module = f.module
             assert module.bias is not None
             weight, bias = module.weight.detach(), module.bias.detach()
-            coefficients, basis = one_step_factors(
-                weight, module.readout, bias, module.slope, inputs, targets, epsilon=0.01
-            )
+            lower, basis = gate_basis(weight, module.readout)
+            coefficients = one_step_factors(weight, bias, module.slope, inputs, targets, lower=lower, epsilon=0.01)
             found += ours(
                 starts, coefficients @ basis, [targets, targets], descents,
                 factors=(coefficients, basis), incremental=incremental,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perturblearn.attacks import input_gradient, one_step, one_step_factors, steepest_step
+from perturblearn.attacks import gate_basis, input_gradient, one_step, one_step_factors, steepest_step
 from perturblearn.classifiers import TwoLayer
 from perturblearn.errors import ConfigError
 
@@ -94,7 +94,8 @@ def narrow(width: int, *, slope: float, bias: bool) -> TwoLayer:
 def factors_of(module: TwoLayer, points: Tensor, targets: Tensor, epsilon: float, **keys: int) -> tuple[Tensor, Tensor]:
     bias = None if module.bias is None else module.bias.detach()
     weight = module.weight.detach()
-    return one_step_factors(weight, module.readout, bias, module.slope, points, targets, epsilon=epsilon, **keys)
+    lower, basis = gate_basis(weight, module.readout)
+    return one_step_factors(weight, bias, module.slope, points, targets, lower=lower, epsilon=epsilon, **keys), basis
 
 
 @pytest.mark.parametrize(("norm", "pixels"), NORMS)

@@ -32,7 +32,8 @@ def data(
 
 
 def drawn(source: str, of: Dataset, *, heldout: bool = False, count: int | None = None, seed: int = 0) -> Sources:
-    return draw_sources(source, of, heldout=heldout, count=count, seed=seed)
+    everything = of.n_heldout if heldout else of.n_samples
+    return draw_sources(source, of, heldout=heldout, count=count or everything, seed=seed)
 
 
 @pytest.mark.parametrize("heldout", [False, True])
@@ -49,10 +50,66 @@ def test_data_sources(source: str, heldout: bool) -> None:
     assert sources.index.tolist() == list(range(len(inputs)))
 
 
-def test_nothing_takes_no_memory() -> None:
-    sources = drawn("none", data(6, 4, 3, 2))
-    assert sources.inputs.shape == (6, 3, 2)
+@pytest.mark.parametrize("count", [None, 2])
+def test_nothing_takes_no_memory(count: int | None) -> None:
+    sources = drawn("none", data(6, 4, 3, 2), count=count)
+    assert sources.inputs.shape == (count or 6, 3, 2)
     assert sources.inputs.untyped_storage().nbytes() == 4
+
+
+@pytest.mark.parametrize("source", ["natural", "none"])
+def test_all_of_the_data_are_not_copied(source: str) -> None:
+    of = data()
+    sources = drawn(source, of)
+    assert sources.points.data_ptr() == of.inputs.data_ptr()
+    assert sources.labels is not None
+    assert sources.labels.data_ptr() == of.labels.data_ptr()
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+@pytest.mark.parametrize("source", ["natural", "none"])
+def test_some_of_the_data_evenly_spaced(source: str, heldout: bool) -> None:
+    of = data(9, 5)
+    inputs, labels = (of.heldout_inputs, of.heldout_labels) if heldout else (of.inputs, of.labels)
+    sources = drawn(source, of, heldout=heldout, count=3)
+    expected = [0, 2, 4] if heldout else [0, 4, 8]
+    assert sources.index.tolist() == expected
+    assert torch.equal(sources.points, inputs[expected])
+    assert torch.equal(sources.inputs, inputs[expected] if source == "natural" else torch.zeros(3, 5))
+    assert sources.labels is not None
+    assert torch.equal(sources.labels, labels[expected])
+
+
+# From 2^24 on float32 does not know every position.
+@pytest.mark.parametrize("available", [1000, 1001, 1010, 1500, 1999, 10_000, 2**24 + 4, 10**9 + 7])
+@pytest.mark.parametrize("double", [False, True])
+def test_positions_are_evenly_spaced(available: int, double: bool, request: pytest.FixtureRequest) -> None:
+    if double:
+        request.getfixturevalue("double_by_default")
+    index = Sources.index_of(available, 1000)
+    assert (int(index[0]), int(index[-1])) == (0, available - 1)
+    # Each is the nearest whole number, so two are apart by the mean distance rounded down or up.
+    mean = (available - 1) / 999
+    assert set(index.diff().tolist()) <= {math.floor(mean), math.ceil(mean)}
+    assert int(index.diff().min()) >= 1
+
+
+def test_no_more_are_taken_than_there_are() -> None:
+    assert Sources.index_of(3, 3).tolist() == Sources.index_of(3, 100).tolist() == [0, 1, 2]
+    assert Sources.index_of(3, 1).tolist() == [0]
+
+
+@pytest.mark.parametrize("source", ["natural", "none", *NOISE])
+def test_a_part_has_the_same_rows(source: str) -> None:
+    whole = drawn(source, data())
+    part = whole.part(slice(2, 5))
+    for name in ("inputs", "points", "index"):
+        assert torch.equal(getattr(part, name), getattr(whole, name)[2:5])
+    if whole.labels is None:
+        assert part.labels is None
+    else:
+        assert part.labels is not None
+        assert torch.equal(part.labels, whole.labels[2:5])
 
 
 @pytest.mark.parametrize("source", NOISE)

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save
 from tests.store.killing import running
 
 from perturblearn.errors import StoreError
-from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, file_hash
+from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate, write_tensors
 from perturblearn.store.artefacts import _body_hash
 
 KEY = "ab" * 32
@@ -337,3 +339,100 @@ def test_two_processes_may_write_the_same_key(tmp_path: Path) -> None:
     found = store.read(KEY)
     assert torch.equal(found.tensors["x"], torch.full((10_000,), found.content["number"]))
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_disk_that_is_full_of_tensors_leaves_nothing(tmp_path: Path) -> None:
+    """The library that writes them has an error of its own for it."""
+    pytest.importorskip("resource", reason="files have no largest size there")
+    code = (
+        "import resource, signal, sys, torch; from perturblearn.store import Artefact, ArtefactStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "ArtefactStore(sys.argv[1]).write('ab' * 32, Artefact({}, {'x': torch.zeros(10_000)}), origin={})"
+    )
+    store = ArtefactStore(tmp_path / "store")
+    command = [sys.executable, "-c", code, str(store.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.search(r"StoreError: cannot write to .*store \(File too large\); free some space", done.stderr)
+    assert nothing_left_behind(store)
+
+
+def test_a_placed_file_is_that_of_the_store(store: ArtefactStore, tmp_path: Path) -> None:
+    write(store)
+    own, path = place(store) / "tensors.safetensors", tmp_path / "placed"
+    store.place(KEY, path)
+    assert path.samefile(own)
+    assert torch.equal(load_file(path)["x"], torch.arange(100))
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(18, "Invalid cross-device link")
+
+
+def test_a_placed_file_is_a_copy_where_the_disk_knows_no_links(
+    store: ArtefactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store)
+    own, path = place(store) / "tensors.safetensors", tmp_path / "placed"
+    monkeypatch.setattr("os.link", refuse)
+    store.place(KEY, path)
+    assert not path.samefile(own)
+    assert path.read_bytes() == own.read_bytes()
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["linked", "copied"])
+@pytest.mark.parametrize("name", ["tensors.safetensors", "artefact.json"])
+def test_a_damaged_artefact_is_not_placed(
+    store: ArtefactStore, tmp_path: Path, name: str, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    write(store)
+    own, path = place(store) / name, tmp_path / "placed"
+    intact = own.read_bytes()
+    for position in range(0, len(intact), 61):
+        own.write_bytes(intact[:position] + bytes([intact[position] ^ 1 << position % 8]) + intact[position + 1 :])
+        with pytest.raises(DamagedArtefact, match="is damaged"):
+            store.place(KEY, path)
+        assert not path.exists()
+    own.write_bytes(intact)
+    store.place(KEY, path)
+    assert path.read_bytes() == (place(store) / "tensors.safetensors").read_bytes()
+
+
+def test_what_is_not_there_cannot_be_placed(store: ArtefactStore, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match=KEY):
+        store.place(KEY, tmp_path / "placed")
+    write(store)
+    (place(store) / "tensors.safetensors").unlink()
+    with pytest.raises(KeyError, match=KEY):
+        store.place(KEY, tmp_path / "placed")
+    assert not (tmp_path / "placed").exists()
+
+
+def test_what_is_placed_counts_as_used(store: ArtefactStore, tmp_path: Path) -> None:
+    write(store)
+    os.utime(place(store), (0, 0))
+    store.place(KEY, tmp_path / "placed")
+    assert place(store).stat().st_mtime > 0
+
+
+def test_removing_an_artefact_leaves_what_was_placed(store: ArtefactStore, tmp_path: Path) -> None:
+    write(store, 1)
+    store.place(KEY, tmp_path / "placed")
+    content = (tmp_path / "placed").read_bytes()
+    store.write(KEY, Artefact({}, {"x": torch.zeros(3)}), origin={}, replace=True)
+    store.remove(KEY)
+    assert (tmp_path / "placed").read_bytes() == content
+
+
+def test_tensors_alone_are_written_as_the_store_writes_them(store: ArtefactStore, tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    tensors = {"b": whole, "a": whole.T, "part": whole[1:], "marks": whole > 3}
+    store.write(KEY, Artefact({"number": 1}, tensors), origin={})
+    own, path = place(store) / "tensors.safetensors", tmp_path / "written"
+    write_tensors(tensors, path)
+    assert path.read_bytes() == own.read_bytes() == save(separate(tensors))
+    assert path.stat().st_mode == own.stat().st_mode
+    with pytest.raises(FileNotFoundError):
+        write_tensors(tensors, tmp_path / "no" / "folder")

@@ -10,7 +10,7 @@ from perturblearn.attacks.gradient import input_gradient
 from perturblearn.attacks.minimum_norm import minimum_norm
 from perturblearn.attacks.norms import steepest_step
 from perturblearn.attacks.objective import target_loss
-from perturblearn.attacks.one_step import one_step, one_step_factors
+from perturblearn.attacks.one_step import gate_basis, one_step, one_step_factors
 from perturblearn.attacks.own import attack_fingerprint, hand_over_attack, own_attack
 from perturblearn.attacks.pgd import pgd
 from perturblearn.attacks.radial_pgd import radial_pgd
@@ -23,6 +23,7 @@ __all__ = [
     "attack_fingerprint",
     "foolbox_attack",
     "frozen",
+    "gate_basis",
     "geometry_inspired",
     "hand_over_attack",
     "input_gradient",

@@ -50,35 +50,46 @@ def one_step(
     return perturbations
 
 
+def gate_basis(weight: Tensor, readout: Tensor) -> tuple[Tensor, Tensor]:
+    r"""What every gradient of a narrow two-layer network is a combination of.
+
+    The gradient of f at any point is grad f(x) = sum_j a_j phi'(w_j.x + b_j) w_j. With W = L Q, the rows of Q
+    orthonormal, its coordinates in Q are those of a combination of the rows of L, and lengths do not change.
+
+    Args:
+        weight, readout: of the network: (m, d) with m at most d, (m,).
+
+    Returns:
+        diag(a) L, (m, m), and Q, (m, d).
+    """
+    columns, upper = torch.linalg.qr(weight.T)
+    return readout[:, None] * upper.T, columns.T.contiguous()
+
+
 def one_step_factors(
     weight: Tensor,
-    readout: Tensor,
     bias: Tensor | None,
     slope: float,
     points: Tensor,
     targets: Tensor,
     *,
+    lower: Tensor,
     epsilon: float,
     block: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    r"""The L2 perturbations of `one_step` for a two-layer network, as factors R = C Q of rank m at most.
-
-    The gradient of f at any point is a combination of the m weight rows, grad f(x) = sum_j a_j phi'(w_j.x + b_j) w_j.
-    With W = L Q, the rows of Q orthonormal, its coordinates in Q are those of a combination of the rows of L, and
-    lengths do not change.
+) -> Tensor:
+    r"""The L2 perturbations of `one_step` for a two-layer network as R = C Q of rank m at most, in their C.
 
     Args:
-        weight, readout, bias, slope: of the network: (m, d) with m at most d, (m,), (m,) or None, gamma.
+        weight, bias, slope: of the network: (m, d) with m at most d, (m,) or None, gamma.
         points: where the gradient is taken, (n, d).
         targets: y', +1 or -1, (n,).
+        lower: of `gate_basis`, which also gives Q.
         epsilon: size of the step, 0 or more.
         block: points at a time, by default a few megabytes; it changes nothing beyond rounding.
 
     Returns:
-        C (n, m) and Q (m, d).
+        C, (n, m).
     """
-    columns, upper = torch.linalg.qr(weight.T)
-    lower = readout[:, None] * upper.T
     coefficients = points.new_empty(len(points), len(weight))
     for part in row_slices(points, block=block):
         hidden = points[part] @ weight.T
@@ -87,4 +98,4 @@ def one_step_factors(
         gates = (hidden > 0).to(hidden.dtype).mul_(1 - slope).add_(slope)
         steps = steepest_step(gates @ lower, "l2", epsilon=epsilon)
         torch.mul(steps, targets[part].to(steps.dtype)[:, None], out=coefficients[part])
-    return coefficients, columns.T.contiguous()
+    return coefficients

@@ -5,9 +5,11 @@ from perturblearn.config.classifier import ClassifierConfig
 from perturblearn.config.data import DataConfig
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
 from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
-from perturblearn.config.model import TWO_LAYER, ModelConfig
+from perturblearn.config.mixing import MixingConfig
+from perturblearn.config.model import NETWORKS, TWO_LAYER, ModelConfig
 
 __all__ = [
+    "NETWORKS",
     "NOISE_SOURCES",
     "TWO_LAYER",
     "AttackConfig",
@@ -16,6 +18,7 @@ __all__ = [
     "DataConfig",
     "ExperimentConfig",
     "MeasuresConfig",
+    "MixingConfig",
     "ModelConfig",
     "commented_toml",
     "config_tree",

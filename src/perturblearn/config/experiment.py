@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from perturblearn.config.attack import AttackConfig
 from perturblearn.config.classifier import ClassifierConfig
 from perturblearn.config.data import DataConfig
+from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.section import PositiveInt, Section
 
 
@@ -60,6 +61,7 @@ class ExperimentConfig(Section):
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     standard: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
     attack: AttackConfig = Field(default_factory=lambda: AttackConfig())
+    mixing: MixingConfig = Field(default_factory=lambda: MixingConfig())
     perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
     controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
     measures: MeasuresConfig = Field(default_factory=lambda: MeasuresConfig())
@@ -129,6 +131,16 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
                 f"{self.standard.model.name!r}; choose the model limit, or another attack"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mixable(self) -> ExperimentConfig:
+        # Any classifier would tell the two kinds apart by their length, so nothing could be said of what g learned.
+        if self.mixing.is_mixed and self.attack.source == "none":
+            raise ValueError(
+                f"mixing.perturbed_share = {self.mixing.perturbed_share:g} would put bare perturbations among whole "
+                "inputs, from which their size alone tells them apart; choose another source, or remove the share"
             )
         return self
 

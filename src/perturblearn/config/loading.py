@@ -40,18 +40,24 @@ _WANTED = {
 def resolve_config(
     config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    *,
+    defaults: Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
     """A validated experiment from a file, a mapping or nothing, with some keys overridden.
 
     Args:
         config: path of a TOML file, nested mapping, finished configuration, or None for the digits default.
         overrides: values by dotted name, ``{"attack.epsilon": 0.5}``.
+        defaults: what holds where neither says anything, as a nested mapping; None for the digits default without a
+            file, else for the keys' own defaults. Those of an attack hold only if nobody names an attack.
 
     Raises:
         ConfigError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
     """
     overrides = overrides or {}
-    if config is None:
+    if config is None and defaults is not None:
+        tree = {}
+    elif config is None:
         # The default's classes belong to its data: they do not carry over to data of another name.
         name = str(overrides.get("data.name", DEFAULT["name"]))
         provider = name.partition(":")[0]
@@ -65,6 +71,8 @@ def resolve_config(
     merged = _copy(tree)
     for name, value in overrides.items():
         _set(merged, name, value)
+    if defaults is not None:
+        merged = _filled(merged, defaults)
     try:
         return ExperimentConfig.model_validate(merged)
     except ValidationError as error:
@@ -134,6 +142,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
+def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with the defaults where it says nothing."""
+    filled = _copy(tree)
+    for key, value in defaults.items():
+        inner = filled.get(key)
+        if key not in filled:
+            filled[key] = _copy(value) if isinstance(value, Mapping) else value
+        elif isinstance(inner, Mapping) and isinstance(value, Mapping):
+            # Steps of one attack may mean nothing to another.
+            is_other = key == "attack" and "name" in inner
+            filled[key] = inner if is_other else _filled(inner, value)
+    return filled
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:

@@ -1,5 +1,12 @@
 """The five steps of perturbation learning as stages, with controls and measures; knows no terminal and no files."""
 
+from perturblearn.experiment.audit import (
+    DEEP_DEFAULTS,
+    audit_configs,
+    default_epsilons,
+    default_learner,
+    default_targets,
+)
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
@@ -8,24 +15,36 @@ from perturblearn.experiment.maps import draw_map
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.experiment.selection import SELECTED_BY, select
 from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
+from perturblearn.experiment.together import key_of, plan_together, run_together
+from perturblearn.experiment.transfer import Pair, Transfer
 
 __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
+    "DEEP_DEFAULTS",
     "MEASURES",
     "SELECTED_BY",
     "Case",
     "Comparison",
     "Experiment",
+    "Pair",
     "SeedStages",
+    "Transfer",
     "accuracy",
     "agreement",
+    "audit_configs",
     "chance_of",
     "compare",
+    "default_epsilons",
+    "default_learner",
+    "default_targets",
     "draw_map",
+    "key_of",
     "measure_perturbation",
     "measure_standard",
+    "plan_together",
     "run_control",
+    "run_together",
     "select",
     "summarise",
     "summarise_seeds",

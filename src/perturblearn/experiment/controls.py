@@ -16,7 +16,7 @@ from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.graph import derive_seed
-from perturblearn.perturbed import PerturbedSet, draw_targets, pixels_of
+from perturblearn.perturbed import PerturbedSet, draw_targets, pixels_of, sources_of, targets_of
 from perturblearn.store import Artefact
 
 Control = Literal["unperturbed", "permuted"]
@@ -25,7 +25,7 @@ Control = Literal["unperturbed", "permuted"]
 def run_control(
     control: Control,
     data: Dataset,
-    perturbed: PerturbedSet,
+    of_control: PerturbedSet,
     *,
     attack: AttackConfig,
     config: ClassifierConfig,
@@ -45,8 +45,9 @@ def run_control(
     Args:
         control: which.
         data: clean data, on which the draws are measured.
-        perturbed: the set that g was trained on, with its sources.
-        attack: how it was made.
+        of_control: for ``permuted`` the set that g was trained on, for ``unperturbed`` what `unperturbed_set` gives,
+            either with the same clean samples mixed in.
+        attack: how the perturbed set was made.
         config: how g is made and trained.
         lr: g's learning rate.
         draws: how many.
@@ -59,14 +60,14 @@ def run_control(
         ``accuracy`` (on the clean training part) and ``accuracy_heldout``, one value per draw.
     """
     if config.model.is_network:
-        labels = [_labels(control, draw, data, perturbed, attack, seed) for draw in range(draws)]
+        labels = [_labels(control, draw, data, of_control, attack, seed) for draw in range(draws)]
         section = control_section(control, config, lr)
-        return _run_networks(control, section, labels, data, perturbed, attack, seed, device, interruptions, report)
+        return _run_networks(control, section, labels, data, of_control, attack, seed, device, interruptions, report)
     found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
     lessons = [
         Lesson(
             control_section(control, config, lr),
-            _labels(control, draw, data, perturbed, attack, seed).to(device),
+            _labels(control, draw, data, of_control, attack, seed).to(device),
             seed,
             f"{control} control {draw}",
         )
@@ -82,7 +83,7 @@ def run_control(
         def told(done: int, steps: int, note: str, start: int = start, stop: int = stop) -> None:
             report(start * steps + done * (stop - start), draws * steps, note)
 
-        inputs, factors = _inputs(control, start, perturbed, attack, seed)
+        inputs, factors = _inputs(control, start, of_control, attack, seed)
         learned = dict(learn_side_by_side(lessons[start:stop], inputs.to(device), factors=factors, report=told))
         for position in range(stop - start):
             classifier = learned[position]
@@ -98,7 +99,7 @@ def _run_networks(
     section: ClassifierConfig,
     labels: Sequence[Tensor],
     data: Dataset,
-    perturbed: PerturbedSet,
+    of_control: PerturbedSet,
     attack: AttackConfig,
     seed: int,
     device: str,
@@ -116,7 +117,7 @@ def _run_networks(
             def told(done: int, steps: int, note: str, draw: int = draw) -> None:
                 report(draw * steps + done, len(labels) * steps, f"draw {draw + 1}/{len(labels)}, {note}")
 
-            inputs, _ = _inputs(control, draw, perturbed, attack, seed)
+            inputs, _ = _inputs(control, draw, of_control, attack, seed)
             classifier = learn_network(
                 section,
                 signature,
@@ -140,6 +141,32 @@ def _run_networks(
     return found
 
 
+def unperturbed_set(data: Dataset, attack: AttackConfig, *, seed: int) -> PerturbedSet:
+    """The set that g would see if nothing were perturbed: its sources, under its targets.
+
+    Args:
+        data: the data set.
+        attack: source and targets.
+        seed: that of the perturbed set.
+    """
+    sources, targets = sources_of(data, attack, seed=seed), targets_of(data, attack, seed=seed)
+    nobody = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+    return PerturbedSet(
+        inputs=sources.inputs,
+        target_labels=targets,
+        true_labels=sources.labels,
+        source_index=sources.index,
+        success=nobody,
+        redirected=nobody,
+        source=attack.source,
+        norm=attack.norm,
+        epsilon=0.0,
+        classifier_hash="",
+        zero_gradients=0,
+        sources=sources.inputs,
+    )
+
+
 def control_section(control: Control, section: ClassifierConfig, lr: float) -> ClassifierConfig:
     """How a control is trained: as g, but not in the factors of a perturbed set that it does not see."""
     form = "auto" if control == "unperturbed" and section.form == "low_rank" else section.form
@@ -147,39 +174,43 @@ def control_section(control: Control, section: ClassifierConfig, lr: float) -> C
 
 
 def _inputs(
-    control: Control, draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int
+    control: Control, draw: int, of_control: PerturbedSet, attack: AttackConfig, seed: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     if control == "permuted":
-        return perturbed.inputs, perturbed.factors
+        return of_control.inputs, of_control.factors
     if attack.source == "none":
-        return _directions(draw, perturbed, attack, seed), None
-    assert perturbed.sources is not None
-    return perturbed.sources, None
+        return _directions(draw, of_control, attack, seed), None
+    return of_control.inputs, None
 
 
 def _labels(
-    control: Control, draw: int, data: Dataset, perturbed: PerturbedSet, attack: AttackConfig, seed: int
+    control: Control, draw: int, data: Dataset, of_control: PerturbedSet, attack: AttackConfig, seed: int
 ) -> Tensor:
-    targets = perturbed.target_labels
+    targets = of_control.target_labels
     own_seed = derive_seed(seed, "control labels", control, str(draw))
     if control == "permuted":
-        order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(own_seed))
-        return targets[order.to(targets.device)]
+        # Clean samples among them keep their labels: only what is under test is destroyed.
+        places = torch.arange(len(targets)) if of_control.clean is None else (~of_control.clean.cpu()).nonzero()[:, 0]
+        order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(own_seed))]
+        permuted = targets.clone()
+        permuted[places.to(targets.device)] = targets[order.to(targets.device)]
+        return permuted
     if draw == 0:
         return targets
-    return draw_targets(
+    drawn = draw_targets(
         attack.targets,
         len(targets),
         data.label_values,
         seed=own_seed,
-        labels=perturbed.true_labels,
+        labels=of_control.true_labels,
         given=data.given_targets,
     ).to(targets.device)
+    return drawn if of_control.clean is None else torch.where(of_control.clean, targets, drawn)
 
 
-def _directions(draw: int, perturbed: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
+def _directions(draw: int, of_control: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
-    random = torch.randn(perturbed.inputs.shape, generator=generator, dtype=torch.float32).to(perturbed.inputs)
+    random = torch.randn(of_control.inputs.shape, generator=generator, dtype=torch.float32).to(of_control.inputs)
     pixels = pixels_of(attack, random[0].numel())
     for part in row_slices(random):
         random[part] = steepest_step(random[part], attack.norm, epsilon=attack.epsilon, pixels=pixels)

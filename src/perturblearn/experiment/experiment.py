@@ -11,10 +11,11 @@ from typing import Any
 from perturblearn.attacks import attack_fingerprint
 from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
+from perturblearn.errors import ConfigError
 from perturblearn.experiment import stages
 from perturblearn.experiment.networks import identity_of
 from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
-from perturblearn.perturbed import SEARCH_STEPS
+from perturblearn.perturbed import SEARCH_STEPS, StoredSet, set_size, shard_ranges
 from perturblearn.store import ArtefactStore
 
 CONTROLS = ("unperturbed", "permuted")
@@ -28,6 +29,7 @@ class SeedStages:
         data: the data set.
         standard: f, one per learning rate of the standard classifier.
         perturbed, heldout_perturbed: for each f, the set that g sees and the one that chooses g's learning rate.
+        mixed, heldout_mixed: the same with clean samples among them; the same stages where there are none.
         perturbation: g, a row per f, a column per learning rate of the perturbation classifier.
         standard_measures, perturbation_measures: what is measured, laid out likewise.
         direction_measures: for each f, how its perturbations compare with the prediction; none if not asked for.
@@ -40,6 +42,8 @@ class SeedStages:
     standard: tuple[Stage, ...]
     perturbed: tuple[Stage, ...]
     heldout_perturbed: tuple[Stage, ...]
+    mixed: tuple[Stage, ...]
+    heldout_mixed: tuple[Stage, ...]
     perturbation: tuple[tuple[Stage, ...], ...]
     standard_measures: tuple[Stage, ...]
     direction_measures: tuple[Stage, ...]
@@ -66,19 +70,27 @@ class Experiment:
         config: what to do.
         dataset: data handed over as an object; None to load what the configuration names.
         data_dir: where named data lie; None for the environment's choice.
+        stored: a perturbed set that is there already, with its f: nothing but g is trained. The seeds are then g's.
 
     Raises:
         DataError: the data's files are not there or cannot be read.
     """
 
     def __init__(
-        self, config: ExperimentConfig, *, dataset: Dataset | None = None, data_dir: str | Path | None = None
+        self,
+        config: ExperimentConfig,
+        *,
+        dataset: Dataset | None = None,
+        data_dir: str | Path | None = None,
+        stored: StoredSet | None = None,
     ) -> None:
         self.config = config
+        self._stored = stored
         self._tree = config_tree(config)
         self._identity = {
             role: identity_of(section, self._tree[role]) if section.model.is_network else self._tree[role]
             for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
+            if stored is None or role == "perturbation"  # of a set that is there, f's code need not be
         }
         networks = [section.model.is_network for section in (config.standard, config.perturbation)]
         # Deep networks take what fits onto their device while they train; the data stay behind.
@@ -88,20 +100,25 @@ class Experiment:
         self._dataset = dataset
         self._data_dir = data_dir
         if dataset is not None:
-            self._fingerprint, self._data_has_seed = dataset.content_hash(), False
+            self.fingerprint, self._data_has_seed = dataset.content_hash(), False
         else:
-            self._fingerprint = data_fingerprint(config.data, data_dir=data_dir)
+            self.fingerprint = data_fingerprint(config.data, data_dir=data_dir)
             self._data_has_seed = depends_on_seed(config.data)
         self.seeds: dict[int, SeedStages] = {seed: self._seed_stages(seed) for seed in config.seeds}
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of the stages that are wanted: equal experiments have equal keys, whatever their names and paths."""
-        return content_key([stage.key for stages_of_seed in self.seeds.values() for stage in stages_of_seed.targets])
+        return content_key([stage.key for stage in self.targets])
+
+    @property
+    def targets(self) -> tuple[Stage, ...]:
+        """The stages that are wanted of all seeds."""
+        return tuple(stage for of_seed in self.seeds.values() for stage in of_seed.targets)
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run for all seeds; see `make_plan`."""
-        return make_plan((stage for of_seed in self.seeds.values() for stage in of_seed.targets), store, force=force)
+        return make_plan(self.targets, store, force=force)
 
     def run(self, store: ArtefactStore | None = None, *, force: bool = False, watch: Watcher | None = None) -> Executor:
         """Run what is not finished; the executor then serves every stage's result."""
@@ -144,8 +161,8 @@ class Experiment:
 
         Returns:
             Per seed: ``seed``, the chosen ``standard_lr`` and ``perturbation_lr``, ``measures`` at that pair with the
-            papers' maxima, ``controls`` with one value per draw, ``classes`` with the measures class by class, and
-            ``grid`` with the measures of every pair.
+            papers' maxima, ``controls`` with one value per draw, ``classes`` with the measures class by class,
+            ``groups`` likewise where the data name groups, and ``grid`` with the measures of every pair.
         """
         return [self._measures_of(seed, of_seed, executor) for seed, of_seed in self.seeds.items()]
 
@@ -164,6 +181,7 @@ class Experiment:
             for j, perturbation_lr in enumerate(self.config.perturbation.lr)
         ]
         by_class = [pair.pop("classes") for pair in grid]
+        by_group = [pair.pop("groups", None) for pair in grid]
         position = row * len(self.config.perturbation.lr) + column
         chosen = dict(grid[position])
         probe = {} if of_seed.linear_probe is None else executor.result(of_seed.linear_probe)
@@ -174,16 +192,19 @@ class Experiment:
             "measures": {**chosen, **selection["maxima"], **probe},
             "controls": {name: executor.result(stage) for name, stage in of_seed.controls.items()},
             "classes": by_class[position],
+            **({} if by_group[position] is None else {"groups": by_group[position]}),
             "grid": grid,
         }
 
     def _seed_stages(self, seed: int) -> SeedStages:
         config = self.config
-        data = self._data_stage(seed)
-        standard = tuple(self._classifier_stage("standard", lr, {"data": data}, seed) for lr in config.standard.lr)
+        data = self._data_stage(seed if self._stored is None else self._stored.seed)
+        standard = tuple(self._standard_stage(lr, data, seed) for lr in config.standard.lr)
         perturbed, heldout_perturbed = (
             tuple(self._perturbed_stage(data, f, seed, heldout=heldout) for f in standard) for heldout in (False, True)
         )
+        mixed = tuple(self._mixed_stage(data, of_f, seed, "training") for of_f in perturbed)
+        heldout_mixed = tuple(self._mixed_stage(data, of_f, seed, "heldout") for of_f in heldout_perturbed)
         # A deep g has to know the data's shape and scale.
         known = {"data": data} if config.perturbation.model.is_network else {}
         perturbation = tuple(
@@ -191,7 +212,7 @@ class Experiment:
                 self._classifier_stage("perturbation", lr, {"perturbed": perturbed_set, **known}, seed)
                 for lr in config.perturbation.lr
             )
-            for perturbed_set in perturbed
+            for perturbed_set in mixed
         )
         standard_measures = tuple(
             self._stage(stages.STANDARD_MEASURES, {}, {"data": data, "standard": f}, "measures of f") for f in standard
@@ -209,7 +230,7 @@ class Experiment:
                 )
                 for g in row
             )
-            for f, seen, heldout, row in zip(standard, perturbed, heldout_perturbed, perturbation, strict=True)
+            for f, seen, heldout, row in zip(standard, mixed, heldout_mixed, perturbation, strict=True)
         )
         selection = self._stage(
             stages.SELECTION,
@@ -225,27 +246,59 @@ class Experiment:
             },
             "selection of learning rates",
         )
-        sets = {f"perturbed {row}": stage for row, stage in enumerate(perturbed)}
+        # Without a grid nothing has to be selected, and what depends on less is shared by more.
+        grid = len(standard) > 1 or len(config.perturbation.lr) > 1
+        chosen = {"data": data} | ({"selection": selection} if grid else {})
+        sets = {f"perturbed {row}": stage for row, stage in enumerate(mixed)}
         return SeedStages(
             data,
             standard,
             perturbed,
             heldout_perturbed,
+            mixed,
+            heldout_mixed,
             perturbation,
             standard_measures,
             direction_measures,
             perturbation_measures,
             selection,
             {
-                name: self._control_stage(name, {"data": data, "selection": selection, **sets}, seed)
+                name: self._control_stage(name, chosen | (sets if name == "permuted" else {}), seed)
                 for name in CONTROLS
                 if config.controls.draws
             },
-            self._stage(
-                stages.LINEAR_PROBE, {}, {"data": data, "selection": selection, **sets}, "linear probe", work=1.0
-            )
+            self._stage(stages.LINEAR_PROBE, {}, {**chosen, **sets}, "linear probe", work=1.0)
             if self._probes
             else None,
+        )
+
+    def shards(self, seed: int) -> dict[str, tuple[Stage, ...]]:
+        """The stages that a perturbed set is written from, by part: for the training and for the held-out inputs.
+
+        Raises:
+            ConfigError: there are several f, of several learning rates.
+        """
+        rates = self.config.standard.lr
+        if len(rates) > 1:
+            raise ConfigError(
+                f"standard.lr has {len(rates)} values, but a perturbed set is that of one f; choose one, for example "
+                f"--standard.lr {rates[0]:g}"
+            )
+        of_seed = self.seeds[seed]
+        return {
+            part: self._shard_stages(of_seed.data, of_seed.standard[0], seed, heldout=part == "heldout")
+            for part in ("training", "heldout")
+        }
+
+    def _standard_stage(self, lr: float, data: Stage, seed: int) -> Stage:
+        if self._stored is None:
+            return self._classifier_stage("standard", lr, {"data": data}, seed)
+        return self._stage(
+            stages.STORED_STANDARD,
+            {"hash": self._stored.manifest["standard"]["hash"]},
+            {},
+            "standard classifier of the set",
+            context={"set": self._stored},
         )
 
     def _classifier_stage(self, role: str, lr: float, inputs: Mapping[str, Stage], seed: int) -> Stage:
@@ -272,18 +325,63 @@ class Experiment:
         }
 
     def _perturbed_stage(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> Stage:
+        label = "perturbed held-out set" if heldout else "perturbed set"
+        if self._stored is not None:
+            return self._stage(
+                stages.STORED_SET,
+                {"set": self._stored.manifest["sha256"], "part": "heldout" if heldout else "training"},
+                {"data": data},
+                f"stored {label}",
+                context={"set": self._stored},
+            )
+        shards: tuple[Stage, ...] = ()
+        if self.config.attack.is_search:
+            shards = self._shard_stages(data, standard, seed, heldout=heldout)
+        made_of = {f"shard {stage.parameters['rows'][0]}": stage for stage in shards} or {"standard": standard}
+        return self._stage(
+            stages.PERTURBED_SET,
+            self._attack_parameters(heldout),
+            {"data": data, **made_of},
+            label,
+            seed,
+            context=self._shapes() | self._trained_as(self.config.standard),
+        )
+
+    def _shard_stages(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> tuple[Stage, ...]:
+        attack, outline = self.config.attack, self.outline
+        count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=heldout)
+        steps = attack.steps or attack.pixels or SEARCH_STEPS if attack.is_search else 1
+        name = "perturbed held-out set" if heldout else "perturbed set"
+        return tuple(
+            self._stage(
+                stages.SHARD,
+                {**self._attack_parameters(heldout), "rows": [rows.start, rows.stop]},
+                {"data": data, "standard": standard},
+                name if len(rows) == count else f"{name}, samples {rows.start:,} to {rows.stop - 1:,}",
+                seed,
+                work=2.0 * steps * len(rows) / outline.n_samples,
+                context=self._shapes() | self._trained_as(self.config.standard),
+            )
+            for rows in shard_ranges(count, outline.signature.input_dim)
+        )
+
+    def _attack_parameters(self, heldout: bool) -> dict[str, Any]:
         attack = self.config.attack
         parameters = {"attack": self._tree["attack"], "heldout": heldout}
         if attack.is_own and not attack.name.startswith("foolbox:"):
             parameters["own"] = attack_fingerprint(attack.name)
+        return parameters
+
+    def _mixed_stage(self, data: Stage, perturbed: Stage, seed: int, part: str) -> Stage:
+        share = self.config.mixing.perturbed_share
+        if share == 1:
+            return perturbed
         return self._stage(
-            stages.SEARCHED_SET if attack.is_search else stages.PERTURBED_SET,
-            parameters,
-            {"data": data, "standard": standard},
-            "perturbed held-out set" if heldout else "perturbed set",
+            stages.MIXED_SET,
+            {"perturbed_share": share, "part": part},
+            {"data": data, "perturbed": perturbed},
+            f"{perturbed.label}, {1 - share:.0%} of it clean",
             seed,
-            work=2.0 * (attack.steps or attack.pixels or SEARCH_STEPS) if attack.is_search and not heldout else 0.0,
-            context=self._shapes() | self._trained_as(self.config.standard),
         )
 
     def _direction_measures_stage(self, data: Stage, perturbed: Stage) -> Stage:
@@ -312,14 +410,19 @@ class Experiment:
         return {"slope": model.slope, "bias": model.name == "two_layer"}
 
     def _control_stage(self, name: str, inputs: Mapping[str, Stage], seed: int) -> Stage:
-        draws = self.config.controls.draws
+        draws, attack = self.config.controls.draws, self.config.attack
+        # Of the attack a control knows what is drawn, and for bare perturbations how large random directions are.
+        known = ["source", "targets", "n_sources"]
+        known += ["norm", "epsilon", "pixels", "pixel_share"] if attack.source == "none" else []
         return self._stage(
             stages.CONTROL,
             {
                 "control": name,
-                "attack": self._tree["attack"],
+                "attack": {key: self._tree["attack"][key] for key in known if key in self._tree["attack"]},
                 "classifier": self._identity["perturbation"],
                 "draws": draws,
+                "perturbed_share": self.config.mixing.perturbed_share,
+                "set_seed": seed if self._stored is None else self._stored.seed,
             },
             inputs,
             f"{name} control, {draws} draw{'s' * (draws > 1)}",
@@ -354,6 +457,11 @@ class Experiment:
         }
 
     def _outline(self) -> Outline:
+        return self.outline
+
+    @cached_property
+    def outline(self) -> Outline:
+        """How large the data are; real data are read for it."""
         if self._dataset is not None:
             return Outline.of(self._dataset)
         return data_outline(self.config.data, data_dir=self._data_dir)
@@ -365,7 +473,7 @@ class Experiment:
             options = {"name": "python"}
         return Stage(
             stages.DATA,
-            {"data": options, "fingerprint": self._fingerprint, "dtype": config.dtype},
+            {"data": options, "fingerprint": self.fingerprint, "dtype": config.dtype},
             seed=seed if self._data_has_seed else None,
             label=f"data {config.data.provider}",
             context={

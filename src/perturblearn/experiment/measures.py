@@ -18,8 +18,10 @@ from perturblearn.training import LOSSES
 MEASURES = {
     "standard_accuracy": "f, its clean training set",
     "standard_accuracy_heldout": "f, clean held-out inputs",
+    "standard_accuracy_worst_group": "f, clean held-out inputs of its worst group",
     "perturbation_accuracy": "g, f's clean training set",
     "perturbation_accuracy_heldout": "g, clean held-out inputs",
+    "perturbation_accuracy_worst_group": "g, clean held-out inputs of its worst group",
     "agreement": "f and g, clean held-out inputs",
     "cosine_similarity": "size of the cosine of r_n and t_n, mean over the perturbed set",
     "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean over the perturbed set",
@@ -27,7 +29,7 @@ MEASURES = {
     "positive_share": "share of clean held-out inputs that g labels +1",
     "largest_share": "share of clean held-out inputs under g's most frequent label",
     "attack_success": "f on what g sees, where the target is not the label",
-    "perturbation_size": "size of the perturbations, mean over the perturbed set",
+    "perturbation_size": "size of the perturbations, mean over the perturbed samples",
     "perturbed_loss": "g, the set it was trained on",
     "perturbed_loss_heldout": "g, held-out perturbed set",
     "linear_probe": "a linear classifier of the perturbed set, f's training set",
@@ -73,10 +75,12 @@ def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str)
 
 
 def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
-    """Accuracy of f on both parts of the data."""
+    """Accuracy of f on both parts of the data, and on the worst of its groups where they are named."""
+    heldout = standard.outputs(data.heldout_inputs)
     return {
         "standard_accuracy": accuracy(standard.outputs(data.inputs), data.labels),
-        "standard_accuracy_heldout": accuracy(standard.outputs(data.heldout_inputs), data.heldout_labels),
+        "standard_accuracy_heldout": accuracy(heldout, data.heldout_labels),
+        **_worst_group("standard", predicted_labels(heldout), data),
     }
 
 
@@ -115,16 +119,19 @@ def measure_perturbation(
     The loss on the held-out perturbed set chooses g's learning rate; it needs no clean label.
 
     Returns:
-        Numbers by the names of `MEASURES`, and under ``classes`` the same class by class; see `measure_classes`.
+        Numbers by the names of `MEASURES`, under ``classes`` the same class by class (see `measure_classes`), and under
+        ``groups`` group by group (see `measure_groups`) where the data name groups.
     """
     heldout = perturbation.outputs(data.heldout_inputs)
     of_f, of_g = predicted_labels(standard.outputs(data.heldout_inputs)), predicted_labels(heldout)
     shares = torch.stack([(of_g == label).double().mean() for label in data.label_values])
     balance = {"positive_share": shares[0].item()} if data.is_binary else {"largest_share": shares.max().item()}
-    sizes = {} if perturbed.sizes is None else {"perturbation_size": perturbed.sizes.double().mean().item()}
+    sizes = {} if perturbed.sizes is None else {"perturbation_size": _mean_size(perturbed, perturbed.sizes)}
+    groups = {} if data.heldout_groups is None else {"groups": measure_groups(of_f, of_g, data)}
     return {
         "perturbation_accuracy": accuracy(perturbation.outputs(data.inputs), data.labels),
         "perturbation_accuracy_heldout": accuracy(heldout, data.heldout_labels),
+        **_worst_group("perturbation", of_g, data),
         "agreement": (of_f == of_g).double().mean().item(),
         **balance,
         "attack_success": perturbed.success_rate,
@@ -134,6 +141,7 @@ def measure_perturbation(
             perturbation, heldout_perturbed.inputs, heldout_perturbed.target_labels, loss
         ),
         "classes": measure_classes(of_f, of_g, data, perturbed),
+        **groups,
     }
 
 
@@ -162,6 +170,47 @@ def measure_classes(of_f: Tensor, of_g: Tensor, data: Dataset, perturbed: Pertur
         "attack_success": [_share(perturbed.success, rows) for rows in targeted],
         "confusion": [[int((rows & (of_g == label)).sum()) for label in data.label_values] for rows in truths],
     }
+
+
+def measure_groups(of_f: Tensor, of_g: Tensor, data: Dataset) -> dict[str, Any]:
+    """Accuracies and agreement group by group.
+
+    Args:
+        of_f, of_g: labels predicted on the held-out inputs, (M,).
+        data: names the groups, and says which each held-out input belongs to.
+
+    Returns:
+        ``names``, and in their order: ``n_heldout``, ``standard_accuracy``, ``perturbation_accuracy`` and ``agreement``
+        over the held-out inputs of each group, each None where there are none.
+    """
+    members = _heldout_members(data)
+    return {
+        "names": list(data.group_names),
+        "n_heldout": [int(rows.sum()) for rows in members],
+        "standard_accuracy": [_share(of_f == data.heldout_labels, rows) for rows in members],
+        "perturbation_accuracy": [_share(of_g == data.heldout_labels, rows) for rows in members],
+        "agreement": [_share(of_f == of_g, rows) for rows in members],
+    }
+
+
+def _worst_group(role: str, predicted: Tensor, data: Dataset) -> dict[str, float]:
+    """The lowest accuracy over the groups that occur among the held-out inputs; nothing where no groups are named."""
+    if data.heldout_groups is None:
+        return {}
+    reached = [_share(predicted == data.heldout_labels, rows) for rows in _heldout_members(data)]
+    return {f"{role}_accuracy_worst_group": min(share for share in reached if share is not None)}
+
+
+def _heldout_members(data: Dataset) -> list[Tensor]:
+    """For each group, which held-out inputs belong to it."""
+    assert data.heldout_groups is not None
+    return [data.heldout_groups == group for group in range(len(data.group_names))]
+
+
+def _mean_size(perturbed: PerturbedSet, sizes: Tensor) -> float | None:
+    """Mean over the samples that are perturbed; None where mixing has left none."""
+    moved = sizes if perturbed.clean is None else sizes[~perturbed.clean]
+    return moved.double().mean().item() if len(moved) else None
 
 
 def _share(holds: Tensor, rows: Tensor) -> float | None:

@@ -17,7 +17,7 @@ from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Outline, Signature
 from perturblearn.experiment.networks import BATCH_SIZE, first_network
 from perturblearn.graph import Estimate, Stage
-from perturblearn.perturbed import HELDOUT_SOURCES, SEARCH_STEPS, pixels_of
+from perturblearn.perturbed import SEARCH_STEPS, pixels_of
 
 _SAMPLES = 16
 """Of the step that is timed: enough for a rate, few enough to be quick."""
@@ -59,22 +59,23 @@ def estimate_network_control(stage: Stage, section: ClassifierConfig) -> Estimat
     return _estimate_training(stage, section, perturbed=True, draws=stage.parameters["draws"])
 
 
-def estimate_search(group: Sequence[Stage]) -> Estimate:
-    """Cost of an attack that takes many steps, on whatever network f is."""
+def estimate_shard(group: Sequence[Stage]) -> Estimate:
+    """Cost of a shard of a perturbed set, whatever network f is."""
     (stage,) = group
     attack = AttackConfig.model_validate(stage.parameters["attack"])
     section = ClassifierConfig.model_validate(stage.context["classifier"])
     outline: Outline = stage.context["outline"]()
     input_dim = outline.signature.input_dim
-    count = min(outline.n_heldout, HELDOUT_SOURCES) if stage.parameters["heldout"] else outline.n_samples
-    if attack.n_sources is not None and not stage.parameters["heldout"]:
-        count = attack.n_sources
-    steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
+    first, end = stage.parameters["rows"]
+    count = end - first
+    steps = 1
+    if attack.is_search:
+        steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
     # The start and each step forward and back, the last iterate forward.
     passes = (steps * 2 + 1) * attack.restarts
     size = 8 if stage.context["dtype"] == "float64" else 4
     memory = 3 * count * input_dim * size + _FIXED
-    note = f"{steps} steps on {count:,} samples"
+    note = f"{steps} step{'s' * (steps != 1)} on {count:,} samples"
     if section.model.is_network:
         costs = _passes(section.model_copy(update={"products": attack.products}), stage)
     else:
@@ -105,7 +106,8 @@ def _estimate_training(stage: Stage, section: ClassifierConfig, *, perturbed: bo
 
 
 def _passes(section: ClassifierConfig, stage: Stage) -> Passes:
-    kept = section.model_copy(update={"epochs": 1, "lr": (0.1,)})
+    # Sections that differ in these cost the same per sample.
+    kept = section if section.training == "none" else section.model_copy(update={"epochs": 1, "lr": (0.1,)})
     signature = stage.context["outline"]().signature
     return _measured(kept.model_dump_json(), signature, stage.context["dtype"], stage.context["device"])
 

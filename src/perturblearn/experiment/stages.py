@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,17 +16,17 @@ from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import DataError, PerturbLearnError
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
-from perturblearn.experiment.controls import run_control
+from perturblearn.experiment.controls import run_control, unperturbed_set
 from perturblearn.experiment.costs import estimate_classifiers, estimate_control
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
-from perturblearn.experiment.network_costs import estimate_network, estimate_search
+from perturblearn.experiment.network_costs import estimate_network, estimate_shard
 from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import select
-from perturblearn.graph import Report, Stage, StageKind, content_key
-from perturblearn.perturbed import PerturbedSet, perturb
+from perturblearn.graph import Report, Stage, StageKind, content_key, derive_seed
+from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
 from perturblearn.store import Artefact, Drafts
 from perturblearn.theory import DecisionMap, perturbation_direction
 
@@ -117,19 +119,55 @@ def _interruptions(stage: Stage, drafts: Drafts) -> Interruptions:
     return Interruptions(drafts, stage.context["checkpoint_minutes"], stage.context["checkpoint_epochs"])
 
 
-def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
-    return _search(stage, inputs, Drafts(), report)
-
-
-def _search(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> PerturbedSet:
+def _perturb_shard(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> PerturbedSet:
+    first, end = stage.parameters["rows"]
     return perturb(
         _standard(stage, inputs),
         inputs["data"],
         AttackConfig.model_validate(stage.parameters["attack"]),
         seed=_seed(stage),
         heldout=stage.parameters["heldout"],
+        rows=range(first, end),
         drafts=drafts,
         report=report,
+    )
+
+
+def _perturb(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
+    data: Dataset = inputs["data"]
+    attack = AttackConfig.model_validate(stage.parameters["attack"])
+    heldout, seed = stage.parameters["heldout"], _seed(stage)
+    shards = [name for name in inputs if name.startswith("shard ")]
+    if not shards:
+        return perturb(_standard(stage, inputs), data, attack, seed=seed, heldout=heldout, report=report)
+    sources = sources_of(data, attack, seed=seed, heldout=heldout)
+    room = torch.empty_like(sources.inputs, device=stage.context["data_device"])
+    parts = (inputs[name] for name in shards)
+    return replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
+
+
+def _load_set(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
+    stored: StoredSet = stage.context["set"]
+    attack = stored.config.attack
+    heldout = stage.parameters["part"] == "heldout"
+    sources = sources_of(inputs["data"], attack, seed=stored.seed, heldout=heldout)
+    # On the set's own disk, where it can be written to: large sets do not fit into every folder of temporary files.
+    beside = stored.folder.parent
+    scratch = beside if os.access(beside, os.W_OK) else None
+    return replace(StoredSet(stored.folder, stage.parameters["part"]).load(scratch=scratch), sources=sources.inputs)
+
+
+def _load_standard(stage: Stage, inputs: Inputs, report: Report) -> Classifier:
+    return Classifier.load(stage.context["set"].standard())
+
+
+def _mix(stage: Stage, inputs: Inputs, report: Report) -> PerturbedSet:
+    return mix(
+        _perturbed(stage, inputs),
+        inputs["data"],
+        stage.parameters["perturbed_share"],
+        seed=derive_seed(_seed(stage), "mixing", stage.parameters["part"]),
+        heldout=stage.parameters["part"] == "heldout",
     )
 
 
@@ -194,21 +232,31 @@ def _select(stage: Stage, inputs: Inputs, report: Report) -> dict[str, Any]:
 
 
 def _measure_linear_probe(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
-    perturbed = inputs[f"perturbed {inputs['selection']['standard']}"]
-    return measure_linear_probe(perturbed, inputs["data"], device=stage.context["device"])
+    row, _ = _selected(inputs)
+    return measure_linear_probe(inputs[f"perturbed {row}"], inputs["data"], device=stage.context["device"])
 
 
 def _run_control(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> dict[str, list[float]]:
     config = ClassifierConfig.model_validate(stage.context["classifier"])
-    selection = inputs["selection"]
+    attack = AttackConfig.model_validate(stage.parameters["attack"])
+    row, column = _selected(inputs)
+    data: Dataset = inputs["data"]
+    control, share = stage.parameters["control"], stage.parameters["perturbed_share"]
+    set_seed = stage.parameters["set_seed"]
+    if control == "permuted":
+        of_control = _perturbed(stage, inputs, f"perturbed {row}")
+    else:  # no f, no perturbation: sources and targets are drawn as the set's were
+        of_control = unperturbed_set(data, attack, seed=set_seed)
+        if share < 1:
+            of_control = mix(of_control, data, share, seed=derive_seed(_seed(stage), "mixing", "training"))
     try:
         return run_control(
-            stage.parameters["control"],
-            inputs["data"],
-            _perturbed(stage, inputs, f"perturbed {selection['standard']}"),
-            attack=AttackConfig.model_validate(stage.parameters["attack"]),
+            control,
+            data,
+            of_control,
+            attack=attack,
             config=config,
-            lr=config.lr[selection["perturbation"]],
+            lr=config.lr[column],
             draws=stage.parameters["draws"],
             seed=_seed(stage),
             device=stage.context["device"],
@@ -217,6 +265,14 @@ def _run_control(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -
         )
     except PerturbLearnError as error:
         raise _named(stage, error) from None
+
+
+def _selected(inputs: Inputs) -> tuple[int, int]:
+    """Positions of the learning rates of f and g that count; without a grid there is one of each."""
+    if "selection" not in inputs:
+        return 0, 0
+    selection = inputs["selection"]
+    return selection["standard"], selection["perturbation"]
 
 
 def _case(stage: Stage, inputs: Inputs) -> Case:
@@ -270,7 +326,8 @@ def _from_json(artefact: Artefact) -> dict[str, Any]:
     return dict(artefact.content)
 
 
-# Data and one-step sets are not stored: reading the source or one gradient is as quick as reading them back.
+# Data and one-step sets are not stored: reading the source or one gradient is as quick as reading them back. Sets of an
+# attack that searches are put together of shards, which are.
 DATA = StageKind("data", 1, _load_data)
 CLASSIFIER = StageKind(
     "classifier",
@@ -289,21 +346,25 @@ NETWORK = StageKind(
     run_resumable=_train_network,
     estimate=estimate_network,
 )
-PERTURBED_SET = StageKind("perturbed set", 2, _perturb)
-SEARCHED_SET = StageKind(
-    "searched set",
-    2,
-    dump=PerturbedSet.dump_with_sources,
+SHARD = StageKind(
+    "shard of a perturbed set",
+    1,
+    dump=PerturbedSet.dump,
     load=PerturbedSet.load,
-    run_resumable=_search,
-    estimate=estimate_search,
+    run_resumable=_perturb_shard,
+    estimate=estimate_shard,
+    is_read_back=True,
 )
+PERTURBED_SET = StageKind("perturbed set", 3, _perturb)
+STORED_SET = StageKind("stored perturbed set", 1, _load_set)
+STORED_STANDARD = StageKind("stored standard classifier", 1, _load_standard)
+MIXED_SET = StageKind("mixed set", 1, _mix)
 DIRECTIONS = StageKind("perturbation directions", 1, _predict_directions)
 DIRECTION_MEASURES = StageKind("direction measures", 1, _measure_directions, _json, _from_json)
-STANDARD_MEASURES = StageKind("standard measures", 1, _measure_standard, _json, _from_json)
-PERTURBATION_MEASURES = StageKind("perturbation measures", 2, _measure_perturbation, _json, _from_json)
+STANDARD_MEASURES = StageKind("standard measures", 2, _measure_standard, _json, _from_json)
+PERTURBATION_MEASURES = StageKind("perturbation measures", 3, _measure_perturbation, _json, _from_json)
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
 COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
 DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)
-LINEAR_PROBE = StageKind("linear probe", 1, _measure_linear_probe, _json, _from_json)
-CONTROL = StageKind("control", 3, dump=_json, load=_from_json, run_resumable=_run_control, estimate=estimate_control)
+LINEAR_PROBE = StageKind("linear probe", 2, _measure_linear_probe, _json, _from_json)
+CONTROL = StageKind("control", 4, dump=_json, load=_from_json, run_resumable=_run_control, estimate=estimate_control)

@@ -22,18 +22,20 @@ def summarise(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def summarise_seeds(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def summarise_seeds(seeds: Sequence[Mapping[str, Any]], *, mixed: bool = False) -> dict[str, dict[str, Any]]:
     """Every measure over all seeds, and every control over all its draws.
 
     Args:
         seeds: as `Experiment.measures` gives them.
+        mixed: g and its controls have seen clean samples too, with their true labels.
 
     Returns:
         By measure: ``mean``, ``std``, ``median``, ``values`` (one per seed; of a control one per draw, seed by seed).
         A control has also ``beaten`` (share of draws that g of the same seed beats), ``standard_error`` of its mean and
-        ``at_chance``, whether the mean lies within 3 standard errors of 1/K.
+        ``at_chance``, whether the mean lies within 3 standard errors of 1/K (None for one draw, and for mixed sets,
+        from which controls learn the classes as well).
     """
-    chance = chance_of(seeds)
+    chance = None if mixed else chance_of(seeds)
     summary = {name: summarise([seed["measures"][name] for seed in seeds]) for name in seeds[0]["measures"]}
     for control in seeds[0]["controls"]:
         for part in ("", "_heldout"):
@@ -48,17 +50,18 @@ def chance_of(seeds: Sequence[Mapping[str, Any]]) -> float:
     return 1 / len(seeds[0]["classes"]["names"])
 
 
-def _summarise_control(draws: Sequence[Sequence[float]], reached: Sequence[float], chance: float) -> dict[str, Any]:
+def _summarise_control(
+    draws: Sequence[Sequence[float]], reached: Sequence[float], chance: float | None
+) -> dict[str, Any]:
     flat = [value for of_seed in draws for value in of_seed]
     beaten = [value < g for of_seed, g in zip(draws, reached, strict=True) for value in of_seed]
     error = _standard_error(draws)
-    off = abs(statistics.fmean(flat) - chance)
     return {
         **summarise(flat),
         "draws_per_seed": len(draws[0]),
         "beaten": sum(beaten) / len(beaten),
         "standard_error": error,
-        "at_chance": None if error is None else off <= 3 * error,
+        "at_chance": None if error is None or chance is None else abs(statistics.fmean(flat) - chance) <= 3 * error,
     }
 
 

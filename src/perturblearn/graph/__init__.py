@@ -1,6 +1,7 @@
 """Stages with an identity, the plan of what has to run, and its execution; knows nothing of experiments."""
 
 from perturblearn.graph.execute import Executor, Progress, Watcher
+from perturblearn.graph.memory import available_memory
 from perturblearn.graph.plan import Plan, make_plan
 from perturblearn.graph.seeding import derive_seed
 from perturblearn.graph.stage import Estimate, Report, Stage, StageKind, content_key
@@ -14,6 +15,7 @@ __all__ = [
     "Stage",
     "StageKind",
     "Watcher",
+    "available_memory",
     "content_key",
     "derive_seed",
     "make_plan",

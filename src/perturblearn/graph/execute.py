@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import Report, Stage
-from perturblearn.store import ArtefactStore, DamagedArtefact, Drafts
+from perturblearn.store import ArtefactStore, DamagedArtefact, Drafts, write_tensors
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,23 @@ class Executor:
                 pass  # another process cleared the store meanwhile
         return self._compute(stage, 0, 0)
 
+    def place(self, stage: Stage, path: Path) -> None:
+        """Put the tensors of a stage's result into a file: that of the store, linked where the disk allows it.
+
+        Args:
+            stage: of a kind that is stored.
+            path: where; nothing may be there.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        assert stage.kind.dump is not None, "only what can be written can be placed"
+        if self._store is not None and self._may_read(stage):
+            with suppress(DamagedArtefact, KeyError):  # told, removed and made again below
+                self._store.place(stage.key, path)
+                return
+        write_tensors(stage.kind.dump(self.result(stage)).tensors, path)
+
     def _may_read(self, stage: Stage) -> bool:
         return self.plan.status[stage.key] == "finished" or stage.key in self._fresh
 
@@ -197,7 +215,10 @@ class Executor:
                 if not self._told:
                     warnings.warn(f"{error}; the run goes on and keeps its stages in memory", stacklevel=2)
                     self._told = True
-        if self._users[stage.key] > 0 or self._is_only_copy(stage):
+        # A store with a limit may not have kept it.
+        is_there = stage.key in self._fresh and self._store is not None and self._store.has(stage.key)
+        is_wanted = self._users[stage.key] > 0 and not (stage.kind.is_read_back and is_there)
+        if is_wanted or self._is_only_copy(stage):
             self._memory[stage.key] = result
 
     def _share(self, work: float) -> float:

@@ -54,6 +54,8 @@ class StageKind:
             group; ``inputs`` are those of its first stage. How a group is worked on follows from the whole group,
             whatever is wanted of it.
         estimate: what a group of stages costs (a stage alone, for a kind without ``fusion``).
+        is_read_back: results that are in the store are read from there by every stage that asks, instead of being held
+            in memory for it: for large ones that are needed once.
     """
 
     name: str
@@ -65,6 +67,7 @@ class StageKind:
     fusion: Callable[[Stage], str] | None = None
     run_many: RunMany | None = None
     estimate: Callable[[Sequence[Stage]], Estimate] | None = None
+    is_read_back: bool = False
 
     def __post_init__(self) -> None:
         assert (self.dump is None) == (self.load is None), "a kind that writes its results must also read them"

@@ -1,19 +1,35 @@
-"""Sources, targets and the perturbed set; knows nothing of training."""
+"""Sources, targets and perturbed sets, in memory and on disk; knows nothing of training."""
 
-from perturblearn.perturbed.perturb import HELDOUT_SOURCES, has_factors, perturb, pixels_of
+from perturblearn.perturbed.mixing import mix
+from perturblearn.perturbed.perturb import has_factors, perturb, pixels_of, sources_of, targets_of
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.search import SEARCH_STEPS
+from perturblearn.perturbed.shards import HELDOUT_SOURCES, set_size, shard_ranges
 from perturblearn.perturbed.sources import Sources, draw_sources
+from perturblearn.perturbed.stored_set import StoredSet
 from perturblearn.perturbed.targets import draw_targets
+from perturblearn.perturbed.verify import Damage, repair, verify
+from perturblearn.perturbed.write_set import ShardSource, write_set
 
 __all__ = [
     "HELDOUT_SOURCES",
     "SEARCH_STEPS",
+    "Damage",
     "PerturbedSet",
+    "ShardSource",
     "Sources",
+    "StoredSet",
     "draw_sources",
     "draw_targets",
     "has_factors",
+    "mix",
     "perturb",
     "pixels_of",
+    "repair",
+    "set_size",
+    "shard_ranges",
+    "sources_of",
+    "targets_of",
+    "verify",
+    "write_set",
 ]

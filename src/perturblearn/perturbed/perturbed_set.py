@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from perturblearn.store import Artefact
+
+_COLUMNS = (
+    "inputs", "target_labels", "true_labels", "source_index", "success", "redirected", "sizes", "clean", "coefficients",
+)  # fmt: skip
+"""What a set holds sample by sample, besides its sources."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,8 @@ class PerturbedSet:
         sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose
             perturbations have size epsilon by construction.
         sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
+        clean: samples that are clean inputs under their true labels, (n,) bool, after mixing; None where all are
+            perturbed.
         coefficients, basis: C (n, q) and Q (q, d) with orthonormal rows where the inputs, flattened, are C Q by
             construction; None for a set that has no such factors or was written without them.
     """
@@ -48,11 +56,13 @@ class PerturbedSet:
     zero_gradients: int
     sizes: Tensor | None = None
     sources: Tensor | None = None
+    clean: Tensor | None = None
     coefficients: Tensor | None = None
     basis: Tensor | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.target_labels, self.source_index, self.success, self.redirected, self.true_labels, self.sizes)
+        columns = (self.target_labels, self.source_index, self.success, self.redirected)
+        columns = (*columns, self.true_labels, self.sizes, self.clean)
         for column in (column for column in columns if column is not None):
             if column.shape != self.inputs.shape[:1]:
                 raise ValueError(
@@ -105,6 +115,8 @@ class PerturbedSet:
             tensors["true_labels"] = self.true_labels
         if self.sizes is not None:
             tensors["sizes"] = self.sizes
+        if self.clean is not None:
+            tensors["clean"] = self.clean
         content: dict[str, Any] = {
             "source": self.source,
             "norm": self.norm,
@@ -114,17 +126,42 @@ class PerturbedSet:
         }
         return Artefact(content, tensors)
 
-    def dump_with_sources(self) -> Artefact:
-        """The set as an artefact from which controls can start: nothing is drawn or searched again."""
-        artefact = self.dump()
-        sources = {} if self.sources is None else {"sources": self.sources}
-        return Artefact(artefact.content, {**artefact.tensors, **sources})
-
     @classmethod
     def load(cls, artefact: Artefact) -> PerturbedSet:
-        """The set that `dump` or `dump_with_sources` wrote, with its sources only from the latter."""
+        """The set that `dump` wrote, without its sources."""
         fields: dict[str, Any] = {"true_labels": None, **artefact.tensors, **artefact.content}
         return cls(**fields)
+
+    @classmethod
+    def joined(cls, parts: Iterable[PerturbedSet], count: int, *, inputs: Tensor | None = None) -> PerturbedSet:
+        """Parts of one set one after the other, each of which is needed no longer than until the next.
+
+        Args:
+            parts: in their order.
+            count: samples of all together.
+            inputs: room for the inputs, (count, ...); None to make it.
+
+        Returns:
+            The set, without sources; with factors where all parts have the same.
+        """
+        # Room for all at once: many small pieces between large ones that come and go would leave holes in memory.
+        columns: dict[str, Tensor] = {} if inputs is None else {"inputs": inputs}
+        zero_gradients, done = 0, 0
+        part: PerturbedSet | None = None
+        for part in parts:
+            rows = slice(done, done + len(part))
+            for name in _COLUMNS:
+                value = getattr(part, name)
+                if value is None:
+                    continue
+                if name not in columns:
+                    columns[name] = value.new_empty((count, *value.shape[1:]))
+                columns[name][rows] = value
+            zero_gradients += part.zero_gradients
+            done = rows.stop
+        assert part is not None, "a set has at least one sample"
+        assert done == count, f"{done} samples instead of {count}"
+        return replace(part, **columns, zero_gradients=zero_gradients, sources=None)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.inputs.shape[1:]))

@@ -1,4 +1,4 @@
-"""Attacks that search for many steps, part by part, so that an interrupted one goes on where it was."""
+"""Attacks that search for many steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ from torch import Tensor
 from perturblearn.attacks import Found, foolbox_attack, minimum_norm, own_attack, pgd, radial_pgd, run_attack
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig
-from perturblearn.graph import derive_seed
-from perturblearn.store import Artefact, Drafts
 
 SEARCH_STEPS = 100
 """Gradient steps where the configuration does not say [ICLR24, section 5]."""
 SEARCH_STEP = 0.2
 """Length of a step as a multiple of epsilon, likewise."""
-PART = 1024
-"""Samples that are searched for and kept together; random starts are drawn part by part."""
-
 Report = Callable[[int, int, str], None]
 
 
@@ -35,52 +30,26 @@ def search(
     pixels: int | None,
     value_range: tuple[float, float],
     seed: int,
-    drafts: Drafts,
     report: Report,
 ) -> Found:
     """Perturbed inputs by an attack that takes many steps.
 
     Args:
-        standard: f; parts are moved to its device and back.
+        standard: f; sources are moved to its device and back.
         sources: u, (n, ...).
         targets: y', (n,).
         attack: which, with its norm, size and steps.
         pixels: coordinates that an L0 perturbation may change.
         value_range: least and largest value of an input.
         seed: fixes random starts.
-        drafts: keeps finished parts.
         report: called with steps done and in all.
 
     Raises:
         ConfigError, ModelError: see the attacks.
     """
-    starts = range(0, len(sources), PART)
-    parts = []
-    for number, start in enumerate(starts):
-        rows = slice(start, start + PART)
-        kept = drafts.read(f"from {start}") if len(starts) > 1 else None
-        if kept is not None:
-            parts.append(_moved(Found(**kept.tensors), sources.device))
-            continue
-
-        def told(done: int, steps: int, note: str, number: int = number) -> None:
-            report(number * steps + done, len(starts) * steps, f"part {number + 1}/{len(starts)}, {note}")
-
-        device = standard.device
-        run = _attack(attack, pixels, value_range, derive_seed(seed, "part", str(start)), told)
-        found = _moved(run(standard.module, sources[rows].to(device), targets[rows].to(device)), sources.device)
-        if len(starts) > 1:
-            drafts.write(f"from {start}", Artefact({}, _tensors(found)))
-        parts.append(found)
-    return Found.joined(parts, sources)
-
-
-def _tensors(found: Found) -> dict[str, Tensor]:
-    return {field.name: getattr(found, field.name) for field in fields(found)}
-
-
-def _moved(found: Found, device: torch.device) -> Found:
-    return Found(**{name: tensor.to(device) for name, tensor in _tensors(found).items()})
+    run = _attack(attack, pixels, value_range, seed, report)
+    found = run(standard.module, sources.to(standard.device), targets.to(standard.device))
+    return Found(**{field.name: getattr(found, field.name).to(sources.device) for field in fields(found)})
 
 
 def _attack(

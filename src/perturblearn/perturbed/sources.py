@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError
+from perturblearn.perturbed.shards import block_rows, blocks_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,42 +29,87 @@ class Sources:
     labels: Tensor | None
     index: Tensor
 
+    def part(self, rows: slice) -> Sources:
+        """Some of them."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Sources(self.inputs[rows], self.points[rows], labels, self.index[rows])
 
-def draw_sources(source: str, data: Dataset, *, heldout: bool, count: int | None, seed: int) -> Sources:
+    @staticmethod
+    def index_of(available: int, count: int) -> Tensor:
+        """Positions of the samples that are perturbed, (count,): all, or so many evenly spaced."""
+        if count >= available:
+            return torch.arange(available)
+        # In float32 the positions in a large set would be rounded, the last one beyond its end.
+        return torch.linspace(0, available - 1, count, dtype=torch.float64).round().long()
+
+
+def draw_sources(
+    source: str, data: Dataset, *, heldout: bool, count: int, seed: int, rows: range | None = None
+) -> Sources:
     """The sources of a perturbed set.
 
     Args:
         source: ``natural``, ``none``, ``uniform`` (over the data's value range) or ``gauss`` (N(0, 1)).
         data: the data set.
         heldout: use the held-out part instead of the training part.
-        count: how many: noise is drawn so often, of the part's samples so many are taken, evenly spaced; None for as
-            many as the part has samples.
+        count: how many the whole set has: noise is drawn so often, of the part's samples so many are taken, evenly
+            spaced.
         seed: fixes the noise, which is drawn in float32 on the CPU.
+        rows: which of them, from the first of a block on; None for all.
 
     Raises:
         ConfigError: uniform noise over data without bounds.
     """
+    rows = range(count) if rows is None else rows
     inputs = data.heldout_inputs if heldout else data.inputs
     labels = data.heldout_labels if heldout else data.labels
     if source in ("natural", "none"):
-        index = torch.arange(len(inputs))
-        if count is not None and count < len(inputs):
-            index = torch.linspace(0, len(inputs) - 1, count).round().long()
+        index = Sources.index_of(len(inputs), count)[rows.start : rows.stop]
+        if count < len(inputs):
             chosen = index.to(inputs.device)
             inputs, labels = inputs[chosen], labels[chosen]
+        else:  # views, so that sources take no memory of their own
+            inputs, labels = inputs[rows.start : rows.stop], labels[rows.start : rows.stop]
         # One zero that looks like as many as there are inputs.
         nothing = inputs.new_zeros(()).expand_as(inputs)
         return Sources(inputs if source == "natural" else nothing, inputs, labels, index)
-    shape = (len(inputs) if count is None else count, *inputs.shape[1:])
-    generator = torch.Generator().manual_seed(seed)
-    if source == "gauss":
-        noise = torch.randn(shape, generator=generator, dtype=torch.float32)
-    else:
-        low, high = data.value_range
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ConfigError(
-                "attack.source = 'uniform' draws over the data's value range, but these data have none; choose gauss"
-            )
-        noise = torch.rand(shape, generator=generator, dtype=torch.float32) * (high - low) + low
+    low, high = data.value_range
+    if source == "uniform" and not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(
+            "attack.source = 'uniform' draws over the data's value range, but these data have none; choose gauss"
+        )
+    noise = _noise(source, tuple(inputs.shape[1:]), seed, rows)
+    if source == "uniform":
+        noise.mul_(high - low).add_(low)
     noise = noise.to(inputs)
-    return Sources(noise, noise, None, torch.arange(len(noise)))
+    return Sources(noise, noise, None, torch.arange(rows.start, rows.stop))
+
+
+_reached: dict[tuple[object, ...], Tensor] = {}
+"""The generator's state after the noise that was drawn last: whoever draws what follows need not begin anew."""
+
+
+def _noise(source: str, shape: tuple[int, ...], seed: int, rows: range) -> Tensor:
+    """Some rows of one long sequence of noise, (n, ...) float32: uniform on [0, 1), or N(0, 1).
+
+    It is drawn block by block, so that it is the same whichever rows are asked for at once.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.empty(len(rows), *shape, dtype=torch.float32)
+    input_dim = math.prod(shape)
+    state = _reached.pop((source, shape, seed, rows.start), None)
+    first = 0
+    if state is not None:
+        generator.set_state(state)
+        first = rows.start
+    skipped = torch.empty(block_rows(input_dim), *shape, dtype=torch.float32) if first < rows.start else drawn
+    for block in blocks_in(range(first, rows.stop), input_dim):
+        inside = block.start - rows.start
+        part = drawn[inside : inside + len(block)] if inside >= 0 else skipped
+        if source == "gauss":
+            torch.randn(part.shape, generator=generator, out=part)
+        else:
+            torch.rand(part.shape, generator=generator, out=part)
+    _reached.clear()
+    _reached[source, shape, seed, rows.stop] = generator.get_state()
+    return drawn

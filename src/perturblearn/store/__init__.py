@@ -1,6 +1,6 @@
 """Artefacts by their hash and records of runs, each written whole or not at all; knows not what they mean."""
 
-from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate
+from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate, write_tensors
 from perturblearn.store.drafts import Drafts
 from perturblearn.store.records import Record, RecordStore
 from perturblearn.store.size import parse_size
@@ -17,4 +17,5 @@ __all__ = [
     "parse_size",
     "separate",
     "versions",
+    "write_tensors",
 ]

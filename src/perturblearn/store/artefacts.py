@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -99,9 +100,7 @@ class ArtefactStore:
         with self.scratch() as scratch:
             checksums = {}
             if artefact.tensors:
-                from safetensors.torch import save_file
-
-                save_file(separate(artefact.tensors), scratch / _TENSORS)
+                write_tensors(artefact.tensors, scratch / _TENSORS)
                 checksums[_TENSORS] = file_hash(scratch / _TENSORS)
             body = {
                 "schema": _SCHEMA,
@@ -114,8 +113,6 @@ class ArtefactStore:
             }
             record = {"sha256": _body_hash(body), **body}
             (scratch / _RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-            if artefact.tensors:  # safetensors makes files for their owner alone, whatever the umask says
-                shutil.copymode(scratch / _RECORD, scratch / _TENSORS)
             size = size_of(scratch)
             too_large = self.limit is not None and size > self.limit
             if not too_large:
@@ -186,6 +183,32 @@ class ArtefactStore:
                 f"or name another folder with {self._option}"
             )
         return record
+
+    def place(self, key: str, path: Path) -> None:
+        """Put an artefact's file of tensors somewhere else, checked: the same file where the disk allows it.
+
+        Args:
+            key: as for `read`.
+            path: where; nothing may be there.
+
+        Raises:
+            KeyError, DamagedArtefact: as `read`.
+            OSError: the path cannot be written.
+        """
+        place = self._place(key)
+        try:
+            with (place / _RECORD).open("rb") as file:
+                checksum = self._intact_record(place, file)["checksums"][_TENSORS]
+            try:
+                os.link(place / _TENSORS, path)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(place / _TENSORS, path)
+        except (FileNotFoundError, PermissionError):
+            raise KeyError(key) from None
+        if file_hash(path) != checksum:
+            path.unlink()
+            raise _damaged(place)
+        _renew(place)
 
     def remove(self, key: str) -> None:
         """Delete the artefact under a key, if there is one."""
@@ -283,6 +306,28 @@ class ArtefactStore:
             machine, process, _ = leftover.name.rsplit(".", 2)
             if machine == socket.gethostname() and process.isdecimal() and not _is_running(int(process)):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write named tensors as a safetensors file; equal tensors give equal files.
+
+    Raises:
+        OSError: the path cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        save_file(separate(tensors), path)
+    except SafetensorError as error:
+        # A full disk is an error of its own kind there.
+        number = re.search(r"os error ([0-9]+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    path.chmod(mode)  # safetensors makes files for their owner alone, whatever the umask says
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,134 @@
+"""Perturbations of one architecture, learned by another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perturblearn.classifiers import Classifier, is_target
+from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.data import Dataset
+from perturblearn.experiment.audit import network_keys
+from perturblearn.experiment.experiment import Experiment
+from perturblearn.experiment.summary import summarise
+from perturblearn.experiment.together import key_of
+from perturblearn.graph import Executor, Report, Stage, StageKind
+from perturblearn.perturbed import PerturbedSet
+from perturblearn.store import Artefact
+
+Pair = tuple[str, str]
+"""The architecture that was attacked, and the one that learns or is fooled."""
+
+
+def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str, float | None]:
+    """How often perturbations of one network fool another.
+
+    Args:
+        classifier: the other network.
+        perturbed: perturbed inputs with their sources.
+
+    Returns:
+        ``success``: share of the redirected samples that it gives their target label. ``error``: of the samples whose
+        source it recognises, the share that it recognises no longer. None where there are no such samples.
+    """
+    assert perturbed.sources is not None
+    outputs = classifier.outputs(perturbed.inputs)
+    redirected = perturbed.redirected
+    success = (is_target(outputs, perturbed.target_labels) & redirected).sum() / redirected.sum()
+    error = None
+    if perturbed.true_labels is not None:
+        known = is_target(classifier.outputs(perturbed.sources), perturbed.true_labels)
+        lost = known & ~is_target(outputs, perturbed.true_labels)
+        error = float(lost.sum() / known.sum()) if bool(known.any()) else None
+    return {"success": float(success) if bool(redirected.any()) else None, "error": error}
+
+
+def _measure_fooling(stage: Stage, inputs: Mapping[str, Any], report: Report) -> dict[str, float | None]:
+    classifier: Classifier = inputs["classifier"]
+    perturbed: PerturbedSet = inputs["perturbed"]
+    return measure_fooling(classifier.to(device=stage.context["device"]), perturbed.to(stage.context["data_device"]))
+
+
+def _dump(measured: Mapping[str, Any]) -> Artefact:
+    return Artefact(measured)
+
+
+def _load(artefact: Artefact) -> dict[str, Any]:
+    return dict(artefact.content)
+
+
+FOOLING = StageKind("fooling", 1, _measure_fooling, _dump, _load)
+
+
+class Transfer:
+    """Every architecture's perturbations, learned by every architecture.
+
+    Whether perturbations of A fool B is measured on the held-out perturbed set and an f of architecture B that was
+    trained independently: that of the next seed, the last seed's being followed by the first. With one seed it is that
+    of the same seed, and a network is not asked about its own perturbations.
+
+    Args:
+        base: data, attack, seeds, and what all networks have in common.
+        architectures: networks, each with keys of its own such as ``{"epochs": 12, "model.width": 0.5}``, which apply
+            in both roles.
+        dataset: data handed over as an object; None to load what the configuration names.
+        data_dir: where named data lie; None for the environment's choice.
+
+    Raises:
+        ConfigError: values that do not go together.
+        DataError: the data's files are not there or cannot be read.
+    """
+
+    def __init__(
+        self,
+        base: ExperimentConfig,
+        architectures: Mapping[str, Mapping[str, Any]],
+        *,
+        dataset: Dataset | None = None,
+        data_dir: str | Path | None = None,
+    ) -> None:
+        self.architectures = tuple(architectures)
+        self.experiments: dict[Pair, Experiment] = {}
+        for attacked, of_f in architectures.items():
+            for learner, of_g in architectures.items():
+                keys = network_keys("standard", attacked, of_f) | network_keys("perturbation", learner, of_g)
+                config = resolve_config(base, keys)
+                self.experiments[attacked, learner] = Experiment(config, dataset=dataset, data_dir=data_dir)
+        self.fooling: dict[Pair, dict[int, Stage | None]] = {
+            pair: {seed: self._fooling_stage(pair, seed) for seed in base.seeds} for pair in self.experiments
+        }
+
+    @property
+    def beside(self) -> list[Stage]:
+        """What is measured besides the experiments."""
+        return [stage for of_pair in self.fooling.values() for stage in of_pair.values() if stage is not None]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all stages that are wanted."""
+        return key_of(list(self.experiments.values()), self.beside)
+
+    def measures_of_fooling(self, executor: Executor) -> dict[Pair, dict[str, Any]]:
+        """By pair, ``success`` and ``error`` of `measure_fooling` summed up over the seeds, None where not measured."""
+        found: dict[Pair, dict[str, Any]] = {}
+        for pair, of_pair in self.fooling.items():
+            measured = [None if stage is None else executor.result(stage) for stage in of_pair.values()]
+            found[pair] = {
+                name: summarise([None if values is None else values[name] for values in measured])
+                for name in ("success", "error")
+            }
+        return found
+
+    def _fooling_stage(self, pair: Pair, seed: int) -> Stage | None:
+        attacked, fooled = pair
+        seeds = list(self.experiments[pair].seeds)
+        other = seeds[(seeds.index(seed) + 1) % len(seeds)]
+        if other == seed and attacked == fooled:
+            return None
+        of_set = self.experiments[pair].seeds[seed].heldout_perturbed[0]
+        classifier = self.experiments[fooled, fooled].seeds[other].standard[0]
+        places = {name: of_set.context[name] for name in ("device", "data_device")}
+        label = f"how often perturbations of {attacked} fool {fooled}"
+        return Stage(FOOLING, {}, {"perturbed": of_set, "classifier": classifier}, seed, label, places)
