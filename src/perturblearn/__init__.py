@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perturblearn import attacks, theory
-    from perturblearn.api import compare_with_theory, learn_from_perturbations, plan
+    from perturblearn.api import (
+        audit,
+        compare_with_theory,
+        learn,
+        learn_from_perturbations,
+        perturb,
+        plan,
+        transfer,
+        verify,
+    )
     from perturblearn.classifiers import Classifier
     from perturblearn.config import ExperimentConfig
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
-    from perturblearn.perturbed import PerturbedSet
-    from perturblearn.report import Result, TheoryComparison
+    from perturblearn.perturbed import Damage, PerturbedSet, StoredSet
+    from perturblearn.report import Audit, Result, TheoryComparison, TransferMatrix
 
 _HOMES = {
+    "audit": "api",
     "compare_with_theory": "api",
+    "learn": "api",
     "learn_from_perturbations": "api",
+    "perturb": "api",
     "plan": "api",
+    "transfer": "api",
+    "verify": "api",
     "Classifier": "classifiers",
     "ExperimentConfig": "config",
     "Dataset": "data",
@@ -30,17 +44,23 @@ _HOMES = {
     "ModelError": "errors",
     "PerturbLearnError": "errors",
     "StoreError": "errors",
+    "Damage": "perturbed",
     "PerturbedSet": "perturbed",
+    "StoredSet": "perturbed",
+    "Audit": "report",
     "Result": "report",
     "TheoryComparison": "report",
+    "TransferMatrix": "report",
 }
 
 _ROOMS = ("attacks", "theory")
 """Rooms of functions that are used by their own names, such as ``perturblearn.theory.gate_kernel``."""
 
 __all__ = [
+    "Audit",
     "Classifier",
     "ConfigError",
+    "Damage",
     "DataError",
     "Dataset",
     "DivergenceError",
@@ -50,14 +70,21 @@ __all__ = [
     "PerturbedSet",
     "Result",
     "StoreError",
+    "StoredSet",
     "TheoryComparison",
+    "TransferMatrix",
     "attacks",
+    "audit",
     "compare_with_theory",
     "dataset_from",
+    "learn",
     "learn_from_perturbations",
     "load_dataset",
+    "perturb",
     "plan",
     "theory",
+    "transfer",
+    "verify",
 ]
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.experiment import learn, run_control
+from perturblearn.experiment.controls import unperturbed_set
 from perturblearn.experiment.networks import Interruptions
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Drafts
@@ -83,7 +85,8 @@ def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any
         "interruptions": Interruptions(Drafts()),
         "report": lambda *_: None,
     }
-    return run_control(control, DATA, perturbed, attack=attack, **{**options, **keys})
+    of_control = perturbed if control == "permuted" else unperturbed_set(DATA, attack, seed=4)
+    return run_control(control, DATA, of_control, attack=attack, **{**options, **keys})
 
 
 def attacked(**keys: Any) -> tuple[AttackConfig, PerturbedSet]:
@@ -223,3 +226,89 @@ def test_permuted_draws_train_in_the_factors_of_the_set(monkeypatch: pytest.Monk
         run(control, attack, perturbed)
         assert all(found == factors for found in given)
         assert given
+
+
+def keys_of(**changes: Any) -> dict[str, str]:
+    (stages,) = experiment_of({**DEEP, **changes}, blobs()).seeds.values()
+    return {name: stage.key for name, stage in stages.controls.items()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attack.epsilon": 0.3},
+        {"attack.norm": "linf"},
+        {"attack.steps": 5},
+        {"attack.name": "one_step", "attack.steps": None},
+        {"attack.name": "minimum_norm"},
+        {"attack.random_start": True, "attack.restarts": 2},
+        {"standard.epochs": 4},
+        {"standard.model.hidden_dim": 17},
+        {"standard.lr": 0.01},
+    ],
+    ids=str,
+)
+def test_the_unperturbed_control_knows_neither_f_nor_the_attack(changes: dict[str, Any]) -> None:
+    before, after = keys_of(), keys_of(**changes)
+    assert before["unperturbed"] == after["unperturbed"]
+    assert before["permuted"] != after["permuted"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": [3]},
+        {"attack.targets": "next"},
+        {"attack.source": "uniform", "attack.targets": "uniform"},
+        {"mixing.perturbed_share": 0.5},
+        {"perturbation.epochs": 4},
+        {"perturbation.lr": 0.01},
+        {"perturbation.model.hidden_dim": 17},
+        {"controls.draws": 3},
+        {"dtype": "float64"},
+        # Which rate counts is known when f is.
+        {"perturbation.lr": [0.05, 0.01]},
+        {"standard.lr": [0.05, 0.01]},
+    ],
+    ids=str,
+)
+def test_what_the_unperturbed_control_depends_on(changes: dict[str, Any]) -> None:
+    assert keys_of()["unperturbed"] != keys_of(**changes)["unperturbed"]
+
+
+def test_noise_sources_are_those_of_the_set() -> None:
+    noise = {"attack.source": "uniform", "attack.targets": "uniform"}
+    assert keys_of(**noise)["unperturbed"] != keys_of(**noise, **{"attack.n_sources": 30})["unperturbed"]
+    assert keys_of(**noise)["unperturbed"] == keys_of(**noise, **{"attack.epsilon": 0.3})["unperturbed"]
+
+
+def test_with_a_grid_of_learning_rates_a_control_waits_for_the_selection() -> None:
+    """With a grid, another epsilon may choose another rate: then nothing is shared."""
+    grid = {"perturbation.lr": [0.05, 0.01]}
+    assert keys_of(**grid)["unperturbed"] != keys_of(**grid, **{"attack.epsilon": 0.3})["unperturbed"]
+
+
+def test_random_directions_are_as_long_as_perturbations() -> None:
+    bare = {"attack.name": "one_step", "attack.steps": None, "attack.source": "none"}
+    one = keys_of(**bare)["unperturbed"]
+    assert one == keys_of(**bare, **{"standard.epochs": 4})["unperturbed"]
+    assert one != keys_of(**bare, **{"attack.epsilon": 0.3})["unperturbed"]
+    assert one != keys_of(**bare, **{"attack.norm": "linf"})["unperturbed"]
+
+
+@pytest.mark.parametrize("keys", [DEEP, TWO_LAYER], ids=["deep", "two-layer"])
+@pytest.mark.parametrize("source", ["natural", "gauss"])
+@pytest.mark.parametrize("name", ["one_step", "pgd"])
+def test_the_unperturbed_set_is_the_set_without_perturbations(keys: dict[str, Any], source: str, name: str) -> None:
+    changes = {"attack.source": source, "attack.name": name, "attack.steps": None, "attack.targets": "uniform"}
+    if source == "gauss" and name == "pgd":
+        changes["attack.source"] = "uniform"  # normal noise leaves the data's range
+    data = blobs(2)
+    experiment = experiment_of({**keys, **changes, "controls.draws": 0}, data)
+    (stages,) = experiment.seeds.values()
+    perturbed = experiment.run().result(stages.perturbed[0])
+    found = unperturbed_set(data.to(dtype=perturbed.inputs.dtype), experiment.config.attack, seed=2)
+    assert torch.equal(found.inputs, perturbed.sources)
+    assert torch.equal(found.target_labels, perturbed.target_labels)
+    assert torch.equal(found.source_index, perturbed.source_index)
+    assert not bool(found.redirected.any())

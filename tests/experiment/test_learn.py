@@ -198,12 +198,14 @@ def test_a_searched_set_is_kept_and_found_again(tmp_path: Path) -> None:
     shutil.rmtree(first.folder)
     ran: list[str] = []
     again = learn_from_perturbations(
-        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.label)
+        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.kind.name)
     )
-    assert "perturbed set" not in ran
+    # It is put together again to be exported, of shards that are kept.
+    assert "perturbed set" in ran
+    assert "shard of a perturbed set" not in ran
     assert again.summary == first.summary
     assert torch.equal(load_file(first.folder / "seed-0" / "perturbed.safetensors")["inputs"], kept)
-    # More control draws start from the stored set, with its sources.
+    # More control draws start from the stored set, or from its sources.
     more = learn_from_perturbations(overrides={**keys, "controls.draws": 3}, out=tmp_path)
     name = "unperturbed_control"
     assert more.summary[name]["values"][:2] == pytest.approx(first.summary[name]["values"][:2])
@@ -251,7 +253,7 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     x, y = data.inputs.double(), data.labels
     measures = result.seeds[0]["measures"]
     # The noise is not kept, but drawn again from its seed.
-    drawn = draw_sources(source, data, heldout=False, count=None, seed=derive_seed(5, "sources", "training"))
+    drawn = draw_sources(source, data, heldout=False, count=30, seed=derive_seed(5, "sources", "training"))
     at = drawn.points.double()
     cosines = cosine_similarity(x, y, kept["inputs"] - drawn.inputs.double(), slope=0.1, at=at)
     # u + r - u loses some 1e-16 of u, and perturbations are of length 1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,59 @@ def test_measures_of_g(loss: str) -> None:
         "attack_success": [0.5, None],
         "confusion": [[2, 1], [1, 1]],
     }
+
+
+def grouped(groups: list[int], names: tuple[str, ...]) -> Dataset:
+    return replace(
+        DATA, groups=torch.zeros(4, dtype=torch.int64), heldout_groups=torch.tensor(groups), group_names=names
+    )
+
+
+def test_measures_of_groups() -> None:
+    data = grouped([0, 2, 0, 2, 2], ("land", "sky", "sea"))
+    seen = perturbed([[0.0, 1.0]], [1])
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
+    # f is right on all but the third input, g on the first, third and fourth; they agree on the first and fourth.
+    assert measured.pop("groups") == {
+        "names": ["land", "sky", "sea"],
+        "n_heldout": [2, 0, 3],
+        "standard_accuracy": [0.5, None, 1.0],
+        "perturbation_accuracy": [1.0, None, 1 / 3],
+        "agreement": [0.5, None, 1 / 3],
+    }
+    assert measured["perturbation_accuracy_worst_group"] == 1 / 3
+    assert measure_standard(linear(1.0, 0.0), data)["standard_accuracy_worst_group"] == 0.5
+    assert {*measured, "standard_accuracy_worst_group"} - {"classes"} <= set(MEASURES)
+
+
+def test_groups_change_nothing_else() -> None:
+    data = grouped([0, 1, 1, 0, 0], ("land", "sea"))
+    seen = perturbed([[0.0, 1.0]], [1])
+    plain, found = (
+        measure_standard(linear(1.0, 0.0), each)
+        | measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), each, seen, seen, "logistic")
+        for each in (DATA, data)
+    )
+    added = {"groups", "standard_accuracy_worst_group", "perturbation_accuracy_worst_group"}
+    assert {name: value for name, value in found.items() if name not in added} == plain
+    assert set(found) - set(plain) == added
+
+
+@pytest.mark.parametrize("groups", [[0] * 5, [1] * 5])
+def test_the_worst_of_one_group_that_occurs_is_it(groups: list[int]) -> None:
+    data = grouped(groups, ("land", "sea"))
+    seen = perturbed([[0.0, 1.0]], [1])
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
+    assert measured["perturbation_accuracy_worst_group"] == measured["perturbation_accuracy_heldout"] == 0.6
+
+
+@pytest.mark.parametrize(("clean", "size"), [([False, False], 3.0), ([False, True], 2.0), ([True, True], None)])
+def test_clean_samples_have_no_size(clean: list[bool], size: float | None) -> None:
+    sizes = torch.tensor([2.0, 4.0])
+    sizes[clean] = 0.0
+    seen = replace(perturbed([[0.0, 1.0], [0.0, 2.0]], [1, 1]), sizes=sizes, clean=torch.tensor(clean))
+    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, seen, "logistic")
+    assert measured["perturbation_size"] == size
 
 
 OWN = ModelConfig(name="tests.experiment:readings")

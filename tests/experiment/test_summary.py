@@ -98,3 +98,20 @@ def test_chance_of_many_classes() -> None:
     summary = summarise_seeds(seeds)
     assert summary["permuted_control"]["at_chance"]
     assert not summary["permuted_control_heldout"]["at_chance"]
+
+
+def test_controls_of_mixed_sets_have_no_chance_to_be_at() -> None:
+    seeds = [seed_of(0.9, 0.9, [0.8, 0.82], [0.5, 0.5]), seed_of(0.9, 0.9, [0.81, 0.79], [0.5, 0.5])]
+    alone, mixed = summarise_seeds(seeds), summarise_seeds(seeds, mixed=True)
+    for name in ("permuted_control", "permuted_control_heldout"):
+        assert alone[name]["at_chance"] is (name == "permuted_control_heldout")
+        assert mixed[name] == {**alone[name], "at_chance": None}
+    assert mixed["perturbation_accuracy"] == alone["perturbation_accuracy"]
+
+
+def test_a_worst_group_is_summed_up_as_any_measure() -> None:
+    seeds = [seed_of(0.9, 0.9, [0.5], [0.5]), seed_of(0.9, 0.9, [0.5], [0.5])]
+    for seed, worst in zip(seeds, (0.2, 0.4), strict=True):
+        seed["measures"]["perturbation_accuracy_worst_group"] = worst
+    summary = summarise_seeds(seeds)
+    assert summary["perturbation_accuracy_worst_group"]["mean"] == pytest.approx(0.3)

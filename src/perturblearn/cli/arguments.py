@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perturblearn.errors import ConfigError
@@ -40,6 +41,80 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, Any
             raise ConfigError(f"--{name} is given twice; give it once")
         keys[name] = parse_value(name, text)
     return file, keys
+
+
+def split_epsilons(text: str) -> dict[str, list[float]]:
+    """Sizes of perturbations by norm.
+
+    Args:
+        text: ``l2:0.5,l2:1,linf:0.1``.
+
+    Raises:
+        ConfigError: a part that is no norm and number, or a size that is below 0, not finite or there twice.
+    """
+    sizes: dict[str, list[float]] = {}
+    for part in text.split(","):
+        norm, _, number = part.strip().partition(":")
+        try:
+            size = float(number)
+        except ValueError:
+            raise ConfigError(f"--epsilons has {part!r}, but it must be norm:size, such as l2:0.5,linf:0.1") from None
+        if not 0 <= size < math.inf:
+            raise ConfigError(f"--epsilons has {part!r}, but a size must be a finite number and at least 0; mend it")
+        if size in sizes.setdefault(norm, []):
+            raise ConfigError(f"--epsilons names {part} twice; name each size once")
+        sizes[norm].append(size)
+    return sizes
+
+
+def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Networks, each with the keys that begin with its name, which are taken out of the others.
+
+    Args:
+        text: ``mlp,mypackage.nets:make``; keys begin with what stands behind the colon: ``make.epochs``.
+        keys: values by dotted name.
+
+    Raises:
+        ConfigError: nothing is named, a network is named twice, or keys could be those of two.
+    """
+    from perturblearn.config import fields
+
+    networks: dict[str, dict[str, Any]] = {}
+    prefixes: dict[str, str] = {}
+    sections = {name.partition(".")[0] for name, _ in fields()}
+    for name in (part.strip() for part in text.split(",")):
+        if not name:
+            raise ConfigError(f"{text!r} names no network in one place; write names with a comma between two")
+        if name in networks:
+            raise ConfigError(f"the network {name} is named twice; name each once")
+        prefix = name.rpartition(":")[2]
+        own = [key for key in keys if key.startswith(f"{prefix}.")]
+        if prefix in prefixes or prefix in sections:
+            other = prefixes.get(prefix, f"the section {prefix}")
+            raise ConfigError(
+                f"keys that begin with {prefix} could be those of {name} and of {other}; rename the function"
+            )
+        prefixes[prefix] = name
+        networks[name] = {key.removeprefix(f"{prefix}."): keys.pop(key) for key in own}
+    return networks
+
+
+def refuse_network_keys(keys: Mapping[str, Any], option: str) -> None:
+    """Raise a ConfigError for a key that is left of a network that nobody named.
+
+    Args:
+        keys: values by dotted name, without those of the networks that are named.
+        option: what names networks.
+    """
+    from perturblearn.config import NETWORKS
+
+    for key in keys:
+        network = key.partition(".")[0]
+        if network in NETWORKS:
+            raise ConfigError(
+                f"--{key} is a key of the network {network}, which is not named; name it with {option}, or leave the "
+                "key out"
+            )
 
 
 def keys_help() -> str:

@@ -17,7 +17,7 @@ _TARGETS = {
 }
 _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
-_FEW_DRAWS = 5
+FEW_DRAWS = 5
 """Draws of a control over all seeds below which its distribution is not known."""
 _CONSTANT = 0.01
 """Below this share of one label, g counts as constant."""
@@ -29,24 +29,60 @@ def conclude(
     """One sentence: how much of the clean data g recognises, and whether its controls do too.
 
     Held-out data, unless they hold nothing to be learned: where f itself is near chance there (random labels), the
-    clean samples that f was trained on, of which g has seen no more than of the others.
+    clean samples that f was trained on, of which g has seen no more than of the others. A g that was trained on clean
+    samples too has seen more of them, so for it held-out data alone count.
     """
-    near = _near(chance_of(seeds))
-    part = "" if _has_nothing_to_generalise(summary, near) else "_heldout"
+    mixed = config.mixing.is_mixed
+    near = near_chance(chance_of(seeds))
+    part = "" if not mixed and _has_nothing_to_generalise(summary, near) else "_heldout"
     g = summary[f"perturbation_accuracy{part}"]
     f = summary[f"standard_accuracy{part}"]["mean"]
     spread = "" if g["std"] is None else f" +- {100 * g['std']:.1f}"
-    source = "nothing but perturbations" if config.attack.source == "none" else "perturbed inputs"
     reached = (
-        f"Trained on {source} under {_TARGETS[config.attack.targets]}, g gives {100 * g['mean']:.1f}{spread} % of "
+        f"Trained on {_training_set(config)}, g gives {100 * g['mean']:.1f}{spread} % of "
         f"{'clean held-out inputs' if part else 'the clean samples of f'} their true class (f: {100 * f:.1f} %)"
     )
+    if config.mixing.perturbed_share == 0:
+        return f"{reached}: nothing was perturbed, so g is a classifier of clean data and no more."
     suffix = f"_control{part}"
     controls = {name.removesuffix(suffix): values for name, values in summary.items() if name.endswith(suffix)}
     if not controls:
         return f"{reached}; without controls nothing follows from that."
     beaten = " and ".join(f"{values['beaten']:.0%} of the {name}" for name, values in controls.items())
-    return f"{reached} and beats {beaten} control draws: {_verdict(g['mean'], controls, seeds, config, part)}."
+    if mixed:
+        verdict = _verdict_on_mixed(seeds, config)
+    else:
+        verdict = _verdict(g["mean"], controls, seeds, config, part)
+    return f"{reached} and beats {beaten} control draws: {verdict}."
+
+
+def _training_set(config: ExperimentConfig) -> str:
+    labels = _TARGETS[config.attack.targets]
+    share = config.mixing.perturbed_share
+    if share == 0:
+        return "clean inputs alone, under their true labels"
+    if share < 1:
+        return f"{100 * share:g} % perturbed inputs under {labels} among clean ones under their true labels"
+    return f"{'nothing but perturbations' if config.attack.source == 'none' else 'perturbed inputs'} under {labels}"
+
+
+def _verdict_on_mixed(seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig) -> str:
+    """What perturbing did beyond the wrong labels: the unperturbed control has the same clean samples and such labels.
+
+    It may go either way: what g sees of the target's class draws it to a wrong label, or teaches it that class.
+    """
+    if config.attack.epsilon == 0:
+        return "nothing was perturbed, so this is a control itself"
+    pairs = [
+        (seed["measures"]["perturbation_accuracy_heldout"], draw)
+        for seed in seeds
+        for draw in seed["controls"]["unperturbed"]["accuracy_heldout"]
+    ]
+    if sum(reached > draw for reached, draw in pairs) >= BEATEN_SHARE * len(pairs):
+        return "compared with such labels on unperturbed sources, the perturbations helped"
+    if sum(reached < draw for reached, draw in pairs) >= BEATEN_SHARE * len(pairs):
+        return "compared with such labels on unperturbed sources, the perturbations did harm"
+    return "this run does not show that the perturbations did more than such labels on unperturbed sources"
 
 
 def _verdict(
@@ -69,7 +105,8 @@ def _verdict(
     return "this run does not show that it learned the classes from the perturbations"
 
 
-def _near(chance: float) -> float:
+def near_chance(chance: float) -> float:
+    """The accuracy on held-out inputs below which f has learned little that carries over to them."""
     return chance + _NEAR_CHANCE * (1 - chance)
 
 
@@ -97,6 +134,7 @@ def remarks(
 ) -> list[str]:
     """What a careful reader should know besides the table."""
     found = []
+    mixed = config.mixing.is_mixed
     if len(seeds) == 1:
         found.append("Note: one seed shows no spread, and a single seed can be lucky; give --seeds 5 or more.")
     for stage, rates in (("standard", config.standard.lr), ("perturbation", config.perturbation.lr)):
@@ -106,11 +144,18 @@ def remarks(
             found.append(
                 f"Learning rate of the {stage} classifier: {chosen} of {len(seeds)} seeds ({SELECTED_BY[stage]})."
             )
-    if summary["standard_accuracy_heldout"]["mean"] < _near(chance_of(seeds)):
+    if mixed:
         found.append(
-            "Note: f itself is near chance on held-out inputs, so agreement with f there, and accuracy on the samples "
-            "that f was trained on, tell what g learned."
+            "Note: g and its controls have seen clean samples under their true labels, so perturbation_accuracy counts "
+            "what they were told as well; perturbation_accuracy_heldout does not."
         )
+    if summary["standard_accuracy_heldout"]["mean"] < near_chance(chance_of(seeds)):
+        told = (
+            "neither accuracy nor agreement there tells what g learned"
+            if mixed
+            else "agreement with f there, and accuracy on the samples that f was trained on, tell what g learned"
+        )
+        found.append(f"Note: f itself is near chance on held-out inputs, so {told}.")
     for name in ("unperturbed_control_heldout", "permuted_control_heldout"):
         values = summary.get(name)
         if values is not None and values["at_chance"] is False:
@@ -121,16 +166,17 @@ def remarks(
                 f"({values['standard_error']:.4f} each) from {chance_of(seeds):.3g}{reason}."
             )
     draws = {len(values["values"]) for values in summary.values() if "draws_per_seed" in values}
-    if draws and max(draws) < _FEW_DRAWS:
+    if draws and max(draws) < FEW_DRAWS:
         found.append(
             f"Note: {max(draws)} draw{'s' * (max(draws) > 1)} of each control hardly show{'s' * (max(draws) == 1)} how "
             "far chance reaches; raise controls.draws where time allows."
         )
     probe = summary.get("linear_probe_heldout")
     if probe is not None:
+        kind, leak = ("mixed", "") if mixed else ("perturbed", ": so much leaks without any deep feature")
         found.append(
-            f"A linear classifier trained on the same perturbed set gives {100 * probe['mean']:.1f} % of the held-out "
-            "inputs their true class: so much leaks without any deep feature."
+            f"A linear classifier trained on the same {kind} set gives {100 * probe['mean']:.1f} % of the held-out "
+            f"inputs their true class{leak}."
         )
     collapsed = [str(seed["seed"]) for seed in seeds if _is_constant(seed["measures"])]
     if collapsed:

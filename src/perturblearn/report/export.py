@@ -48,9 +48,9 @@ def export_run(
             place.mkdir()
             _save(place / "standard.safetensors", executor.result(stages.standard[row]).dump())
             _save(place / "perturbation.safetensors", executor.result(stages.perturbation[row][column]).dump())
-            with executor.holding(stages.data, stages.perturbed[row]):
+            with executor.holding(stages.data, stages.perturbed[row], stages.mixed[row]):
                 perturbed = executor.result(stages.perturbed[row])
-                _save(place / "perturbed.safetensors", perturbed.dump())
+                _save(place / "perturbed.safetensors", executor.result(stages.mixed[row]).dump())
                 if number == 0:
                     figure = draw_examples(perturbed, executor.result(stages.data), experiment.config)
                     figure.savefig(inside / "perturbations.png", dpi=130)

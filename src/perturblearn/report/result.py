@@ -14,7 +14,7 @@ from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import chance_of, summarise_seeds
 from perturblearn.report.conclusion import conclude, remarks
-from perturblearn.report.table import HEADS, Row, classes_text, table_rows, table_text
+from perturblearn.report.table import HEADS, Row, classes_text, groups_text, table_rows, table_text
 from perturblearn.store import versions
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 """Version of the JSON form; raised when a key changes its meaning or goes."""
 MOST_CLASSES = 20
-"""Classes up to which a result prints a line for each; its dictionary holds all."""
+"""Classes, or groups, up to which a result prints a line for each; its dictionary holds all."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Result:
         config: the configuration as resolved.
         key: hash of the run's stages.
         seeds: per seed: ``seed``, ``standard_lr``, ``perturbation_lr``, ``measures``, ``controls``, ``classes``,
-            ``grid``.
+            ``grid``, and ``groups`` where the data name groups.
         summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
         folder: where the run was exported to; None if nothing was written.
         seconds: time spent in the stages that ran; 0 if all were finished before.
@@ -53,7 +53,7 @@ class Result:
     @classmethod
     def of(cls, config: ExperimentConfig, key: str, seeds: Sequence[Mapping[str, Any]], seconds: float) -> Result:
         """A result with the summary of these seeds."""
-        return cls(config, key, seeds, summarise_seeds(seeds), seconds=seconds)
+        return cls(config, key, seeds, summarise_seeds(seeds, mixed=config.mixing.is_mixed), seconds=seconds)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Result:
@@ -161,7 +161,10 @@ class Result:
     def __str__(self) -> str:
         classes = [seed["classes"] for seed in self.seeds]
         by_class = ("", classes_text(classes)) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else ()
-        return "\n".join((table_text(self.rows, self.config), *by_class, "", self.conclusion, *self.remarks))
+        groups = [seed["groups"] for seed in self.seeds if "groups" in seed]
+        by_group = ("", groups_text(groups)) if groups and len(groups[0]["names"]) <= MOST_CLASSES else ()
+        table = table_text(self.rows, self.config)
+        return "\n".join((table, *by_class, *by_group, "", self.conclusion, *self.remarks))
 
     def _repr_html_(self) -> str:
         cells = "".join(

@@ -75,7 +75,28 @@ def classes_text(classes: Sequence[Mapping[str, Any]]) -> str:
         often = max(range(len(names)), key=counts.__getitem__)
         says = f"{names[often]} ({counts[often] / total:.0%})" if total else "-"
         lines.append((name, str(classes[0]["n_heldout"][row]), *(_short(mean) for mean in means), says))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return _aligned(lines)
+
+
+def groups_text(groups: Sequence[Mapping[str, Any]]) -> str:
+    """A line per group, in means over the seeds: how many, accuracies and agreement.
+
+    Args:
+        groups: per seed, as `measure_groups` gives them.
+    """
+    lines: list[tuple[str, ...]] = [("group (held-out)", "n", "f", "g", "agreement")]
+    for row, name in enumerate(groups[0]["names"]):
+        means = [
+            _mean_of(of_seed[measure][row] for of_seed in groups)
+            for measure in ("standard_accuracy", "perturbation_accuracy", "agreement")
+        ]
+        lines.append((name, str(groups[0]["n_heldout"][row]), *(_short(mean) for mean in means)))
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of as many cells each: names to the left, numbers to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
             (line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)))
@@ -101,6 +122,8 @@ def title(config: ExperimentConfig) -> str:
     if attack.pixel_share:
         pixels = f" on {100 * attack.pixel_share:g} % of the coordinates"
     source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+    if config.mixing.is_mixed:
+        source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
     seeds = f"{len(config.seeds)} seed" + "s" * (len(config.seeds) > 1)
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"

@@ -1,0 +1,167 @@
+"""What a transfer matrix's numbers mean, in words."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from perturblearn.experiment import Pair
+from perturblearn.report.grid import by_seed, controls_of, has_learned, percent, plural
+from perturblearn.report.result import Result
+
+_STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+"""Student's t for intervals of 95 %, by degrees of freedom from 1; for more, the last is a little too wide."""
+_ENOUGH_SEEDS = 3
+"""Seeds from which on a sign counts as established: shares of a small data set can differ equally in two by accident,
+which leaves an interval of no width."""
+_ENOUGH_CELLS = 4
+"""Cells from which on a rank correlation is told: three are in order by chance too often."""
+_CLEAR = 0.5
+"""Size that a rank correlation has in every seed before it is called a relation."""
+
+
+def read_transfer(
+    cells: Mapping[Pair, Result], fooling: Mapping[Pair, Mapping[int, float]], names: Mapping[str, str]
+) -> str:
+    """Whether networks learn most from their own kind, who teaches and who learns most, and whether fooling goes along.
+
+    Differences are taken seed by seed and told with Student's interval.
+
+    Args:
+        cells: a transfer matrix's, all over the same seeds.
+        fooling: of the cells where it was measured, by seed: how often the perturbed inputs reach their targets.
+        names: how the networks are called.
+    """
+    reached = {pair: by_seed(cell) for pair, cell in cells.items()}
+    sentences = (_own_kind(cells, reached), _most(reached, names), _fooling_and_learning(reached, fooling))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Rank correlation: Pearson's of the ranks, in [-1, 1]; None where all values of one side are equal.
+
+    Args:
+        first, second: as many values each; equal ones share the mean of their ranks.
+    """
+    ranks = _ranks(first), _ranks(second)
+    if any(len(set(of_one)) == 1 for of_one in ranks):
+        return None
+    return statistics.correlation(*ranks)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1; of equal values each has the mean of theirs."""
+    return [
+        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values
+    ]
+
+
+def _own_kind(cells: Mapping[Pair, Result], reached: Mapping[Pair, Mapping[int, float]]) -> str:
+    learned = sum(has_learned(cell) is True for cell in cells.values())
+    start = f"In {learned} of {plural(len(cells), 'cell')} g beats its controls and chance"
+    if not any(controls_of(cell) for cell in cells.values()):
+        start = "Without controls it is not known how much of this comes from the perturbations"
+    # Columns that have both: learners differ in what they learn from anything.
+    rivals = {
+        learner: [pair for pair in cells if pair[1] == learner and pair[0] != learner]
+        for learner in dict.fromkeys(pair[1] for pair in cells)
+    }
+    compared = [learner for learner, others in rivals.items() if others and (learner, learner) in cells]
+    if not compared:
+        return f"{start}."
+    own = _mean_by_seed([[reached[learner, learner]] for learner in compared])
+    other = _mean_by_seed([[reached[pair] for pair in rivals[learner]] for learner in compared])
+    more = "more" if _mean(own) > _mean(other) else "less"
+    return (
+        f"{start}; from perturbations of its own architecture it learns {more} than from those of others"
+        f"{_unless_shown(own, other)} ({percent(_mean(own))} % against {percent(_mean(other))} %; "
+        f"{_difference(own, other)})."
+    )
+
+
+def _most(reached: Mapping[Pair, Mapping[int, float]], names: Mapping[str, str]) -> str:
+    parts = []
+    for side, says in ((0, "perturbations of {} teach most"), (1, "{} learns most")):
+        of_one = {
+            name: _mean_by_seed([[values for pair, values in reached.items() if pair[side] == name]])
+            for name in dict.fromkeys(pair[side] for pair in reached)
+        }
+        if len(of_one) < 2:
+            continue
+        first, second = sorted(of_one, key=lambda name: _mean(of_one[name]), reverse=True)[:2]
+        parts.append(
+            f"{says.format(names[first])}{_unless_shown(of_one[first], of_one[second])} "
+            f"({percent(_mean(of_one[first]))} % against {percent(_mean(of_one[second]))} % for {names[second]}; "
+            f"{_difference(of_one[first], of_one[second])})"
+        )
+    text = ", and ".join(parts)
+    return f"In this matrix {text}." if text else ""
+
+
+def _fooling_and_learning(
+    reached: Mapping[Pair, Mapping[int, float]], fooling: Mapping[Pair, Mapping[int, float]]
+) -> str:
+    pairs = [pair for pair in reached if fooling.get(pair)]
+    if len(pairs) < _ENOUGH_CELLS:
+        return ""
+    overall = spearman([_mean(fooling[pair]) for pair in pairs], [_mean(reached[pair]) for pair in pairs])
+    if overall is None:
+        return ""
+    seeds = set.intersection(*(set(reached[pair]) & set(fooling[pair]) for pair in pairs))
+    of_seeds = [
+        spearman([fooling[pair][seed] for pair in pairs], [reached[pair][seed] for pair in pairs]) for seed in seeds
+    ]
+    known = [value for value in of_seeds if value is not None]
+    sign = math.copysign(1, overall)
+    agree = len(known) >= _ENOUGH_SEEDS and min(sign * value for value in known) >= _CLEAR
+    span = f", {min(known):.2f} to {max(known):.2f} seed by seed" if len(known) > 1 else ""
+    relation = (
+        f"perturbations of A that fool B more often teach it {'more' if overall > 0 else 'less'}"
+        if agree
+        else "whether perturbations of A that fool B more often teach it more is not shown"
+    )
+    return (
+        f"Over {plural(len(pairs), 'cell')}, {relation}: rank correlation {overall:.2f}{span} (cells share "
+        "networks, so it describes these and tests nothing)."
+    )
+
+
+def _mean_by_seed(groups: Iterable[Sequence[Mapping[int, float]]]) -> dict[int, float]:
+    """Seed by seed the mean over groups of the mean in each."""
+    groups = list(groups)
+    return {
+        seed: statistics.fmean(statistics.fmean(values[seed] for values in group) for group in groups)
+        for seed in groups[0][0]
+    }
+
+
+def _mean(of_seeds: Mapping[int, float]) -> float:
+    return statistics.fmean(of_seeds.values())
+
+
+def _unless_shown(first: Mapping[int, float], second: Mapping[int, float]) -> str:
+    """What a comparison has to add where the seeds do not tell the sign of the difference."""
+    mean, reach = _interval(first, second)
+    is_shown = len(first) >= _ENOUGH_SEEDS and reach is not None and abs(mean) > reach
+    return "" if is_shown else " on average, which the seeds do not establish"
+
+
+def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> str:
+    """The difference in points with its interval."""
+    mean, reach = _interval(first, second)
+    if reach is None:
+        return f"difference {mean:.1f} points, one seed"
+    return (
+        f"difference {mean:.1f} points, 95 % interval {mean - reach:.1f} to {mean + reach:.1f} over {len(first)} seeds"
+    )
+
+
+def _interval(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[float, float | None]:
+    """Mean of the seeds' differences in points, and half the width of Student's interval; None for one seed."""
+    values = [100 * (first[seed] - second[seed]) for seed in first]
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, None
+    quantile = _STUDENT[min(len(values) - 1, len(_STUDENT)) - 1]
+    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tests.report.cells import cell, run_cell
+from tests.report.looking import Tags, text_lies_inside
+
+from perturblearn import Result
+from perturblearn.config import resolve_config
+from perturblearn.experiment import summarise
+from perturblearn.report.reading import _STUDENT, spearman
+from perturblearn.report.transfer import TransferMatrix
+from perturblearn.store import ArtefactStore
+
+Pair = tuple[str, str]
+MLP, OWN = "mlp", "mypackage.nets:make_transformer"
+
+
+def matrix_of(
+    reached: Mapping[Pair, Sequence[float]], fooling: Mapping[Pair, Sequence[float | None]] | None = None
+) -> TransferMatrix:
+    cells = {pair: cell(g, names=pair) for pair, g in reached.items()}
+    fooled = {pair: {"success": summarise(values), "error": None} for pair, values in (fooling or {}).items()}
+    return TransferMatrix(cells, fooled, "key", "small")
+
+
+@pytest.fixture(scope="module")
+def real() -> TransferMatrix:
+    """One architecture's perturbations that were really learned by two sizes, under the names of two networks."""
+    cells = {(MLP, MLP): run_cell(), (MLP, "convnet"): run_cell(perturbation__model__hidden_dim=16)}
+    measured = {"success": summarise([0.25, 0.5]), "error": summarise([0.75, None])}
+    return TransferMatrix(cells, {(MLP, "convnet"): measured}, "key", "small")
+
+
+# Numbers
+
+
+def test_ranks_correlate_as_the_textbook_says() -> None:
+    # Without ties: 1 - 6 sum d^2 / (n (n^2 - 1)).
+    generator = np.random.default_rng(0)
+    for count in (4, 7, 20):
+        first, second = generator.permutation(count), generator.permutation(count)
+        expected = 1 - 6 * float(((first - second) ** 2).sum()) / (count * (count**2 - 1))
+        # Exponentials keep the order and nothing else.
+        found = spearman(np.exp(first).tolist(), second.tolist())
+        assert found == pytest.approx(expected, abs=1e-12)  # a few roundings of numbers of size 1
+
+
+def test_ties_share_the_mean_of_their_ranks() -> None:
+    ranks = [[1.5, 1.5, 3.0, 4.0], [4.0, 2.0, 2.0, 2.0]]
+    expected = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    assert spearman([5, 5, 6, 9], [9, 0, 0, 0]) == pytest.approx(expected, abs=1e-12)
+    assert spearman([1, 2, 3, 4], [7, 7, 7, 7]) is None
+
+
+@pytest.mark.parametrize("freedom", range(1, len(_STUDENT) + 1))
+def test_student_s_quantiles_leave_a_fortieth_on_each_side(freedom: int) -> None:
+    # The density integrated from 0 by Simpson's rule; t = tan(u) sqrt(freedom) makes it cos(u)^(freedom - 1).
+    quantile = _STUDENT[freedom - 1]
+    angles = np.linspace(0, math.atan(quantile / math.sqrt(freedom)), 2001)
+    weights = np.ones(2001)
+    weights[1:-1:2], weights[2:-1:2] = 4, 2
+    integral = float((weights * np.cos(angles) ** (freedom - 1)).sum()) * angles[1] / 3
+    scale = math.gamma((freedom + 1) / 2) / (math.gamma(freedom / 2) * math.sqrt(math.pi))
+    # Two digits after the point: half a hundredth times the density there, which is 0.06 at most.
+    assert scale * integral == pytest.approx(0.475, abs=0.005 * 0.06)
+
+
+# Sentences
+
+
+SURE = {
+    (MLP, MLP): [0.80, 0.82, 0.81],
+    (MLP, OWN): [0.50, 0.52, 0.51],
+    (OWN, MLP): [0.60, 0.62, 0.61],
+    (OWN, OWN): [0.70, 0.72, 0.71],
+}
+
+
+def test_a_difference_that_the_seeds_establish() -> None:
+    reading = matrix_of(SURE).reading
+    assert reading.startswith(
+        "In 4 of 4 cells g beats its controls and chance; from perturbations of its own architecture it learns more "
+        "than from those of others (76.0 % against 56.0 %; difference 20.0 points, 95 % interval 20.0 to 20.0 over 3 "
+        "seeds)."
+    )
+    # Means of rows: 0.66 and 0.66, a tie; of columns: 0.71 and 0.61.
+    assert "make_transformer" in reading
+    assert "mlp learns most (71.0 % against 61.0 % for make_transformer; difference 10.0 points" in reading
+    assert "mypackage" not in reading
+    assert "rank correlation" not in reading
+
+
+def test_a_difference_that_the_seeds_do_not_establish() -> None:
+    # Differences of 0, 10 and 20 points: standard error 10 / sqrt(3), times 4.30 is 24.8.
+    reached = {**SURE, (MLP, MLP): [0.5, 0.6, 0.7], (OWN, MLP): [0.5] * 3, (MLP, OWN): [0.5] * 3, (OWN, OWN): [0.5] * 3}
+    reading = matrix_of(reached).reading
+    assert (
+        "it learns more than from those of others on average, which the seeds do not establish (55.0 % against 50.0 %; "
+        "difference 5.0 points, 95 % interval -7.4 to 17.4 over 3 seeds)" in reading
+    )
+    assert "mlp learns most on average, which the seeds do not establish" in reading
+
+
+def test_two_seeds_establish_nothing() -> None:
+    # Their differences are equal, so the interval has no width.
+    reading = matrix_of({pair: values[:2] for pair, values in SURE.items()}).reading
+    assert "difference 20.0 points, 95 % interval 20.0 to 20.0 over 2 seeds" in reading
+    assert reading.count("which the seeds do not establish") == 3
+
+
+def test_one_seed_establishes_nothing() -> None:
+    reading = matrix_of({pair: values[:1] for pair, values in SURE.items()}).reading
+    assert reading.count("which the seeds do not establish") == 3
+    assert reading.count("one seed") == 3
+    assert "interval" not in reading
+
+
+def test_less_is_said_too_and_what_was_not_learned() -> None:
+    reached = {**SURE, (MLP, MLP): [0.1] * 3, (OWN, OWN): [0.1] * 3}
+    reading = matrix_of(reached).reading
+    assert reading.startswith("In 2 of 4 cells g beats")
+    assert "it learns less than from those of others (10.0 % against 56.0 %" in reading
+
+
+def test_without_controls_nothing_is_counted() -> None:
+    cells = {pair: cell(g, names=pair, controls=None) for pair, g in SURE.items()}
+    reading = TransferMatrix(cells, {}, "key", "small").reading
+    assert reading.startswith("Without controls it is not known how much of this comes from the perturbations; from")
+
+
+def test_a_matrix_of_one_row_compares_columns_alone() -> None:
+    reading = matrix_of({pair: g for pair, g in SURE.items() if pair[0] == MLP}).reading
+    assert "own architecture" not in reading
+    assert "teach most" not in reading
+    assert "mlp learns most (81.0 % against 51.0 %" in reading
+    alone = matrix_of({(MLP, MLP): [0.5, 0.6]}).reading
+    assert alone == "In 1 of 1 cell g beats its controls and chance."
+
+
+@pytest.mark.parametrize(
+    ("fooling", "expected"),
+    [
+        (SURE, "Over 4 cells, perturbations of A that fool B more often teach it more: rank correlation 1.00, 1.00 to"),
+        (
+            {pair: [1 - value for value in values] for pair, values in SURE.items()},
+            "teach it less: rank correlation -1.00, -1.00 to -1.00 seed by seed",
+        ),
+        (
+            {pair: [values[0], 1 - values[1], values[2]] for pair, values in SURE.items()},
+            "teach it more is not shown: rank correlation 1.00, -1.00 to 1.00 seed by seed",
+        ),
+    ],
+    ids=["more", "less", "seeds disagree"],
+)
+def test_fooling_and_learning_are_compared_by_ranks(fooling: Mapping[Pair, Sequence[float]], expected: str) -> None:
+    assert expected in matrix_of(SURE, fooling).reading
+
+
+def test_cells_that_fooling_was_not_measured_in_are_left_out() -> None:
+    names = ("mlp", "convnet", "resnet18")
+    reached = {(a, b): [0.3 + 0.1 * i + 0.05 * j] * 2 for i, a in enumerate(names) for j, b in enumerate(names)}
+    fooling = {pair: values if pair[0] != pair[1] else [None, None] for pair, values in reached.items()}
+    matrix = matrix_of(reached, fooling)
+    assert "Over 6 cells" in matrix.reading
+    assert matrix.reading.count(". ") == 2  # three sentences
+    few = {pair: fooling[pair] for pair in list(fooling)[:4]}  # one of them is None
+    assert "rank" not in matrix_of(reached, few).reading
+
+
+def test_seeds_that_agree_with_each_other_but_not_with_the_means() -> None:
+    # Each seed's order is the same on both sides, but one seed has the spread of fooling, the other that of learning.
+    reached = {pair: [0.2 + 0.2 * rank, 0.24 - 0.01 * rank, 0.24 - 0.01 * rank] for rank, pair in enumerate(SURE)}
+    fooling = {pair: [0.01 * rank, 0.9 - 0.2 * rank, 0.9 - 0.2 * rank] for rank, pair in enumerate(SURE)}
+    assert "is not shown: rank correlation -1.00, 1.00 to 1.00" in matrix_of(reached, fooling).reading
+
+
+def test_a_weak_relation_is_none() -> None:
+    # Ranks 1 2 3 4 against 2 1 4 3: 1 - 6 * 4 / 60 = 0.6; against 3 1 2 4: 1 - 6 * 6 / 60 = 0.4.
+    reached = {pair: [0.2 + 0.1 * rank] * 3 for rank, pair in enumerate(SURE)}
+    for order, found in (((2, 1, 4, 3), "teach it more: rank correlation 0.60"), ((3, 1, 2, 4), "is not shown: rank")):
+        fooling = {pair: [0.1 * rank] * 3 for rank, pair in zip(order, SURE, strict=True)}
+        assert found in matrix_of(reached, fooling).reading
+
+
+def test_one_seed_of_fooling_shows_no_relation() -> None:
+    reached = {pair: values[:1] for pair, values in SURE.items()}
+    reading = matrix_of(reached, reached).reading
+    assert "teach it more is not shown: rank correlation 1.00 (cells share" in reading
+
+
+# Forms
+
+
+def test_three_matrices_are_printed() -> None:
+    cells: dict[Pair, Result] = {
+        (MLP, MLP): cell([0.5, 0.7], names=(MLP, MLP), controls=(0.11, 0.12)),
+        (MLP, OWN): cell([0.4, 0.4], names=(MLP, OWN), controls=None),
+    }
+    fooling = {(MLP, OWN): {"success": summarise([0.25, 0.75]), "error": summarise([None, None])}}
+    lines = [line.split() for line in str(TransferMatrix(cells, fooling, "key", "small")).splitlines()]
+    heads = [
+        number for number, words in enumerate(lines) if words == ["perturbations", "of", "mlp", "make_transformer"]
+    ]
+    assert [lines[number + 1] for number in heads] == [
+        ["mlp", "0.600", "+-", "0.141", "0.400", "+-", "0.000"],
+        ["mlp", "0.110", "/", "0.120", "-"],
+        ["mlp", "-", "0.50", "+-", "0.35", "/", "-"],
+    ]
+
+
+def test_the_text_ends_with_the_reading(real: TransferMatrix) -> None:
+    assert str(real).splitlines()[-1] == real.reading
+
+
+def test_the_dict_is_json_and_holds_every_cell(real: TransferMatrix) -> None:
+    content = real.to_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["kind"] == "transfer matrix"
+    first, second = content["cells"]
+    assert (first["standard"], first["perturbation"], first["fooling"]) == (MLP, MLP, {"success": None, "error": None})
+    assert second["fooling"]["error"] == summarise([0.75, None])
+    assert second["changes"] == {"perturbation.model.hidden_dim": 16}
+    assert second["summary"] == real.cells[MLP, "convnet"].summary
+
+
+def test_a_folder_gives_back_an_equal_matrix(tmp_path: Path, real: TransferMatrix) -> None:
+    folder = tmp_path / "transfer"
+    written = real.write(ArtefactStore(tmp_path / ".store"), folder)
+    assert written == replace(real, folder=folder)
+    loaded = TransferMatrix.load(folder)
+    assert replace(loaded, fooling={}) == replace(written, fooling={})
+    assert loaded.to_dict() == written.to_dict() == json.loads((folder / "transfer.json").read_text())
+    assert str(loaded) == str(written)
+    assert (folder / "transfer.png").read_bytes().startswith(b"\x89PNG")
+    tomls = sorted((folder / "cells").iterdir())
+    assert [path.name for path in tomls] == ["01-mlp-mlp.toml", "02-mlp-convnet.toml"]
+    assert [resolve_config(path) for path in tomls] == [found.config for found in real.cells.values()]
+    with (folder / "table.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert float(first["perturbation_accuracy_heldout"]) == real.cells[MLP, MLP].summary[
+        "perturbation_accuracy_heldout"
+    ]["mean"]  # fmt: skip
+    assert (first["fooling_success"], second["fooling_success"], second["fooling_error"]) == ("", "0.375", "0.75")
+    assert second["fooling_error_std"] == ""
+
+
+def test_a_frame_has_one_row_per_pair_and_seed(real: TransferMatrix) -> None:
+    frame = real.to_frame()
+    names = ["standard", "perturbation", "seed"]
+    assert frame[names].to_numpy().tolist() == [[MLP, g, seed] for g in (MLP, "convnet") for seed in (0, 1)]
+    assert frame["fooling_success"].tolist()[2:] == [0.25, 0.5]
+    assert frame["fooling_error"].isna().tolist() == [True, True, False, True]
+    values = [value for found in real.cells.values() for value in found.summary["attack_success"]["values"]]
+    assert frame["attack_success"].tolist() == values
+
+
+def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "<script>alert('&')</script>"
+    monkeypatch.setattr(TransferMatrix, "reading", property(lambda _: hostile))
+    matrix = TransferMatrix({(hostile, MLP): cell([0.5, 0.6])}, {}, "key", hostile)
+    found = Tags(matrix._repr_html_())
+    assert "script" not in found.tags
+    assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (3 * 2, 3 * 2, 3 * 2)
+    assert "".join(found.words).count(hostile) == 1 + 3 + 1  # name, a row of each matrix, reading
+
+
+# Pictures
+
+
+def test_the_plot_holds_every_number() -> None:
+    reached = {**SURE, (OWN, MLP): [0.05, 0.05, 0.05]}
+    fooling = {pair: values if pair[0] != pair[1] else [None] * 3 for pair, values in SURE.items()}
+    figure = matrix_of(reached, fooling).plot()
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture)
+    assert picture.getvalue().startswith(b"\x89PNG")
+    accuracy, fooled, *bars = figure.axes
+    assert [text.get_text() for text in accuracy.texts] == [
+        "0.810\n$\\pm$ 0.010",
+        "0.510\n$\\pm$ 0.010",
+        "0.050\n$\\pm$ 0.000",
+        "0.710\n$\\pm$ 0.010",
+    ]
+    assert [text.get_text().split("\n")[0] for text in fooled.texts] == ["-", "0.510", "0.610", "-"]
+    (image,) = fooled.images
+    drawn = image.get_array()
+    assert drawn is not None
+    assert np.ma.getmaskarray(drawn).tolist() == [[True, False], [False, True]]
+    assert [axes.images[0].get_clim() for axes in (accuracy, fooled)] == [(0.1, 1), (0, 1)]
+    assert [text.get_text() for text in accuracy.get_yticklabels()] == ["mlp", "make_transformer"]
+    assert len(bars) == 2
+
+
+def test_numbers_can_be_read_on_every_colour() -> None:
+    levels = [0.1 * step for step in range(1, 11)]
+    names = [f"own.nets:net{step}" for step in range(10)]
+    figure = matrix_of({(MLP, name): [level, level] for name, level in zip(names, levels, strict=True)}).plot()
+    (image,) = figure.axes[0].images
+    for text, level in zip(figure.axes[0].texts, levels, strict=True):
+        background = luminance(np.ravel(image.to_rgba(np.array([level]))).tolist())
+        ink = {"white": 1.0, "#000000": 0.0}[str(text.get_color())]
+        light, dark = max(background, ink), min(background, ink)
+        # What WCAG asks of text is 4.5 (AA); the better of black and white reaches it on any colour.
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def luminance(colour: Sequence[float]) -> float:
+    """Relative luminance of sRGB by WCAG's exact curve."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_word_is_cut_off(count: int) -> None:
+    names = ["mlp", "wide_resnet", OWN, "mypackage.others:make_transformer", "convnet"][:count]
+    reached: dict[Pair, Any] = {(a, b): [0.5, 0.6] for a in names for b in names}
+    figure = matrix_of(reached, reached).plot()
+    assert text_lies_inside(figure)
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert min(box.x0 for box in boxes) >= 0
