@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -45,8 +49,11 @@ def test_the_readme_s_python_example_runs(
     plt.close("all")
 
 
-@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1), ("networks", 2)])
-def test_a_page_shows_what_its_code_prints(name: str, least: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1), ("networks", 2), ("sets", 3)])
+def test_a_page_shows_what_its_code_prints(
+    name: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
     assert len(blocks) >= least
@@ -57,6 +64,35 @@ def test_a_page_shows_what_its_code_prints(name: str, least: int, capsys: pytest
         assert words_of(printed) == words_of(shown), code
         # Numbers may differ in their last shown digits between machines; a gate that flips moves them no further.
         assert numbers_of(printed) == pytest.approx(numbers_of(shown), rel=0.02, abs=0.02), code
+
+
+def test_the_example_of_an_own_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the page tells it, with fewer epochs and one seed."""
+    for name in ("nets.py", "prepare.py"):
+        shutil.copy(ROOT / "examples/own_model" / name, tmp_path)
+    subprocess.run([sys.executable, "prepare.py", "2"], cwd=tmp_path, check=True, capture_output=True)
+    page = (ROOT / "docs/own_model.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    quick = {"training": "sgd", "epochs": 1, "batch_size": 32, "lr": 0.05}
+    defaults = {"standard": quick, "perturbation": quick, "attack": {"name": "pgd", "steps": 2}, "seeds": 1}
+    home = importlib.import_module("perturblearn.api.audit")
+    monkeypatch.setattr(home, "DEEP_DEFAULTS", {**defaults, "controls": {"draws": 1}})
+    try:
+        exec(compile(block, "docs/own_model.md", "exec"), {})
+    finally:
+        sys.modules.pop("nets", None)
+    printed = capsys.readouterr().out
+    assert "beats controls" in printed
+    assert re.search(r"^linf 0\.\d+$", printed, re.MULTILINE)
+    assert (tmp_path / "audit.png").stat().st_size > 0
+    for command in ("perturblearn audit --model nets:load --data folder:photos", "python prepare.py"):
+        assert command in page
+        assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+    plt.close("all")
 
 
 def numbers_of(text: str) -> list[float]:

@@ -21,6 +21,11 @@ TINY = words(
     "--seeds 1 --data.name gauss --data.n_samples 40 --data.n_heldout 40 --data.input_dim 10 --controls.draws 2 "
     "--standard.model.hidden_dim 8 --perturbation.model.hidden_dim 8 --standard.epochs 5 --perturbation.epochs 5"
 )
+DEEP = words(
+    "--seeds 1 --data.name digits --data.classes 0,1,2 --data.n_samples 60 --controls.draws 1 --attack.name pgd "
+    "--attack.steps 2 --standard.model.name mlp --standard.model.hidden_dim 8 --standard.epochs 2 "
+    "--perturbation.model.name mlp --perturbation.model.hidden_dim 8 --perturbation.epochs 2"
+)
 DIGITS = words("--seeds 1 --standard.epochs 20 --perturbation.epochs 20 --controls.draws 2")
 
 
@@ -64,3 +69,14 @@ def records(out: Path) -> list[Record]:
 def run_folders(out: Path) -> list[Path]:
     """What lies in an output folder besides the store."""
     return sorted(path for path in out.iterdir() if path.name != ".store") if out.is_dir() else []
+
+
+def nothing_looks_finished(out: Path, sentence: str) -> bool:
+    """Whether a refused command left nothing but what it had finished, and the record that it failed."""
+    failed = all((record.state, record.error) == ("failed", sentence) for record in records(out))
+    return failed and run_folders(out) == [] and not any((out / ".store" / "tmp").glob("*"))
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.commands import TINY, records, refuse, run_folders, say, words
+from tests.cli.commands import TINY, nothing_looks_finished, records, refuse, run_folders, say, words
 from tests.data.writers import class_images, write_files, write_idx_dataset
 
 from perturblearn.errors import StoreError
@@ -26,11 +26,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no network")
 
     monkeypatch.setattr("pooch.retrieve", refuse_all)
-
-
-def nothing_looks_finished(out: Path, sentence: str) -> bool:
-    failed = all((record.state, record.error) == ("failed", sentence) for record in records(out))
-    return failed and run_folders(out) == [] and not any((out / ".store" / "tmp").glob("*"))
 
 
 # What is wrong with the words themselves: nothing is even begun.

@@ -27,7 +27,7 @@ from perturblearn.experiment import (
     plan_together,
     run_together,
 )
-from perturblearn.experiment.audit import attack_keys, network_keys
+from perturblearn.experiment.audit import L2_SHARE, LINF_SHARE, attack_keys, network_keys
 from perturblearn.store import ArtefactStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,19 +38,20 @@ def signature(shape: tuple[int, ...], stds: tuple[float, ...], n_classes: int = 
 
 
 @pytest.mark.parametrize(
-    ("shape", "stds", "l2", "linf"),
+    ("shape", "stds", "root", "scale"),
     [
-        # 0.2 std sqrt(d) and 0.4 std, to two digits.
-        ((784,), (0.3,), 1.7, 0.12),
-        ((1, 28, 28), (0.3081,), 1.7, 0.12),
-        ((3, 32, 32), (0.25, 0.24, 0.26), 2.8, 0.1),
-        ((12,), (1.0,), 0.69, 0.4),
-        ((1,), (100.0,), 20.0, 40.0),
-        ((10_000,), (1e-4,), 0.002, 4e-5),
+        ((784,), (0.3,), 28, 0.3),
+        ((1, 28, 28), (0.3081,), 28, 0.3081),
+        # sqrt(3072), and the root of the mean variance: (0.2^2 + 0.1^2 + 0.2^2) / 3 = 0.03.
+        ((3, 32, 32), (0.2, 0.1, 0.2), 55.4256, 0.173205),
+        ((1,), (100.0,), 1, 100),
+        ((10_000,), (1e-4,), 100, 1e-4),
     ],
 )
-def test_default_epsilons(shape: tuple[int, ...], stds: tuple[float, ...], l2: float, linf: float) -> None:
-    assert default_epsilons(signature(shape, stds)) == {"l2": (l2,), "linf": (linf,)}
+def test_default_epsilons(shape: tuple[int, ...], stds: tuple[float, ...], root: float, scale: float) -> None:
+    # A share of the deviation in every coordinate, to two digits.
+    expected = {"l2": (float(f"{L2_SHARE * scale * root:.1e}"),), "linf": (float(f"{LINF_SHARE * scale:.1e}"),)}
+    assert default_epsilons(signature(shape, stds)) == expected
 
 
 def test_default_epsilons_follow_the_scale_of_the_data() -> None:

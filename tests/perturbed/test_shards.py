@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.graph import derive_seed
@@ -128,6 +128,19 @@ def test_any_partition_gives_the_bits_of_the_whole(way: str, f: Classifier, held
                     part.factors[0][block.start - rows.start : block.stop - rows.start] @ part.factors[1]
                     for block in blocks_in(rows, DIM)
                 ]))  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["one step, natural", "one step, none", "pgd"])
+def test_zero_gradients_of_all_parts_are_counted(way: str) -> None:
+    # One unit that is alive on x_0 > 0 alone.
+    half = Classifier(TwoLayer(torch.eye(1, DIM), torch.ones(1), torch.zeros(1), 0.0))
+    attack = attack_of(way)
+    dead = DATA.inputs[:, 0] <= 0
+    found = [perturb(half, DATA, attack, seed=3, rows=rows) for rows in blocks_in(range(N), DIM)]
+    counts = [int(dead[start : start + SMALL].sum()) for start in range(0, N, SMALL)]
+    assert min(counts) > 0
+    assert [part.zero_gradients for part in found] == counts
+    assert perturb(half, DATA, attack, seed=3).zero_gradients == sum(counts)
 
 
 def test_what_the_order_of_making_is_does_not_matter() -> None:

@@ -362,9 +362,7 @@ def _data_may_have_moved(stored: StoredSet, *, is_named: bool) -> Iterator[None]
     except DataError as error:
         if is_named:
             raise
-        raise DataError(
-            f"{error}; if the data of {stored.folder} have moved, say where they are with --data"
-        ) from error
+        raise DataError(f"{error}, or say with --data where the data of {stored.folder} are now") from error
 
 
 def _require_data(stored: StoredSet, data: Any, call: str) -> None:

@@ -76,7 +76,8 @@ def compare_with_theory(
     experiment = make_experiment(result.config, data=data, data_dir=data_dir)
     if experiment.key != result.key:
         raise DataError(
-            f"the data or the software have changed since {result.config.name} was run; run it again, for example with "
+            f"the data or the software have changed since {result.config.name} was run, or it was learned from a set "
+            "on disk; run it again, for example with "
             f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
     store = None if result.folder is None else artefact_store(result.folder.parent)

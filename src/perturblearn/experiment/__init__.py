@@ -10,9 +10,10 @@ from perturblearn.experiment.audit import (
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
-from perturblearn.experiment.experiment import Experiment, SeedStages
+from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.maps import draw_map
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
+from perturblearn.experiment.seed_stages import SeedStages
 from perturblearn.experiment.selection import SELECTED_BY, select
 from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
 from perturblearn.experiment.together import key_of, plan_together, run_together

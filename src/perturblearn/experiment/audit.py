@@ -20,7 +20,7 @@ DEEP_DEFAULTS: Mapping[str, Any] = {
 }
 """How networks are attacked and trained where nothing else is said: settings under which small data sets (1,000 images
 and more) show what there is within minutes."""
-L2_SHARE, LINF_SHARE = 0.2, 0.4
+L2_SHARE, LINF_SHARE = 0.25, 0.4
 """Default sizes of perturbations: in L2 so long that each coordinate moves by this share of the data's standard
 deviation, in L-infinity this share at most. ICLR24's lie between 0.14 and 0.23, and between 0.4 and 1."""
 SMALLEST_IMAGE = 11

@@ -51,6 +51,18 @@ def estimate_control(group: Sequence[Stage]) -> Estimate:
     )
 
 
+def relative_work(section: ClassifierConfig) -> float:
+    """About how many epochs a classifier costs, for the time left."""
+    if section.model.name == "limit":
+        return 20.0
+    if section.training == "none":
+        return 0.0
+    if section.model.is_network:
+        # A step goes forward, and backward twice: through the weights and through the layers below.
+        return 3.0 * section.epochs
+    return 200.0 + (section.exact_epochs or 0) if section.training == "flow" else float(section.epochs)
+
+
 def _estimate(
     stage: Stage, sections: Sequence[ClassifierConfig], draws: Sequence[int | None], *, perturbed: bool
 ) -> Estimate:

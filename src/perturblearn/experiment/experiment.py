@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,54 +12,14 @@ from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfi
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import stages
+from perturblearn.experiment.costs import relative_work
 from perturblearn.experiment.networks import identity_of
+from perturblearn.experiment.seed_stages import SeedStages
 from perturblearn.graph import Executor, Plan, Stage, StageKind, Watcher, content_key, make_plan
 from perturblearn.perturbed import SEARCH_STEPS, StoredSet, set_size, shard_ranges
 from perturblearn.store import ArtefactStore
 
 CONTROLS = ("unperturbed", "permuted")
-
-
-@dataclass(frozen=True)
-class SeedStages:
-    """The stages of one seed: one path of the graph per pair of learning rates, and what compares them.
-
-    Args:
-        data: the data set.
-        standard: f, one per learning rate of the standard classifier.
-        perturbed, heldout_perturbed: for each f, the set that g sees and the one that chooses g's learning rate.
-        mixed, heldout_mixed: the same with clean samples among them; the same stages where there are none.
-        perturbation: g, a row per f, a column per learning rate of the perturbation classifier.
-        standard_measures, perturbation_measures: what is measured, laid out likewise.
-        direction_measures: for each f, how its perturbations compare with the prediction; none if not asked for.
-        selection: the chosen pair of learning rates and the papers' maxima.
-        controls: by name; none if no draws are asked for.
-        linear_probe: what a linear classifier learns from the perturbed set; None if it is not asked for.
-    """
-
-    data: Stage
-    standard: tuple[Stage, ...]
-    perturbed: tuple[Stage, ...]
-    heldout_perturbed: tuple[Stage, ...]
-    mixed: tuple[Stage, ...]
-    heldout_mixed: tuple[Stage, ...]
-    perturbation: tuple[tuple[Stage, ...], ...]
-    standard_measures: tuple[Stage, ...]
-    direction_measures: tuple[Stage, ...]
-    perturbation_measures: tuple[tuple[Stage, ...], ...]
-    selection: Stage
-    controls: Mapping[str, Stage]
-    linear_probe: Stage | None
-
-    @property
-    def targets(self) -> tuple[Stage, ...]:
-        """The stages that a run wants finished; the order is that in which they run.
-
-        Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
-        """
-        grid = tuple(stage for row in self.perturbation for stage in row)
-        probe = () if self.linear_probe is None else (self.linear_probe,)
-        return (*self.standard, *grid, self.selection, *self.controls.values(), *probe)
 
 
 class Experiment:
@@ -311,7 +270,7 @@ class Experiment:
             f"{role} classifier, {f'{section.model.name}, ' if is_network else ''}"
             + (f"lr {lr:g}" if section.training != "none" else "as it stands"),
             seed,
-            work=_work(section),
+            work=relative_work(section),
             context=self._shapes() | self._trained_as(section, lr),
         )
 
@@ -427,7 +386,7 @@ class Experiment:
             inputs,
             f"{name} control, {draws} draw{'s' * (draws > 1)}",
             seed,
-            work=draws * _work(self.config.perturbation),
+            work=draws * relative_work(self.config.perturbation),
             context=self._shapes() | self._trained_as(self.config.perturbation),
         )
 
@@ -483,15 +442,3 @@ class Experiment:
                 "data_device": self._data_device,
             },
         )
-
-
-def _work(section: ClassifierConfig) -> float:
-    """About how many epochs a classifier costs, for the time left."""
-    if section.model.name == "limit":
-        return 20.0
-    if section.training == "none":
-        return 0.0
-    if section.model.is_network:
-        # A step goes forward, and backward twice: through the weights and through the layers below.
-        return 3.0 * section.epochs
-    return 200.0 + (section.exact_epochs or 0) if section.training == "flow" else float(section.epochs)
