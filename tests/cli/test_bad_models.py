@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.commands import nothing_looks_finished, refuse, run_folders, say, words
+from tests.cli.commands import Said, nothing_looks_finished, refuse, run_folders, say, words
 from tests.data.writers import png_bytes, write_files
+
+from perturblearn.data import load
+from perturblearn.data.decoded import LastDecoded
 
 AUDIT = words("audit --seeds 1 --attack.steps 1 --epsilons l2:1 --learner mlp --mlp.model.hidden_dim 8 --mlp.epochs 1")
 RUN = words(
@@ -255,18 +259,26 @@ def test_data_that_cannot_be_used(
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("command", ["audit", "run", "perturb"])
 def test_unreadable_images_are_left_out_when_asked_and_counted(
-    capsys: pytest.CaptureFixture[str], command: str, recwarn: pytest.WarningsRecorder
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     words_of = {
         "audit": [*AUDIT, "--model", "mlp", "--train", *MLP, "--data", "folder:unreadable"],
         "run": [*RUN, "--standard.model.name", "mlp", *MLP, "--data.name", "folder:unreadable"],
         "perturb": [*PERTURB, "--standard.model.name", "mlp", *MLP, "--data.name", "folder:unreadable"],
     }
-    said = say(capsys, *words_of[command], "--skip-bad")
+
+    def said_afresh(*arguments: object) -> Said:
+        """What a process of its own would say: this one keeps what it has decoded last, and warns once."""
+        monkeypatch.setattr(load, "_last_decoded", LastDecoded())
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            return say(capsys, *arguments)
+
+    said = said_afresh(*words_of[command], "--skip-bad")
     assert said.code == 0
     assert said.err == "perturblearn: warning: left out 1 unreadable image of unreadable: bee/03.png\n"
     (folder,) = run_folders(Path("sets" if command == "perturb" else "runs"))
     if command == "perturb":
         # What is learned from the set is learned without them too, and says so.
-        more = say(capsys, "learn", folder, *words("--perturbation.model.name mlp --controls.draws 0"))
+        more = said_afresh("learn", folder, *words("--perturbation.model.name mlp --controls.draws 0"))
         assert (more.code, more.err) == (0, said.err)
