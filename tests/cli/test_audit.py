@@ -167,6 +167,14 @@ def test_a_file_says_what_the_command_does_not(capsys: pytest.CaptureFixture[str
     assert several.json["config"]["seeds"] == [0, 1]
 
 
+def test_a_file_names_the_learner(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("audit.toml").write_text("[perturbation.model]\nname = 'resnet18'\nwidth = 0.25\n")
+    planned = say(capsys, "audit", "audit.toml", *DATA, *TRAINED, "--plan", "--json").json["stages"]
+    labels = {stage["label"] for stage in planned if stage["label"].startswith("perturbation classifier")}
+    assert len(labels) == 1
+    assert "resnet18" in labels.pop()
+
+
 EPSILONS = [
     ("l3:1", "the norm 'l3' is not known; choose l2, linf, l0"),
     ("L2:1", "the norm 'L2' is not known; choose l2, linf, l0"),

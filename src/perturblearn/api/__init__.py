@@ -1,7 +1,7 @@
 """Perturbation learning from Python: the functions behind the commands."""
 
 from perturblearn.api.audit import audit, prepare_audit
-from perturblearn.api.run import learn_from_perturbations, make_experiment, plan
+from perturblearn.api.run import learn_from_perturbations, make_experiment, plan, prepare_run
 from perturblearn.api.sets import learn, perturb, prepare_learning, prepare_perturbing, verify
 from perturblearn.api.stores import CACHE_SIZE_VARIABLE, CACHE_VARIABLE, artefact_store, cache_store
 from perturblearn.api.theory import compare_with_theory
@@ -22,6 +22,7 @@ __all__ = [
     "prepare_audit",
     "prepare_learning",
     "prepare_perturbing",
+    "prepare_run",
     "prepare_transfer",
     "transfer",
     "verify",

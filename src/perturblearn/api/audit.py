@@ -12,7 +12,7 @@ from typing import Any
 from perturblearn.api.run import ConfigLike, check_device, handed_over
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.classifiers import hand_over
-from perturblearn.config import NETWORKS, TWO_LAYER, AttackConfig, config_tree, resolve_config
+from perturblearn.config import NETWORKS, TWO_LAYER, AttackConfig, config_tree, given_value, resolve_config
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
@@ -65,7 +65,8 @@ def audit(
         epsilons: sizes of perturbations by norm, ``{"l2": [0.5, 1], "linf": 0.1}``; in l0 numbers of coordinates. None
             for one of each in l2 and linf, by the scale of the data.
         learners: g's network by name, import path, or as an object; several of them; or a mapping of names to keys,
-            ``{"convnet": {"epochs": 12}}``. None for the ConvNet on images, the MLP on all else.
+            ``{"convnet": {"epochs": 12}}``. None for the
+            configuration's, and where it names none for the ConvNet on images, the MLP on all else.
         checkpoint: file of f's weights, where the model comes without.
         train: train f first, from fresh weights.
         config: path of a TOML file, a nested mapping or a configuration with whatever else is to be set.
@@ -128,7 +129,8 @@ def prepare_audit(
     if epsilons is None:
         epsilons = _own_epsilons(base.attack, default_epsilons(outline.signature))
     sizes = {norm: _several(values) for norm, values in epsilons.items()}
-    networks = learner_keys(learners, default=default_learner(outline.signature))
+    named = given_value(config, "perturbation.model.name")
+    networks = learner_keys(learners, default=named or default_learner(outline.signature))
     configs = audit_configs(base, sizes, networks)
     return Auditing(tuple(Experiment(each, dataset=dataset, data_dir=folder) for each in configs))
 
@@ -160,7 +162,7 @@ class Auditing:
     def run(
         self,
         out: str | os.PathLike[str] | None,
-        cache: ArtefactStore | None,
+        cache: ArtefactStore | None = None,
         *,
         force: bool = False,
         watch: Watcher | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.data import Dataset, dataset_from
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment
-from perturblearn.graph import Plan, Watcher
+from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.perturbed import StoredSet
 from perturblearn.report import Result, export_run
 from perturblearn.store import ArtefactStore
@@ -89,31 +90,17 @@ def learn_from_perturbations(
         overrides=overrides,
         data_dir=data_dir,
     )
-    return run_experiment(experiment, out, cache, force=force, watch=watch)
+    return Running(experiment).run(out, cache, force=force, watch=watch)
 
 
-def run_experiment(
-    experiment: Experiment,
-    out: str | os.PathLike[str] | None,
-    cache: ArtefactStore | None,
+def prepare_run(
+    config: ConfigLike | None = None,
     *,
-    force: bool = False,
-    watch: Watcher | None = None,
-) -> Result:
-    """Run an experiment, in memory or into a folder.
-
-    Args:
-        experiment: what to run.
-        out: folder for the run's own folder and the store of finished stages; None writes neither.
-        cache: where finished stages go instead, if anywhere.
-        force: repeat stages that are finished.
-        watch: called with the progress of each stage.
-    """
-    if out is None:
-        executor = experiment.run(cache, force=force, watch=watch)
-        seconds = sum(executor.seconds.values())
-        return Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
-    return _run_in_folder(experiment, Path(out), cache, force=force, watch=watch)
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Running:
+    """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
+    return Running(make_experiment(config, overrides=overrides, data_dir=data_dir))
 
 
 def plan(
@@ -189,29 +176,50 @@ def handed_over(
     return keys, dataset
 
 
-def run_folder(experiment: Experiment, out: Path) -> Path:
-    """Where a run is exported to: its name, then the first digits of its key."""
-    return out / f"{experiment.config.name}-{experiment.key[:10]}"
+@dataclass(frozen=True)
+class Running:
+    """An experiment that is to be run.
 
+    Args:
+        experiment: which.
+    """
 
-def _run_in_folder(
-    experiment: Experiment, out: Path, cache: ArtefactStore | None, *, force: bool, watch: Watcher | None
-) -> Result:
-    folder = run_folder(experiment, out)
-    if not force and (folder / "result.json").is_file():
-        finished = Result.load(folder)
-        if finished.key == experiment.key:
-            return finished
-    # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
-    store = artefact_store(out)
+    experiment: Experiment
 
-    def work() -> tuple[Result, Mapping[str, float]]:
-        executor = experiment.run(store if cache is None else cache, force=force, watch=watch)
+    def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
+        """What has to run."""
+        return self.experiment.plan(store, force=force)
+
+    def run(
+        self,
+        out: str | os.PathLike[str] | None,
+        cache: ArtefactStore | None = None,
+        *,
+        force: bool = False,
+        watch: Watcher | None = None,
+    ) -> Result:
+        """Run what is not finished, in memory or into a folder named by the run's name and the digits of its key."""
+        experiment = self.experiment
+        if out is None:
+            return self._measured(experiment.run(cache, force=force, watch=watch))
+        folder = Path(out) / f"{experiment.config.name}-{experiment.key[:10]}"
+        if not force and (folder / "result.json").is_file():
+            finished = Result.load(folder)
+            if finished.key == experiment.key:
+                return finished
+        # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
+        store = artefact_store(Path(out))
+
+        def work() -> tuple[Result, Mapping[str, float]]:
+            executor = experiment.run(store if cache is None else cache, force=force, watch=watch)
+            return export_run(experiment, executor, self._measured(executor), store, folder), executor.seconds
+
+        return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
+
+    def _measured(self, executor: Executor) -> Result:
+        experiment = self.experiment
         seconds = sum(executor.seconds.values())
-        result = Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
-        return export_run(experiment, executor, result, store, folder), executor.seconds
-
-    return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
+        return Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
 
 
 def check_device(device: str) -> None:

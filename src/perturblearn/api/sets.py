@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from perturblearn.api.run import ConfigLike, make_experiment, run_experiment
+from perturblearn.api.run import ConfigLike, Running, make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.classifiers import Classifier
 from perturblearn.config import TWO_LAYER, ExperimentConfig, config_tree
@@ -20,7 +20,7 @@ from perturblearn.data import Dataset, data_fingerprint, dataset_from, load_data
 from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
-from perturblearn.perturbed import Damage, PerturbedSet, ShardSource, StoredSet, repair, write_set
+from perturblearn.perturbed import Damage, PerturbedSet, ShardSource, StoredSet, lost_standard, repair, write_set
 from perturblearn.perturbed import perturb as perturb_rows
 from perturblearn.perturbed import verify as verify_files
 from perturblearn.report import Result
@@ -226,10 +226,8 @@ def learn(
         StoreError: there is no set, or it is damaged.
         DivergenceError, ModelError: see `learn_from_perturbations`.
     """
-    experiment = prepare_learning(
-        perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir
-    )
-    return run_experiment(experiment, out, cache_store(cache_dir, cache_size), force=force, watch=watch)
+    prepared = prepare_learning(perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir)
+    return prepared.run(out, cache_store(cache_dir, cache_size), force=force, watch=watch)
 
 
 def prepare_learning(
@@ -239,7 +237,7 @@ def prepare_learning(
     data: Any = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-) -> Experiment:
+) -> Running:
     """What `learn` does with these arguments, validated and not yet done."""
     stored = _opened(perturbed)
     for key in overrides or {}:
@@ -259,7 +257,7 @@ def prepare_learning(
             config, data=data, perturbation=perturbation, overrides=keys, data_dir=data_dir, stored=stored
         )
     _require_same_data(stored, experiment.fingerprint)
-    return experiment
+    return Running(experiment)
 
 
 def verify(
@@ -314,10 +312,7 @@ class _Maker:
         return perturb_rows(standard, data, config.attack, seed=self._stored.seed, heldout=part == "heldout", rows=rows)
 
     def lost_standard(self) -> Any:
-        raise StoreError(
-            f"the standard classifier of {self._stored.folder} is damaged, and its perturbed samples do not tell it; "
-            "bring its file back from a copy, or write the set again with 'perturblearn perturb'"
-        )
+        raise lost_standard(self._stored.folder)
 
     def _load(self) -> tuple[Classifier, Dataset]:
         stored, config = self._stored, self._stored.config

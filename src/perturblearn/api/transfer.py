@@ -117,7 +117,7 @@ class Transferring:
     def run(
         self,
         out: str | os.PathLike[str] | None,
-        cache: ArtefactStore | None,
+        cache: ArtefactStore | None = None,
         *,
         force: bool = False,
         watch: Watcher | None = None,

@@ -4,7 +4,15 @@ from perturblearn.config.attack import NOISE_SOURCES, AttackConfig
 from perturblearn.config.classifier import ClassifierConfig
 from perturblearn.config.data import DataConfig
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
-from perturblearn.config.loading import commented_toml, config_tree, fields, parse_value, resolve_config, to_toml
+from perturblearn.config.loading import (
+    commented_toml,
+    config_tree,
+    fields,
+    given_value,
+    parse_value,
+    resolve_config,
+    to_toml,
+)
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import NETWORKS, TWO_LAYER, ModelConfig
 
@@ -23,6 +31,7 @@ __all__ = [
     "commented_toml",
     "config_tree",
     "fields",
+    "given_value",
     "parse_value",
     "resolve_config",
     "to_toml",

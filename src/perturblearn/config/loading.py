@@ -62,12 +62,8 @@ def resolve_config(
         name = str(overrides.get("data.name", DEFAULT["name"]))
         provider = name.partition(":")[0]
         tree = DEFAULT if name == DEFAULT["name"] else {"name": provider} if provider in PROVIDERS else {}
-    elif isinstance(config, ExperimentConfig):
-        tree = config.model_dump(mode="json", exclude_unset=True)
-    elif isinstance(config, Mapping):
-        tree = config
     else:
-        tree = _read_toml(Path(config))
+        tree = _given(config)
     merged = _copy(tree)
     for name, value in overrides.items():
         _set(merged, name, value)
@@ -77,6 +73,18 @@ def resolve_config(
         return ExperimentConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from None
+
+
+def given_value(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None, name: str) -> Any:
+    """What a configuration says of a key by its dotted name, before any default; None where it says nothing.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    found: Any = {} if config is None else _given(config)
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def config_tree(config: ExperimentConfig) -> dict[str, Any]:
@@ -125,6 +133,12 @@ def parse_value(name: str, text: str) -> Any:
         parts = text.strip().removeprefix("[").removesuffix("]").split(",")
         return [parse_value(name, part.strip()) for part in parts if part.strip()]
     return text
+
+
+def _given(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
+    if isinstance(config, ExperimentConfig):
+        return config.model_dump(mode="json", exclude_unset=True)
+    return config if isinstance(config, Mapping) else _read_toml(Path(config))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

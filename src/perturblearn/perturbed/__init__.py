@@ -4,6 +4,7 @@ from perturblearn.perturbed.mixing import mix
 from perturblearn.perturbed.perturb import has_factors, perturb, pixels_of, sources_of, targets_of
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.search import SEARCH_STEPS
+from perturblearn.perturbed.set_files import lost_standard
 from perturblearn.perturbed.shards import HELDOUT_SOURCES, set_size, shard_ranges
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.stored_set import StoredSet
@@ -22,6 +23,7 @@ __all__ = [
     "draw_sources",
     "draw_targets",
     "has_factors",
+    "lost_standard",
     "mix",
     "perturb",
     "pixels_of",

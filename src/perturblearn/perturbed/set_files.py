@@ -25,7 +25,17 @@ class DamagedFile(Exception):
 
 def repairable(folder: Path, file: str) -> StoreError:
     """The sentence for a damaged file that somebody wanted to use."""
+    if file == STANDARD:
+        return lost_standard(folder)
     return StoreError(f"{file} of {folder} is damaged; repair it with 'perturblearn verify {folder} --repair'")
+
+
+def lost_standard(folder: Path) -> StoreError:
+    """The sentence for an f that is damaged: the samples do not tell it."""
+    return StoreError(
+        f"{STANDARD} of {folder} is damaged, and the perturbed samples do not tell the standard classifier; bring it "
+        "back from a copy, or move the set away and write it again with 'perturblearn perturb'"
+    )
 
 
 def shard_bytes(perturbed: PerturbedSet) -> bytes:
