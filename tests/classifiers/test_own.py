@@ -205,12 +205,27 @@ class Bare(nn.Module):
 
 
 def test_parameters_that_nobody_can_reset() -> None:
-    for module, part in ((Bare(), "it (Bare)"), (nn.Sequential(Bare()), "0 (Bare)")):
+    for module, part in ((Bare(), "it (Bare)"), (nn.Sequential(Bare()), "0 (Bare)"), (Bare, "it (Bare)")):
         name = hand_over(module)
         with pytest.raises(ModelError, match=re.escape(f"because {part} has parameters but no reset_parameters; give")):
             made(name)
         assert weight(made(name, fresh=False)).tolist() == [1.0] * 4
-    assert weight(made(hand_over(Bare))).tolist() == [1.0] * 4
+
+
+def test_a_factory_of_trained_weights_makes_fresh_ones_where_they_are_asked_for() -> None:
+    trained = nn.Linear(4, 2)
+
+    def load() -> nn.Module:
+        network = nn.Linear(4, 2)
+        network.load_state_dict(trained.state_dict())
+        return network
+
+    name = hand_over(load)
+    assert torch.equal(weight(made(name, fresh=False)), trained.weight)
+    first, again, other = made(name), made(name), made(name, seed=1)
+    assert torch.equal(weight(first), weight(again))
+    assert not torch.equal(weight(first), weight(other))
+    assert not torch.equal(weight(first), trained.weight)
 
 
 def test_a_reset_that_fails() -> None:

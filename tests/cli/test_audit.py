@@ -219,8 +219,9 @@ LEARNERS = [
         "the folder that holds it",
     ),
     (
-        "--learner own_nets:make,other_nets:make",
-        "keys that begin with make could be those of other_nets:make and of own_nets:make; rename the function",
+        "--learner own_nets:make,other_nets:make --make.epochs 3",
+        "the key make.epochs could be that of own_nets:make and of other_nets:make; give one of the functions another "
+        "name",
     ),
     (
         "--learner mlp --convnet.epochs 3",

@@ -94,7 +94,16 @@ REFUSED = [
     ),
     (
         "--networks mlp,convnet --perturbation.lr 0.1,0.2",
-        "perturbation.lr has several values, but a transfer matrix trains each network once; choose one",
+        "perturbation.lr of mlp has several values, but a transfer matrix trains each network at one; choose one",
+    ),
+    (
+        "--networks mlp,convnet --convnet.lr 0.1,0.2",
+        "perturbation.lr of convnet has several values, but a transfer matrix trains each network at one; choose one",
+    ),
+    (
+        "--networks mlp,convnet --mixing.perturbed_share 0.5",
+        "mixing.perturbed_share = 0.5 shows g clean samples under their true labels too, so what it knows would not "
+        "come from perturbations alone; leave it out, or use 'perturblearn run'",
     ),
     (
         "--networks mlp,convnet --data folder:absent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from tests.experiment.tiny import DEEP, DIM, MLP, blobs, same_artefact
 
 from perturblearn.api import audit, prepare_audit
+from perturblearn.classifiers import hand_over
 from perturblearn.config import AttackConfig, ExperimentConfig, resolve_config
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
@@ -320,3 +322,37 @@ def test_an_audited_model_is_taken_as_it_stands() -> None:
 def test_audits_that_cannot_be(model: str, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         prepare_audit(model, **small_audit(**changes))
+
+
+FILE: dict[str, Any] = {
+    "standard": {"training": "sgd", "lr": 0.3, "epochs": 5, "model": {"name": "convnet", "width": 0.5}},
+    "perturbation": {"model": {"name": "resnet18"}},
+}
+
+
+def test_f_is_taken_as_it_stands_whatever_a_file_says_of_another() -> None:
+    model = hand_over(torch.nn.Linear(DIM, 3))
+    prepared = prepare_audit(model, blobs(), config=FILE)
+    for experiment in prepared.experiments:
+        assert experiment.config.standard.training == "none"
+        assert experiment.config.standard.model.name == model
+        assert experiment.config.perturbation.model.name == "resnet18"
+    taught = prepare_audit("mlp", blobs(), config=FILE, train=True)
+    section = taught.experiments[0].config.standard
+    assert (section.training, section.lr, section.epochs, section.model.name) == ("sgd", (0.3,), 5, "mlp")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"overrides": {"standard.training": "sgd"}}, "the key standard.training is what --train is for"),
+        ({"overrides": {"attack.norm": "l0"}}, "attack.norm = 'l0' needs numbers of coordinates; give them as"),
+        ({"config": {"attack": {"norm": "l0", "pixels": 3}}}, "attack.norm = 'l0' needs numbers of coordinates"),
+        ({"overrides": {"attack.name": "pgd"}, "epsilons": {"l0": 3}}, "attack.name = 'pgd', but perturbations in l0"),
+        ({"overrides": {"mixing.perturbed_share": 0.2}}, "mixing.perturbed_share = 0.2 shows g clean samples"),
+        ({"learners": {"mlp": {"model.name": "convnet"}}}, "the keys of mlp name another network, convnet"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        prepare_audit("mlp", blobs(), train=True, **options)

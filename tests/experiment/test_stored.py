@@ -12,8 +12,10 @@ from tests.experiment.tiny import DEEP, TWO_LAYER, M, N, blobs, experiment_of, n
 from perturblearn.api import learn, learn_from_perturbations, perturb, prepare_learning, prepare_perturbing, verify
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Dataset
+from perturblearn.errors import DataError, StoreError
 from perturblearn.experiment import Experiment, controls
 from perturblearn.perturbed import StoredSet
+from perturblearn.perturbed.manifest import manifest_text, sealed
 from perturblearn.store import ArtefactStore
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_shards")
@@ -52,7 +54,7 @@ def written(keys: dict[str, Any], data: Dataset, out: Path) -> StoredSet:
 
 def halves(keys: dict[str, Any], data: Dataset, out: Path) -> tuple[Experiment, Experiment]:
     """The whole run, and the second half of it after the first."""
-    return experiment_of(keys, data), prepare_learning(written(keys, data, out), data=data)
+    return experiment_of(keys, data), prepare_learning(written(keys, data, out), data=data).experiment
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -142,7 +144,7 @@ def test_the_halves_share_their_stages_with_a_run(tmp_path: Path) -> None:
     first = prepare_perturbing({}, data=data, overrides=keys)
     assert first.plan(store).to_run == ()
     (stored,) = first.run(tmp_path / "sets", store)
-    second = prepare_learning(stored, data=data)
+    second = prepare_learning(stored, data=data).experiment
     (of_whole,), (of_second,) = whole.seeds.values(), second.seeds.values()
     assert of_whole.controls["unperturbed"] == of_second.controls["unperturbed"], "it knows nothing of the set"
     assert of_whole.controls["permuted"] != of_second.controls["permuted"]
@@ -163,7 +165,7 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return learn_network(section, signature, inputs, labels, **options)
 
     monkeypatch.setattr(controls, "learn_network", recording)
-    experiment = prepare_learning(stored, data=data, overrides={"seeds": [2, 7]})
+    experiment = prepare_learning(stored, data=data, overrides={"seeds": [2, 7]}).experiment
     executor = experiment.run()
     first, second = experiment.seeds.values()
     assert first.standard == second.standard
@@ -186,7 +188,7 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_standard_classifier_of_the_set_is_its_own(tmp_path: Path) -> None:
     keys, data = WAYS["deep, pgd"]
     stored = written(keys, data, tmp_path)
-    experiment = prepare_learning(stored, data=data)
+    experiment = prepare_learning(stored, data=data).experiment
     (stages,) = experiment.seeds.values()
     f: Classifier = experiment.run().result(stages.standard[0])
     assert f.hash == stored.manifest["standard"]["hash"]
@@ -226,3 +228,55 @@ def test_a_damaged_set_is_made_again(way: str, tmp_path: Path) -> None:
     assert verify(stored, data=data) == []
     for path, content in contents.items():
         assert path.read_bytes() == content
+
+
+def resealed(stored: StoredSet, **changes: Any) -> None:
+    body = {name: value for name, value in stored.manifest.items() if name != "sha256"} | changes
+    (stored.folder / "manifest.json").write_text(manifest_text(sealed(body)), encoding="utf-8")
+
+
+def test_a_set_of_a_newer_version_is_not_replaced(tmp_path: Path) -> None:
+    keys, data = WAYS["deep, one step"]
+    stored = written(keys, data, tmp_path)
+    resealed(stored, schema=2, more="of the future")
+    before = (stored.folder / "manifest.json").read_bytes()
+    with pytest.raises(StoreError, match=r"was written by a newer version of perturblearn; update it$"):
+        written(keys, data, tmp_path)
+    assert (stored.folder / "manifest.json").read_bytes() == before
+
+
+def test_a_set_says_how_g_is_trained_as_it_was_asked_for_last(tmp_path: Path) -> None:
+    keys, data = WAYS["deep, pgd"]
+    first = written(keys, data, tmp_path)
+    files = {path: path.stat().st_ino for path in first.folder.rglob("shard-*")}
+    again = written({**keys, "perturbation.epochs": 7}, data, tmp_path)
+    assert again.folder == first.folder
+    assert again.config.perturbation.epochs == 7
+    # The shards are those of the store, which made nothing again.
+    assert {path: path.stat().st_ino for path in again.folder.rglob("shard-*")} == files
+    manifest = (again.folder / "manifest.json").stat().st_ino
+    both = perturb({}, data=data, overrides={**keys, "perturbation.epochs": 7, "seeds": [2, 3]}, out=tmp_path)
+    assert [found.seed for found in both] == [2, 3]
+    assert (again.folder / "manifest.json").stat().st_ino == manifest, "another seed changes nothing of this one"
+
+
+def test_synthetic_data_are_those_of_the_set(tmp_path: Path) -> None:
+    keys = {**TWO_LAYER, "data.name": "uniform", "data.n_samples": 40, "data.n_heldout": 20, "data.input_dim": 6}
+    (stored,) = perturb({}, overrides=keys, out=tmp_path)
+    assert learn(stored).config.data.name == "uniform"
+    ways: list[dict[str, Any]] = [{"data": "gauss"}, {"overrides": {"data.name": "gauss"}}]
+    for options in ways:
+        with pytest.raises(DataError, match=r"the data are not those that .* was made from \(uniform\)"):
+            learn(stored, **options)
+
+
+def test_a_set_of_another_device_is_repaired_where_there_is_none(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the set's device")
+    keys, data = WAYS["deep, one step"]
+    stored = written(keys, data, tmp_path)
+    tree = dict(stored.manifest["config"])
+    resealed(stored, config={**tree, "device": "cuda"})
+    next(iter(sorted(stored.folder.rglob("shard-*")))).unlink()
+    assert len(verify(stored.folder, mend=True, data=data)) == 1
+    assert verify(stored.folder) == []

@@ -252,5 +252,21 @@ def test_from_python() -> None:
 def test_matrices_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"a transfer matrix needs several architectures, not mlp alone; name two"):
         transfer("mlp", blobs())
-    with pytest.raises(ConfigError, match=r"standard\.lr has several values, but a transfer matrix trains each"):
+    with pytest.raises(ConfigError, match=r"standard\.lr of mlp has several values, but a transfer matrix trains each"):
         transfer(["mlp", hand_over(linear)], blobs(), overrides={"standard.lr": [0.1, 0.01]})
+
+
+def test_where_seeds_draw_their_own_held_out_part_the_fooled_network_is_of_the_same_seed() -> None:
+    """Another seed's network has been trained on most of the samples that this one holds out."""
+    base = resolve_config(
+        {}, {"data.name": "digits", "seeds": SEEDS, "standard.model.name": "mlp", "perturbation.model.name": "mlp"}
+    )
+    of = Transfer(base, {"mlp": {}, "resnet18": {}})
+    for (attacked, fooled), stages in of.fooling.items():
+        for seed, stage in stages.items():
+            if attacked == fooled:
+                assert stage is None
+            else:
+                assert stage is not None
+                own = of.experiments[fooled, fooled].seeds[seed].standard[0]
+                assert stage.inputs["classifier"] == own

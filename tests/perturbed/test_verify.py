@@ -279,8 +279,8 @@ def test_what_comes_out_differently_is_not_taken(folder: Path, file: str) -> Non
     stored = StoredSet(folder)
     with pytest.raises(
         StoreError,
-        match=rf"^{file} of .*set was made again but differs .* nothing was changed; the set was made with .*torch 0\.1"
-        rf".* and this is .*torch {torch.__version__.partition('+')[0]}.*: repair it there, or write a new set",
+        match=rf"^{file} of .*set was made again but differs .* so it was not replaced; the set was made with .*"
+        rf"torch 0\.1.* and this is .*torch {torch.__version__.partition('+')[0]}.*: repair it there, or write",
     ):
         repair(stored, verify(stored), others, standard=other_standard)
     assert files_of(folder) == before

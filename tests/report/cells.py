@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from perturblearn import Result, learn_from_perturbations
@@ -26,7 +27,9 @@ TINY: dict[str, Any] = {
 
 def run_cell(**overrides: Any) -> Result:
     """A real run of a second or less; overrides by dotted name, dots written as double underscores."""
-    return learn_from_perturbations({}, overrides={**TINY, **{k.replace("__", "."): v for k, v in overrides.items()}})
+    keys = {name.replace("__", "."): value for name, value in overrides.items()}
+    # A grid knows how long it took as a whole.
+    return replace(learn_from_perturbations({}, overrides={**TINY, **keys}), seconds=0.0)
 
 
 def cell(
@@ -77,4 +80,4 @@ def cell(
         }
         for seed, reached in enumerate(g)
     ]
-    return Result.of(config, "key", seeds, 1.0)
+    return Result.of(config, "key", seeds, 0.0)

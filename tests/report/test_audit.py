@@ -309,3 +309,15 @@ def test_no_word_is_cut_off() -> None:
     ]
     assert text_lies_inside(audit_of(*cells).plot())
     assert text_lies_inside(Audit(cells[:1], "key", 64 * "n").plot())
+
+
+def test_nothing_is_said_to_be_taught_where_nothing_was_perturbed() -> None:
+    lucky = cell([0.6, 0.6], controls=(0.1, 0.1), epsilon=0.0)
+    assert audit_of(lucky).verdict.startswith("Nothing was shown to be learned")
+    assert "no" in str(audit_of(lucky)).splitlines()[4].split()
+
+
+def test_few_draws_make_the_verdict_careful() -> None:
+    few, many = (audit_of(cell([0.6, 0.6], draws=draws)).verdict for draws in (2, 3))
+    assert few.startswith("Perturbations of f seem to teach the classes")
+    assert many.startswith("Perturbations of f teach the classes")

@@ -12,7 +12,15 @@ from typing import Any
 from perturblearn.api.run import ConfigLike, check_device, handed_over
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.classifiers import hand_over
-from perturblearn.config import NETWORKS, TWO_LAYER, AttackConfig, config_tree, given_value, resolve_config
+from perturblearn.config import (
+    NETWORKS,
+    TWO_LAYER,
+    AttackConfig,
+    ExperimentConfig,
+    config_tree,
+    given_tree,
+    resolve_config,
+)
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
@@ -111,16 +119,25 @@ def prepare_audit(
 ) -> Auditing:
     """What `audit` does with these arguments, validated and not yet done."""
     refuse_settled(overrides, {"standard.model.name": "--model", "perturbation.model.name": "--learner"})
+    refuse_settled(overrides, {"standard.training": "--train"})
+    tree = given_tree(config)
     if epsilons is not None:
         refuse_settled(overrides, dict.fromkeys(("attack.norm", "attack.epsilon", "attack.pixels"), "--epsilons"))
     keys, dataset = handed_over(overrides, data, standard=model)
     if checkpoint is not None:
         keys["standard.model.checkpoint"] = os.fspath(checkpoint)
     _require_weights(keys, train)
+    # A file may tell how to train an f of its own, which is not the one that is audited.
+    of_file = dict(tree.pop("standard", {})) if train else {}
+    tree["standard"] = {key: value for key, value in of_file.items() if key not in ("training", "model")}
+    named = tree.get("perturbation", {}).get("model", {}).get("name")
+    attack = keys.get("attack.name", tree.get("attack", {}).get("name"))
+    _require_l0(epsilons, keys.get("attack.norm", tree.get("attack", {}).get("norm")), attack)
     standard = DEEP_DEFAULTS["standard"] if train else {"training": "none"}
     placeholder = {**DEEP_DEFAULTS["perturbation"], "model": {"name": "mlp"}}
     defaults = {**DEEP_DEFAULTS, "name": "audit", "standard": standard, "perturbation": placeholder}
-    base = resolve_config(config, keys, defaults=defaults)
+    base = resolve_config(tree, keys, defaults=defaults)
+    refuse_mixing(base)
     check_device(base.device)
     folder = None if data_dir is None else Path(data_dir)
     outline = Outline.of(dataset) if dataset is not None else data_outline(base.data, data_dir=folder)
@@ -129,7 +146,6 @@ def prepare_audit(
     if epsilons is None:
         epsilons = _own_epsilons(base.attack, default_epsilons(outline.signature))
     sizes = {norm: _several(values) for norm, values in epsilons.items()}
-    named = given_value(config, "perturbation.model.name")
     networks = learner_keys(learners, default=named or default_learner(outline.signature))
     configs = audit_configs(base, sizes, networks)
     return Auditing(tuple(Experiment(each, dataset=dataset, data_dir=folder) for each in configs))
@@ -208,6 +224,8 @@ def learner_keys(learners: Learners, *, default: str) -> dict[str, Mapping[str, 
         name = learner if isinstance(learner, str) else hand_over(learner)
         if name in found:
             raise ConfigError(f"the network {name} is named twice; name each once")
+        if keys.get("model.name", name) != name:
+            raise ConfigError(f"the keys of {name} name another network, {keys['model.name']}; leave that key out")
         found[name] = keys
     return found
 
@@ -226,6 +244,25 @@ def refuse_settled(overrides: Mapping[str, Any] | None, settled: Mapping[str, st
     for key, option in settled.items():
         if key in (overrides or {}):
             raise ConfigError(f"the key {key} is what {option} is for; say it there alone")
+
+
+def refuse_mixing(config: ExperimentConfig) -> None:
+    """Raise a ConfigError for clean samples among the perturbed ones, from which g would know the classes."""
+    if config.mixing.is_mixed:
+        raise ConfigError(
+            f"mixing.perturbed_share = {config.mixing.perturbed_share:g} shows g clean samples under their true labels "
+            "too, so what it knows would not come from perturbations alone; leave it out, or use 'perturblearn run'"
+        )
+
+
+def _require_l0(epsilons: Mapping[str, Any] | None, norm: str | None, attack: str | None) -> None:
+    """Raise a ConfigError for an l0 audit that is asked for in a way that would not be followed."""
+    if epsilons is None and norm == "l0":
+        raise ConfigError("attack.norm = 'l0' needs numbers of coordinates; give them as --epsilons l0:20 instead")
+    if "l0" in (epsilons or {}) and attack not in (None, "radial_pgd"):
+        raise ConfigError(
+            f"attack.name = {attack!r}, but perturbations in l0 are searched for by radial_pgd; leave out one of both"
+        )
 
 
 def _several(values: Any) -> tuple[Any, ...]:

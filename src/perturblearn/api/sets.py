@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ import torch
 from perturblearn.api.run import ConfigLike, Running, make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.classifiers import Classifier
-from perturblearn.config import TWO_LAYER, ExperimentConfig, config_tree
+from perturblearn.config import TWO_LAYER, DataConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, data_fingerprint, dataset_from, load_dataset
-from perturblearn.errors import ConfigError, DataError, StoreError
+from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
 from perturblearn.perturbed import Damage, PerturbedSet, ShardSource, StoredSet, lost_standard, repair, write_set
 from perturblearn.perturbed import perturb as perturb_rows
 from perturblearn.perturbed import verify as verify_files
+from perturblearn.perturbed.manifest import MANIFEST
 from perturblearn.report import Result
 from perturblearn.store import ArtefactStore
 
@@ -152,10 +154,16 @@ class Perturbing:
         return content_key([stage.key for stages in self.shards[seed].values() for stage in stages])
 
     def _is_written(self, seed: int, folder: Path) -> bool:
-        try:
-            return StoredSet(folder).key == self._key(seed)
-        except StoreError:
+        if not (folder / MANIFEST).exists():
             return False
+        # What another version wrote, or what is damaged, is not silently replaced.
+        stored = StoredSet(folder)
+        # A set says how g is to be trained, and where its data are: with other answers it is written again.
+        return stored.key == self._key(seed) and stored.manifest["config"] == self._tree(seed)
+
+    def _tree(self, seed: int) -> dict[str, Any]:
+        """The configuration that a set carries: that of its own seed."""
+        return json.loads(json.dumps({**config_tree(self.experiment.config), "seeds": [seed]}))
 
     def _write(self, seed: int, executor: Executor, folder: Path) -> None:
         experiment, of_seed = self.experiment, self.experiment.seeds[seed]
@@ -177,7 +185,7 @@ class Perturbing:
             "label_values": data.label_values,
             "signature": signature.to_dict(),
             "data": {"name": config.data.provider, "fingerprint": experiment.fingerprint},
-            "config": config_tree(config),
+            "config": self._tree(seed),
         }
         write_set(
             folder,
@@ -256,7 +264,7 @@ def prepare_learning(
         experiment = make_experiment(
             config, data=data, perturbation=perturbation, overrides=keys, data_dir=data_dir, stored=stored
         )
-    _require_same_data(stored, experiment.fingerprint)
+    _require_same_data(stored, experiment.fingerprint, experiment.config.data)
     return Running(experiment)
 
 
@@ -281,8 +289,8 @@ def verify(
         What was found damaged; with ``mend`` all of it has been made again.
 
     Raises:
-        StoreError: there is no set, its manifest is damaged, or what is made again is not what was written; then the
-            set is as it was.
+        StoreError: there is no set, its manifest is damaged, or a file that is made again is not what was written;
+            then that file is as it was, and files before it have been repaired.
         DataError: the data are needed, and are not there or not those that the set was made from.
         ModelError: f's network is the user's own, is needed, and is not there.
     """
@@ -320,17 +328,18 @@ class _Maker:
         _require_data(stored, self._data, "perturblearn.verify(set, mend=True, data=...)")
         if self._data is not None and not isinstance(self._data, str):
             data = dataset_from(self._data)
-            _require_same_data(stored, data.content_hash())
+            _require_same_data(stored, data.content_hash(), config.data)
         else:
             of_set = config.data if self._data is None else config.data.model_copy(update={"name": self._data})
             with _data_may_have_moved(stored, is_named=self._data is not None):
                 fingerprint = data_fingerprint(of_set, data_dir=self._data_dir)
-            _require_same_data(stored, fingerprint)
+            _require_same_data(stored, fingerprint, of_set)
             data = load_dataset(of_set, seed=stored.seed, data_dir=self._data_dir)
+        # Where the set's device is not at hand, another may do: the checksum says.
+        device = config.device if config.device == "cpu" or torch.cuda.is_available() else "cpu"
         is_deep = config.standard.model.is_network or config.perturbation.model.is_network
-        device = "cpu" if is_deep else config.device
-        data = data.to(dtype=getattr(torch, config.dtype), device=device)
-        return standard.to(device=config.device), data
+        data = data.to(dtype=getattr(torch, config.dtype), device="cpu" if is_deep else device)
+        return standard.to(device=device), data
 
 
 def _opened(perturbed: SetLike) -> StoredSet:
@@ -365,8 +374,10 @@ def _require_data(stored: StoredSet, data: Any, call: str) -> None:
         raise DataError(f"the data of {stored.folder} were handed over in Python; call {call} with them")
 
 
-def _require_same_data(stored: StoredSet, fingerprint: str | None) -> None:
-    if fingerprint != stored.manifest["data"]["fingerprint"]:
+def _require_same_data(stored: StoredSet, fingerprint: str | None, config: DataConfig) -> None:
+    # Synthetic data have no files that could be compared, but are what their configuration says.
+    is_same = config == stored.config.data if fingerprint is None else True
+    if fingerprint != stored.manifest["data"]["fingerprint"] or not is_same:
         raise DataError(
             f"the data are not those that {stored.folder} was made from ({stored.config.data.name}); name the same "
             "ones, wherever they are now, with --data"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perturblearn.api.audit import Learners, learner_keys, refuse_settled
+from perturblearn.api.audit import Learners, learner_keys, refuse_mixing, refuse_settled
 from perturblearn.api.run import ConfigLike, check_device, handed_over
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.config import config_tree, resolve_config
@@ -80,12 +80,8 @@ def prepare_transfer(
     placeholder = {"model": {"name": "mlp"}}
     sections = {role: {**DEEP_DEFAULTS[role], **placeholder} for role in ("standard", "perturbation")}
     base = resolve_config(config, keys, defaults={**DEEP_DEFAULTS, **sections, "name": "transfer"})
+    refuse_mixing(base)
     check_device(base.device)
-    for role in ("standard", "perturbation"):
-        if len(getattr(base, role).lr) > 1:
-            raise ConfigError(
-                f"{role}.lr has several values, but a transfer matrix trains each network once; choose one"
-            )
     folder = None if data_dir is None else Path(data_dir)
     outline = Outline.of(dataset) if dataset is not None else data_outline(base.data, data_dir=folder)
     given = base.attack.model_fields_set

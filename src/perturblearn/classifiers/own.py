@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.identity import code_identity, module_identity
@@ -70,7 +72,8 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     Args:
         source: what `own_source` returned.
         name: what it is called in errors.
-        fresh: reset the parameters of a module; False keeps the weights that it has. A factory makes what it makes.
+        fresh: draw the parameters afresh: those of a module, and those of a factory that does not draw them itself but
+            returns the same weights in each call, such as trained ones. False keeps the weights as they come.
 
     Returns:
         A module on the CPU that shares nothing with what it was made from; in float32 if it is fresh.
@@ -89,7 +92,14 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
             f"{name} returns one and the same network whenever it is called, so every classifier would start from the "
             "same weights; make a new network in each call"
         )
-    return made.to("cpu").float() if fresh else copied(made, name).to("cpu")
+    if not fresh:
+        return copied(made, name).to("cpu")
+    made = made.to("cpu").float()
+    with drawing_from(1):
+        other, _ = _call(source, name)
+    if _has_same_weights(made, other):
+        _reset(made, name)
+    return made
 
 
 def fingerprint(name: str) -> str:
@@ -184,6 +194,14 @@ def _needed_arguments(factory: Callable[..., Any]) -> list[str]:
     return [entry.name for entry in parameters if entry.default is entry.empty and entry.kind not in optional]
 
 
+def _has_same_weights(made: nn.Module, other: nn.Module) -> bool:
+    """Whether two calls gave one network, although torch drew from two seeds."""
+    mine, others = (list(network.to("cpu").float().parameters()) for network in (made, other))
+    if len(mine) != len(others) or any(map(is_lazy, (*mine, *others))):  # what is not there yet will be drawn
+        return False
+    return all(map(torch.equal, mine, others))
+
+
 def _reset(module: nn.Module, name: str) -> None:
     """Draw all parameters afresh; children first, so that a network's own reset_parameters has the last word."""
     for path, part in reversed(list(module.named_modules())):
@@ -195,12 +213,13 @@ def _reset(module: nn.Module, name: str) -> None:
                 raise ModelError(
                     f"the network {name} cannot be initialised afresh, because reset_parameters of {path or 'it'} "
                     f"({type(part).__name__}) fails ({described(error)}); mend it, or give a class or function that "
-                    "makes the network"
+                    "makes the network with weights that are drawn anew in each call"
                 ) from error
         elif any(True for _ in part.parameters(recurse=False)):
             raise ModelError(
                 f"the network {name} cannot be initialised afresh, because {path or 'it'} ({type(part).__name__}) has "
-                "parameters but no reset_parameters; give a class or function that makes the network instead"
+                "parameters but no reset_parameters; give a class or function that makes the network with weights that "
+                "are drawn anew in each call"
             )
 
 

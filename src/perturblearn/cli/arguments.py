@@ -79,22 +79,20 @@ def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]
     """
     from perturblearn.config import fields
 
-    networks: dict[str, dict[str, Any]] = {}
-    prefixes: dict[str, str] = {}
+    names = [part.strip() for part in text.split(",")]
+    prefixes = [name.rpartition(":")[2] for name in names]
     sections = {name.partition(".")[0] for name, _ in fields()}
-    for name in (part.strip() for part in text.split(",")):
+    networks: dict[str, dict[str, Any]] = {}
+    for name, prefix in zip(names, prefixes, strict=True):
         if not name:
             raise ConfigError(f"{text!r} names no network in one place; write names with a comma between two")
         if name in networks:
             raise ConfigError(f"the network {name} is named twice; name each once")
-        prefix = name.rpartition(":")[2]
-        own = [key for key in keys if key.startswith(f"{prefix}.")]
-        if prefix in prefixes or prefix in sections:
-            other = prefixes.get(prefix, f"the section {prefix}")
-            raise ConfigError(
-                f"keys that begin with {prefix} could be those of {name} and of {other}; rename the function"
-            )
-        prefixes[prefix] = name
+        # Keys of a section stay what they are: a function may have its name.
+        own = [] if prefix in sections else [key for key in keys if key.startswith(f"{prefix}.")]
+        if own and prefixes.count(prefix) > 1:
+            alike = " and of ".join(other for other, last in zip(names, prefixes, strict=True) if last == prefix)
+            raise ConfigError(f"the key {own[0]} could be that of {alike}; give one of the functions another name")
         networks[name] = {key.removeprefix(f"{prefix}."): keys.pop(key) for key in own}
     return networks
 

@@ -12,6 +12,7 @@ from perturblearn.cli.arguments import split_arguments
 from perturblearn.cli.options import (
     Arguments,
     Cache,
+    Data,
     DataDir,
     Doing,
     Flag,
@@ -27,6 +28,7 @@ from perturblearn.errors import ConfigError
 @app.command
 def run(
     *arguments: Arguments,
+    data: Data = None,
     out: Out = Path("runs"),
     data_dir: DataDir = None,
     skip_bad: SkipBad = False,
@@ -39,7 +41,7 @@ def run(
     Finished stages are kept and not repeated. The result is a table, a sentence and a folder.
     """
     file, keys = split_arguments(arguments)
-    put_data(keys, skip_bad=skip_bad)
+    put_data(keys, data, skip_bad)
 
     from perturblearn import api
     from perturblearn.cli.carry_out import carry_out_result

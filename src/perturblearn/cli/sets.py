@@ -35,6 +35,7 @@ Set = Annotated[Path, Parameter(name="SET", help="Folder of a set that 'perturbl
 @app.command
 def perturb(
     *arguments: Arguments,
+    data: Data = None,
     out: Annotated[Path, Parameter(help="Folder for the sets' own folders and for finished stages.")] = Path("sets"),
     data_dir: DataDir = None,
     skip_bad: SkipBad = False,
@@ -47,7 +48,7 @@ def perturb(
     It is the set that 'perturblearn run' trains g on. An interrupted command goes on where it was.
     """
     file, keys = split_arguments(arguments)
-    put_data(keys, skip_bad=skip_bad)
+    put_data(keys, data, skip_bad)
 
     from perturblearn import api
     from perturblearn.cli.carry_out import carry_out

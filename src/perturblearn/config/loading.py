@@ -75,16 +75,13 @@ def resolve_config(
         raise ConfigError(_sentence(error)) from None
 
 
-def given_value(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None, name: str) -> Any:
-    """What a configuration says of a key by its dotted name, before any default; None where it says nothing.
+def given_tree(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None) -> dict[str, Any]:
+    """What a configuration says, before any default, as nested values.
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    found: Any = {} if config is None else _given(config)
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    return {} if config is None else _copy(_given(config))
 
 
 def config_tree(config: ExperimentConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.fingerprint import data_fingerprint
-from perturblearn.data.load import Outline, data_outline, depends_on_seed, load_dataset
+from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
 from perturblearn.data.places import resolve_data_dir
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
@@ -19,6 +19,7 @@ __all__ = [
     "data_outline",
     "dataset_from",
     "depends_on_seed",
+    "draws_split",
     "load_dataset",
     "prepare",
     "resolve_data_dir",

@@ -117,6 +117,15 @@ def depends_on_seed(config: DataConfig) -> bool:
     refuse_in_memory(config)
     if config.is_synthetic or config.n_samples is not None or config.n_heldout is not None:
         return True
+    return draws_split(config)
+
+
+def draws_split(config: DataConfig) -> bool:
+    """Whether every seed draws its held-out part from the same samples, so that one seed's is another's training part.
+
+    Raises:
+        DataError: the user's files cannot be listed.
+    """
     if config.provider == "folder":
         return scan_folder(own_path(config)).heldout is None
     if config.provider == "npz":

@@ -16,7 +16,7 @@ DEEP_DEFAULTS: Mapping[str, Any] = {
     "attack": {"name": "pgd", "steps": 20},
     "standard": {"schedule": "one_cycle", "lr": 0.05, "batch_size": 32, "epochs": 12, "training": "sgd"},
     "perturbation": {"schedule": "one_cycle", "lr": 0.05, "batch_size": 32, "epochs": 12},
-    "controls": {"draws": 1},
+    "controls": {"draws": 2},
 }
 """How networks are attacked and trained where nothing else is said: settings under which small data sets (1,000 images
 and more) show what there is within minutes."""

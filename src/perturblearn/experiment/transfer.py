@@ -9,7 +9,8 @@ from typing import Any
 
 from perturblearn.classifiers import Classifier, is_target
 from perturblearn.config import ExperimentConfig, resolve_config
-from perturblearn.data import Dataset
+from perturblearn.data import Dataset, draws_split
+from perturblearn.errors import ConfigError
 from perturblearn.experiment.audit import network_keys
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.summary import summarise
@@ -66,8 +67,9 @@ class Transfer:
     """Every architecture's perturbations, learned by every architecture.
 
     Whether perturbations of A fool B is measured on the held-out perturbed set and an f of architecture B that was
-    trained independently: that of the next seed, the last seed's being followed by the first. With one seed it is that
-    of the same seed, and a network is not asked about its own perturbations.
+    trained independently: that of the next seed, the last seed's being followed by the first. With one seed, or where
+    every seed draws its own held-out part from the same samples, it is that of the same seed, which has seen none of
+    them, and a network is not asked about its own perturbations.
 
     Args:
         base: data, attack, seeds, and what all networks have in common.
@@ -90,11 +92,13 @@ class Transfer:
         data_dir: str | Path | None = None,
     ) -> None:
         self.architectures = tuple(architectures)
+        self._draws_split = dataset is None and draws_split(base.data)
         self.experiments: dict[Pair, Experiment] = {}
         for attacked, of_f in architectures.items():
             for learner, of_g in architectures.items():
                 keys = network_keys("standard", attacked, of_f) | network_keys("perturbation", learner, of_g)
                 config = resolve_config(base, keys)
+                _require_one_rate(config)
                 self.experiments[attacked, learner] = Experiment(config, dataset=dataset, data_dir=data_dir)
         self.fooling: dict[Pair, dict[int, Stage | None]] = {
             pair: {seed: self._fooling_stage(pair, seed) for seed in base.seeds} for pair in self.experiments
@@ -124,7 +128,7 @@ class Transfer:
     def _fooling_stage(self, pair: Pair, seed: int) -> Stage | None:
         attacked, fooled = pair
         seeds = list(self.experiments[pair].seeds)
-        other = seeds[(seeds.index(seed) + 1) % len(seeds)]
+        other = seed if self._draws_split else seeds[(seeds.index(seed) + 1) % len(seeds)]
         if other == seed and attacked == fooled:
             return None
         of_set = self.experiments[pair].seeds[seed].heldout_perturbed[0]
@@ -132,3 +136,13 @@ class Transfer:
         places = {name: of_set.context[name] for name in ("device", "data_device")}
         label = f"how often perturbations of {attacked} fool {fooled}"
         return Stage(FOOLING, {}, {"perturbed": of_set, "classifier": classifier}, seed, label, places)
+
+
+def _require_one_rate(config: ExperimentConfig) -> None:
+    """Raise a ConfigError for several learning rates: whose perturbations fool whom would depend on the choice."""
+    for role, section in (("standard", config.standard), ("perturbation", config.perturbation)):
+        if len(section.lr) > 1:
+            raise ConfigError(
+                f"{role}.lr of {section.model.name} has several values, but a transfer matrix trains each network at "
+                "one; choose one"
+            )

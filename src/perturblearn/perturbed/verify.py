@@ -127,7 +127,7 @@ def _check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _check_equal(stored: StoredSet, file: str, content: bytes, sha256: str) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(
-            f"{file} of {stored.folder} was made again but differs from what was there, and nothing was changed; the "
+            f"{file} of {stored.folder} was made again but differs from what was there, so it was not replaced; the "
             f"set was made with {_listed(stored.manifest['versions'])} and this is {_listed(versions())}: repair it "
             "there, or write a new set with 'perturblearn perturb'"
         )

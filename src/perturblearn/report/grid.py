@@ -68,10 +68,15 @@ def controls_of(cell: Result) -> dict[str, Mapping[str, Any]]:
 
 
 def has_learned(cell: Result) -> bool | None:
-    """Whether g beats the draws of every control and, in the mean, chance; None without controls."""
+    """Whether g beats the draws of every control and, in the mean, chance; None without controls.
+
+    Where nothing is perturbed g is a control itself, and beats the others by accident.
+    """
     controls = controls_of(cell)
     if not controls:
         return None
+    if size_of(cell.config.attack)[0] == 0:
+        return False
     reached = cell.summary["perturbation_accuracy_heldout"]["mean"]
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
     return beats_all and reached > chance_of(cell.seeds)
@@ -197,7 +202,6 @@ def cell_to_dict(cell: Result, first: ExperimentConfig) -> dict[str, Any]:
         "changes": _changes(config_tree(first), config_tree(cell.config)),
         "summary": {name: dict(values) for name, values in cell.summary.items()},
         "seeds": [dict(seed) for seed in cell.seeds],
-        "seconds": cell.seconds,
     }
 
 
@@ -213,7 +217,6 @@ def cell_from_dict(content: Mapping[str, Any], first: Mapping[str, Any], version
         key=content["key"],
         seeds=content["seeds"],
         summary=content["summary"],
-        seconds=content["seconds"],
         versions=versions,
     )
 

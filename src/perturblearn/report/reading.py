@@ -72,9 +72,10 @@ def _own_kind(cells: Mapping[Pair, Result], reached: Mapping[Pair, Mapping[int, 
         return f"{start}."
     own = _mean_by_seed([[reached[learner, learner]] for learner in compared])
     other = _mean_by_seed([[reached[pair] for pair in rivals[learner]] for learner in compared])
-    more = "more" if _mean(own) > _mean(other) else "less"
+    difference = _mean(own) - _mean(other)
+    how_much = "as much as" if difference == 0 else "more than" if difference > 0 else "less than"
     return (
-        f"{start}; from perturbations of its own architecture it learns {more} than from those of others"
+        f"{start}; from perturbations of its own architecture it learns {how_much} from those of others"
         f"{_unless_shown(own, other)} ({percent(_mean(own))} % against {percent(_mean(other))} %; "
         f"{_difference(own, other)})."
     )

@@ -53,7 +53,8 @@ def _what(best: Result, cells: Sequence[Result], names: Mapping[str, str]) -> st
     count = f"best of {len(cells)} combinations" if len(cells) > 1 else "the one combination"
     reached = _reached(best, names)
     if has_learned(best):
-        return f"Perturbations of f teach the classes ({count}): {reached}."
+        teach = "teach" if min(_draws([best])) >= FEW_DRAWS else "seem to teach"
+        return f"Perturbations of f {teach} the classes ({count}): {reached}."
     if not controls_of(best):
         return f"Without controls nothing follows ({count}): {reached}."
     return (
@@ -143,8 +144,13 @@ def _one_seed(cells: Sequence[Result]) -> str | None:
     return "Note: one seed shows no spread, and the best of many combinations can be lucky; give --seeds 3 or more."
 
 
+def _draws(cells: Sequence[Result]) -> list[int]:
+    """Over all seeds, of each control of each cell."""
+    return [len(values["values"]) for cell in cells for values in controls_of(cell).values()]
+
+
 def _few_draws(cells: Sequence[Result]) -> str | None:
-    draws = [len(values["values"]) for cell in cells for values in controls_of(cell).values()]
+    draws = _draws(cells)
     if not draws or min(draws) >= FEW_DRAWS:
         return None
     return (
