@@ -125,6 +125,8 @@ def die() -> None:
 
 
 if __name__ == "__main__":
+    # Started in a shell's background, a process would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     with workers() as is_main:
         if is_main:
