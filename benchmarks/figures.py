@@ -44,7 +44,8 @@ def plain_operations(found: Iterable[tuple[Point, Experiment]], counted: set[str
                 if g.key in counted:
                     continue
                 counted.add(g.key)
-                n_samples, input_dim = g.context["shape"]()
+                outline = g.context["outline"]()
+                n_samples, input_dim = outline.n_samples, outline.signature.input_dim
                 config = point.config
                 epochs = config.standard.epochs + config.perturbation.epochs
                 runs += 1
