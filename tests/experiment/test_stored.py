@@ -11,7 +11,7 @@ from tests.experiment.tiny import DEEP, TWO_LAYER, M, N, blobs, experiment_of, n
 
 from perturblearn.api import learn, learn_from_perturbations, perturb, prepare_learning, prepare_perturbing, verify
 from perturblearn.classifiers import Classifier
-from perturblearn.data import Dataset
+from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import DataError, StoreError
 from perturblearn.experiment import Experiment, controls
 from perturblearn.perturbed import StoredSet
@@ -280,3 +280,13 @@ def test_a_set_of_another_device_is_repaired_where_there_is_none(tmp_path: Path)
     next(iter(sorted(stored.folder.rglob("shard-*")))).unlink()
     assert len(verify(stored.folder, mend=True, data=data)) == 1
     assert verify(stored.folder) == []
+
+
+def test_the_manifest_s_scale_is_that_of_its_own_seed(tmp_path: Path) -> None:
+    keys = {"data.name": "digits", "data.n_samples": 40, "data.n_heldout": 20, "seeds": [0, 1], "standard.epochs": 1}
+    found = perturb({}, overrides={**keys, "data.classes": [3, 8]}, out=tmp_path)
+    scales = [stored.manifest["signature"]["means"] for stored in found]
+    assert scales[0] != scales[1]
+    for stored in found:
+        data = load_dataset(stored.config.data, seed=stored.seed)
+        assert stored.manifest["signature"] == Signature.of(data).to_dict()

@@ -18,7 +18,7 @@ from perturblearn.classifiers import hand_over
 from perturblearn.config import resolve_config
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, Transfer, run_together
-from perturblearn.experiment.transfer import measure_fooling
+from perturblearn.experiment.measures import measure_fooling
 from perturblearn.graph import Executor
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,13 +7,13 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tests.report.looking import Tags
 
 from perturblearn import Result, StoreError
 from perturblearn.experiment import MEASURES
@@ -105,23 +105,6 @@ def test_the_plot_draws_every_seed_and_draw(tiny_result: Result) -> None:
     shown = ("standard_accuracy_heldout", "perturbation_accuracy_heldout", "agreement",
              "unperturbed_control_heldout", "permuted_control_heldout")  # fmt: skip
     assert dots == [tiny_result.summary[name]["values"] for name in shown]
-
-
-class Tags(HTMLParser):
-    """The tags and the text of a piece of HTML."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        assert not attrs
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
 
 
 def test_html_holds_the_table_and_runs_nothing(tiny_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

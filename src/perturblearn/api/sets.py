@@ -17,7 +17,7 @@ from perturblearn.api.run import ConfigLike, Running, make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.classifiers import Classifier
 from perturblearn.config import TWO_LAYER, DataConfig, ExperimentConfig, config_tree
-from perturblearn.data import Dataset, data_fingerprint, dataset_from, load_dataset
+from perturblearn.data import Dataset, Signature, data_fingerprint, dataset_from, load_dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
@@ -168,8 +168,6 @@ class Perturbing:
     def _write(self, seed: int, executor: Executor, folder: Path) -> None:
         experiment, of_seed = self.experiment, self.experiment.seeds[seed]
         config, data = experiment.config, executor.result(of_seed.data)
-        outline = experiment.outline
-        signature = outline.signature
         about = {
             "name": config.name,
             "key": self._key(seed),
@@ -183,7 +181,7 @@ class Perturbing:
             "offset": data.mean,
             "class_names": list(data.class_names),
             "label_values": data.label_values,
-            "signature": signature.to_dict(),
+            "signature": Signature.of(data).to_dict(),
             "data": {"name": config.data.provider, "fingerprint": experiment.fingerprint},
             "config": self._tree(seed),
         }

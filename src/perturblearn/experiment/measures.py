@@ -145,6 +145,29 @@ def measure_perturbation(
     }
 
 
+def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str, float | None]:
+    """How often perturbations of one network fool another.
+
+    Args:
+        classifier: the other network.
+        perturbed: perturbed inputs with their sources.
+
+    Returns:
+        ``success``: share of the redirected samples that it gives their target label. ``error``: of the samples whose
+        source it recognises, the share that it recognises no longer. None where there are no such samples.
+    """
+    assert perturbed.sources is not None
+    outputs = classifier.outputs(perturbed.inputs)
+    redirected = perturbed.redirected
+    success = (is_target(outputs, perturbed.target_labels) & redirected).sum() / redirected.sum()
+    error = None
+    if perturbed.true_labels is not None:
+        known = is_target(classifier.outputs(perturbed.sources), perturbed.true_labels)
+        lost = known & ~is_target(outputs, perturbed.true_labels)
+        error = float(lost.sum() / known.sum()) if bool(known.any()) else None
+    return {"success": float(success) if bool(redirected.any()) else None, "error": error}
+
+
 def measure_classes(of_f: Tensor, of_g: Tensor, data: Dataset, perturbed: PerturbedSet) -> dict[str, Any]:
     """Accuracies, agreement and attack success class by class, and what g takes each class for.
 

@@ -20,7 +20,7 @@ from perturblearn.experiment.controls import run_control, unperturbed_set
 from perturblearn.experiment.costs import estimate_classifiers, estimate_control
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
-from perturblearn.experiment.measures import measure_directions, measure_perturbation, measure_standard
+from perturblearn.experiment.measures import measure_directions, measure_fooling, measure_perturbation, measure_standard
 from perturblearn.experiment.network_costs import estimate_network, estimate_shard
 from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.experiment.probe import measure_linear_probe
@@ -218,6 +218,11 @@ def _measure_perturbation(stage: Stage, inputs: Inputs, report: Report) -> dict[
     )
 
 
+def _measure_fooling(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float | None]:
+    classifier: Classifier = inputs["classifier"].to(device=stage.context["device"])
+    return measure_fooling(classifier, _perturbed(stage, inputs))
+
+
 def _select(stage: Stage, inputs: Inputs, report: Report) -> dict[str, Any]:
     standard_lr, perturbation_lr = stage.parameters["standard_lr"], stage.parameters["perturbation_lr"]
     standards = [dict(inputs[f"standard {row}"]) for row in range(len(standard_lr))]
@@ -363,6 +368,7 @@ DIRECTIONS = StageKind("perturbation directions", 1, _predict_directions)
 DIRECTION_MEASURES = StageKind("direction measures", 1, _measure_directions, _json, _from_json)
 STANDARD_MEASURES = StageKind("standard measures", 2, _measure_standard, _json, _from_json)
 PERTURBATION_MEASURES = StageKind("perturbation measures", 3, _measure_perturbation, _json, _from_json)
+FOOLING = StageKind("fooling", 1, _measure_fooling, _json, _from_json)
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
 COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
 DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)

@@ -7,60 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from perturblearn.classifiers import Classifier, is_target
 from perturblearn.config import ExperimentConfig, resolve_config
 from perturblearn.data import Dataset, draws_split
 from perturblearn.errors import ConfigError
+from perturblearn.experiment import stages
 from perturblearn.experiment.audit import network_keys
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.summary import summarise
 from perturblearn.experiment.together import key_of
-from perturblearn.graph import Executor, Report, Stage, StageKind
-from perturblearn.perturbed import PerturbedSet
-from perturblearn.store import Artefact
+from perturblearn.graph import Executor, Stage
 
 Pair = tuple[str, str]
 """The architecture that was attacked, and the one that learns or is fooled."""
-
-
-def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str, float | None]:
-    """How often perturbations of one network fool another.
-
-    Args:
-        classifier: the other network.
-        perturbed: perturbed inputs with their sources.
-
-    Returns:
-        ``success``: share of the redirected samples that it gives their target label. ``error``: of the samples whose
-        source it recognises, the share that it recognises no longer. None where there are no such samples.
-    """
-    assert perturbed.sources is not None
-    outputs = classifier.outputs(perturbed.inputs)
-    redirected = perturbed.redirected
-    success = (is_target(outputs, perturbed.target_labels) & redirected).sum() / redirected.sum()
-    error = None
-    if perturbed.true_labels is not None:
-        known = is_target(classifier.outputs(perturbed.sources), perturbed.true_labels)
-        lost = known & ~is_target(outputs, perturbed.true_labels)
-        error = float(lost.sum() / known.sum()) if bool(known.any()) else None
-    return {"success": float(success) if bool(redirected.any()) else None, "error": error}
-
-
-def _measure_fooling(stage: Stage, inputs: Mapping[str, Any], report: Report) -> dict[str, float | None]:
-    classifier: Classifier = inputs["classifier"]
-    perturbed: PerturbedSet = inputs["perturbed"]
-    return measure_fooling(classifier.to(device=stage.context["device"]), perturbed.to(stage.context["data_device"]))
-
-
-def _dump(measured: Mapping[str, Any]) -> Artefact:
-    return Artefact(measured)
-
-
-def _load(artefact: Artefact) -> dict[str, Any]:
-    return dict(artefact.content)
-
-
-FOOLING = StageKind("fooling", 1, _measure_fooling, _dump, _load)
 
 
 class Transfer:
@@ -134,8 +92,9 @@ class Transfer:
         of_set = self.experiments[pair].seeds[seed].heldout_perturbed[0]
         classifier = self.experiments[fooled, fooled].seeds[other].standard[0]
         places = {name: of_set.context[name] for name in ("device", "data_device")}
-        label = f"how often perturbations of {attacked} fool {fooled}"
-        return Stage(FOOLING, {}, {"perturbed": of_set, "classifier": classifier}, seed, label, places)
+        label = f"how often perturbations of {attacked} fool {fooled}, seed {seed}"
+        inputs = {"perturbed": of_set, "classifier": classifier}
+        return Stage(stages.FOOLING, {}, inputs, label=label, context=places)
 
 
 def _require_one_rate(config: ExperimentConfig) -> None:
