@@ -13,22 +13,29 @@ from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.maps import draw_map
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
+from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS, compare_networks
+from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_stages import SeedStages
 from perturblearn.experiment.selection import SELECTED_BY, select
 from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
-from perturblearn.experiment.together import key_of, plan_together, run_together
+from perturblearn.experiment.together import KEEPS, MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import Pair, Transfer
 
 __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
+    "KEEPS",
     "MEASURES",
+    "NETWORK_COMPARISONS",
     "SELECTED_BY",
     "Case",
     "Comparison",
     "Experiment",
+    "MakeExecutor",
+    "Outcome",
     "Pair",
+    "Point",
     "SeedStages",
     "Transfer",
     "accuracy",
@@ -36,6 +43,7 @@ __all__ = [
     "audit_configs",
     "chance_of",
     "compare",
+    "compare_networks",
     "default_epsilons",
     "default_learner",
     "default_targets",

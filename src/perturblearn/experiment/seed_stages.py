@@ -23,6 +23,7 @@ class SeedStages:
         selection: the chosen pair of learning rates and the papers' maxima.
         controls: by name; none if no draws are asked for.
         linear_probe: what a linear classifier learns from the perturbed set; None if it is not asked for.
+        theory: the comparison with theory; None if it is not asked for.
     """
 
     data: Stage
@@ -38,6 +39,7 @@ class SeedStages:
     selection: Stage
     controls: Mapping[str, Stage]
     linear_probe: Stage | None
+    theory: Stage | None = None
 
     @property
     def targets(self) -> tuple[Stage, ...]:
@@ -46,5 +48,10 @@ class SeedStages:
         Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
         """
         grid = tuple(stage for row in self.perturbation for stage in row)
-        probe = () if self.linear_probe is None else (self.linear_probe,)
-        return (*self.standard, *grid, self.selection, *self.controls.values(), *probe)
+        return (*self.standard, *grid, *self.measured)
+
+    @property
+    def measured(self) -> tuple[Stage, ...]:
+        """The stages that hold a run's numbers."""
+        asked_for = tuple(stage for stage in (self.linear_probe, self.theory) if stage is not None)
+        return (self.selection, *self.controls.values(), *asked_for)

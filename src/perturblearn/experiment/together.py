@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
+from perturblearn.experiment import stages
 from perturblearn.experiment.experiment import Experiment
-from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
+from perturblearn.graph import Done, Executor, Plan, Stage, Watcher, collecting_nothing, content_key, make_plan
 from perturblearn.store import ArtefactStore
+
+KEEPS = ("measures", "weights", "all")
+"""What can be kept of an experiment: its numbers, the weights of f and g too, or perturbed sets as well."""
+_PASSING = {
+    "measures": (stages.CLASSIFIER.name, stages.NETWORK.name, stages.SHARD.name),
+    "weights": (stages.SHARD.name,),
+    "all": (),
+}
+
+
+class MakeExecutor(Protocol):
+    """How plans are executed: `Executor` itself, or what stands for it elsewhere."""
+
+    def __call__(
+        self,
+        plan: Plan,
+        store: ArtefactStore | None = None,
+        watch: Watcher | None = None,
+        done: Done | None = None,
+    ) -> Executor:
+        """An executor of this plan."""
+        ...
+
+
+Finished = Callable[[Experiment, Executor, Exception | None], None]
+"""Called when an experiment has ended: its results can be asked for now; or with the error that it failed with."""
 
 
 def plan_together(
@@ -14,6 +42,8 @@ def plan_together(
     store: ArtefactStore | None = None,
     *,
     beside: Iterable[Stage] = (),
+    keep: str = "all",
+    left_out: Iterable[Experiment] = (),
     force: bool = False,
 ) -> Plan:
     """What has to run for all of them; see `make_plan`.
@@ -22,10 +52,18 @@ def plan_together(
         experiments: what is wanted.
         store: where finished stages are.
         beside: stages that are wanted besides.
+        keep: one of `KEEPS`; what is not kept is made, passed on and forgotten.
+        left_out: experiments that are not to run now; they train with the others when they do, so the others have to
+            know of them.
         force: plan every stage to run, whatever the store holds.
     """
-    wanted = [stage for experiment in experiments for stage in experiment.targets]
-    return make_plan([*wanted, *beside], store, force=force)
+    wanted = [stage for experiment in experiments for stage in experiment.wanted(keep)]
+    known = [stage for experiment in left_out for stage in experiment.wanted(keep)]
+    passing = _PASSING[keep]
+    with collecting_nothing():
+        return make_plan(
+            [*wanted, *beside], store, force=force, beside=known, keeps=lambda stage: stage.kind.name not in passing
+        )
 
 
 def run_together(
@@ -33,12 +71,49 @@ def run_together(
     store: ArtefactStore | None = None,
     *,
     beside: Iterable[Stage] = (),
+    keep: str = "all",
+    left_out: Iterable[Experiment] = (),
     force: bool = False,
     watch: Watcher | None = None,
+    make_executor: MakeExecutor = Executor,
+    finished: Finished | None = None,
 ) -> Executor:
-    """Run what is not finished; the executor then serves every stage's result."""
-    executor = Executor(plan_together(experiments, store, beside=beside, force=force), store, watch)
-    executor.run()
+    """Run what is not finished; the executor then serves every result that is kept.
+
+    Args:
+        experiments, store, beside, keep, left_out, force: as for `plan_together`.
+        watch: called with progress.
+        make_executor: what executes the plan.
+        finished: called once for every experiment; with it, one that fails does not stop the others.
+    """
+    experiments = list(experiments)
+    plan = plan_together(experiments, store, beside=beside, keep=keep, left_out=left_out, force=force)
+    if finished is None:
+        executor = make_executor(plan, store, watch)
+        executor.run()
+        return executor
+    waiting: dict[int, set[str]] = {}
+    users: dict[str, list[int]] = {}
+    for number, experiment in enumerate(experiments):
+        missing = {stage.key for stage in experiment.wanted(keep) if plan.status[stage.key] != "finished"}
+        waiting[number] = missing
+        for key in missing:
+            users.setdefault(key, []).append(number)
+
+    def done(stage: Stage, error: Exception | None) -> None:
+        for number in users.pop(stage.key, ()):
+            if number not in waiting:
+                continue  # failed before
+            waiting[number].discard(stage.key)
+            if error is not None or not waiting[number]:
+                del waiting[number]
+                finished(experiments[number], executor, error)
+
+    executor = make_executor(plan, store, watch, done)
+    for number in [number for number, missing in waiting.items() if not missing]:
+        del waiting[number]
+        finished(experiments[number], executor, None)
+    executor.run(go_on=True)
     return executor
 
 

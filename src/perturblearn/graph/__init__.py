@@ -1,12 +1,13 @@
 """Stages with an identity, the plan of what has to run, and its execution; knows nothing of experiments."""
 
-from perturblearn.graph.execute import Executor, Progress, Watcher
-from perturblearn.graph.memory import available_memory
+from perturblearn.graph.execute import Done, Executor, Progress, Watcher
+from perturblearn.graph.memory import available_memory, collecting_nothing
 from perturblearn.graph.plan import Plan, make_plan
 from perturblearn.graph.seeding import derive_seed
 from perturblearn.graph.stage import Estimate, Report, Stage, StageKind, content_key
 
 __all__ = [
+    "Done",
     "Estimate",
     "Executor",
     "Plan",
@@ -16,6 +17,7 @@ __all__ = [
     "StageKind",
     "Watcher",
     "available_memory",
+    "collecting_nothing",
     "content_key",
     "derive_seed",
     "make_plan",

@@ -14,7 +14,7 @@ from typing import Any
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import Report, Stage
-from perturblearn.store import ArtefactStore, DamagedArtefact, Drafts, write_tensors
+from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, write_tensors
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
+Done = Callable[[Stage, Exception | None], None]
+"""Called once for every stage that was to run: with the error that ended it, or that of an input."""
 
 
 class _Inputs(Mapping[str, Any]):
@@ -67,21 +69,32 @@ class _Inputs(Mapping[str, Any]):
 class Executor:
     """Runs the stages of a plan, group by group, and serves their results.
 
-    Results of stored kinds are written when they are complete and read back on demand; results of other kinds stay in
-    memory while a stage that still has to run may ask for them. A store that cannot be written is warned about once,
-    and what it does not take stays in memory.
+    Results that are kept are written when they are complete and read back on demand; all others stay in memory while a
+    stage that still has to run may ask for them. A store that cannot be written is warned about once, and what it does
+    not take stays in memory.
 
     Args:
         plan: what to run.
-        store: where results go; None keeps every result in memory.
+        store: where results go; None keeps them in memory.
         watch: called with each stage's progress.
+        done: called with each stage that has ended, once its result is kept.
     """
 
-    def __init__(self, plan: Plan, store: ArtefactStore | None = None, watch: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: ArtefactStore | None = None,
+        watch: Watcher | None = None,
+        done: Done | None = None,
+    ) -> None:
         self.plan = plan
         self.seconds: dict[str, float] = {}
+        self.errors: dict[str, Exception] = {}
         self._store = store
         self._watch = watch or (lambda _: None)
+        self._done = done or (lambda stage, error: None)
+        self._drafts: dict[str, Drafts] = {}
+        self._goes_on = False
         self._memory: dict[str, Any] = {}
         self._fresh: set[str] = set()
         self._unwritten: set[str] = set()
@@ -91,12 +104,24 @@ class Executor:
         self._work = sum(stage.work for stage in plan.to_run)
         self._work_done = 0.0
 
-    def run(self) -> None:
-        """Run every stage of the plan that is not finished, inputs first."""
+    def run(self, *, go_on: bool = False) -> None:
+        """Run every stage of the plan that is not finished, inputs first.
+
+        Args:
+            go_on: note the error of a stage in ``errors``, for all that need it too, and run the others.
+
+        Raises:
+            Exception: whatever the first stage that fails raises, unless others are to go on.
+        """
         pending = self.plan.to_run
+        self._goes_on = go_on
         for number, stage in enumerate(pending, start=1):
-            if stage.key not in self.seconds:
-                self._compute(stage, number, len(pending))
+            if stage.key not in self.seconds and stage.key not in self.errors:
+                try:
+                    self._compute(stage, number, len(pending))
+                except Exception:
+                    if stage.key not in self.errors:
+                        raise
             self._release(self._reachable(stage))
 
     @contextmanager
@@ -116,6 +141,8 @@ class Executor:
         """
         if stage.key in self._memory:
             return self._memory[stage.key]
+        if stage.key in self.errors:
+            raise self.errors[stage.key].with_traceback(None)
         if self._store is not None and stage.kind.load is not None and self._may_read(stage):
             try:
                 return stage.kind.load(self._store.read(stage.key))
@@ -167,29 +194,44 @@ class Executor:
         report(0, 1)
         outer, self._nested = self._nested, 0.0
         found: Any = None
-        errors: list[Exception] = []
+        errors: dict[Stage, Exception] = {}
         done: list[Stage] = []
-        for position, result in self._results(stage, group, wanted, report):
-            if isinstance(result, Exception):
-                errors.append(result)
-                continue
-            member = group[position]
-            done.append(member)
-            self._keep(member, result)
-            if member == stage:
-                found = result
+        try:
+            for position, result in self._results(stage, group, wanted, report):
+                member = group[position]
+                if isinstance(result, Exception):
+                    errors[member] = result
+                    continue
+                self._keep(member, result)
+                done.append(member)
+                if member == stage:
+                    found = result
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends these stages and those that need them
+            errors |= {member: error for member in members if member not in done}
         elapsed = time.perf_counter() - started
         # Inputs made on demand meanwhile count for themselves.
         for member in done:
             self.seconds[member.key] = (elapsed - self._nested) / len(done)
         self._nested = outer + elapsed
-        if errors:
-            raise errors[0]
         self._work_done += work if number else 0
+        for member in done if number else ():
+            self._done(member, None)
+        for member, error in errors.items():
+            if not self._goes_on:
+                raise error
+            self._fail(member, error)
+        if stage in errors:
+            raise errors[stage]
         self._watch(
             Progress(stage, number, total, 1, 1, "", self._share(0), self.seconds[stage.key], True, len(members))
         )
         return found
+
+    def _fail(self, stage: Stage, error: Exception) -> None:
+        """Note an error for whoever asks for the stage's result."""
+        self.errors[stage.key] = error
+        if self.plan.status[stage.key] == "run":
+            self._done(stage, error)
 
     def _results(
         self, stage: Stage, group: Sequence[Stage], wanted: Sequence[int], report: Report
@@ -199,27 +241,31 @@ class Executor:
         elif stage.kind.run_resumable is not None:
             drafts = Drafts(self._store if stage.kind.is_stored else None, stage.key)
             yield 0, stage.kind.run_resumable(stage, _Inputs(stage, self.result), drafts, report)
-            # The result is kept by now.
-            drafts.clear()
+            if self.plan.is_kept(stage):  # the result is, by now
+                drafts.clear()
+            else:  # an interruption loses it, but not the drafts
+                self._drafts[stage.key] = drafts
         elif stage.kind.run is not None:
             yield 0, stage.kind.run(stage, _Inputs(stage, self.result), report)
 
     def _keep(self, stage: Stage, result: Any) -> None:
-        if stage.kind.dump is not None and self._store is not None:
-            try:
-                artefact = stage.kind.dump(result)
-                self._store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
-                self._fresh.add(stage.key)
-            except StoreError as error:
-                self._unwritten.add(stage.key)
-                if not self._told:
-                    warnings.warn(f"{error}; the run goes on and keeps its stages in memory", stacklevel=2)
-                    self._told = True
+        if stage.kind.dump is not None and self._store is not None and self.plan.is_kept(stage):
+            self._write(self._store, stage, stage.kind.dump(result))
         # A store with a limit may not have kept it.
         is_there = stage.key in self._fresh and self._store is not None and self._store.has(stage.key)
         is_wanted = self._users[stage.key] > 0 and not (stage.kind.is_read_back and is_there)
         if is_wanted or self._is_only_copy(stage):
             self._memory[stage.key] = result
+
+    def _write(self, store: ArtefactStore, stage: Stage, artefact: Artefact) -> None:
+        try:
+            store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
+            self._fresh.add(stage.key)
+        except StoreError as error:
+            self._unwritten.add(stage.key)
+            if not self._told:
+                warnings.warn(f"{error}; the run goes on and keeps its stages in memory", stacklevel=2)
+                self._told = True
 
     def _share(self, work: float) -> float:
         return min(1.0, (self._work_done + work) / self._work) if self._work else 1.0
@@ -249,8 +295,10 @@ class Executor:
         return found
 
     def _is_only_copy(self, stage: Stage) -> bool:
-        return stage.kind.is_stored and (self._store is None or stage.key in self._unwritten)
+        return self.plan.is_kept(stage) and (self._store is None or stage.key in self._unwritten)
 
     def _forget(self, stage: Stage) -> None:
         if self._users[stage.key] <= 0 and not self._is_only_copy(stage):
             self._memory.pop(stage.key, None)
+            if stage.key in self._drafts:  # nobody needs what was passed on any more
+                self._drafts.pop(stage.key).clear()

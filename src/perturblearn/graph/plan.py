@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ class Plan:
         force: whether results that the store already holds are to be made again.
         groups: per key of a stage that can run with others: all stages of the plan with the same fusion key, finished
             ones included, so that what a group does never depends on what is already there.
+        passing: keys of the stages whose results are not written, though their kind could be: they are there while
+            others ask for them.
     """
 
     targets: tuple[Stage, ...]
@@ -35,14 +37,19 @@ class Plan:
     users: Counter[str]
     force: bool = False
     groups: Mapping[str, tuple[Stage, ...]] = field(default_factory=dict)
+    passing: frozenset[str] = frozenset()
 
     def group(self, stage: Stage) -> tuple[Stage, ...]:
         """The stages that run together with this one, itself included."""
         return self.groups.get(stage.key, (stage,))
 
+    def is_kept(self, stage: Stage) -> bool:
+        """Whether the result of a stage is to stay once it is there."""
+        return stage.kind.is_stored and stage.key not in self.passing
+
     @property
     def to_run(self) -> tuple[Stage, ...]:
-        """The stages that will run and be stored."""
+        """The stages that will run; what they give is stored, or passed on."""
         return tuple(stage for stage in self.stages if self.status[stage.key] == "run")
 
     @property
@@ -66,24 +73,40 @@ class Plan:
             ]
         }
 
-    def describe(self) -> str:
-        """The plan as text: one line per stage with its key, state, seed and inputs, then the totals."""
+    def describe(self, *, in_short: bool = False) -> str:
+        """The plan as text: one line per stage with its key, state, seed and inputs, then the totals.
+
+        Args:
+            in_short: the totals alone, for plans of thousands of stages.
+        """
+        lines = [] if in_short else list(self._describe_stages())
+        counts = self.counts()
+        lines.append(
+            f"{counts['stages']:,} stages: {counts['to_run']:,} to run, {counts['finished']:,} finished, "
+            f"{counts['only_if_asked_for']:,} made only if asked for; {counts['shared']:,} used more than once"
+        )
+        return "\n".join((*lines, *self._describe_costs(in_short=in_short)))
+
+    def counts(self) -> dict[str, int]:
+        """How many stages there are, in all and of each state, and how many are used more than once."""
+        to_run, finished = len(self.to_run), len(self.finished)
+        return {
+            "stages": len(self.stages),
+            "to_run": to_run,
+            "finished": finished,
+            "only_if_asked_for": len(self.stages) - to_run - finished,
+            "shared": sum(count > 1 for count in self.users.values()),
+        }
+
+    def _describe_stages(self) -> Iterator[str]:
         names = {stage.key: f"{stage.kind.name}[{stage.key[:6]}]" for stage in self.stages}
-        lines = []
         for stage in self.stages:
             seed = "" if stage.seed is None else f" seed {stage.seed}"
             inputs = ", ".join(names[source.key] for source in stage.inputs.values())
-            lines.append(
+            yield (
                 f"{self.status[stage.key]:<10} {stage.key[:10]}  {stage.label or stage.kind.name}{seed}"
                 + (f"  <- {inputs}" if inputs else "")
             )
-        shared = sum(count > 1 for count in self.users.values())
-        lines.append(
-            f"{len(self.stages)} stages: {len(self.to_run)} to run, {len(self.finished)} finished, "
-            f"{len(self.stages) - len(self.to_run) - len(self.finished)} made only if asked for; "
-            f"{shared} used more than once"
-        )
-        return "\n".join((*lines, *self._describe_costs()))
 
     def estimates(self) -> Iterator[tuple[tuple[Stage, ...], Estimate]]:
         """What has to run and says what it costs, group by group."""
@@ -95,12 +118,13 @@ class Plan:
             seen.update(member.key for member in group)
             yield group, stage.kind.estimate(group)
 
-    def _describe_costs(self) -> Iterator[str]:
+    def _describe_costs(self, *, in_short: bool) -> Iterator[str]:
         found = list(self.estimates())
         if not found:
             return
-        yield "\nCost:"
-        for group, cost in found:
+        if not in_short:
+            yield "\nCost:"
+        for group, cost in () if in_short else found:
             seeds = sorted({stage.seed for stage in group if stage.seed is not None})
             name = f"{group[0].label}{f' and {len(group) - 1} more' if len(group) > 1 else ''}"
             shown = f", seed {seeds[0]}" if len(seeds) == 1 else f", {len(seeds)} seeds" if seeds else ""
@@ -131,19 +155,29 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def make_plan(targets: Iterable[Stage], store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
+def make_plan(
+    targets: Iterable[Stage],
+    store: ArtefactStore | None = None,
+    *,
+    force: bool = False,
+    beside: Iterable[Stage] = (),
+    keeps: Callable[[Stage], bool] | None = None,
+) -> Plan:
     """Plan the work behind ``targets``: equal stages once, finished ones not again.
 
     Args:
         targets: the wanted stages; repeats count once.
         store: where finished results are looked up; None plans as if there were none.
         force: plan every stage to run, whatever the store holds.
+        beside: stages that nobody wants now, but that belong to the same groups as those that are wanted.
+        keeps: whether the result of a stage is written, of a kind that can be; None writes all.
     """
     ordered: dict[str, Stage] = {}
     users: Counter[str] = Counter()
     unique = tuple({stage.key: stage for stage in targets}.values())
+    known = tuple({stage.key: stage for stage in (*unique, *beside)}.values())
     # Depth first with an explicit stack: a long chain of stages must not meet the recursion limit.
-    stack: list[tuple[Stage, bool]] = [(stage, False) for stage in reversed(unique)]
+    stack: list[tuple[Stage, bool]] = [(stage, False) for stage in reversed(known)]
     while stack:
         stage, inputs_done = stack.pop()
         if stage.key in ordered:
@@ -170,4 +204,7 @@ def make_plan(targets: Iterable[Stage], store: ArtefactStore | None = None, *, f
         if stage.kind.fusion is not None:
             together.setdefault((stage.kind.name, stage.kind.fusion(stage)), []).append(stage)
     groups = {stage.key: tuple(members) for members in together.values() for stage in members}
-    return Plan(unique, tuple(ordered.values()), status, users, force, groups)
+    passing = frozenset(
+        stage.key for stage in ordered.values() if keeps is not None and stage.kind.is_stored and not keeps(stage)
+    )
+    return Plan(unique, tuple(ordered.values()), status, users, force, groups, passing)

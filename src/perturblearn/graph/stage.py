@@ -143,5 +143,7 @@ def content_key(content: Any) -> str:
         TypeError: the content is no JSON value.
         ValueError: it holds NaN or an infinity, which have no canonical form.
     """
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)

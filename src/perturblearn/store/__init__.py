@@ -2,13 +2,14 @@
 
 from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate, write_tensors
 from perturblearn.store.drafts import Drafts
-from perturblearn.store.records import Record, RecordStore
+from perturblearn.store.records import Collection, Record, RecordStore
 from perturblearn.store.size import parse_size
 from perturblearn.store.versions import versions
 
 __all__ = [
     "Artefact",
     "ArtefactStore",
+    "Collection",
     "DamagedArtefact",
     "Drafts",
     "Record",

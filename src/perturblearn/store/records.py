@@ -1,11 +1,11 @@
-"""Records of runs, in one SQLite file."""
+"""Records of runs, and of what runs belong together, in one SQLite file."""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,15 +15,31 @@ from typing import Any, Literal
 from perturblearn.errors import StoreError
 from perturblearn.store.versions import versions
 
-_SCHEMA = 1
-_TABLE = """
-CREATE TABLE IF NOT EXISTS runs (
-    key TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, config TEXT NOT NULL, result TEXT,
-    error TEXT, folder TEXT, versions TEXT NOT NULL, changed TEXT NOT NULL, seconds TEXT NOT NULL
+_SCHEMA = 2
+_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS runs (
+        key TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, config TEXT NOT NULL, result TEXT,
+        error TEXT, folder TEXT, versions TEXT NOT NULL, changed TEXT NOT NULL, seconds TEXT NOT NULL
+    )
+    """,
+    # Which runs belong together is one text: read and written whole, it costs less than a row for each of thousands.
+    """
+    CREATE TABLE IF NOT EXISTS collections (
+        key TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, config TEXT NOT NULL, runs TEXT NOT NULL,
+        changed TEXT NOT NULL
+    )
+    """,
 )
-"""
+_PATIENCE = 60.0
+"""Seconds to wait while another process writes."""
+_RUN = "key, name, state, config, result, error, folder, versions, changed, seconds"
 
 State = Literal["running", "finished", "failed", "interrupted"]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,28 @@ class Record:
     folder: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=versions)
-    changed: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    changed: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Runs that belong together, such as those of a sweep.
+
+    Args:
+        key: hash of all their stages.
+        name: the name that people gave it.
+        state: running, finished, failed or interrupted.
+        config: what they were asked for with.
+        runs: their keys, in order.
+        changed: when this was last written (ISO 8601, UTC).
+    """
+
+    key: str
+    name: str
+    state: State
+    config: Mapping[str, Any]
+    runs: tuple[str, ...]
+    changed: str = field(default_factory=_now)
 
 
 class RecordStore:
@@ -70,34 +107,70 @@ class RecordStore:
 
     def write(self, record: Record) -> None:
         """Add a record, or replace the one with the same key."""
-        values = (
-            record.key,
-            record.name,
-            record.state,
-            json.dumps(record.config, sort_keys=True),
-            None if record.result is None else json.dumps(record.result, sort_keys=True, allow_nan=False),
-            record.error,
-            record.folder,
-            json.dumps(record.versions, sort_keys=True),
-            record.changed,
-            json.dumps(record.seconds, sort_keys=True),
-        )
-        with self._connection() as connection, connection:
-            connection.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(values))})", values)
+        self.write_many([record])
+
+    def write_many(self, records: Iterable[Record]) -> None:
+        """The same for several records: all of them are written, or none."""
+        rows = [
+            (
+                record.key,
+                record.name,
+                record.state,
+                json.dumps(record.config, sort_keys=True),
+                None if record.result is None else json.dumps(record.result, sort_keys=True, allow_nan=False),
+                record.error,
+                record.folder,
+                json.dumps(record.versions, sort_keys=True),
+                record.changed,
+                json.dumps(record.seconds, sort_keys=True),
+            )
+            for record in records
+        ]
+        with self._writing() as connection:
+            connection.executemany(f"INSERT OR REPLACE INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
 
     def read(self, key: str) -> Record | None:
         """The record under a key, or None."""
-        return next((record for record in self.all() if record.key == key), None)
+        return self.read_many([key]).get(key)
+
+    def read_many(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The records under several keys, by key, without those that there are not."""
+        # One value, however many keys: SQLite counts its values.
+        wanted = json.dumps(list(keys))
+        return {record.key: record for record in self._read("WHERE key IN (SELECT value FROM json_each(?))", wanted)}
 
     def all(self) -> list[Record]:
         """Every record, the one changed last at the end."""
-        if not self.path.exists():
-            return []
-        with self._connection() as connection:
-            rows = connection.execute(
-                "SELECT key, name, state, config, result, error, folder, versions, changed, seconds "
-                "FROM runs ORDER BY rowid"  # a record that is replaced gets a new rowid
-            ).fetchall()
+        return self._read("ORDER BY rowid")  # a record that is replaced gets a new rowid
+
+    def write_collection(self, collection: Collection) -> None:
+        """Add a collection, or replace the one with the same key."""
+        row = (
+            collection.key,
+            collection.name,
+            collection.state,
+            json.dumps(collection.config, sort_keys=True),
+            json.dumps(collection.runs),
+            collection.changed,
+        )
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO collections VALUES (?,?,?,?,?,?)", row)
+
+    def collections(self) -> list[Collection]:
+        """Every collection, the one changed last at the end."""
+        with self._reading() as connection:
+            if connection is None or not _has_table(connection, "collections"):
+                return []
+            rows = connection.execute("SELECT key, name, state, config, runs, changed FROM collections ORDER BY rowid")
+            return [
+                Collection(key, name, state, json.loads(config), tuple(json.loads(runs)), changed)
+                for key, name, state, config, runs, changed in rows
+            ]
+
+    def _read(self, which: str, *values: str) -> list[Record]:
+        with self._reading() as connection:
+            if connection is None or not _has_table(connection, "runs"):
+                return []
             return [
                 Record(
                     key=key,
@@ -111,27 +184,56 @@ class RecordStore:
                     changed=changed,
                     seconds=json.loads(seconds),
                 )
-                for key, name, state, config, result, error, folder, made_with, changed, seconds in rows
+                for key, name, state, config, result, error, folder, made_with, changed, seconds in connection.execute(
+                    f"SELECT {_RUN} FROM runs {which}", values
+                )
             ]
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection that changes nothing, so that a read-only folder can be read; None without a file."""
+        if not self.path.exists():
+            yield None
+            return
+        with self._connection() as (connection, _):
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on a file of this version: one of an older version gets the tables that it has not."""
+        with self._sentences():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-                schema = connection.execute("PRAGMA user_version").fetchone()[0]
-                if schema > _SCHEMA:
-                    raise StoreError(
-                        f"{self.path} was written by a newer version of perturblearn; update it, "
-                        "or name another folder with --out"
-                    )
-                if schema < _SCHEMA:
-                    with connection:
-                        connection.execute(_TABLE)
-                        connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+        with self._connection() as (connection, schema):
+            if schema < _SCHEMA:
+                for table in _TABLES:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+            with connection:
                 yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """The file and its version."""
+        with self._sentences(), closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+            schema = connection.execute("PRAGMA user_version").fetchone()[0]
+            if schema > _SCHEMA:
+                raise StoreError(
+                    f"{self.path} was written by a newer version of perturblearn; update it, "
+                    "or name another folder with --out"
+                )
+            yield connection, schema
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        try:
+            yield
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise StoreError(
-                f"cannot use the run records in {self.path} ({error}); make the file writable, "
+                f"cannot use the run records in {self.path} ({error}); free some space, make the file writable, "
                 "move it away if it is damaged, or name another folder with --out"
             ) from error
+
+
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a file has a table: an older one, or one that was just begun, may not."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone())

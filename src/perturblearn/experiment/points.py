@@ -1,0 +1,41 @@
+"""Experiments that belong together, such as those of a sweep or a figure, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from perturblearn.config import ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Point:
+    """One experiment among many.
+
+    Args:
+        values: what is varied, by the name that people know it by.
+        config: the experiment; each of its seeds is a run of its own.
+    """
+
+    values: Mapping[str, Any]
+    config: ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run: one seed of one point.
+
+    Args:
+        point: the point's number, counted from 0.
+        seed: the run's seed.
+        key: hash of the run's stages.
+        measured: the seed's entry of `Experiment.measures`; None for a run that failed.
+        error: the sentence that it failed with.
+    """
+
+    point: int
+    seed: int
+    key: str
+    measured: Mapping[str, Any] | None = field(default=None, repr=False)
+    error: str | None = None
