@@ -1,6 +1,7 @@
 """Whole figures of NeurIPS24 at their full settings: what they cost by plan, and how long they take.
 
-    python benchmarks/figures.py shifted_gauss_a mnist_a fmnist_a [--seed 0] [--data-dir DIR] [--products bfloat16]
+    python benchmarks/figures.py neurips2024/mnist_a neurips2024/fmnist_a [--seed 0] [--data-dir DIR]
+        [--products bfloat16]
     python benchmarks/figures.py --plan [--data-dir DIR]
 
 The first runs every stage of the named figures, without controls, in one graph, keeps the results in memory and prints
@@ -23,19 +24,19 @@ import torch
 
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Progress, Stage, make_plan
-from perturblearn.papers import ACCURACY_FIGURES, Figure, Point
+from perturblearn.papers import ACCURACY_FIGURES, Figure, FigurePoint
 from perturblearn.training import measure_rates
 
 
 def experiments(
     figure: Figure, seed: int, data_dir: Path | None, overrides: dict[str, Any]
-) -> Iterator[tuple[Point, Experiment]]:
+) -> Iterator[tuple[FigurePoint, Experiment]]:
     """Every point with its experiment."""
     for point in figure.points(seeds=[seed], overrides=overrides):
         yield point, Experiment(point.config, data_dir=data_dir)
 
 
-def plain_operations(found: Iterable[tuple[Point, Experiment]], counted: set[str]) -> tuple[int, float]:
+def plain_operations(found: Iterable[tuple[FigurePoint, Experiment]], counted: set[str]) -> tuple[int, float]:
     """Distinct runs that are not counted yet, and what f and g of each cost in plain loops."""
     runs, operations = 0, 0.0
     for point, experiment in found:
@@ -58,14 +59,14 @@ def show_plan(seed: int, data_dir: Path | None, overrides: dict[str, Any]) -> di
     counted: set[str] = set()
     everything: dict[str, Stage] = {}
     rows, plainly_in_all, runs_in_all = {}, 0.0, 0
-    print(f"{'':18}{'runs':>6}{'plain':>10}{'plan':>10}{'times fewer':>13}{'hours':>8}{'MiB':>8}")
+    print(f"{'':28}{'runs':>6}{'plain':>10}{'plan':>10}{'times fewer':>13}{'hours':>8}{'MiB':>8}")
 
     def row(name: str, runs: int, plainly: float, stages: Iterable[Stage]) -> dict[str, float]:
         costs = [cost for _, cost in make_plan(stages).estimates()]
         operations, hours = sum(cost.operations for cost in costs), sum(cost.seconds for cost in costs) / 3600
         memory = max(cost.memory for cost in costs) / 2**20
         print(
-            f"{name:18}{runs:6}{plainly:10.2e}{operations:10.2e}{plainly / operations:13.2f}{hours:8.2f}{memory:8.0f}",
+            f"{name:28}{runs:6}{plainly:10.2e}{operations:10.2e}{plainly / operations:13.2f}{hours:8.2f}{memory:8.0f}",
             flush=True,
         )
         return {"runs": runs, "plain": plainly, "plan": operations, "hours": hours, "mebibytes": memory}

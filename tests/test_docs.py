@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 
-from perturblearn.config import fields, resolve_config
-from perturblearn.experiment import COMPARISONS, MEASURES
+from perturblearn.config import fields, resolve_config, resolve_sweep
+from perturblearn.experiment import COMPARISONS, MEASURES, NETWORK_COMPARISONS
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +34,12 @@ def test_every_measure_is_documented() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_is_a_valid_experiment_named_after_its_file(path: Path) -> None:
-    assert resolve_config(path).name == path.stem
+    if "sweep" in tomllib.loads(path.read_text(encoding="utf-8")):
+        sweep = resolve_sweep(path)
+        assert sweep.name == path.stem
+        assert sweep.points()
+    else:
+        assert resolve_config(path).name == path.stem
 
 
 def test_the_readme_s_python_example_runs(
@@ -49,7 +55,10 @@ def test_the_readme_s_python_example_runs(
     plt.close("all")
 
 
-@pytest.mark.parametrize(("name", "least"), [("theory", 10), ("performance", 1), ("networks", 2), ("sets", 3)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("theory", 10), ("performance", 1), ("networks", 2), ("sets", 3), ("sweeps", 1), ("reproduce", 2)],
+)
 def test_a_page_shows_what_its_code_prints(
     name: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,9 +115,16 @@ def words_of(text: str) -> str:
 NUMBER = r"(?<![a-z_])-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 
 
+def test_the_page_on_sweeps_shows_a_sweep() -> None:
+    page = (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert "6 x 3 x 20" in page
+    assert len(resolve_sweep(tomllib.loads(block)).points()) == 6 * 3 * 20
+
+
 def test_every_number_of_a_comparison_is_explained() -> None:
     page = (ROOT / "docs/theory.md").read_text(encoding="utf-8")
-    for name in COMPARISONS:
+    for name in {**COMPARISONS, **NETWORK_COMPARISONS}:
         assert name in page, name
 
 

@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from perturblearn.api import (
         audit,
         compare_with_theory,
+        executor,
         learn,
         learn_from_perturbations,
         perturb,
         plan,
+        reproduce,
+        results,
+        sweep,
         transfer,
         verify,
     )
@@ -22,15 +26,19 @@ if TYPE_CHECKING:
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
     from perturblearn.perturbed import Damage, PerturbedSet, StoredSet
-    from perturblearn.report import Audit, Result, TheoryComparison, TransferMatrix
+    from perturblearn.report import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
 
 _HOMES = {
     "audit": "api",
     "compare_with_theory": "api",
+    "executor": "api",
     "learn": "api",
     "learn_from_perturbations": "api",
     "perturb": "api",
     "plan": "api",
+    "reproduce": "api",
+    "results": "api",
+    "sweep": "api",
     "transfer": "api",
     "verify": "api",
     "Classifier": "classifiers",
@@ -48,7 +56,9 @@ _HOMES = {
     "PerturbedSet": "perturbed",
     "StoredSet": "perturbed",
     "Audit": "report",
+    "Reproduction": "report",
     "Result": "report",
+    "SweepResult": "report",
     "TheoryComparison": "report",
     "TransferMatrix": "report",
 }
@@ -68,20 +78,26 @@ __all__ = [
     "ModelError",
     "PerturbLearnError",
     "PerturbedSet",
+    "Reproduction",
     "Result",
     "StoreError",
     "StoredSet",
+    "SweepResult",
     "TheoryComparison",
     "TransferMatrix",
     "attacks",
     "audit",
     "compare_with_theory",
     "dataset_from",
+    "executor",
     "learn",
     "learn_from_perturbations",
     "load_dataset",
     "perturb",
     "plan",
+    "reproduce",
+    "results",
+    "sweep",
     "theory",
     "transfer",
     "verify",

@@ -232,8 +232,8 @@ DATA = [
     ("npz:absent.npz", "there is no absent.npz, which data.name = npz:absent.npz names; check the path"),
     (
         "absent",
-        "data.name = 'absent': there is no such data; choose one of gauss, shifted_gauss, uniform, digits, mnist, "
-        "fashion_mnist, cifar10, folder:PATH, npz:PATH",
+        "data.name = 'absent': there is no such data; choose one of gauss, shifted_gauss, correlated, uniform, digits, "
+        "mnist, fashion_mnist, cifar10, folder:PATH, npz:PATH",
     ),
 ]
 

@@ -16,8 +16,8 @@ NO_SEED = "at least one seed is needed: give a positive number or a list of seed
 CENTRE = "give true, false or a finite number"
 CLASSES = "give a list of classes, each by name or index"
 NO_DATA = (
-    "there is no such data; choose one of gauss, shifted_gauss, uniform, digits, mnist, fashion_mnist, cifar10, "
-    "folder:PATH, npz:PATH"
+    "there is no such data; choose one of gauss, shifted_gauss, correlated, uniform, digits, mnist, fashion_mnist, "
+    "cifar10, folder:PATH, npz:PATH"
 )
 LOW_RANK = (
     ".form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a classifier "
@@ -177,6 +177,11 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         "data: the key skip_bad does not apply to data handed over in Python; prepare them there",
     ),
     ({"data.name": "gauss", "data.shift": 0.1}, "data: the key shift does not apply to gauss; remove it"),
+    ({"data.name": "gauss", "data.rho": 0.1}, "data: the key rho does not apply to gauss; remove it"),
+    ({"data.name": "correlated", "data.shift": 0.1}, "data: the key shift does not apply to correlated; remove it"),
+    ({"data.name": "digits", "data.rho": 0.0}, "data: the key rho does not apply to digits; remove it"),
+    ({"data.name": "correlated", "data.rho": 1.0}, "data.rho = 1.0, but it must be below 1"),
+    ({"data.name": "correlated", "data.rho": -0.1}, "data.rho = -0.1, but it must be at least 0"),
     (
         {"data.name": "uniform", "data.heldout_share": 0.1},
         "data: the key heldout_share does not apply to uniform; remove it",

@@ -31,6 +31,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "standard.model.method = 'best', but it must be 'two_direction' or 'linear'",
     ),
     (
+        {**LIMIT, "standard.model.method": "linear", "standard.model.softness": 0.1},
+        "standard.model: the key softness does not apply to the method linear; remove it",
+    ),
+    ({**LIMIT, "standard.model.softness": 0.0}, "standard.model.softness = 0.0, but it must be above 0"),
+    (
+        {"standard.model.softness": 0.1},
+        "standard.model: the key softness does not apply to the model two_layer; remove it",
+    ),
+    (
         {"standard.model.method": "linear"},
         "standard.model: the key method does not apply to the model two_layer; remove it",
     ),
@@ -87,6 +96,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"measures.cosine": True}, "there is no key measures.cosine; 'perturblearn init' writes a file with all keys"),
     ({"measures.cosine_similarity": 1}, "measures.cosine_similarity = 1, but it must be true or false"),
+    ({"measures.theory": "yes"}, "measures.theory = 'yes', but it must be true or false"),
     ({"measures": True}, "measures = True, but it must be a section with keys of its own"),
 ]
 

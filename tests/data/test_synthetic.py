@@ -12,7 +12,7 @@ from perturblearn.config import DataConfig
 from perturblearn.data import Dataset, data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.errors import DataError
 
-NAMES = ["gauss", "shifted_gauss", "uniform"]
+NAMES = ["gauss", "shifted_gauss", "correlated", "uniform"]
 
 
 def drawn(name: str, seed: int = 0, **options: int | float) -> Dataset:
@@ -58,6 +58,12 @@ def test_laws(part: str) -> None:
     assert float(inputs.abs().max()) <= 1
     assert abs(int(labels.sum())) < 5 * 1000**0.5
 
+    # Samples of one seed share a component, so whole draws are independent only from seed to seed.
+    inputs = torch.stack(
+        [of(drawn("correlated", seed=seed, n_samples=40, n_heldout=40, rho=0.6))[0][7] for seed in range(40)]
+    )
+    assert within_five_errors(inputs, 0.0, 1.0, 3.0)
+
     inputs, labels = of(drawn("shifted_gauss", seed=3, shift=0.7))
     assert int(labels.sum()) == 0
     for sign in (1, -1):
@@ -101,7 +107,30 @@ def test_half_and_half_needs_even_numbers(key: str, number: int) -> None:
         drawn("shifted_gauss", **{key: number})
 
 
-@pytest.mark.parametrize("name", ["gauss", "uniform"])
+def test_what_is_common_to_correlated_samples() -> None:
+    d, rho = 20_000, 0.3
+    data = drawn("correlated", seed=3, n_samples=6, n_heldout=5, input_dim=d, rho=rho)
+    rows = torch.cat((data.inputs, data.heldout_inputs)).double()
+    cosines = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2)
+    pairs = cosines[~torch.eye(11, dtype=torch.bool)]
+    # A cosine is a mean over d coordinates of terms with variance below 2: 5 standard errors, over both parts.
+    assert float((pairs - rho).abs().max()) < 5 * math.sqrt(2 / d)
+    assert data.provenance["rho"] == rho
+    other = drawn("correlated", seed=4, n_samples=6, n_heldout=5, input_dim=d, rho=rho)
+    between = torch.nn.functional.cosine_similarity(rows[:6, None], other.inputs.double()[None], dim=2)
+    assert float(between.abs().max()) < 5 / math.sqrt(d), "another seed has another component"
+    # Each sample's own part is that of gauss; only its share changes.
+    alone = drawn("gauss", seed=3, n_samples=6, n_heldout=5, input_dim=d)
+    own = rows[:6] - math.sqrt(1 - rho) * alone.inputs.double()
+    assert float((own - own[0]).abs().max()) < 2.0**-20  # roundings of values below 8 in float32
+
+
+def test_correlated_without_a_common_component_is_gauss() -> None:
+    assert torch.equal(drawn("correlated", rho=0.0).inputs, drawn("gauss").inputs)
+    assert torch.equal(drawn("correlated").heldout_inputs, drawn("gauss").heldout_inputs)
+
+
+@pytest.mark.parametrize("name", ["gauss", "correlated", "uniform"])
 def test_one_class_only(name: str) -> None:
     with pytest.raises(DataError, match="all 1 random training labels of seed 0 came out equal; draw more"):
         drawn(name, n_samples=1)

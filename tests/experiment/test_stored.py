@@ -12,7 +12,7 @@ from tests.experiment.tiny import DEEP, TWO_LAYER, M, N, blobs, experiment_of, n
 from perturblearn.api import learn, learn_from_perturbations, perturb, prepare_learning, prepare_perturbing, verify
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Dataset, Signature, load_dataset
-from perturblearn.errors import DataError, StoreError
+from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment, controls
 from perturblearn.perturbed import StoredSet
 from perturblearn.perturbed.manifest import manifest_text, sealed
@@ -268,6 +268,13 @@ def test_synthetic_data_are_those_of_the_set(tmp_path: Path) -> None:
     for options in ways:
         with pytest.raises(DataError, match=r"the data are not those that .* was made from \(uniform\)"):
             learn(stored, **options)
+
+
+def test_a_set_on_disk_has_no_comparison_with_theory(tmp_path: Path) -> None:
+    (stored,) = perturb({}, data=blobs(2), overrides={**TWO_LAYER, "measures.theory": True}, out=tmp_path)
+    with pytest.raises(ConfigError, match=r"which a set on disk does not hold; set measures.theory = false, or run"):
+        learn(stored, data=blobs(2))
+    assert "standard_kernel_drift" not in learn(stored, data=blobs(2), overrides={"measures.theory": False}).summary
 
 
 def test_a_set_of_another_device_is_repaired_where_there_is_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The accuracy figures of NeurIPS24 as experiments, and what their plan saves."""
+"""The figures of NeurIPS24 as experiments, and what the plan of the accuracy figures saves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_conf
 from perturblearn.data import Outline, Signature
 from perturblearn.experiment import Experiment, costs, experiment
 from perturblearn.graph import Stage, make_plan
-from perturblearn.papers import ACCURACY_FIGURES
+from perturblearn.papers import ACCURACY_FIGURES, FIGURES
 from perturblearn.training import NOMINAL
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -57,14 +57,14 @@ def _trained(config: ExperimentConfig) -> tuple[ClassifierConfig, ClassifierConf
 
 @pytest.mark.parametrize(("name", "example"), [("mnist_a", "mnist_a"), ("fmnist_a", "fashion_mnist_a")])
 def test_default_points_are_those_of_the_examples(name: str, example: str) -> None:
-    default, written = ACCURACY_FIGURES[name].default(), resolve_config(EXAMPLES / f"{example}.toml")
+    default, written = ACCURACY_FIGURES[f"neurips2024/{name}"].default(), resolve_config(EXAMPLES / f"{example}.toml")
     assert default.data == written.data
     assert default.attack == written.attack
     assert _trained(default) == _trained(written)
 
 
 def test_points_differ_from_the_default_in_what_is_varied() -> None:
-    figure = ACCURACY_FIGURES["shifted_gauss_a"]
+    figure = ACCURACY_FIGURES["neurips2024/shifted_gauss_a"]
     default = figure.default()
     points = list(figure.points(seeds=[3], overrides={"standard.products": "bfloat16"}))
     assert [sum(point.panel == panel for point in points) for panel in range(1, 9)] == [10, 9, 11, 28, 5, 32, 10, 19]
@@ -80,3 +80,36 @@ def test_points_differ_from_the_default_in_what_is_varied() -> None:
     assert (time.standard.epochs, time.perturbation.epochs) == (1000, 100)
     assert {point.config.standard.loss for point in points if point.panel == 2} == {"logistic"}
     assert {point.config.standard.lr for point in points if point.panel == 7} == {(0.1,)}
+
+
+def test_every_panel_of_the_cosines_is_a_problem_of_its_own() -> None:
+    points = list(FIGURES["neurips2024/cosine_similarity"].points())
+    data = {(point.panel, point.config.data.name) for point in points}
+    assert data == {
+        (1, "shifted_gauss"), (2, "shifted_gauss"), (3, "gauss"), (4, "gauss"), (5, "mnist"), (6, "fashion_mnist"),
+    }  # fmt: skip
+    assert all(point.config.measures.cosine_similarity and point.config.attack.source == "none" for point in points)
+
+
+def test_decision_maps_have_the_captions_settings() -> None:
+    # As in the paper, by hand: d, m, N, lr, epochs, epsilon, limits.
+    maps = {
+        "shifted_gauss_a": (100, 100, 1000, 1.0, 100, 0.01, (-7, 7)),
+        "shifted_gauss_b": (100, 100, 5000, 1.0, 100, 0.1, (-8, 8)),
+        "gauss_a": (1000, 1000, 2000, 1.0, 1000, 0.031, (-4, 5)),
+        "gauss_b": (1000, 1000, 10_000, 0.1, 1000, 0.31, (-4, 5)),
+        "mnist_a": (None, 1000, None, 0.01, 100, 0.14, (0, 10)),
+        "mnist_b": (None, 1000, None, 0.01, 1000, 0.14, (0, 10)),
+        "fmnist_a": (None, 1000, None, 0.01, 100, 0.14, (-2, 13)),
+        "fmnist_b": (None, 1000, None, 0.001, 100, 1.4, (-2, 13)),
+    }
+    for name, (input_dim, hidden_dim, n_samples, lr, epochs, epsilon, limits) in maps.items():
+        figure = FIGURES[f"neurips2024/map_{name}"]
+        (point,) = figure.points()
+        config = point.config
+        assert (config.data.input_dim, config.data.n_samples) == (input_dim, n_samples)
+        for part in _trained(config):
+            assert (part.model.hidden_dim, part.lr, part.epochs, part.loss) == (hidden_dim, (lr,), epochs, "identity")
+        assert config.attack.epsilon == epsilon
+        assert config.attack.source == {"a": "none", "b": "natural"}[name[-1]]
+        assert figure.panels[0].limits == limits

@@ -200,6 +200,8 @@ KNOWN: dict[str, Any] = {"x": X, "y": Y, "slope": 0.1}
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"slope": 0.0}, ConfigError, "slope = 0, but the limit of long training needs"),
     ({"slope": 1.0}, ConfigError, "slope = 1.0"),
+    ({"softness": -1.0}, ConfigError, "softness = -1, but it must be a finite number, 0 or more"),
+    ({"softness": 0.1, "method": "linear"}, ConfigError, "softness = 0.1, but it must be .* 0 for the method linear"),
     ({"method": "best"}, ConfigError, "method = 'best', but the limit knows two_direction and linear"),
     ({"y": (Y > 0).long()}, DataError, "y holds the label 0"),
     ({"y": torch.ones(10)}, DataError, r"all 10 labels in y are \+1"),
@@ -243,6 +245,34 @@ def test_samples_that_cannot_be_separated(count: int, dim: int) -> None:
         margin_limit(x, y, slope=0.1)
     with pytest.raises(DataError, match="linearly dependent"):
         margin_limit(x, y, slope=0.1, method="linear")
+
+
+@pytest.mark.parametrize("softness", [0.01, 0.3])
+@pytest.mark.parametrize(("count", "dim"), [(100, 300), (300, 40)])
+def test_a_soft_limit_is_the_minimum_of_its_own_problem(count: int, dim: int, softness: float) -> None:
+    # By another route: the gradient of the primal problem, a smooth function of u and v, has to vanish.
+    x, y = noise(count, dim, 0)
+    limit = margin_limit(x, y, slope=0.1, softness=softness)
+    rows = constraints(x, y, 0.1)
+    multipliers = limit.multipliers.T.flatten()
+    weights = multipliers @ rows
+    missed = (1 - rows @ weights).clamp_min(0)
+    price = 1 / (softness * rows.square().sum(dim=1))
+    assert float((weights - (price * missed) @ rows).norm()) < 1e-5 * float(weights.norm())
+    # Directions are scaled where they separate, so the normal's direction is compared.
+    u, v = weights.view(2, dim)
+    assert float(torch.cosine_similarity(u - v, limit.normal, dim=0)) == pytest.approx(1, abs=1e-9)
+    assert limit.separates == (count < dim)
+
+
+def test_soft_limits_go_to_the_limit() -> None:
+    hard = margin_limit(X, Y, slope=0.1).normal
+    apart = [
+        1 - float(torch.cosine_similarity(margin_limit(X, Y, slope=0.1, softness=softness).normal, hard, dim=0))
+        for softness in (1.0, 0.1, 1e-6)
+    ]
+    assert apart[0] > apart[1] > apart[2]
+    assert apart[2] < 1e-9
 
 
 def test_it_prints_what_to_look_at() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from perturblearn.api.run import check_device
 from perturblearn.api.stores import artefact_store
-from perturblearn.config import config_tree
-from perturblearn.errors import PerturbLearnError
+from perturblearn.config import ExperimentConfig, config_tree, describe
+from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, key_of, plan_together, run_together
 from perturblearn.graph import Executor, Plan, Watcher, collecting_nothing
 from perturblearn.report import SCHEMA
@@ -56,7 +56,7 @@ class RunningMany:
                 for seed in point.config.seeds:
                     alone = point.config.seeds == (seed,)
                     config = point.config if alone else point.config.model_copy(update={"seeds": (seed,)})
-                    found.append((number, Experiment(config, data_dir=data_dir)))
+                    found.append((number, _experiment(point, config, data_dir)))
         return tuple(found)
 
     @cached_property
@@ -106,14 +106,14 @@ class RunningMany:
             store = artefact_store(Path(out))
             noted = _Notes(self, RecordStore(store.folder / "records.sqlite3"))
             store = store if cache is None else cache
-        wanted, left_out = noted.sort(force=force, retry=retry)
+        wanted = noted.sort(force=force, retry=retry)
         noted.begin()
         try:
             run_together(
                 wanted,
                 store,
                 keep=self.keep,
-                left_out=left_out,
+                among=self.experiments.values(),
                 force=force,
                 watch=watch,
                 make_executor=make_executor,
@@ -124,6 +124,16 @@ class RunningMany:
             raise
         noted.end("failed" if noted.errors else "finished")
         return noted.outcomes()
+
+
+def _experiment(point: Point, config: ExperimentConfig, data_dir: Path | None) -> Experiment:
+    """One run; what makes it impossible is said of its point."""
+    try:
+        return Experiment(config, data_dir=data_dir)
+    except (ConfigError, DataError) as error:
+        if not point.values:
+            raise
+        raise type(error)(f"at the point {describe(point.values)}: {error}") from None
 
 
 class _Notes:
@@ -138,12 +148,11 @@ class _Notes:
         self._known: dict[str, Record] = {}
         self._written = time.monotonic()
 
-    def sort(self, *, force: bool, retry: bool) -> tuple[list[Experiment], list[Experiment]]:
-        """The runs that are still to be done, and the others."""
+    def sort(self, *, force: bool, retry: bool) -> list[Experiment]:
+        """The runs that are still to be done."""
         experiments = self._many.experiments
         self._known = {} if self._records is None else self._records.read_many(experiments)
         wanted: list[Experiment] = []
-        left_out: list[Experiment] = []
         for key, experiment in experiments.items():
             known = self._known.get(key)
             if known is not None and not force:
@@ -153,8 +162,9 @@ class _Notes:
                     self.errors[key] = known.error or ""
             # What is kept besides the measures may have gone, or may never have been there.
             is_there = key in self.errors or (key in self._measured and self._many.keep == "measures")
-            (left_out if is_there else wanted).append(experiment)
-        return wanted, left_out
+            if not is_there:
+                wanted.append(experiment)
+        return wanted
 
     def begin(self) -> None:
         """Record that the runs are being done."""

@@ -19,6 +19,11 @@ def artefact_store(out: Path) -> ArtefactStore:
     return ArtefactStore(out / ".store")
 
 
+def record_store(out: Path) -> RecordStore:
+    """The records of what was run into an output folder."""
+    return RecordStore(out / ".store" / "records.sqlite3")
+
+
 def cache_store(
     cache_dir: str | os.PathLike[str] | None = None, cache_size: int | str | None = None
 ) -> ArtefactStore | None:

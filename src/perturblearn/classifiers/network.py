@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -42,9 +43,9 @@ class Network(nn.Module):
         super().__init__()
         self.signature = signature
         self.config = config
-        self._is_channels_last = config.name in CONVOLUTIONAL
+        self.is_channels_last = config.name in CONVOLUTIONAL
         self.body = body
-        if self._is_channels_last:
+        if self.is_channels_last:
             _put_channels_last(body)
         # Their precision is the body's: both are moved together.
         made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
@@ -63,7 +64,7 @@ class Network(nn.Module):
             ModelError: the body's outputs have another shape.
         """
         values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
-        if self._is_channels_last:
+        if self.is_channels_last:
             values = values.contiguous(memory_format=torch.channels_last)
         outputs = self.body(values)
         count, classes = len(inputs), self.signature.n_classes
@@ -80,6 +81,13 @@ class Network(nn.Module):
             f"the network {self.config.name} gives {found} for n = {count} inputs of {classes} classes, but "
             f"{wanted} is needed; change its last layer"
         )
+
+    def channels_first(self) -> Network:
+        """A copy in torch's usual format."""
+        other = copy.deepcopy(self)
+        other.is_channels_last = False
+        other.body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - as below
+        return other
 
     def _try_out(self) -> None:
         zeros = self.mean.new_zeros(2, *self.signature.input_shape)

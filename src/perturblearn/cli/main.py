@@ -12,14 +12,16 @@ from cyclopts import CycloptsError
 
 import perturblearn.cli.audits
 import perturblearn.cli.experiments
-import perturblearn.cli.sets  # noqa: F401 - they say what commands there are
+import perturblearn.cli.reproduce
+import perturblearn.cli.sets
+import perturblearn.cli.sweeps  # noqa: F401 - they say what commands there are
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import keys_help
 from perturblearn.errors import PerturbLearnError
 
 INTERRUPTED = 130
 USER_ERROR = 2
-WITH_KEYS = ("run", "perturb", "learn", "audit", "transfer")
+WITH_KEYS = ("run", "perturb", "learn", "audit", "transfer", "sweep")
 """Commands that take keys of a configuration."""
 
 
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command's words; None for those of this process.
 
     Returns:
-        0; 2 for an error of the user's, told in one sentence on standard error; 130 after Ctrl-C.
+        0; 1 for a sweep or a figure of which some runs failed; 2 for an error of the user's, told in one sentence on
+        standard error; 130 after Ctrl-C.
     """
     warnings.showwarning = _say_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -47,7 +50,7 @@ def _run(words: list[str]) -> int:
     try:
         if words[:1] and words[0] in WITH_KEYS and {"--help", "-h"} & set(words):
             app[words[0]].help_epilogue = keys_help()
-        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except PerturbLearnError as error:
         return _fail(str(error))
     except CycloptsError as error:
@@ -61,7 +64,7 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # whoever read our output has gone: nobody is left to tell
         sys.stderr.close()
         return 0
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _fail(sentence: str) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from perturblearn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from perturblearn.experiment import MakeExecutor
 
 Flag = Parameter(negative=())
 Together = Parameter(name="*")
@@ -71,6 +74,43 @@ class Doing:
 
     plan: Annotated[bool, Flag, Parameter(help="Print the stages and what is finished, and stop.")] = False
     force: Annotated[bool, Flag, Parameter(help="Repeat stages that are finished.")] = False
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where stages run."""
+
+    executor: Annotated[
+        Literal["in-process", "ray"],
+        Parameter(
+            help="In this process, or in Ray's tasks on many cores or machines (pip install 'perturblearn[ray]')."
+        ),
+    ] = "in-process"
+    ray_address: Annotated[
+        str | None,
+        Parameter(help="The Ray cluster, or auto for the one on this machine; otherwise Ray is started here."),
+    ] = None
+    cpus: Annotated[int | None, Parameter(help="CPUs, and so threads, of each of Ray's tasks; 1 otherwise.")] = None
+    gpus: Annotated[float | None, Parameter(help="GPUs of each of Ray's tasks, or its share of one, such as 0.25.")] = (
+        None
+    )
+    threads: Annotated[int | None, Parameter(help="How many threads a stage has in this process.")] = None
+
+    def make_executor(self) -> MakeExecutor:
+        """What executes plans there.
+
+        Raises:
+            ConfigError: the options do not go together, or Ray is not installed.
+        """
+        from perturblearn.api.executors import executor
+
+        return executor(
+            self.executor.replace("-", "_"),
+            address=self.ray_address,
+            cpus=self.cpus,
+            gpus=self.gpus,
+            threads=self.threads,
+        )
 
 
 def put_data(keys: dict[str, Any], data: str | None = None, skip_bad: bool = False) -> None:

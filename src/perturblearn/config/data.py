@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from perturblearn.config.section import PositiveInt, Section, as_tuple
 
-SYNTHETIC = ("gauss", "shifted_gauss", "uniform")
+SYNTHETIC = ("gauss", "shifted_gauss", "correlated", "uniform")
 """Data drawn afresh for every seed."""
 BUNDLED = ("digits", "mnist", "fashion_mnist", "cifar10")
 """Real images known by name."""
@@ -37,7 +37,8 @@ class DataConfig(Section):
 
     name: str = Field(
         default="digits",
-        description="gauss, shifted_gauss, uniform, digits, mnist, fashion_mnist, cifar10, folder:PATH or npz:PATH",
+        description="gauss, shifted_gauss, correlated, uniform, digits, mnist, fashion_mnist, cifar10, folder:PATH or "
+        "npz:PATH",
     )
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
         default=None, description="classes to keep, by name or index, in this order; of two, the first is +1"
@@ -54,6 +55,9 @@ class DataConfig(Section):
     input_dim: PositiveInt | None = Field(default=None, description="dimension d of synthetic data (100)")
     shift: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="distance of each coordinate's mean from 0 in shifted_gauss (0.3)"
+    )
+    rho: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="correlated: share of each input's variance that is common to all samples (0)"
     )
     centre: bool | float = Field(
         default=True, description="subtract the data's mean value (true), a given value, or nothing (false)"
@@ -110,11 +114,11 @@ class DataConfig(Section):
                     f"the key {min(fixed)} does not apply to data handed over in Python; prepare them there"
                 )
             return self
-        synthetic = {"input_dim": self.input_dim, "shift": self.shift}
         real = {"classes": self.classes, "heldout_share": self.heldout_share}
-        refused = real if self.is_synthetic else synthetic
-        if self.is_synthetic and self.provider != "shifted_gauss":
-            refused = {**refused, "shift": self.shift}
+        refused = real if self.is_synthetic else {"input_dim": self.input_dim}
+        for key, provider in (("shift", "shifted_gauss"), ("rho", "correlated")):
+            if self.provider != provider:
+                refused = {**refused, key: getattr(self, key)}
         for key, value in refused.items():
             if value is not None:
                 raise ValueError(f"the key {key} does not apply to {self.name}; remove it")

@@ -21,6 +21,11 @@ class MeasuresConfig(Section):
     cosine_similarity: bool = Field(
         default=False, description="cosine of perturbations with the prediction t_n (NeurIPS24); cost grows with N^2"
     )
+    theory: bool = Field(
+        default=False,
+        description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
+        "linearisation, and what g's kernel predicts",
+    )
 
 
 class ControlsConfig(Section):
@@ -141,6 +146,15 @@ class ExperimentConfig(Section):
             raise ValueError(
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g} would put bare perturbations among whole "
                 "inputs, from which their size alone tells them apart; choose another source, or remove the share"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> ExperimentConfig:
+        if self.measures.theory and self.mixing.is_mixed:
+            raise ValueError(
+                "measures.theory = true compares with predictions for perturbed samples alone, but "
+                f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
             )
         return self
 

@@ -20,6 +20,8 @@ from perturblearn.errors import ConfigError
 
 DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}
 """What runs without a file: bundled digits, 3 against 8."""
+SWEEP = "sweep"
+"""The section that makes an experiment's file that of many."""
 
 _WANTED = {
     "bool_type": "true or false",
@@ -66,7 +68,7 @@ def resolve_config(
         tree = _given(config)
     merged = _copy(tree)
     for name, value in overrides.items():
-        _set(merged, name, value)
+        set_key(merged, name, value)
     if defaults is not None:
         merged = _filled(merged, defaults)
     try:
@@ -169,7 +171,12 @@ def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return filled
 
 
-def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+def set_key(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value under a dotted name into nested ones.
+
+    Raises:
+        ConfigError: a part of the name is there, and no section.
+    """
     *sections, key = name.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
@@ -182,26 +189,30 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     kind, value = first["type"], first["input"]
     name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    if name == SWEEP and kind == "extra_forbidden":
+        return f"[{SWEEP}] varies keys over many runs; use 'perturblearn sweep', or leave that section out"
     if kind == "extra_forbidden":
-        return f"there is no key {name}; {_suggest(name)}"
+        return f"there is no key {name}; {suggest_key(name)}"
     if kind == "invalid_key":
-        return f"{value!r} is no name of a key; {_suggest(str(value))}"
+        return f"{value!r} is no name of a key; {suggest_key(str(value))}"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if kind == "value_error":
         if not name:  # said of the experiment as a whole
             return reason
         section = isinstance(value, (Mapping, BaseModel))
-        return f"{name}: {reason}" if section else f"{name} = {_shown(value)}: {reason}"
+        return f"{name}: {reason}" if section else f"{name} = {shown_value(value)}: {reason}"
     wanted = _WANTED.get(kind, reason).format(**first.get("ctx", {}))
-    return f"{name} = {_shown(value)}, but it must be {wanted}"
+    return f"{name} = {shown_value(value)}, but it must be {wanted}"
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value for a sentence, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _suggest(name: str) -> str:
+def suggest_key(name: str) -> str:
+    """What to write in place of a key that there is not."""
     known = [key for key, _ in fields()]
     known += sorted({key.rpartition(".")[0] for key in known} - {""})
     leaves = {key.rpartition(".")[2]: key for key in reversed(known)}

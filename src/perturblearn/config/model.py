@@ -33,6 +33,11 @@ class ModelConfig(Section):
         default=None,
         description="the limit's picture: two_direction (the default) or linear (ICLR24's linear boundary)",
     )
+    softness: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="limit, two_direction: margins may be missed at a price, which falls as this grows; for samples "
+        "that two directions do not separate",
+    )
     depth: PositiveInt | None = Field(
         default=None,
         description="mlp: hidden layers (2); convnet: stages, each doubling the channels (2); wide_resnet: layers, "
@@ -82,6 +87,8 @@ class ModelConfig(Section):
                 raise ValueError(
                     f"hidden_dim = {self.hidden_dim} does not apply to a limit, which has two directions; remove it"
                 )
+            if self.softness is not None and self.method == "linear":
+                raise ValueError("the key softness does not apply to the method linear; remove it")
         for key, names in _MODEL_KEYS.items():
             applies = self.name in names or ("own" in names and self.is_own)
             if not applies and getattr(self, key) != fields[key].default:
@@ -111,6 +118,7 @@ _MODEL_KEYS = {
     "hidden_dim": ("two_layer", "one_hidden", "limit", "mlp"),
     "slope": ("two_layer", "one_hidden", "limit", "mlp"),
     "method": ("limit",),
+    "softness": ("limit",),
     "depth": ("mlp", "convnet", "wide_resnet"),
     "width": ("convnet", "wide_resnet", "resnet18"),
     "dropout": ("wide_resnet",),

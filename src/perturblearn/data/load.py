@@ -50,6 +50,8 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
         provenance["input_dim"] = raw.inputs.shape[1]
         if config.provider == "shifted_gauss":
             provenance["shift"] = _shift(config)
+        if config.provider == "correlated":
+            provenance["rho"] = _rho(config)
         return prepare(raw, centre=config.centre, flatten=config.flatten, seed=seed, provenance=provenance)
     raw = _decoded(config, fingerprint, data_dir)
     if config.skip_bad:
@@ -142,6 +144,10 @@ def _shift(config: DataConfig) -> float:
     return synthetic.DEFAULT_SHIFT if config.shift is None else config.shift
 
 
+def _rho(config: DataConfig) -> float:
+    return synthetic.DEFAULT_RHO if config.rho is None else config.rho
+
+
 def _draw(config: DataConfig, seed: int) -> RawData:
     n_samples = config.n_samples or synthetic.DEFAULT_N_SAMPLES
     n_heldout = config.n_heldout or synthetic.DEFAULT_N_HELDOUT
@@ -149,6 +155,10 @@ def _draw(config: DataConfig, seed: int) -> RawData:
     if config.provider == "shifted_gauss":
         return synthetic.shifted_gauss(
             n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, shift=_shift(config), seed=seed
+        )
+    if config.provider == "correlated":
+        return synthetic.correlated(
+            n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, rho=_rho(config), seed=seed
         )
     draw = {"gauss": synthetic.gauss, "uniform": synthetic.uniform}[config.provider]
     return draw(n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, seed=seed)

@@ -16,6 +16,7 @@ DEFAULT_N_SAMPLES = 1000
 DEFAULT_N_HELDOUT = 1000
 DEFAULT_INPUT_DIM = 100
 DEFAULT_SHIFT = 0.3
+DEFAULT_RHO = 0.0
 
 UNBOUNDED = (-math.inf, math.inf)
 
@@ -94,6 +95,49 @@ def shifted_gauss(
         mean=0.0,
         heldout_inputs=heldout_inputs,
         heldout_labels=heldout_labels,
+    )
+
+
+def correlated(
+    *,
+    n_samples: int = DEFAULT_N_SAMPLES,
+    n_heldout: int = DEFAULT_N_HELDOUT,
+    input_dim: int = DEFAULT_INPUT_DIM,
+    rho: float = DEFAULT_RHO,
+    seed: int = 0,
+) -> RawData:
+    r"""Gaussian inputs that are not nearly orthogonal, because they share a component; random labels.
+
+    :math:`x_n = \sqrt{1 - \rho}\, z_n + \sqrt\rho\, c` with z_n ~ N(0, I) for each sample and one c ~ N(0, I) for all
+    samples of a seed, training and held-out: each coordinate has variance 1, and the cosine of two samples is about
+    rho. With rho = 0 they are the samples of `gauss`.
+
+    Args:
+        n_samples: training samples N.
+        n_heldout: held-out samples.
+        input_dim: dimension d.
+        rho: share of the common component, in [0, 1).
+        seed: the run's seed; each part, inputs and labels, and the common component have generators of their own.
+
+    Returns:
+        Inputs (N, d) without bounds, labels 0 (+1) and 1 (-1).
+
+    Raises:
+        DataError: all training labels came out equal.
+    """
+    common = math.sqrt(rho) * _normal(1, input_dim, seed, "common")
+
+    def inputs(number: int, part: str) -> Tensor:
+        return _normal(number, input_dim, seed, part).mul_(math.sqrt(1 - rho)).add_(common)
+
+    return RawData(
+        inputs=inputs(n_samples, "training"),
+        labels=_random_labels(n_samples, seed, "training"),
+        class_names=SIGN_NAMES,
+        value_range=UNBOUNDED,
+        mean=0.0,
+        heldout_inputs=inputs(n_heldout, "held-out"),
+        heldout_labels=_random_labels(n_heldout, seed, "held-out"),
     )
 
 

@@ -18,25 +18,28 @@ from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_stages import SeedStages
 from perturblearn.experiment.selection import SELECTED_BY, select
 from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
-from perturblearn.experiment.together import KEEPS, MakeExecutor, key_of, plan_together, run_together
+from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import Pair, Transfer
+from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law
 
 __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
-    "KEEPS",
     "MEASURES",
     "NETWORK_COMPARISONS",
     "SELECTED_BY",
     "Case",
     "Comparison",
+    "Crossing",
     "Experiment",
+    "Fit",
     "MakeExecutor",
     "Outcome",
     "Pair",
     "Point",
     "SeedStages",
+    "Slope",
     "Transfer",
     "accuracy",
     "agreement",
@@ -44,10 +47,13 @@ __all__ = [
     "chance_of",
     "compare",
     "compare_networks",
+    "crossing",
     "default_epsilons",
     "default_learner",
     "default_targets",
     "draw_map",
+    "fit_line",
+    "fit_power_law",
     "key_of",
     "measure_perturbation",
     "measure_standard",

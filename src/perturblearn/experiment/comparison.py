@@ -128,7 +128,7 @@ def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done
     }
     for role, network, prediction in (("standard", "f", "fhat"), ("perturbation", "g", "ghat")):
         found[f"{role}_sign_agreement"] = agreement(outputs[network], outputs[prediction])
-        found[f"{role}_correlation"] = _correlation(outputs[network], outputs[prediction])
+        found[f"{role}_correlation"] = correlation(outputs[network], outputs[prediction])
     report(1, 6, "what is left out")
     found |= _with_what_is_left_out(case, outputs)
     report(2, 6, "lazy regime")
@@ -147,6 +147,22 @@ def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done
         cosines.cpu(),
         {name: values.detach().cpu() for name, values in outputs.items()},
     )
+
+
+def lazy_inputs(inputs: Tensor) -> Tensor:
+    """The inputs (n, ...) over whose pairs the empirical kernel is taken, evenly spaced, `LAZY_INPUTS` at most."""
+    chosen = torch.linspace(0, len(inputs) - 1, min(LAZY_INPUTS, len(inputs))).long()
+    return inputs[chosen.to(inputs.device)]
+
+
+def correlation(first: Tensor, second: Tensor) -> float | None:
+    """Pearson's correlation of two vectors; None where one of them is constant."""
+    pair = torch.stack((first, second)).double()
+    pair = pair - pair.mean(dim=1, keepdim=True)
+    lengths = pair.norm(dim=1)
+    if not bool((lengths > 0).all()):
+        return None
+    return float((pair[0] @ pair[1]) / lengths.prod())
 
 
 def _with_what_is_left_out(case: Case, outputs: dict[str, Tensor]) -> dict[str, float | None]:
@@ -184,8 +200,7 @@ def _lazy_numbers(case: Case, notes: list[str]) -> dict[str, float | None]:
         if initial is None:
             notes.append(f"The {role} classifier is a limit: it has no start from which its kernel could drift.")
             continue
-        chosen = torch.linspace(0, len(inputs) - 1, min(LAZY_INPUTS, len(inputs))).long()
-        lazy = lazy_regime(initial, case.of(role), inputs[chosen.to(inputs.device)])
+        lazy = lazy_regime(initial, case.of(role), lazy_inputs(inputs))
         found[f"{role}_kernel_drift"] = lazy.kernel_drift
         found[f"{role}_linearisation_distance"] = lazy.linearisation_distance
     return found
@@ -289,12 +304,3 @@ def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> lis
 def _signed_cosines(perturbed: PerturbedSet, directions: Tensor) -> Tensor:
     cosines = row_cosines(perturbed.perturbations.flatten(1), directions)
     return perturbed.target_labels.to(cosines.dtype) * cosines
-
-
-def _correlation(first: Tensor, second: Tensor) -> float | None:
-    pair = torch.stack((first, second)).double()
-    pair = pair - pair.mean(dim=1, keepdim=True)
-    lengths = pair.norm(dim=1)
-    if not bool((lengths > 0).all()):
-        return None
-    return float((pair[0] @ pair[1]) / lengths.prod())

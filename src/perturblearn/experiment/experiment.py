@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from perturblearn.attacks import attack_fingerprint
-from perturblearn.config import NOISE_SOURCES, ClassifierConfig, ExperimentConfig, config_tree
+from perturblearn.config import NOISE_SOURCES, DataConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import stages
+from perturblearn.experiment.comparison import Comparison
 from perturblearn.experiment.costs import relative_work
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.seed_stages import SeedStages
@@ -51,6 +53,11 @@ class Experiment:
             for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
             if stored is None or role == "perturbation"  # of a set that is there, f's code need not be
         }
+        if stored is not None and config.measures.theory:
+            raise ConfigError(
+                "measures.theory = true compares f with its training, which a set on disk does not hold; set "
+                "measures.theory = false, or run the whole experiment"
+            )
         networks = [section.model.is_network for section in (config.standard, config.perturbation)]
         # Deep networks take what fits onto their device while they train; the data stay behind.
         self._data_device = "cpu" if any(networks) else config.device
@@ -74,6 +81,24 @@ class Experiment:
     def targets(self) -> tuple[Stage, ...]:
         """The stages that are wanted of all seeds."""
         return tuple(stage for of_seed in self.seeds.values() for stage in of_seed.targets)
+
+    @property
+    def stage_keys(self) -> Iterator[str]:
+        """The keys of all stages that belong to it, each once."""
+        seen: set[str] = set()
+        waiting = list(self.targets)
+        while waiting:
+            stage = waiting.pop()
+            if stage.key not in seen:
+                seen.add(stage.key)
+                waiting.extend(stage.inputs.values())
+                yield stage.key
+
+    def wanted(self, keep: str) -> tuple[Stage, ...]:
+        """The stages that are wanted of all seeds, if ``measures`` alone are to be kept, or ``weights`` or ``all``."""
+        if keep != "measures":
+            return self.targets
+        return tuple(stage for of_seed in self.seeds.values() for stage in of_seed.measured)
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run for all seeds; see `make_plan`."""
@@ -104,9 +129,10 @@ class Experiment:
         Returns:
             The executor, the comparison's stage by seed, and the stage of the first seed's decision map.
         """
-        stages_of = {seed: self._comparison_stage(stages.COMPARISON, seed) for seed in self.seeds}
-        limits = None if map_limits is None else list(map_limits)
-        drawn = self._comparison_stage(stages.DECISION_MAP, next(iter(self.seeds)), {"limits": limits})
+        stages_of = {
+            seed: self._comparison_stage(stages.COMPARISON, seed, of_seed) for seed, of_seed in self.seeds.items()
+        }
+        drawn = self.map_stage(map_limits)
         wanted = [*stages_of.values(), drawn]
         if force and store is not None:
             for stage in wanted:
@@ -114,6 +140,15 @@ class Experiment:
         executor = Executor(make_plan(wanted, store), store, watch)
         executor.run()
         return executor, stages_of, drawn
+
+    def map_stage(self, limits: tuple[float, float] | None = None) -> Stage:
+        """The stage of the first seed's decision map.
+
+        Args:
+            limits: least and largest coordinate; None for limits that show the samples.
+        """
+        parameters = {"limits": None if limits is None else list(limits)}
+        return self._comparison_stage(stages.DECISION_MAP, *next(iter(self.seeds.items())), parameters)
 
     def measures(self, executor: Executor) -> list[dict[str, Any]]:
         """Everything measured, seed by seed.
@@ -144,11 +179,12 @@ class Experiment:
         position = row * len(self.config.perturbation.lr) + column
         chosen = dict(grid[position])
         probe = {} if of_seed.linear_probe is None else executor.result(of_seed.linear_probe)
+        theory = {} if of_seed.theory is None else _compared(executor.result(of_seed.theory))
         return {
             "seed": seed,
             "standard_lr": chosen.pop("standard_lr"),
             "perturbation_lr": chosen.pop("perturbation_lr"),
-            "measures": {**chosen, **selection["maxima"], **probe},
+            "measures": {**chosen, **selection["maxima"], **probe, **theory},
             "controls": {name: executor.result(stage) for name, stage in of_seed.controls.items()},
             "classes": by_class[position],
             **({} if by_group[position] is None else {"groups": by_group[position]}),
@@ -209,7 +245,7 @@ class Experiment:
         grid = len(standard) > 1 or len(config.perturbation.lr) > 1
         chosen = {"data": data} | ({"selection": selection} if grid else {})
         sets = {f"perturbed {row}": stage for row, stage in enumerate(mixed)}
-        return SeedStages(
+        of_seed = SeedStages(
             data,
             standard,
             perturbed,
@@ -230,6 +266,7 @@ class Experiment:
             if self._probes
             else None,
         )
+        return replace(of_seed, theory=self._theory_stage(of_seed, seed)) if config.measures.theory else of_seed
 
     def shards(self, seed: int) -> dict[str, tuple[Stage, ...]]:
         """The stages that a perturbed set is written from, by part: for the training and for the held-out inputs.
@@ -271,14 +308,14 @@ class Experiment:
             + (f"lr {lr:g}" if section.training != "none" else "as it stands"),
             seed,
             work=relative_work(section),
-            context=self._shapes() | self._trained_as(section, lr),
+            context=self._shapes() | self._trained_as(role, lr),
         )
 
-    def _trained_as(self, section: ClassifierConfig, lr: float | None = None) -> dict[str, Any]:
+    def _trained_as(self, role: str, lr: float | None = None) -> dict[str, Any]:
         """How to train on this machine: the section with its paths, and how often a training is kept."""
-        found = section if lr is None else section.model_copy(update={"lr": (lr,)})
+        tree = self._tree[role]
         return {
-            "classifier": found.model_dump(),
+            "classifier": tree if lr is None else {**tree, "lr": [lr]},
             "checkpoint_minutes": self.config.checkpoint_minutes,
             "checkpoint_epochs": self.config.checkpoint_epochs,
         }
@@ -303,7 +340,7 @@ class Experiment:
             {"data": data, **made_of},
             label,
             seed,
-            context=self._shapes() | self._trained_as(self.config.standard),
+            context=self._shapes() | self._trained_as("standard"),
         )
 
     def _shard_stages(self, data: Stage, standard: Stage, seed: int, *, heldout: bool) -> tuple[Stage, ...]:
@@ -319,7 +356,7 @@ class Experiment:
                 name if len(rows) == count else f"{name}, samples {rows.start:,} to {rows.stop - 1:,}",
                 seed,
                 work=2.0 * steps * len(rows) / outline.n_samples,
-                context=self._shapes() | self._trained_as(self.config.standard),
+                context=self._shapes() | self._trained_as("standard"),
             )
             for rows in shard_ranges(count, outline.signature.input_dim)
         )
@@ -352,15 +389,23 @@ class Experiment:
     def _directions_stage(self, data: Stage) -> Stage:
         return self._stage(stages.DIRECTIONS, self._kernel, {"data": data}, "predicted directions")
 
-    def _comparison_stage(self, kind: StageKind, seed: int, parameters: Mapping[str, Any] | None = None) -> Stage:
-        of_seed = self.seeds[seed]
+    def _theory_stage(self, of_seed: SeedStages, seed: int) -> Stage:
+        networks = self.config.standard.model.is_network or self.config.perturbation.model.is_network
+        kind = stages.NETWORK_COMPARISON if networks else stages.COMPARISON
+        return self._comparison_stage(kind, seed, of_seed)
+
+    def _comparison_stage(
+        self, kind: StageKind, seed: int, of_seed: SeedStages, parameters: Mapping[str, Any] | None = None
+    ) -> Stage:
         inputs = {"data": of_seed.data, "selection": of_seed.selection}
         for row, standard in enumerate(of_seed.standard):
             inputs |= {f"standard {row}": standard, f"perturbed {row}": of_seed.perturbed[row]}
             inputs |= {f"perturbation {row} {column}": g for column, g in enumerate(of_seed.perturbation[row])}
         # Name, seeds, device, data and controls change nothing that is compared.
         config = {key: self._tree[key] for key in ("standard", "attack", "perturbation")}
-        return self._stage(kind, {"config": config, **(parameters or {})}, inputs, kind.name, seed, work=1.0)
+        # Deep networks are known by their stages: a configuration holds paths to their code and weights.
+        known = {} if kind is stages.NETWORK_COMPARISON else {"config": config, **(parameters or {})}
+        return self._stage(kind, known, inputs, kind.name, seed, work=1.0, context={"config": config})
 
     @property
     def _kernel(self) -> dict[str, Any]:
@@ -387,7 +432,7 @@ class Experiment:
             f"{name} control, {draws} draw{'s' * (draws > 1)}",
             seed,
             work=draws * relative_work(self.config.perturbation),
-            context=self._shapes() | self._trained_as(self.config.perturbation),
+            context=self._shapes() | self._trained_as("perturbation"),
         )
 
     def _stage(
@@ -408,22 +453,17 @@ class Experiment:
         """What an estimate of a classifier's cost has to know; the data are read for it only when it is asked for."""
         attack, model = self.config.attack, self.config.standard.model
         return {
-            "outline": self._outline,
+            "outline": _OutlineOf(self.config.data, self._data_dir, self._dataset),
             "dtype": self.config.dtype,
             "n_sources": attack.n_sources,
             "attack": attack,
             "model": model,
         }
 
-    def _outline(self) -> Outline:
-        return self.outline
-
     @cached_property
     def outline(self) -> Outline:
         """How large the data are; real data are read for it."""
-        if self._dataset is not None:
-            return Outline.of(self._dataset)
-        return data_outline(self.config.data, data_dir=self._data_dir)
+        return _OutlineOf(self.config.data, self._data_dir, self._dataset)()
 
     def _data_stage(self, seed: int) -> Stage:
         config = self.config
@@ -442,3 +482,23 @@ class Experiment:
                 "data_device": self._data_device,
             },
         )
+
+
+@dataclass(frozen=True)
+class _OutlineOf:
+    """How large some data are, once it is asked for; small enough to travel with a stage."""
+
+    config: DataConfig
+    data_dir: str | Path | None
+    dataset: Dataset | None
+
+    def __call__(self) -> Outline:
+        if self.dataset is not None:
+            return Outline.of(self.dataset)
+        return data_outline(self.config, data_dir=self.data_dir)
+
+
+def _compared(compared: Comparison | Mapping[str, float | None]) -> dict[str, float]:
+    """The numbers of a comparison that apply."""
+    numbers = compared.numbers if isinstance(compared, Comparison) else compared
+    return {name: value for name, value in numbers.items() if value is not None}

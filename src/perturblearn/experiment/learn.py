@@ -147,6 +147,7 @@ def _learn_alone(
             lesson.labels,
             slope=config.model.slope,
             method=config.model.method or "two_direction",
+            softness=config.model.softness or 0.0,
             both_classes=False,  # one noise source has one target
         )
         report(1, 1, f"duality gap {limit.duality_gap:.1g}")

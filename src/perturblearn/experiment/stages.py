@@ -21,6 +21,7 @@ from perturblearn.experiment.costs import estimate_classifiers, estimate_control
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_fooling, measure_perturbation, measure_standard
+from perturblearn.experiment.network_comparison import compare_networks
 from perturblearn.experiment.network_costs import estimate_network, estimate_shard
 from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.experiment.probe import measure_linear_probe
@@ -83,11 +84,11 @@ def _train(
 
 def _trained_together(stage: Stage) -> str:
     """Classifiers by descent over the same inputs train together; all others alone."""
-    config = ClassifierConfig.model_validate(stage.parameters["classifier"])
-    if config.model.name == "limit" or config.training == "flow":
+    classifier = stage.parameters["classifier"]
+    if classifier["model"]["name"] == "limit" or classifier["training"] == "flow":
         return stage.key
     sources = {name: source.key for name, source in stage.inputs.items()}
-    return content_key([stage.parameters["dtype"], config.form, config.products, sources])
+    return content_key([stage.parameters["dtype"], classifier["form"], classifier["products"], sources])
 
 
 def _train_network(stage: Stage, inputs: Inputs, drafts: Drafts, report: Report) -> Classifier:
@@ -281,7 +282,7 @@ def _selected(inputs: Inputs) -> tuple[int, int]:
 
 
 def _case(stage: Stage, inputs: Inputs) -> Case:
-    config = ExperimentConfig.model_validate(stage.parameters["config"] | {"seeds": [_seed(stage)]})
+    config = ExperimentConfig.model_validate(stage.context["config"] | {"seeds": [_seed(stage)]})
     selection = inputs["selection"]
     row, column = selection["standard"], selection["perturbation"]
     device = stage.context["device"]
@@ -299,6 +300,10 @@ def _case(stage: Stage, inputs: Inputs) -> Case:
 
 def _compare(stage: Stage, inputs: Inputs, report: Report) -> Comparison:
     return compare(_case(stage, inputs), report=report)
+
+
+def _compare_networks(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float | None]:
+    return compare_networks(_case(stage, inputs), report=report)
 
 
 def _draw_map(stage: Stage, inputs: Inputs, report: Report) -> DecisionMap:
@@ -371,6 +376,7 @@ PERTURBATION_MEASURES = StageKind("perturbation measures", 3, _measure_perturbat
 FOOLING = StageKind("fooling", 1, _measure_fooling, _json, _from_json)
 SELECTION = StageKind("selection", 1, _select, _json, _from_json)
 COMPARISON = StageKind("comparison with theory", 1, _compare, Comparison.dump, Comparison.load)
+NETWORK_COMPARISON = StageKind("comparison of networks", 1, _compare_networks, _json, _from_json)
 DECISION_MAP = StageKind("decision map", 1, _draw_map, dump_map, load_map)
 LINEAR_PROBE = StageKind("linear probe", 2, _measure_linear_probe, _json, _from_json)
 CONTROL = StageKind("control", 4, dump=_json, load=_from_json, run_resumable=_run_control, estimate=estimate_control)

@@ -36,7 +36,9 @@ def summarise_seeds(seeds: Sequence[Mapping[str, Any]], *, mixed: bool = False) 
         from which controls learn the classes as well).
     """
     chance = None if mixed else chance_of(seeds)
-    summary = {name: summarise([seed["measures"][name] for seed in seeds]) for name in seeds[0]["measures"]}
+    # A limit, or what is compared with it, may exist for one seed and not for another.
+    names = dict.fromkeys(name for seed in seeds for name in seed["measures"])
+    summary = {name: summarise([seed["measures"].get(name) for seed in seeds]) for name in names}
     for control in seeds[0]["controls"]:
         for part in ("", "_heldout"):
             draws = [seed["controls"][control][f"accuracy{part}"] for seed in seeds]

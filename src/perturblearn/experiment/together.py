@@ -10,8 +10,6 @@ from perturblearn.experiment.experiment import Experiment
 from perturblearn.graph import Done, Executor, Plan, Stage, Watcher, collecting_nothing, content_key, make_plan
 from perturblearn.store import ArtefactStore
 
-KEEPS = ("measures", "weights", "all")
-"""What can be kept of an experiment: its numbers, the weights of f and g too, or perturbed sets as well."""
 _PASSING = {
     "measures": (stages.CLASSIFIER.name, stages.NETWORK.name, stages.SHARD.name),
     "weights": (stages.SHARD.name,),
@@ -43,7 +41,7 @@ def plan_together(
     *,
     beside: Iterable[Stage] = (),
     keep: str = "all",
-    left_out: Iterable[Experiment] = (),
+    among: Iterable[Experiment] = (),
     force: bool = False,
 ) -> Plan:
     """What has to run for all of them; see `make_plan`.
@@ -53,12 +51,12 @@ def plan_together(
         store: where finished stages are.
         beside: stages that are wanted besides.
         keep: one of `KEEPS`; what is not kept is made, passed on and forgotten.
-        left_out: experiments that are not to run now; they train with the others when they do, so the others have to
-            know of them.
+        among: all experiments that these are some of, in an order of their own; where they train together, they have to
+            know of the others, whichever of them are to run now.
         force: plan every stage to run, whatever the store holds.
     """
     wanted = [stage for experiment in experiments for stage in experiment.wanted(keep)]
-    known = [stage for experiment in left_out for stage in experiment.wanted(keep)]
+    known = [stage for experiment in among for stage in experiment.wanted(keep)]
     passing = _PASSING[keep]
     with collecting_nothing():
         return make_plan(
@@ -72,7 +70,7 @@ def run_together(
     *,
     beside: Iterable[Stage] = (),
     keep: str = "all",
-    left_out: Iterable[Experiment] = (),
+    among: Iterable[Experiment] = (),
     force: bool = False,
     watch: Watcher | None = None,
     make_executor: MakeExecutor = Executor,
@@ -81,13 +79,13 @@ def run_together(
     """Run what is not finished; the executor then serves every result that is kept.
 
     Args:
-        experiments, store, beside, keep, left_out, force: as for `plan_together`.
+        experiments, store, beside, keep, among, force: as for `plan_together`.
         watch: called with progress.
         make_executor: what executes the plan.
         finished: called once for every experiment; with it, one that fails does not stop the others.
     """
     experiments = list(experiments)
-    plan = plan_together(experiments, store, beside=beside, keep=keep, left_out=left_out, force=force)
+    plan = plan_together(experiments, store, beside=beside, keep=keep, among=among, force=force)
     if finished is None:
         executor = make_executor(plan, store, watch)
         executor.run()

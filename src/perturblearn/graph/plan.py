@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 from perturblearn.graph.memory import available_memory
 from perturblearn.graph.stage import Estimate, Stage
 from perturblearn.store import ArtefactStore
+
+_SAMPLED = 2000
+"""Groups up to which a description in short estimates all of them; of more it estimates so many."""
 
 Status = Literal["run", "finished", "on demand", "not needed"]
 
@@ -110,18 +114,23 @@ class Plan:
 
     def estimates(self) -> Iterator[tuple[tuple[Stage, ...], Estimate]]:
         """What has to run and says what it costs, group by group."""
+        return ((group, _estimate(group)) for group in self._costly_groups())
+
+    def _costly_groups(self) -> Iterator[tuple[Stage, ...]]:
         seen: set[str] = set()
         for stage in self.to_run:
             if stage.kind.estimate is None or stage.key in seen:
                 continue
             group = self.group(stage)
             seen.update(member.key for member in group)
-            yield group, stage.kind.estimate(group)
+            yield group
 
     def _describe_costs(self, *, in_short: bool) -> Iterator[str]:
-        found = list(self.estimates())
-        if not found:
+        groups = list(self._costly_groups())
+        if not groups:
             return
+        chosen = Random(0).sample(groups, _SAMPLED) if in_short and len(groups) > _SAMPLED else groups
+        found, scale = [(group, _estimate(group)) for group in chosen], len(groups) / len(chosen)
         if not in_short:
             yield "\nCost:"
         for group, cost in () if in_short else found:
@@ -132,7 +141,9 @@ class Plan:
                 f"{cost.operations:8.1e} operations  {_time(cost.seconds):>8}  {cost.memory / 2**20:7,.0f} MiB  "
                 f"{name}{shown}: {cost.note}"
             )
-        operations, plainly = (sum(getattr(cost, name) for _, cost in found) for name in ("operations", "plainly"))
+        operations, plainly = (
+            scale * sum(getattr(cost, name) for _, cost in found) for name in ("operations", "plainly")
+        )
         largest = max((cost for _, cost in found), key=lambda cost: cost.memory)
         memory = largest.memory / 2**20
         fewer, unless = "", ""
@@ -141,12 +152,20 @@ class Plan:
             unless = ", less where gates rarely flip"
         yield (
             f"In all {operations:.1e} floating-point operations{fewer}; at most {memory:,.0f} MiB beside Python and "
-            f"PyTorch; about {_time(sum(cost.seconds for _, cost in found))} on this machine{unless}."
+            f"PyTorch; about {_time(scale * sum(cost.seconds for _, cost in found))} on this machine{unless}."
         )
+        if len(chosen) < len(groups):
+            yield f"Estimated from {len(chosen):,} of {len(groups):,} groups of stages, drawn at random."
         available = available_memory()
         if available is not None and largest.memory > available:
             advice = "" if largest.fitting is None else f"; {largest.fitting(available)}"
             yield f"This does not fit into the {available / 2**20:,.0f} MiB of memory that are free here{advice}."
+
+
+def _estimate(group: tuple[Stage, ...]) -> Estimate:
+    estimate = group[0].kind.estimate
+    assert estimate is not None, "only groups of kinds that say what they cost"
+    return estimate(group)
 
 
 def _time(seconds: float) -> str:
@@ -169,13 +188,14 @@ def make_plan(
         targets: the wanted stages; repeats count once.
         store: where finished results are looked up; None plans as if there were none.
         force: plan every stage to run, whatever the store holds.
-        beside: stages that nobody wants now, but that belong to the same groups as those that are wanted.
+        beside: stages that belong to the same groups as those that are wanted, in an order that does not depend on
+            what is wanted now; that of their groups is the same then, and so is every member's rounding.
         keeps: whether the result of a stage is written, of a kind that can be; None writes all.
     """
     ordered: dict[str, Stage] = {}
     users: Counter[str] = Counter()
     unique = tuple({stage.key: stage for stage in targets}.values())
-    known = tuple({stage.key: stage for stage in (*unique, *beside)}.values())
+    known = tuple({stage.key: stage for stage in (*beside, *unique)}.values())
     # Depth first with an explicit stack: a long chain of stages must not meet the recursion limit.
     stack: list[tuple[Stage, bool]] = [(stage, False) for stage in reversed(known)]
     while stack:

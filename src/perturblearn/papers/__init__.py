@@ -1,6 +1,46 @@
-"""Figures of both papers as settings of experiments; knows not how these are run."""
+"""Figures of both papers as settings of experiments, and their published values; knows not how these are run."""
 
-from perturblearn.papers.figure import Figure, Panel, Point
-from perturblearn.papers.neurips2024 import ACCURACY_FIGURES
+from perturblearn.papers.figure import SCALES, Figure, FigurePoint, Panel, Scale, Smaller
+from perturblearn.papers.iclr2024 import ARTIFICIAL_FIGURES, MAPS
+from perturblearn.papers.iclr2024_deep import DEEP_TABLES, IMAGES
+from perturblearn.papers.neurips2024 import ACCURACY_FIGURES, COSINE_FIGURE, DECISION_MAPS
+from perturblearn.papers.outline import outline_of
+from perturblearn.papers.published import Published, published
+from perturblearn.papers.studies import STUDIES
+from perturblearn.papers.study import Analysis, Chart, Line, Study, StudyRun, Table
 
-__all__ = ["ACCURACY_FIGURES", "Figure", "Panel", "Point"]
+FIGURES = {
+    **ACCURACY_FIGURES,
+    COSINE_FIGURE.name: COSINE_FIGURE,
+    **DECISION_MAPS,
+    **ARTIFICIAL_FIGURES,
+    **MAPS,
+    **DEEP_TABLES,
+    **IMAGES,
+}
+"""Every figure of the papers by its name."""
+ALL: dict[str, Figure] = {**FIGURES, **STUDIES}
+"""And every study."""
+
+__all__ = [
+    "ACCURACY_FIGURES",
+    "ALL",
+    "ARTIFICIAL_FIGURES",
+    "FIGURES",
+    "SCALES",
+    "STUDIES",
+    "Analysis",
+    "Chart",
+    "Figure",
+    "FigurePoint",
+    "Line",
+    "Panel",
+    "Published",
+    "Scale",
+    "Smaller",
+    "Study",
+    "StudyRun",
+    "Table",
+    "outline_of",
+    "published",
+]

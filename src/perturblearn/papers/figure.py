@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from perturblearn.config import ExperimentConfig, resolve_config
+
+Settings = Mapping[str, Any]
+Scale = Literal["quick", "full"]
+SCALES: tuple[Scale, ...] = ("quick", "full")
 
 _KEYS = {
     "input_dim": ("data.input_dim",),
     "n_samples": ("data.n_samples",),
+    "n_adv": ("attack.n_sources",),
     "epsilon": ("attack.epsilon",),
+    "pixel_share": ("attack.pixel_share",),
     "hidden_dim": ("standard.model.hidden_dim", "perturbation.model.hidden_dim"),
     "slope": ("standard.model.slope", "perturbation.model.slope"),
+    "depth": ("standard.model.depth", "perturbation.model.depth"),
+    "rho": ("data.rho",),
     "loss": ("standard.loss", "perturbation.loss"),
     "lr": ("standard.lr", "perturbation.lr"),
     "standard_lr": ("standard.lr",),
@@ -21,8 +29,18 @@ _KEYS = {
     "epochs": ("standard.epochs", "perturbation.epochs"),
     "standard_epochs": ("standard.epochs",),
     "perturbation_epochs": ("perturbation.epochs",),
+    **dict.fromkeys(
+        ("units", "perturbations", "share", "steps", "rate", "slow_rate", "noise_samples", "noise_epochs"), ()
+    ),
 }
-"""What the settings of a figure mean in a configuration; a name without a role stands for both classifiers."""
+"""What the settings of a figure mean in a configuration; a name without a role stands for both classifiers.
+
+Those without a key say nothing by themselves: a figure's ways translate them.
+"""
+
+
+_COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")
+"""Keys that say how something is computed, not what."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +48,126 @@ class Panel:
     """One panel.
 
     Args:
-        varied: by setting, its values along the panel; settings of one panel go together, value by value.
+        varied: by setting, its values along the panel; settings of one panel go together, value by value, and the first
+            is the panel's axis. Of a picture nothing is varied: it is one experiment.
         fixed: settings of this panel that differ from the figure's.
+        log_x: whether the axis is logarithmic.
+        title: what tells this panel from the others; None for its axis and what is fixed.
+        limits: of a decision map, the least and largest coordinate; None for limits that show nearly all samples.
+        places: of a panel with fewer points than the paper's: where these stand in the paper's, counted from 0.
     """
 
-    varied: Mapping[str, Sequence[Any]]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    fixed: Settings = field(default_factory=dict)
+    log_x: bool = False
+    title: str | None = None
+    limits: tuple[float, float] | None = None
+    places: Sequence[int] | None = None
+
+    @property
+    def x(self) -> str | None:
+        """The setting along the axis."""
+        return next(iter(self.varied), None)
+
+    @property
+    def points(self) -> list[tuple[int, dict[str, Any]]]:
+        """Every point's place in the paper's panel, and its varied settings."""
+        values = [dict(zip(self.varied, values, strict=True)) for values in zip(*self.varied.values(), strict=True)]
+        values = values if self.varied else [{}]
+        return list(zip(range(len(values)) if self.places is None else self.places, values, strict=True))
+
+    @property
+    def name(self) -> str:
+        """Its axis and what is fixed, or its title, in a few words."""
+        if self.title is not None:
+            return self.title
+        return ", ".join((str(self.x), *(_as_text(name, value) for name, value in self.fixed.items())))
+
+    def with_points(self, points: Sequence[tuple[int, Settings]]) -> Panel:
+        """The panel with these points instead of its own."""
+        varied = {name: [values[name] for _, values in points] for name in self.varied}
+        return replace(self, varied=varied, places=[place for place, _ in points])
 
 
 @dataclass(frozen=True)
-class Point:
+class FigurePoint:
     """One point of a panel.
 
     Args:
         panel: the panel's number, counted from 1.
+        place: where the point stands in the paper's panel, counted from 0.
+        way: how it is computed, one of the figure's ways.
         values: its varied settings.
         config: the experiment.
     """
 
     panel: int
-    values: Mapping[str, Any]
+    place: int
+    way: str
+    values: Settings
     config: ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A smaller problem of the same kind, with fewer points.
+
+    Args:
+        divided: settings that are divided, and by what.
+        settings: settings that are replaced, in the figure and in its panels.
+        least: smallest value of a varied setting that is kept, after the division.
+        most: likewise the largest, which fixed settings do not exceed either.
+        points: at most so many points a panel.
+    """
+
+    divided: Mapping[str, float] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
+    points: int = 5
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the problem is another than the paper's, and not only the number of points."""
+        return bool(self.divided or self.settings)
+
+    def of(self, settings: Settings) -> dict[str, Any]:
+        """Settings of the smaller problem."""
+        return {name: self.settings.get(name, self._reduced(name, value)) for name, value in settings.items()}
+
+    def panel(self, panel: Panel) -> Panel:
+        """A panel of the smaller problem, without points that have become equal to another."""
+        found: dict[tuple[Any, ...], tuple[int, Settings]] = {}
+        for place, values in panel.points:
+            smaller = {name: self._divided(name, value) for name, value in values.items()}
+            if all(smaller.get(name, least) >= least for name, least in self.least.items()) and _within(
+                smaller, self.most
+            ):
+                found[tuple(smaller.values())] = place, smaller
+        return replace(panel.with_points(_thinned(list(found.values()), self.points)), fixed=self.of(panel.fixed))
+
+    def describe(self, settings: Settings) -> str:
+        """What is smaller, in one line; empty where nothing is."""
+        by: dict[str, list[str]] = {}
+        for name, divisor in self.divided.items():
+            how = f"divided by {divisor:.3g}" if divisor > 1 else f"multiplied by {1 / divisor:.3g}"
+            by.setdefault(how, []).append(name)
+        parts = [f"{' and '.join(names)} {how}" for how, names in by.items()]
+        for name, value in self.settings.items():
+            if value != settings.get(name):
+                instead = f" instead of {_number(settings[name])}" if name in settings else ""
+                parts.append(f"{name} = {_number(value)}{instead}")
+        return ", ".join((*parts, *(f"{name} up to {_number(value)}" for name, value in self.most.items())))
+
+    def _reduced(self, name: str, value: Any) -> Any:
+        divided = self._divided(name, value)
+        return min(divided, self.most[name]) if name in self.most else divided
+
+    def _divided(self, name: str, value: Any) -> Any:
+        divisor = self.divided.get(name)
+        if divisor is None or value is None:
+            return value
+        return max(1, round(value / divisor)) if isinstance(value, int) else round(value / divisor, 6)
 
 
 @dataclass(frozen=True)
@@ -58,39 +175,150 @@ class Figure:
     """One figure.
 
     Args:
-        name: its name here.
+        name: paper and figure, such as ``neurips2024/shifted_gauss_a``.
         settings: of all panels: keys of a configuration, or the short names that panels use.
         panels: in the paper's order.
+        caption: what it shows, in one sentence.
+        draws: what a panel is: curves, a map of both classifiers' decisions, or pictures of perturbed inputs.
+        measures: what is plotted: the published name, and the measure of a run that it is compared with.
+        ways: by name, further settings that may depend on the point's own; a figure with several ways has a curve for
+            each.
+        laws: predictions of the first measure by name, from a point's settings; None where one says nothing.
+        control_draws: draws of both controls in the default setting, which every reproduction runs besides.
+        quick: the smaller problem of the scale ``quick``.
+        full_takes: how long the scale ``full`` takes for one seed on two cores, in words.
+        smaller: what is smaller than in the paper, in one line; empty where nothing is.
+        changed: keys of a configuration that somebody has set otherwise than the paper, for all points.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Settings
     panels: Sequence[Panel]
+    caption: str = ""
+    draws: Literal["curves", "decision maps", "perturbations"] = "curves"
+    measures: Mapping[str, str] = field(default_factory=dict)
+    ways: Mapping[str, Callable[[Settings], Settings]] = field(default_factory=lambda: {"": lambda _: {}})
+    laws: Mapping[str, Callable[[Settings], float | None]] = field(default_factory=dict)
+    control_draws: int = 5
+    quick: Smaller = field(default_factory=Smaller)
+    full_takes: str = ""
+    smaller: str = ""
+    changed: Settings = field(default_factory=dict)
 
-    def default(self, *, seeds: int | Sequence[int] = 1) -> ExperimentConfig:
-        """The experiment from which all panels depart, without controls."""
-        return self._config({}, seeds, {})
+    @property
+    def is_the_paper_s(self) -> bool:
+        """Whether the problem is that of the paper, however it is computed."""
+        return not self.smaller and all(name.rpartition(".")[2] in _COMPUTING for name in self.changed)
 
-    def points(self, *, seeds: int | Sequence[int] = 1, overrides: Mapping[str, Any] | None = None) -> Iterator[Point]:
-        """Every point as an experiment without controls.
+    def is_varied(self, key: str) -> bool:
+        """Whether a key of a configuration differs between points."""
+        return key in {
+            name for panel in self.panels for setting in panel.varied for name in _KEYS.get(setting, (setting,))
+        }
+
+    def with_keys(self, keys: Settings) -> Figure:
+        """The figure with these keys of a configuration in the place of the paper's, at all points."""
+        return replace(self, changed={**self.changed, **keys})
+
+    def at(self, scale: Scale) -> Figure:
+        """The figure as it is run at a scale."""
+        if scale == "full":
+            return self
+        settings = {**self.quick.of(self.settings), **self.quick.settings}
+        panels = [self.quick.panel(panel) for panel in self.panels]
+        smaller = self.quick.describe(self.settings) if self.quick.is_smaller else ""
+        return replace(self, settings=settings, panels=panels, smaller=smaller)
+
+    def up_to(self, most: Mapping[str, float]) -> Figure:
+        """The figure without points whose varied settings exceed these, and with settings that do not either."""
+
+        def kept(panel: Panel) -> Panel:
+            return panel.with_points([point for point in panel.points if _within(point[1], most)])
+
+        settings = {name: type(value)(min(value, most[name])) for name, value in self.settings.items() if name in most}
+        return replace(self, settings={**self.settings, **settings}, panels=[kept(panel) for panel in self.panels])
+
+    def default(
+        self,
+        *,
+        panel: int = 1,
+        seeds: int | Sequence[int] = 1,
+        way: str | None = None,
+        overrides: Settings | None = None,
+    ) -> ExperimentConfig:
+        """The experiment from which a panel departs.
+
+        Args:
+            panel: the panel's number, counted from 1.
+            seeds: of the experiment.
+            way: how it is computed; None for the first.
+            overrides: keys of a configuration that differ from the paper's.
+        """
+        return self._config(self.panels[panel - 1].fixed, seeds, self._way(way), overrides or {})
+
+    def settings_at(self, point: FigurePoint) -> dict[str, Any]:
+        """A point's settings, the figure's and its panel's included, by their short names."""
+        return {**self.settings, **self.panels[point.panel - 1].fixed, **point.values}
+
+    def points(
+        self,
+        *,
+        seeds: int | Sequence[int] = 1,
+        way: str | None = None,
+        panels: Sequence[int] | None = None,
+        overrides: Settings | None = None,
+    ) -> Iterator[FigurePoint]:
+        """Every point as an experiment.
 
         Args:
             seeds: of each experiment.
+            way: how points are computed; None for the first.
+            panels: numbers of panels, counted from 1; None for all.
             overrides: keys of a configuration that differ from the paper's.
         """
+        way = self._way(way)
         for number, panel in enumerate(self.panels, start=1):
-            for values in zip(*panel.varied.values(), strict=True):
-                varied = dict(zip(panel.varied, values, strict=True))
-                yield Point(number, varied, self._config({**panel.fixed, **varied}, seeds, overrides or {}))
+            for place, values in panel.points if panels is None or number in panels else ():
+                config = self._config({**panel.fixed, **values}, seeds, way, overrides or {})
+                yield FigurePoint(number, place, way, values, config)
+
+    def _way(self, way: str | None) -> str:
+        return next(iter(self.ways)) if way is None else way
 
     def _config(
-        self, settings: Mapping[str, Any], seeds: int | Sequence[int], overrides: Mapping[str, Any]
+        self, settings: Settings, seeds: int | Sequence[int], way: str, overrides: Settings
     ) -> ExperimentConfig:
-        keys = dict(_dotted({**self.settings, **settings}))
-        return resolve_config({}, {**keys, "name": self.name, "seeds": seeds, "controls.draws": 0, **overrides})
+        own = {**self.settings, **settings}
+        keys = {"controls.draws": 0, **dict(_dotted({**own, **self.ways[way](own)}))}
+        return resolve_config(
+            {}, {**keys, "name": self.name.replace("/", "-"), "seeds": seeds, **self.changed, **overrides}
+        )
 
 
-def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _within(values: Settings, most: Mapping[str, float]) -> bool:
+    return all(values.get(name, limit) <= limit for name, limit in most.items())
+
+
+def _thinned(points: Sequence[tuple[int, Settings]], count: int) -> list[tuple[int, Settings]]:
+    """At most so many of them, evenly spread, the first and the last included."""
+    if len(points) <= count:
+        return list(points)
+    return [points[round(index * (len(points) - 1) / (count - 1))] for index in range(count)]
+
+
+def _dotted(settings: Settings) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         for key in _KEYS.get(name, (name,)):
             yield key, value
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{name} {_number(value)}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(_number(part) for part in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

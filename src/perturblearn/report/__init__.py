@@ -1,9 +1,14 @@
 """Tables, sentences, pictures and the exported folders; knows not how numbers came about."""
 
 from perturblearn.report.audit import Audit
-from perturblearn.report.decision_maps import draw_decision_map
+from perturblearn.report.decision_maps import draw_decision_map, draw_map_of
 from perturblearn.report.export import export_run
+from perturblearn.report.points import PointRow, point_rows
+from perturblearn.report.reproduction import FailedRun, Reproduction, ShownPanel
 from perturblearn.report.result import SCHEMA, Result
+from perturblearn.report.rows import check_column, select
+from perturblearn.report.runs import Runs, known_columns, rows_of
+from perturblearn.report.sweep import SweepResult
 from perturblearn.report.table import HEADS, Row, title
 from perturblearn.report.theory import TheoryComparison
 from perturblearn.report.transfer import TransferMatrix
@@ -12,11 +17,23 @@ __all__ = [
     "HEADS",
     "SCHEMA",
     "Audit",
+    "FailedRun",
+    "PointRow",
+    "Reproduction",
     "Result",
     "Row",
+    "Runs",
+    "ShownPanel",
+    "SweepResult",
     "TheoryComparison",
     "TransferMatrix",
+    "check_column",
     "draw_decision_map",
+    "draw_map_of",
     "export_run",
+    "known_columns",
+    "point_rows",
+    "rows_of",
+    "select",
     "title",
 ]

@@ -65,6 +65,24 @@ def draw_decision_map(
     return figure
 
 
+def draw_map_of(drawn: DecisionMap, *, has_bias: bool, title: str) -> Figure:
+    """A map as `draw_map` makes it, with what its axes and lines are.
+
+    Args:
+        drawn: the map.
+        has_bias: whether it is NeurIPS24's, in the plane of the class means, or ICLR24's, in that of f's mean units.
+        title: above the panels.
+    """
+    if has_bias:
+        return draw_decision_map(drawn, title=title, axes_names=("$a$ (mean of +1)", "$b$ (mean of -1)"))
+    return draw_decision_map(
+        drawn,
+        title=title,
+        axes_names=("$v$ (mean positive unit of $f$)", "$u$ (mean negative unit)"),
+        line_names=("boundary of $f$'s limit", "boundary of $g$'s limit"),
+    )
+
+
 def _draw_network(axes: Axes, drawn: DecisionMap, name: str, extent: tuple[float, ...]) -> None:
     signs = (drawn.values[name] > 0).double().numpy()
     axes.contourf(drawn.grid, drawn.grid, signs, levels=[-0.5, 0.5, 1.5], colors=[_LIGHT_NEGATIVE, _LIGHT_POSITIVE])

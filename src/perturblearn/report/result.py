@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
-from perturblearn.experiment import chance_of, summarise_seeds
+from perturblearn.experiment import MEASURES, chance_of, summarise_seeds
 from perturblearn.report.conclusion import conclude, remarks
 from perturblearn.report.table import HEADS, Row, classes_text, groups_text, table_rows, table_text
 from perturblearn.store import versions
@@ -135,15 +135,7 @@ class Result:
             raise ModuleNotFoundError(
                 "to_frame() needs pandas, which is not installed; install it with 'pip install perturblearn[pandas]'"
             ) from None
-        rows = []
-        for seed in self.seeds:
-            controls = {
-                f"{name}_control{part}": sum(values[f"accuracy{part}"]) / len(values[f"accuracy{part}"])
-                for name, values in seed["controls"].items()
-                for part in ("", "_heldout")
-            }
-            rates = {name: seed[name] for name in ("standard_lr", "perturbation_lr")}
-            rows.append({"seed": seed["seed"], **rates, **seed["measures"], **controls})
+        rows = [{"seed": seed["seed"], **numbers_of(seed)} for seed in self.seeds]
         return pandas.DataFrame(rows).set_index("seed")
 
     def plot(self) -> Figure:
@@ -179,3 +171,23 @@ class Result:
             f"<p><b>{html.escape(self.config.name)}</b>: {html.escape(self.conclusion)}</p>"
             f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{notes}"
         )
+
+
+def numbers_of(seed: Mapping[str, Any]) -> dict[str, float | None]:
+    """What one seed has measured, as one number each.
+
+    Args:
+        seed: its entry of `Experiment.measures`.
+
+    Returns:
+        The chosen ``standard_lr`` and ``perturbation_lr``, every measure, and of every control the mean of its draws,
+        in the order of `MEASURES`, whatever order they come in: records are sorted by name.
+    """
+    controls = {
+        f"{name}_control{part}": sum(values[f"accuracy{part}"]) / len(values[f"accuracy{part}"])
+        for name, values in seed["controls"].items()
+        for part in ("", "_heldout")
+    }
+    rates = {name: seed[name] for name in ("standard_lr", "perturbation_lr")}
+    measured = {**seed["measures"], **controls}
+    return {**rates, **{name: measured[name] for name in MEASURES if name in measured}, **measured}

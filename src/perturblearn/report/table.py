@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.config import ExperimentConfig
-from perturblearn.experiment import MEASURES
+from perturblearn.experiment import COMPARISONS, MEASURES, NETWORK_COMPARISONS
 
 HEADS = ("measure", "mean", "std", "median", "n", "measured on")
+_COMPARED = {**COMPARISONS, **NETWORK_COMPARISONS}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Row:
 
 def table_rows(summary: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """The rows of the table, in the order of the experiment; a maximum over a grid of one is left out."""
-    shown = [name for name in MEASURES if name in summary]
+    shown = [name for name in {**MEASURES, **_COMPARED} if name in summary]
     return [
         _row(name, summary[name])
         for name in shown
@@ -138,7 +139,7 @@ def title(config: ExperimentConfig) -> str:
 
 
 def _row(name: str, values: Mapping[str, Any]) -> Row:
-    measured_on = MEASURES[name]
+    measured_on = {**_COMPARED, **MEASURES}[name]
     if "beaten" in values:
         measured_on += f"; g beats {values['beaten']:.0%} of draws"
         if values["at_chance"] is False:

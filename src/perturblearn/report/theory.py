@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from perturblearn.config import ExperimentConfig, config_tree
 from perturblearn.experiment import COMPARISONS, Comparison, summarise
-from perturblearn.report.decision_maps import draw_decision_map
+from perturblearn.report.decision_maps import draw_map_of
 from perturblearn.report.table import title
 from perturblearn.store import ArtefactStore, versions
 from perturblearn.theory import DecisionMap
@@ -129,15 +129,7 @@ class TheoryComparison:
     def plot_map(self) -> Figure:
         """The decision map of the first seed."""
         has_bias = self.config.standard.model.name == "two_layer"
-        if has_bias:
-            names = ("$a$ (mean of +1)", "$b$ (mean of -1)")
-            return draw_decision_map(self.drawn, title=title(self.config), axes_names=names)
-        return draw_decision_map(
-            self.drawn,
-            title=title(self.config),
-            axes_names=("$v$ (mean positive unit of $f$)", "$u$ (mean negative unit)"),
-            line_names=("boundary of $f$'s limit", "boundary of $g$'s limit"),
-        )
+        return draw_map_of(self.drawn, has_bias=has_bias, title=title(self.config))
 
     def write(self, store: ArtefactStore) -> None:
         """Write ``comparison.json``, ``theory.png`` and ``decision_map.png`` into the folder, all at once.

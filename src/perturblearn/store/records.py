@@ -34,6 +34,8 @@ _TABLES = (
 _PATIENCE = 60.0
 """Seconds to wait while another process writes."""
 _RUN = "key, name, state, config, result, error, folder, versions, changed, seconds"
+# One value, however many keys: SQLite counts its values.
+_AMONG = "WHERE key IN (SELECT value FROM json_each(?))"
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
@@ -135,9 +137,15 @@ class RecordStore:
 
     def read_many(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records under several keys, by key, without those that there are not."""
-        # One value, however many keys: SQLite counts its values.
-        wanted = json.dumps(list(keys))
-        return {record.key: record for record in self._read("WHERE key IN (SELECT value FROM json_each(?))", wanted)}
+        return {record.key: record for record in self._read(_AMONG, json.dumps(list(keys)))}
+
+    def states(self, keys: Iterable[str]) -> dict[str, State]:
+        """How far the work under several keys has come, without those of which there is no record."""
+        with self._reading() as connection:
+            if connection is None or not _has_table(connection, "runs"):
+                return {}
+            wanted = json.dumps(list(keys))
+            return dict(connection.execute(f"SELECT key, state FROM runs {_AMONG}", [wanted]))
 
     def all(self) -> list[Record]:
         """Every record, the one changed last at the end."""

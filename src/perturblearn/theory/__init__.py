@@ -15,6 +15,7 @@ from perturblearn.theory.decision_map import (
     weight_plane,
 )
 from perturblearn.theory.gate_kernel import gate_kernel, sampled_gate_kernel
+from perturblearn.theory.kernel_training import kernel_training
 from perturblearn.theory.lazy_training import (
     expected_cosine,
     initial_output_variance,
@@ -50,6 +51,7 @@ __all__ = [
     "expected_perturbation_accuracy",
     "gate_kernel",
     "initial_output_variance",
+    "kernel_training",
     "lazy_prediction",
     "lazy_regime",
     "linearised_outputs",

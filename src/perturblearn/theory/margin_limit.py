@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,7 @@ class MarginLimit:
         w_plus, w_minus: the directions (d,), scaled so that the least of y_n f(x_n) is 1 (of the linear approximation
             only where that is above 0 to begin with).
         normal: the boundary's normal w_plus - w_minus, (d,): sign f(z) = sign <normal, z>.
-        duality_gap: primal minus dual value over the dual value, 0 at the optimum.
+        duality_gap: primal minus dual value over the dual value, 0 at the optimum of separable samples.
         violation: largest violation of the optimality conditions, in units of the margin 1.
         pattern_share: share of samples whose own direction is active and whose other one is not, which the linear
             approximation takes for granted.
@@ -86,6 +87,7 @@ def margin_limit(
     *,
     slope: float,
     method: Method = "two_direction",
+    softness: float = 0.0,
     both_classes: bool = True,
     tolerance: float = 1e-7,
     most_products: int = 20_000,
@@ -99,11 +101,17 @@ def margin_limit(
     \rangle`, (p, q) = (1, gamma) for y = +1 and (gamma, 1) for y = -1, by a linear solve, and by the dual with
     lambda >= 0 where that solution is not positive.
 
+    Samples beyond about 2 d have no such limit. With a softness c above 0, ``two_direction`` lets every constraint be
+    missed by some xi, at a price: :math:`|u|^2/2 + |v|^2/2 + \sum_{n,s} \xi_{ns}^2 / (2 c Q_{ns,ns})`. Q is the
+    matrix of the dual, whose diagonal grows by a factor of 1 + c. Every set of samples has this soft limit; where two
+    directions separate them it goes to the limit above as c goes to 0 [own].
+
     Args:
-        x: samples (N, d), linearly separable by two directions; N up to 10,000 is meant.
+        x: samples (N, d), linearly separable by two directions unless softness is above 0; N up to 10,000 is meant.
         y: labels +1 and -1, (N,).
         slope: negative slope gamma, above 0 and below 1.
         method: ``two_direction`` or ``linear``.
+        softness: c, 0 or more; of ``two_direction`` alone.
         both_classes: whether samples of one class only are refused; a handful of random targets may all be equal.
         tolerance: largest violation of the optimality conditions, in units of the margin 1.
         most_products: products with the Gram matrix before giving up.
@@ -112,13 +120,17 @@ def margin_limit(
         Directions in the dtype of x, multipliers in float64.
 
     Raises:
-        ConfigError: slope outside (0, 1), or an unknown method.
+        ConfigError: slope outside (0, 1), an unknown method, or a softness that is negative or not of this method.
         DataError: labels other than +1 and -1 or of one class, samples that are 0, equal or not finite, samples that
             two directions do not separate, or a solution that was not found within ``most_products``.
     """
     check_slope(slope, positive=True)
     if method not in METHODS:
         raise ConfigError(f"method = {method!r}, but the limit knows two_direction and linear; choose one of these")
+    if not 0 <= softness < math.inf or (softness and method == "linear"):
+        raise ConfigError(
+            f"softness = {softness:g}, but it must be a finite number, 0 or more, and 0 for the method linear; choose 0"
+        )
     check_pair(x, x)
     check_labels(y, len(x), both_classes=both_classes)
     check_finite(x)
@@ -127,7 +139,7 @@ def margin_limit(
         solution = _solve_linear(problem, tolerance, most_products)
         multipliers = torch.stack((torch.zeros_like(solution.multipliers), solution.multipliers), dim=1)
     else:
-        solution = _solve_two_direction(problem, tolerance, most_products)
+        solution = _solve_two_direction(problem, softness, tolerance, most_products)
         multipliers = solution.multipliers.view(2, -1).T.contiguous()
     return _assemble(problem, method, multipliers, solution)
 
@@ -203,19 +215,21 @@ class _Problem:
                     )
 
 
-def _solve_two_direction(problem: _Problem, tolerance: float, most_products: int) -> Solution:
+def _solve_two_direction(problem: _Problem, softness: float, tolerance: float, most_products: int) -> Solution:
     slope = problem.slope
     count = len(problem.x)
+    squares = problem.lengths.square()
+    diagonal = torch.cat((2 * squares, (1 + slope**2) * squares))
 
     def product(images: Callable[[Tensor], Tensor], multipliers: Tensor) -> Tensor:
         first, second = multipliers.view(2, count)
         coefficients = problem.coefficients(first + second, -(first + slope * second))
         own, other = problem.own_and_other(images(coefficients))
-        return torch.cat((own - other, own - slope * other))
+        return torch.cat((own - other, own - slope * other)) + softness * diagonal * multipliers
 
-    squares = problem.lengths.square()
-    diagonal = torch.cat((2 * squares, (1 + slope**2) * squares))
-    return _solve(problem, product, diagonal, torch.zeros_like(diagonal), tolerance, most_products, "two directions")
+    start = torch.zeros_like(diagonal)
+    where = "two directions"
+    return _solve(problem, product, (1 + softness) * diagonal, start, tolerance, most_products, where)
 
 
 def _solve_linear(problem: _Problem, tolerance: float, most_products: int) -> Solution:

@@ -21,6 +21,7 @@ from perturblearn.training.full_batch import Outcome, train, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
 from perturblearn.training.minibatch import MinibatchDescent, train_by_minibatches
 from perturblearn.training.plateau import Plateau
+from perturblearn.training.schedule import Schedule
 
 __all__ = [
     "FLOW_LOSSES",
@@ -40,6 +41,7 @@ __all__ = [
     "Outcome",
     "Plateau",
     "Rates",
+    "Schedule",
     "choose_form",
     "form_cost",
     "is_worth_factorising",

@@ -1,0 +1,146 @@
+"""Studies that both papers call for and never made, as figures over the same machinery.
+
+- *Orthogonality*: long training is understood for samples that are nearly orthogonal [ICLR24], a condition that real
+  and even drawn data miss by many orders of magnitude. Does perturbation learning care?
+- *Smallest perturbation*: the theory allows perturbations up to about sqrt(d/N) [ICLR24]. How small may they be?
+- *Depth*: the theory is of two-layer networks, lazy ones in NeurIPS24. What is left of it in deeper ones?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perturblearn.papers.figure import Panel, Settings, Smaller
+from perturblearn.papers.study import Study
+from perturblearn.papers.study_analyses import analyse_depth, analyse_orthogonality, analyse_smallest_perturbation
+
+NOISE, NATURAL = "noise sources", "natural sources"
+RHOS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
+SLOPES = (0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
+FEW_SAMPLES = (8, 16, 32, 64, 128)
+DIMS = (500, 1000, 2000, 4000, 8000)
+SAMPLES = (40, 80, 160, 320, 640)
+DEPTHS = (1, 2, 3, 4, 5, 6)
+
+
+def _limit(_: Settings) -> dict[str, Any]:
+    """Both as the limits of long training, and perturbations along the normal of f's boundary."""
+    return {**_both({"model.name": "limit"}), "attack.name": "geometry"}
+
+
+def _flow(_: Settings) -> dict[str, Any]:
+    """Both trained by the flow for the time of ICLR24's 100,000 epochs, and one gradient step on f."""
+    return {
+        **_both({"model.name": "one_hidden", "model.hidden_dim": 200, "training": "flow"}),
+        "loss": "exponential", "lr": 0.01, "epochs": 100_000, "attack.name": "one_step",
+    }  # fmt: skip
+
+
+def _both(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in keys.items()}
+
+
+_WAYS = {"limit": _limit, "flow": _flow}
+
+
+def _noise(n_adv: int) -> dict[str, Any]:
+    return {"attack.source": "gauss", "n_adv": n_adv}
+
+
+# At 1.28 the size law expects an accuracy of 0.90; twice sqrt(d/N) is where g begins to follow perturbations of natural
+# samples rather than their labels. So neither is saturated, and changes show.
+_NOISY = {**_noise(100), "epsilon": 1.28}
+_NATURAL = {"attack.source": "natural", "epsilon": round(2 * math.sqrt(1000 / 100), 3)}
+
+ORTHOGONALITY = Study(
+    "studies/orthogonality",
+    {
+        "data.name": "correlated", "input_dim": 1000, "n_samples": 100, "data.n_heldout": 500, "rho": 0.0,
+        "slope": 0.01, "attack.targets": "uniform", "measures.theory": True,
+    },
+    [
+        Panel({"rho": RHOS}, _NOISY, title=f"correlation, slope 0.01, {NOISE}"),
+        Panel({"rho": RHOS}, {**_NOISY, "slope": 0.3}, title=f"correlation, slope 0.3, {NOISE}"),
+        Panel({"rho": RHOS}, _NATURAL, title=f"correlation, slope 0.01, {NATURAL}"),
+        Panel({"rho": RHOS}, {**_NATURAL, "slope": 0.3}, title=f"correlation, slope 0.3, {NATURAL}"),
+        Panel({"slope": SLOPES}, _NOISY, log_x=True, title=f"slope without correlation, {NOISE}"),
+        Panel({"slope": SLOPES}, _NATURAL, log_x=True, title=f"slope without correlation, {NATURAL}"),
+        # Few samples, a slope near 1 and many dimensions: here the condition holds at first.
+        Panel(
+            {"n_samples": FEW_SAMPLES, "n_adv": FEW_SAMPLES},
+            {"attack.source": "gauss", "epsilon": 1.28, "input_dim": 20_000, "slope": 0.9},
+            log_x=True,
+            title=f"samples without correlation, slope 0.9, {NOISE}",
+        ),
+    ],
+    caption="f learns random labels of Gaussian samples with a common component (cosine of two samples about rho), g "
+    "from L2 perturbations; against the factor by which ICLR24's condition of nearly orthogonal samples is missed.",
+    measures={"perturbation_accuracy": "perturbation_accuracy", "agreement": "agreement"},
+    ways=_WAYS,
+    quick=Smaller(divided={"input_dim": 2, "n_samples": 2, "n_adv": 2}, settings={"data.n_heldout": 200}, points=4),
+    full_takes="2 minutes",
+    analysis=analyse_orthogonality,
+)  # fmt: skip
+
+
+def _size_panels() -> Iterator[Panel]:
+    """Accuracy against the size of the perturbations, one panel for every d and N and both kinds of sources."""
+    pairs = [(dim, 160) for dim in DIMS] + [(4000, number) for number in SAMPLES if number != 160]
+    for dim, number in pairs:
+        fixed = {"input_dim": dim, "n_samples": number}
+        # By factors of sqrt(2) around 1.28, where the size law expects 0.9 for any d and N.
+        sizes = [round(1.28 * 2 ** (step / 2), 4) for step in range(-4, 5)]
+        yield Panel({"epsilon": sizes}, {**fixed, **_noise(number)}, log_x=True)
+        # By factors of the fourth root of 2 from sqrt(d/N)/sqrt(2), because here accuracy jumps.
+        sizes = [round(math.sqrt(dim / number) * 2 ** (step / 4), 4) for step in range(-2, 13)]
+        yield Panel({"epsilon": sizes}, {**fixed, "attack.source": "natural"}, log_x=True)
+
+
+SMALLEST_PERTURBATION = Study(
+    "studies/smallest_perturbation",
+    {
+        "data.name": "gauss", "input_dim": 4000, "n_samples": 160, "data.n_heldout": 100, "slope": 0.01,
+        "attack.targets": "uniform", "epsilon": 1.28,
+    },
+    list(_size_panels()),
+    caption="f learns random labels of Gaussian samples, g from L2 perturbations of as many sources; accuracy of g on "
+    "f's samples against the size of the perturbations, and the smallest size that reaches 0.9 against d and N.",
+    measures={"perturbation_accuracy": "perturbation_accuracy"},
+    ways=_WAYS,
+    quick=Smaller(divided={"input_dim": 4, "n_samples": 4, "n_adv": 4}, settings={"data.n_heldout": 50}, points=6),
+    full_takes="3 minutes",
+    analysis=analyse_smallest_perturbation,
+)  # fmt: skip
+
+DEPTH = Study(
+    "studies/depth",
+    {
+        # Two classes, because kernels predict the sign of one output; 1,000 samples, because they take all pairs.
+        "data.name": "mnist", "data.classes": ["1", "2"], "data.n_samples": 1000, "data.n_heldout": 500,
+        **_both({"model.name": "mlp", "batch_size": 64, "weight_decay": 0.0, "schedule": "constant"}),
+        # The largest rate of 0.1, 0.03, 0.01 at which no depth diverges.
+        "hidden_dim": 128, "lr": 0.03, "epochs": 20,
+        "attack.name": "one_step", "attack.targets": "uniform",
+        "measures.theory": True, "controls.linear_probe": False,
+    },
+    [
+        Panel({"depth": DEPTHS}, {"attack.source": "none", "epsilon": 1.0}, title="hidden layers, bare perturbations"),
+        Panel({"depth": DEPTHS}, {"attack.source": "natural", "epsilon": 4.0}, title=f"hidden layers, {NATURAL}"),
+    ],
+    caption="MNIST, 1 against 2, f and g multilayer perceptrons of equal depth, one-step L2 perturbations; accuracy "
+    "and agreement of g, how lazy both are, and how well g's empirical kernel at its start predicts it.",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "agreement": "agreement",
+        "kernel_agreement": "perturbation_kernel_prediction_agreement",
+    },
+    # Fewer samples need more epochs for as many steps.
+    quick=Smaller(settings={"data.n_samples": 300, "data.n_heldout": 200, "hidden_dim": 64, "epochs": 75}, points=3),
+    full_takes="3 minutes",
+    analysis=analyse_depth,
+)  # fmt: skip
+
+STUDIES = {study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH)}
+"""The studies by name."""

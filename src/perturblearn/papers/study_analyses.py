@@ -1,0 +1,292 @@
+"""What the runs of each study say together: derived tables, fits with confidence intervals, charts."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from perturblearn.experiment import Crossing, Fit, crossing, fit_line, fit_power_law
+from perturblearn.papers.study import Analysis, Cell, Chart, Line, StudyRun, Table
+
+LEVEL = 0.9
+"""The accuracy that the smallest perturbation has to reach."""
+SIZE_LAW = statistics.NormalDist().inv_cdf(LEVEL)
+"""Where the size law has it for Gaussian noise and as many sources as samples, whatever d and N: NormalCDF(epsilon)."""
+_BOUND = {"input_dim": 0.5, "n_samples": -0.5}
+_FACTOR = "training_orthogonality_factor"
+_INTERVAL = "with 95 % confidence intervals of the bootstrap over seeds"
+_FIT_HEADS = ("slope", "low", "high", "residual", "n_points", "n_seeds")
+_SHARES = {
+    "standard_accuracy_heldout": "f, accuracy on held-out inputs",
+    "perturbation_accuracy_heldout": "g, accuracy on held-out inputs",
+    "agreement": "agreement of f and g",
+    "perturbation_kernel_prediction_agreement": "agreement of g and its kernel's prediction",
+    "perturbation_kernel_prediction_correlation": "correlation of g and its kernel's prediction",
+    "perturbation_kernel_prediction_accuracy": "its kernel's prediction, accuracy on held-out inputs",
+}
+_DISTANCES = {
+    "standard_linearisation_distance": "f, distance from its linearisation",
+    "perturbation_linearisation_distance": "g, distance from its linearisation",
+}
+_DRIFTS = {"standard_kernel_drift": "f, kernel drift", "perturbation_kernel_drift": "g, kernel drift"}
+_OF_DEPTH = (
+    (_SHARES, "share, or correlation"),
+    (_DISTANCES, "distance"),
+    (_DRIFTS, "kernel drift"),
+    ({"perturbed_loss": "g, loss on the perturbed set"}, None),
+)
+"""What is told over depth, chart by chart; the last is in the table alone."""
+
+
+def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
+    """Accuracy and agreement against the factor by which the condition of nearly orthogonal samples is missed."""
+    conditions: list[tuple[Cell, ...]] = []
+    slopes: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    lines: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    for (way, panel), of_panel in _grouped(runs, lambda run: (run.way, run.panel)).items():
+        x, title = of_panel[0].x, of_panel[0].name
+        points = _grouped(of_panel, lambda run: run.settings[run.x])
+        factors = [_geometric_mean(point, _FACTOR) for point in points.values()]
+        conditions += [
+            (
+                way, panel, x, value, factor, _geometric_mean(point, "perturbed_orthogonality_factor"),
+                *_mean_std(point, "perturbation_accuracy"), *_mean_std(point, "agreement"), len(point),
+            )
+            for (value, point), factor in zip(points.items(), factors, strict=True)
+        ]  # fmt: skip
+        decades = [math.log10(run.measures[_FACTOR]) for run in of_panel]
+        for name in ("perturbation_accuracy", "agreement"):
+            lines[name.replace("_", " "), way].append(_line(f"{panel}: {title}", factors, points.values(), name))
+            fit = fit_line(
+                {"decades": decades}, [run.measures[name] for run in of_panel], [run.seed for run in of_panel]
+            )
+            slopes.append((way, panel, x, name, min(factors), max(factors), *_cells(fit, "decades")))
+            if fit is not None and name == "perturbation_accuracy":
+                sentences.append(
+                    f"{way}, panel {panel} ({title}): the condition is missed by factors of {min(factors):.1e} to "
+                    f"{max(factors):.1e}; accuracy changes by {fit.slopes['decades']} per factor of ten."
+                )
+    return Analysis(
+        sentences,
+        [
+            Table(
+                "conditions",
+                "Factor by which ICLR24's condition is missed (below 1: it holds), geometric mean over seeds, for the "
+                "training set and for the perturbed set, and what g reaches.",
+                (
+                    "way", "panel", "setting", "value", "training_factor", "perturbed_factor", "accuracy",
+                    "accuracy_std", "agreement", "agreement_std", "n_seeds",
+                ),
+                conditions,
+            ),
+            Table(
+                "per_decade",
+                f"Change of a measure per factor of ten of the training set's factor, least squares {_INTERVAL}.",
+                ("way", "panel", "setting", "measure", "least_factor", "largest_factor", *_FIT_HEADS),
+                slopes,
+            ),
+        ],
+        [
+            Chart(f"{name}, {way}", "factor by which the condition is missed", name, drawn, log_x=True)
+            for (name, way), drawn in lines.items()
+        ],
+    )  # fmt: skip
+
+
+class _Place(NamedTuple):
+    """The smallest perturbation at one d and N, over the seeds."""
+
+    way: str
+    sources: str
+    input_dim: int
+    n_samples: int
+    epsilon: float | None
+    std: float | None
+    n_seeds: int
+    never: int
+    below: int
+    epsilon_over_sqrt_d_n: float | None
+
+
+class _Reached(NamedTuple):
+    """Where the curve of one seed reaches the level."""
+
+    way: str
+    sources: str
+    input_dim: int
+    n_samples: int
+    seed: int
+    where: Crossing
+
+
+def analyse_smallest_perturbation(runs: Sequence[StudyRun]) -> Analysis:
+    """Where accuracy first reaches 0.9, seed by seed, and how that size grows with d and N."""
+    reached = _crossings(runs)
+    places = [_place(of_place) for of_place in _grouped(reached, lambda one: one[:4]).values()]
+    exponents: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for (way, sources), curves in _grouped(reached, lambda one: one[:2]).items():
+        crossed = [one for one in curves if one.where.size is not None]
+        fit = fit_power_law(
+            {name: [getattr(one, name) for one in crossed] for name in _BOUND},
+            [one.where.size or 0.0 for one in crossed],
+            [one.seed for one in crossed],
+        )
+        law = 0.0 if sources == "noise" else None
+        exponents += [(way, sources, name, *_cells(fit, name), bound, law) for name, bound in _BOUND.items()]
+        lost = f"; {len(curves) - len(crossed)} of {len(curves)} curves do not cross it" if curves != crossed else ""
+        found = f"too few curves cross {LEVEL} for a fit"
+        if fit is not None:
+            found = (
+                f"accuracy reaches {LEVEL} at {fit.constant:.2g} d^a N^b with a = {fit.slopes['input_dim']} and b = "
+                f"{fit.slopes['n_samples']}"
+            )
+        sentences.append(f"{way}, {sources} sources: {found}{lost}.")
+    return Analysis(
+        sentences,
+        [
+            Table(
+                "smallest",
+                f"Smallest epsilon at which g's accuracy on f's samples reaches {LEVEL}: for each seed the first "
+                "crossing of its curve, straight over log epsilon between the two points around it; mean and standard "
+                "deviation over the seeds that have one. never: no size that was tried reaches it; below: the smallest "
+                "one does.",
+                _Place._fields,
+                places,
+            ),
+            Table(
+                "exponents",
+                f"Exponents of d and N: least squares of log epsilon {_INTERVAL}; beside them those of sqrt(d/N), up "
+                "to which ICLR24's theory allows perturbations, and those of the size law for noise sources.",
+                ("way", "sources", "setting", *_FIT_HEADS, "sqrt_d_n", "size_law"),
+                exponents,
+            ),
+        ],
+        [_size_chart(places, "input_dim", "n_samples"), _size_chart(places, "n_samples", "input_dim")]
+        if places
+        else [],
+    )
+
+
+def _crossings(runs: Sequence[StudyRun]) -> list[_Reached]:
+    def curve_of(run: StudyRun) -> tuple[Any, ...]:
+        sources = "natural" if run.settings["attack.source"] == "natural" else "noise"
+        return run.way, sources, run.settings["input_dim"], run.settings["n_samples"], run.seed
+
+    found = []
+    for curve, of_curve in _grouped(runs, curve_of).items():
+        points = sorted((run.settings["epsilon"], run.measures["perturbation_accuracy"]) for run in of_curve)
+        where = crossing([size for size, _ in points], [value for _, value in points], LEVEL)
+        way, sources, input_dim, n_samples, seed = curve
+        found.append(_Reached(way, sources, input_dim, n_samples, seed, where))
+    return found
+
+
+def _place(reached: Sequence[_Reached]) -> _Place:
+    way, sources, input_dim, n_samples, *_ = reached[0]
+    sizes = [one.where.size for one in reached if one.where.size is not None]
+    states = Counter(one.where.state for one in reached)
+    mean = statistics.fmean(sizes) if sizes else None
+    std = statistics.stdev(sizes) if len(sizes) > 1 else None
+    share = None if mean is None else mean / math.sqrt(input_dim / n_samples)
+    return _Place(way, sources, input_dim, n_samples, mean, std, len(reached), states["never"], states["below"], share)
+
+
+def _size_chart(places: Sequence[_Place], along: str, other: str) -> Chart:
+    """The smallest size along d or N, at that value of the other which most places have in common."""
+    letters = {"input_dim": "d", "n_samples": "N"}
+    ((fixed, _),) = Counter(getattr(place, other) for place in places).most_common(1)
+    at = [place for place in places if getattr(place, other) == fixed]
+    lines = []
+    for (way, sources), of_way in _grouped(at, lambda place: place[:2]).items():
+        known = [(getattr(place, along), place.epsilon, place.std or 0.0) for place in of_way if place.epsilon]
+        label = f"{way}, {sources} sources"
+        lines.append(Line(label, [x for x, _, _ in known], [y for _, y, _ in known], [std for _, _, std in known]))
+    across = sorted({getattr(place, along) for place in at})
+    bounds = [math.sqrt(x / fixed if along == "input_dim" else fixed / x) for x in across]
+    lines.append(Line("sqrt(d/N)", across, bounds, is_reference=True))
+    lines.append(Line("size law, noise sources", across, [SIZE_LAW] * len(across), is_reference=True))
+    title = f"smallest perturbation, {letters[other]} = {fixed:,}"
+    return Chart(title, letters[along], f"epsilon at accuracy {LEVEL}", lines, log_x=True, log_y=True)
+
+
+def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:
+    """Accuracies, lazy-regime numbers and the kernel's prediction over the number of hidden layers."""
+    rows: list[tuple[Cell, ...]] = []
+    trends: list[tuple[Cell, ...]] = []
+    charts: list[Chart] = []
+    sentences: list[str] = []
+    for of_source in _grouped(runs, lambda run: run.panel).values():
+        sources = {"none": "bare"}.get(of_source[0].settings["attack.source"], "natural")
+        for names, label in _OF_DEPTH:
+            is_log = label in ("kernel drift", None)
+            lines: list[Line] = []
+            for name, meaning in names.items():
+                known = [run for run in of_source if name in run.measures]
+                if not known:
+                    continue
+                points = _grouped(known, lambda run: run.settings["depth"])
+                lines.append(_line(meaning, list(points), points.values(), name))
+                rows += [(sources, depth, name, *_mean_std(point, name), len(point)) for depth, point in points.items()]
+                fit = fit_line(
+                    {"depth": [run.settings["depth"] for run in known]},
+                    [math.log10(run.measures[name]) if is_log else run.measures[name] for run in known],
+                    [run.seed for run in known],
+                )
+                trends.append((sources, f"log10 {name}" if is_log else name, *_cells(fit, "depth")))
+                if fit is not None and names is _SHARES:
+                    sentences.append(f"{sources} perturbations, {meaning}: {fit.slopes['depth']} per hidden layer.")
+            if lines and label is not None:
+                charts.append(Chart(f"{sources} perturbations", "hidden layers", label, lines, log_y=is_log))
+    return Analysis(
+        sentences,
+        [
+            Table(
+                "depth",
+                "Every number over the seeds, by the number of hidden layers of f and g.",
+                ("sources", "depth", "measure", "mean", "std", "n_seeds"),
+                rows,
+            ),
+            Table(
+                "per_layer",
+                f"Change per hidden layer, least squares {_INTERVAL}.",
+                ("sources", "measure", *_FIT_HEADS),
+                trends,
+            ),
+        ],
+        charts,
+    )
+
+
+def _grouped(entries: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = defaultdict(list)
+    for entry in entries:
+        groups[key(entry)].append(entry)
+    return dict(sorted(groups.items()))
+
+
+def _line(label: str, x: Sequence[float], points: Iterable[Sequence[StudyRun]], name: str) -> Line:
+    """Mean and spread of a measure, point by point."""
+    known = [(place, *_mean_std(point, name)) for place, point in zip(x, points, strict=True)]
+    return Line(label, x, [mean for _, mean, _ in known], [std or 0.0 for _, _, std in known])
+
+
+def _mean_std(runs: Sequence[StudyRun], name: str) -> tuple[float, float | None]:
+    values = [run.measures[name] for run in runs]
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def _geometric_mean(runs: Sequence[StudyRun], name: str) -> float:
+    """Of numbers that span orders of magnitude."""
+    return math.exp(statistics.fmean(math.log(run.measures[name]) for run in runs))
+
+
+def _cells(fit: Fit | None, name: str) -> tuple[Cell, ...]:
+    if fit is None:
+        return (None,) * len(_FIT_HEADS)
+    slope = fit.slopes[name]
+    return slope.value, slope.low, slope.high, fit.residual, fit.n_points, fit.n_seeds

@@ -1,0 +1,168 @@
+"""Points of a figure beside the published ones, and what is said of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perturblearn.papers import Figure, FigurePoint, published
+
+INSIDE, OUTSIDE = "inside our spread", "outside"
+UNREADABLE, NOT_GIVEN, FAILED = "unreadable", "not given", "failed"
+SMALLER, CHANGED = "smaller problem", "changed problem"
+TOLERANCE = 0.05
+"""A published value this near to our mean is inside."""
+DEVIATIONS = 2
+"""And so is one within so many standard deviations over the seeds."""
+RULE = f"Inside: within {TOLERANCE:g} of our mean, or, with 2 seeds or more, within {DEVIATIONS} standard deviations."
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """One point and measure.
+
+    Args:
+        figure: its name.
+        panel: the panel's number, counted from 1.
+        x: the panel's varied setting, the first where several go together.
+        measure: the published name; with its way in brackets where the paper has another.
+        mean, std: over the seeds; None without a run, and the deviation without a second one.
+        n_seeds: runs that were finished; 0 for a prediction.
+        published: the published value; None where there is none.
+        difference: our mean minus that.
+        verdict: inside our spread, outside, unreadable, not given, smaller problem, changed problem or failed.
+    """
+
+    figure: str
+    panel: int
+    x: Any
+    measure: str
+    mean: float | None
+    std: float | None
+    n_seeds: int
+    published: float | None
+    difference: float | None
+    verdict: str
+
+
+def point_rows(
+    figure: Figure, points: Sequence[FigurePoint], measured: Sequence[Sequence[Mapping[str, float | None]]]
+) -> list[PointRow]:
+    """Every point and measure of a figure.
+
+    Args:
+        figure: as it was run.
+        points: its points.
+        measured: for every point, what each of its finished runs has measured.
+
+    Returns:
+        Panel by panel, measure by measure, point by point; measures that no run of a way has are left out.
+    """
+    rows: list[tuple[tuple[int, int, int], PointRow]] = []
+    first = next(iter(figure.ways))
+    for way_number, way in enumerate(figure.ways):
+        of_way = [(point, runs) for point, runs in zip(points, measured, strict=True) if point.way == way]
+        for number, (name, ours) in enumerate(figure.measures.items()):
+            if not any(ours in run for _, runs in of_way for run in runs) and any(runs for _, runs in of_way):
+                continue
+            shown = name if way == first else f"{name} ({way})"
+            for point, runs in of_way:
+                values = [value for run in runs if (value := run.get(ours)) is not None]
+                place = (point.panel, way_number, number)
+                rows.append((place, _row(figure, point, shown, name, values)))
+    for number, (law, predict) in enumerate(figure.laws.items(), start=len(figure.ways)):
+        name = next(iter(figure.measures))
+        for point in _each_once(points):
+            value = predict(figure.settings_at(point))
+            if value is not None:
+                row = _row(figure, point, f"{name} ({law})", name, [value], is_law=True)
+                rows.append(((point.panel, number, 0), row))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+def describe_panel(what: str, rows: Sequence[PointRow]) -> Iterator[str]:
+    """A panel's agreement with the paper in one line, or one for each of its curves.
+
+    Args:
+        what: the panel.
+        rows: its rows.
+    """
+    for curve in dict.fromkeys(curve_of(row.measure)[1] for row in rows):
+        of_curve = [row for row in rows if curve_of(row.measure)[1] == curve]
+        name = f"{what}, {curve}" if curve else what
+        readable = [row for row in of_curve if row.verdict in (INSIDE, OUTSIDE)]
+        if not readable:
+            other = next((row.verdict for row in of_curve if row.verdict in (SMALLER, CHANGED)), None)
+            unreadable = any(row.verdict == UNREADABLE for row in of_curve)
+            yield f"{name}: " + (
+                f"a {other} than the paper's, so not judged".replace("changed problem than", "problem other than")
+                if other
+                else "no published point can be read"
+                if unreadable
+                else "no published values"
+            )
+            continue
+        inside = sum(row.verdict == INSIDE for row in readable)
+        worst = max(readable, key=lambda row: abs(row.difference or 0.0))
+        share = f"{inside} of {len(readable)} readable points inside"
+        yield f"{name}: {share}; largest difference {worst.difference:+.3f} in {worst.measure} at {worst.x}"
+
+
+def _row(
+    figure: Figure,
+    point: FigurePoint,
+    shown: str,
+    name: str,
+    values: Sequence[float],
+    *,
+    is_law: bool = False,
+) -> PointRow:
+    known = published(figure.name)
+    series = None if known is None else known.series(point.panel, name)
+    panel = figure.panels[point.panel - 1]
+    value = None if series is None else series[point.place]
+    mean = statistics.fmean(values) if values else None
+    is_run = mean is not None
+    std = statistics.stdev(values) if len(values) > 1 else None
+    difference = None if mean is None or value is None else mean - value
+    return PointRow(
+        figure=figure.name,
+        panel=point.panel,
+        x=panel.name if panel.x is None else point.values[panel.x],
+        measure=shown,
+        mean=mean,
+        std=std,
+        n_seeds=0 if is_law else len(values),
+        published=value,
+        difference=difference,
+        verdict=_verdict(figure, series is not None, difference, std, value is not None, is_run),
+    )
+
+
+def _verdict(
+    figure: Figure, is_given: bool, difference: float | None, std: float | None, is_readable: bool, has_run: bool
+) -> str:
+    if not has_run:
+        return FAILED
+    if not is_given:
+        return NOT_GIVEN
+    if not is_readable:
+        return UNREADABLE
+    if not figure.is_the_paper_s:
+        return SMALLER if figure.smaller else CHANGED
+    assert difference is not None
+    # Published values have three digits, so a difference of just the tolerance is not left to rounding.
+    near = abs(difference) <= TOLERANCE + 1e-9 or (std is not None and abs(difference) <= DEVIATIONS * std)
+    return INSIDE if near else OUTSIDE
+
+
+def curve_of(measure: str) -> tuple[str, str]:
+    """The published name of a measure, and the way in its brackets; no way for the paper's own."""
+    name, _, way = measure.removesuffix(")").partition(" (")
+    return name, way
+
+
+def _each_once(points: Sequence[FigurePoint]) -> list[FigurePoint]:
+    return list({(point.panel, point.place): point for point in points}.values())

@@ -1,0 +1,84 @@
+"""The function that a network learns if its empirical kernel stands still, for any loss on the margin.
+
+A network that is replaced by its linearisation at the start moves in the span of its own kernel: gradient flow on the
+mean loss l of the margins is du/dt = -(1/n) K (y l'(y u)), so its output anywhere is the initial one plus a sum of
+kernels, one per training sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from perturblearn.errors import ConfigError, DataError
+from perturblearn.theory.checks import check_finite, check_labels
+
+TOLERANCE = 1e-3
+"""Error of one step of the flow, as a share of 1 plus the largest output."""
+_SAFETY, _LEAST, _MOST = 0.9, 0.2, 3.0
+
+
+def kernel_training(
+    kernel: Tensor,
+    y: Tensor,
+    initial: Tensor,
+    *,
+    time: float,
+    derivative: Callable[[Tensor], Tensor],
+    tolerance: float = TOLERANCE,
+) -> Tensor:
+    r"""Multipliers alpha of a linearised network after gradient flow: :math:`f_0(z) + \sum_n \alpha_n K(z, x_n)`.
+
+    Solves :math:`\dot\alpha_n = -\frac1n y_n \ell'(y_n u_n)`, :math:`u = u_0 + K \alpha`, from alpha = 0, with Heun's
+    method in steps whose error is kept below the tolerance.
+
+    Args:
+        kernel: K over the training inputs, (n, n), as `empirical_kernel` gives it at the network's start.
+        y: labels +1 and -1, (n,).
+        initial: u_0, the network's outputs at its start, (n,).
+        time: learning rate times steps (with momentum mu, divided by 1 - mu; see `training_time`), 0 or more.
+        derivative: l', elementwise; of the logistic loss, -sigmoid(-s).
+        tolerance: error of one step in u, as a share of 1 plus the largest \|u\|.
+
+    Returns:
+        alpha, (n,), in float64.
+
+    Raises:
+        ConfigError: a time below 0.
+        DataError: shapes that do not fit, labels other than +1 and -1, or values that are not finite.
+    """
+    if not time >= 0:
+        raise ConfigError(f"time = {time}, but training goes forward; give a time of 0 or more")
+    check_labels(y, len(kernel), both_classes=False)
+    if kernel.shape != (len(y), len(y)) or initial.shape != y.shape:
+        raise DataError(
+            f"the kernel has shape {tuple(kernel.shape)} and the initial outputs {tuple(initial.shape)} for {len(y)} "
+            "labels; give (n, n) and (n,)"
+        )
+    check_finite(kernel, "kernel")
+    check_finite(initial, "initial")
+    kernel, signs, start = kernel.double(), y.double(), initial.double()
+
+    def speed(outputs: Tensor) -> Tensor:
+        return -signs * derivative(signs * outputs) / len(signs)
+
+    learned = torch.zeros_like(start)
+    outputs, velocity = start, speed(start)
+    check_finite(velocity, "the loss's derivative")
+    done, step = 0.0, time
+    while done < time:
+        step = min(step, time - done)
+        change = kernel @ velocity
+        ahead = speed(outputs + step * change)
+        # The second stage's share of Heun's step is also the error of the first stage alone.
+        correction = step / 2 * (kernel @ (ahead - velocity))
+        error = float(correction.abs().max() / (tolerance * (1 + outputs.abs().max())))
+        if error <= 1:
+            learned = learned + step / 2 * (velocity + ahead)
+            outputs = outputs + step * change + correction
+            velocity = speed(outputs)
+            done = time if step == time - done else done + step
+        step *= min(_MOST, max(_LEAST, _SAFETY / error**0.5)) if error > 0 else _MOST
+    return learned

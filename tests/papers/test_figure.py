@@ -1,0 +1,89 @@
+"""Figures: panels, points, scales and limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from perturblearn.papers import ALL, FIGURES, SCALES, Figure, Panel, Smaller, outline_of
+
+FIGURE = Figure(
+    "paper/figure",
+    {"data.name": "gauss", "input_dim": 1000, "n_samples": 400, "hidden_dim": 50, "epsilon": 2.0, "attack.norm": "l2"},
+    [
+        Panel({"input_dim": (20, 100, 1000), "epsilon": (0.2, 1.0, 2.0)}),
+        Panel({"n_samples": (2, 4, 100, 200, 300, 400)}, {"loss": "identity", "epsilon": 4.0}, log_x=True),
+    ],
+    quick=Smaller({"input_dim": 10, "n_samples": 10, "epsilon": 0.5}, {"epochs": 7}, {"n_samples": 2}, points=3),
+)
+
+
+def test_points_of_the_paper() -> None:
+    points = list(FIGURE.points(seeds=2))
+    assert [(point.panel, point.place) for point in points] == [(1, 0), (1, 1), (1, 2), *((2, n) for n in range(6))]
+    assert [(point.config.data.input_dim, point.config.attack.epsilon) for point in points[:3]] == [
+        (20, 0.2), (100, 1.0), (1000, 2.0)
+    ]  # fmt: skip
+    assert points[3].config.data.n_samples == 2
+    assert points[3].config.attack.epsilon == 4.0
+    assert points[0].config.seeds == (0, 1)
+    assert points[0].config.controls.draws == 0
+    assert FIGURE.settings_at(points[4]) == {**FIGURE.settings, "loss": "identity", "n_samples": 4, "epsilon": 4.0}
+    assert [panel.name for panel in FIGURE.panels] == ["input_dim", "n_samples, identity, epsilon 4.0"]
+    assert list(FIGURE.points(panels=[2])) == [point for point in FIGURE.points() if point.panel == 2]
+    assert FIGURE.default(panel=2).standard.loss == "identity"
+
+
+def test_a_smaller_problem_knows_the_papers_points() -> None:
+    quick = FIGURE.at("quick")
+    first, second = quick.panels
+    # 2 and 4 samples become 1 and are left out; of the others three stay, the first and the last among them.
+    assert first.points == [
+        (0, {"input_dim": 2, "epsilon": 0.4}),
+        (1, {"input_dim": 10, "epsilon": 2.0}),
+        (2, {"input_dim": 100, "epsilon": 4.0}),
+    ]
+    assert second.points == [(2, {"n_samples": 10}), (4, {"n_samples": 30}), (5, {"n_samples": 40})]
+    config = quick.default()
+    assert (config.data.input_dim, config.data.n_samples, config.attack.epsilon) == (100, 40, 4.0)
+    assert config.standard.epochs == config.perturbation.epochs == 7
+    assert quick.default(panel=2).attack.epsilon == 8.0
+    assert quick.smaller == "input_dim and n_samples divided by 10, epsilon multiplied by 2, epochs = 7"
+    assert FIGURE.at("full") is FIGURE
+    assert FIGURE.smaller == ""
+
+
+def test_fewer_points_alone_are_the_papers_problem() -> None:
+    figure = Figure("a/b", FIGURE.settings, FIGURE.panels, quick=Smaller(most={"n_samples": 200}, points=2)).at("quick")
+    assert figure.smaller == ""
+    assert figure.panels[1].points == [(0, {"n_samples": 2}), (3, {"n_samples": 200})]
+
+
+def test_up_to() -> None:
+    figure = FIGURE.up_to({"n_samples": 250})
+    assert [point.values["n_samples"] for point in figure.points(panels=[2])] == [2, 4, 100, 200]
+    assert figure.default().data.n_samples == 250
+    assert [point.place for point in figure.points(panels=[1])] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_is_one_at_every_scale(name: str) -> None:
+    figure = ALL[name]
+    assert figure.name == name
+    assert figure.caption.endswith(".")
+    assert figure.full_takes
+    for scale in SCALES:
+        scaled = figure.at(scale)
+        for way in figure.ways:
+            points = list(scaled.points(seeds=[1], way=way))
+            assert {point.panel for point in points} == set(range(1, len(figure.panels) + 1))
+            assert all(point.config.seeds == (1,) for point in points)
+            scaled.default(way=way, overrides={"controls.draws": figure.control_draws})
+    if name in FIGURES:
+        assert sum(len(panel.points) for panel in figure.at("quick").panels) <= 40
+
+
+def test_outlines_tell_what_there_is() -> None:
+    outline = outline_of(FIGURES["iclr2024/artificial_l2_uniform"])
+    assert (outline["panels"], outline["points"]["full"], outline["published"]) == (4, 64, True)
+    assert outline["smaller"] == "input_dim and n_samples and n_adv divided by 20, units = 200 instead of 1,000"
+    assert not outline_of(FIGURES["iclr2024/artificial_l2_gauss"])["published"]

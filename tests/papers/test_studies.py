@@ -1,0 +1,167 @@
+"""The studies' settings, and their analyses on runs whose answer is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from perturblearn.data import load_dataset
+from perturblearn.papers import STUDIES, Analysis, Study, StudyRun
+from perturblearn.papers.study_analyses import SIZE_LAW
+from perturblearn.theory import expected_perturbation_accuracy, orthogonality
+
+SEEDS = (0, 1, 2)
+
+
+def rows_of(analysis: Analysis, table: str) -> list[dict[str, Any]]:
+    (found,) = [one for one in analysis.tables if one.name == table]
+    return [dict(zip(found.heads, row, strict=True)) for row in found.rows]
+
+
+def runs_of(study: Study, measures: Any) -> list[StudyRun]:
+    """Every run of a study as if it had measured what a function of its settings says."""
+    found = []
+    for way in study.ways:
+        for point in study.points(way=way):
+            for seed in SEEDS:
+                run = study.run(point.panel, way, point.values, seed, {})
+                found.append(study.run(point.panel, way, point.values, seed, measures(run)))
+    return found
+
+
+@pytest.mark.parametrize("scale", ["quick", "full"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_point_is_an_experiment(name: str, scale: Any) -> None:
+    study = STUDIES[name].at(scale)
+    for way in study.ways:
+        points = list(study.points(way=way))
+        assert len({point.config.model_dump_json() for point in points}) > len(points) / 2
+        assert all(point.config.measures.theory == (name != "studies/smallest_perturbation") for point in points)
+    assert len(study.panels) == len({panel.name for panel in study.panels}), "a panel is known by its name"
+
+
+def test_the_sizes_span_what_is_expected() -> None:
+    study = STUDIES["studies/smallest_perturbation"]
+    for panel in study.panels:
+        sizes = panel.varied["epsilon"]
+        assert list(sizes) == sorted(sizes)
+        if panel.fixed["attack.source"] == "natural":
+            bound = math.sqrt(panel.fixed["input_dim"] / panel.fixed["n_samples"])
+            assert sizes[0] < bound < 4 * bound < sizes[-1]
+        else:
+            assert panel.fixed["n_adv"] == panel.fixed["n_samples"]
+            assert sizes[0] < SIZE_LAW / 2 < 2 * SIZE_LAW < sizes[-1]
+    assert expected_perturbation_accuracy(
+        epsilon=SIZE_LAW, n_sources=160, n_samples=160, input_dim=4000, data="gauss"
+    ) == pytest.approx(0.9)
+
+
+def test_the_condition_holds_at_one_end() -> None:
+    study = STUDIES["studies/orthogonality"]
+    point = next(study.points(panels=[7]))
+    inputs = load_dataset(point.config.data, seed=0).inputs
+    assert orthogonality(inputs, slope=point.config.standard.model.slope).factor < 1
+
+
+def test_the_orthogonality_s_slopes() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        decades = (
+            8 * run.settings["rho"] + math.log10(run.settings["n_samples"]) - 3 * math.log10(run.settings["slope"])
+        )
+        return {
+            "training_orthogonality_factor": 10**decades,
+            "perturbed_orthogonality_factor": 10.0,
+            "perturbation_accuracy": 0.9 - 0.02 * decades,
+            "agreement": 0.5 + 0.01 * run.seed,
+        }
+
+    study = STUDIES["studies/orthogonality"]
+    found = study.analysis(runs_of(study, measures))
+    slopes = rows_of(found, "per_decade")
+    assert len(slopes) == 2 * 7 * 2
+    for row in slopes:
+        assert row["slope"] == pytest.approx(-0.02 if row["measure"] == "perturbation_accuracy" else 0.0, abs=1e-12)
+        assert row["low"] == pytest.approx(row["slope"], abs=1e-12)
+        assert row["n_seeds"] == 3
+    conditions = rows_of(found, "conditions")
+    assert conditions[0]["agreement"] == pytest.approx(0.51)
+    assert conditions[0]["agreement_std"] == pytest.approx(0.01)
+    assert conditions[0]["perturbed_factor"] == pytest.approx(10.0)
+    assert len(found.charts) == 4
+    assert [len(chart.lines) for chart in found.charts] == [7] * 4
+    assert "accuracy changes by -0.020 (-0.020 to -0.020) per factor of ten" in found.sentences[0]
+
+
+def test_the_smallest_perturbation_s_exponents() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        noise = run.settings["attack.source"] == "gauss"
+        dim, number, size = (run.settings[name] for name in ("input_dim", "n_samples", "epsilon"))
+        smallest = 1.1 if noise else 1.7 * math.sqrt(dim / number)
+        if not noise and run.way == "flow":
+            smallest = math.inf if (dim, number) == (4000, 160) else 0.0 if (dim, number) == (500, 160) else smallest
+        steepness = 1.0 + 0.1 * run.seed
+        # A curve that is straight over the logarithm, so that interpolation is exact.
+        gained = -9.0 if smallest == math.inf else 9.0 if smallest == 0 else math.log(size / smallest)
+        return {"perturbation_accuracy": 0.9 + 0.1 * steepness * gained}
+
+    study = STUDIES["studies/smallest_perturbation"]
+    found = study.analysis(runs_of(study, measures))
+    exponents = {(row["way"], row["sources"], row["setting"]): row for row in rows_of(found, "exponents")}
+    for (_, sources, setting), row in exponents.items():
+        expected = {"natural": {"input_dim": 0.5, "n_samples": -0.5}, "noise": {"input_dim": 0, "n_samples": 0}}
+        # Sizes are rounded to 4 digits after the point.
+        assert row["slope"] == pytest.approx(expected[sources][setting], abs=1e-3)
+        assert row["low"] - 1e-9 <= row["slope"] <= row["high"] + 1e-9
+        assert row["sqrt_d_n"] == {"input_dim": 0.5, "n_samples": -0.5}[setting]
+        assert row["size_law"] == (0.0 if sources == "noise" else None)
+    assert exponents["flow", "natural", "input_dim"]["n_points"] == 3 * 7
+    places = {tuple(row[name] for name in ("way", "sources", "input_dim", "n_samples")): row
+              for row in rows_of(found, "smallest")}  # fmt: skip
+    assert len(places) == 2 * 2 * 9
+    never, below = places["flow", "natural", 4000, 160], places["flow", "natural", 500, 160]
+    assert (never["epsilon"], never["never"], never["below"]) == (None, 3, 0)
+    assert (below["epsilon"], below["never"], below["below"]) == (None, 0, 3)
+    assert places["limit", "natural", 8000, 160]["epsilon_over_sqrt_d_n"] == pytest.approx(1.7, rel=1e-3)
+    assert places["limit", "noise", 8000, 160]["epsilon"] == pytest.approx(1.1, rel=1e-3)
+    assert any("6 of 27 curves do not cross it" in sentence for sentence in found.sentences)
+    along_d, along_n = found.charts
+    assert along_d.title.endswith("N = 160")
+    assert along_n.title.endswith("d = 4,000")
+    (bound,) = [line for line in along_d.lines if line.label == "sqrt(d/N)"]
+    assert list(bound.y) == pytest.approx([math.sqrt(dim / 160) for dim in bound.x])
+
+
+def test_the_depth_s_trends() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        depth = run.settings["depth"]
+        return {
+            "perturbation_accuracy_heldout": 1.0 - 0.05 * depth + 0.001 * run.seed,
+            "agreement": 0.9,
+            "standard_kernel_drift": 10.0**depth,
+        }
+
+    study = STUDIES["studies/depth"]
+    found = study.analysis(runs_of(study, measures))
+    trends = {(row["sources"], row["measure"]): row for row in rows_of(found, "per_layer")}
+    assert {sources for sources, _ in trends} == {"bare", "natural"}
+    assert trends["bare", "perturbation_accuracy_heldout"]["slope"] == pytest.approx(-0.05)
+    assert ("bare", "perturbation_kernel_drift") not in trends, "what was not measured is not shown"
+    depths = rows_of(found, "depth")
+    assert len(depths) == 2 * 6 * 3
+    (row,) = [row for row in depths if (row["sources"], row["depth"], row["measure"]) ==
+              ("natural", 4, "standard_kernel_drift")]  # fmt: skip
+    assert (row["mean"], row["std"], row["n_seeds"]) == (1e4, 0.0, 3)
+    assert sorted(chart.log_y for chart in found.charts) == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_runs_that_are_missing_are_done_without(name: str) -> None:
+    study = STUDIES[name]
+    assert study.analysis([]) == Analysis([], study.analysis([]).tables, [])
+    point = next(study.points(way=next(iter(study.ways))))
+    run = study.run(1, point.way, point.values, 0, {
+        "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
+        "perturbed_orthogonality_factor": 3.0})  # fmt: skip
+    assert any(table.rows for table in study.analysis([run]).tables)

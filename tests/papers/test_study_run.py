@@ -1,0 +1,66 @@
+"""A study from its definition to its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perturblearn import api
+from perturblearn.papers import ALL, STUDIES, Panel
+from perturblearn.report import Reproduction
+
+TINY = {"input_dim": 60, "n_samples": 12, "data.n_heldout": 8}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    study = STUDIES["studies/smallest_perturbation"]
+    panels = [
+        Panel({"epsilon": [0.5, 2.0, 8.0]}, {"input_dim": dim, "n_samples": number, "attack.source": "natural"})
+        for dim, number in ((40, 12), (60, 12), (60, 16))
+    ]
+    small = replace(
+        study, name="studies/tiny", settings={**study.settings, **TINY}, panels=panels, control_draws=1,
+        ways={"limit": study.ways["limit"]},
+    )  # fmt: skip
+    monkeypatch.setitem(ALL, small.name, small)
+    return small.name
+
+
+def test_a_study_is_run_analysed_and_written(tiny: str, tmp_path: Path) -> None:
+    found = api.reproduce(tiny, seeds=2, scale="full", out=tmp_path)
+    assert found.folder is not None
+    assert {path.name for path in found.folder.iterdir()} == {
+        "analysis.md", "analysis.png", "exponents.csv", "figure.png", "result.json", "smallest.csv", "table.csv",
+        "table.md",
+    }  # fmt: skip
+    assert found.analysis is not None
+    with (found.folder / "smallest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["input_dim"], row["n_samples"], row["n_seeds"]) for row in rows] == [
+        ("40", "12", "2"), ("60", "12", "2"), ("60", "16", "2"),
+    ]  # fmt: skip
+    # Sizes of 8, far above sqrt(d/N), reach everything.
+    assert all(0.5 < float(row["epsilon"]) < 8 for row in rows)
+    assert found.lines == list(found.analysis.sentences)
+    assert str(found).count("natural sources: accuracy reaches 0.9 at") == 1
+    back = Reproduction.load(found.folder)
+    assert back.analysis is not None
+    assert back.lines == found.lines
+    assert json.dumps(back.to_dict()) == json.dumps(found.to_dict())
+
+
+def test_runs_that_fail_are_left_out_of_the_analysis(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = ALL[tiny]
+    panels = [*study.panels[:2], replace(study.panels[2], fixed={**study.panels[2].fixed, "n_samples": 1})]
+    monkeypatch.setitem(ALL, tiny, replace(study, panels=panels))
+    found = api.reproduce(tiny, seeds=1, scale="full")
+    assert len(found.failed) == 3
+    assert found.analysis is not None
+    (smallest, _) = found.analysis.tables
+    assert len(smallest.rows) == 2
+    assert "too few curves cross 0.9 for a fit" in found.lines[0]
