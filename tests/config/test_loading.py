@@ -17,6 +17,7 @@ from perturblearn.config import (
     fields,
     parse_value,
     resolve_config,
+    resolve_sweep,
     to_toml,
 )
 from perturblearn.errors import ConfigError
@@ -221,9 +222,13 @@ def test_values_as_written_on_a_command_line(name: str, text: str, value: Any) -
 
 def test_examples_in_the_repository_are_valid() -> None:
     examples = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
-    assert examples
+    sweeps = [path for path in examples if "[sweep]" in path.read_text(encoding="utf-8")]
+    assert len(examples) > len(sweeps) > 0
     for path in examples:
-        resolve_config(path)
+        if path in sweeps:
+            assert resolve_sweep(path).points()
+        else:
+            resolve_config(path)
 
 
 def test_unreadable_images_are_skipped_in_folders_alone() -> None:

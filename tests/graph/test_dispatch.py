@@ -62,6 +62,7 @@ class Here:
         self._names = (f"<{number}>" for number in itertools.count())
         self._calls: dict[str, Iterator[Any]] = {}
         self.tasks: list[Task] = []
+        self.dies_after = 1
         self.cancelled: list[str] = []
 
     def slots(self) -> int:
@@ -80,9 +81,9 @@ class Here:
 
     def _carried_out(self, task: Task, arguments: Sequence[Any]) -> Iterator[Any]:
         values = [self.get(argument) if isinstance(argument, str) else argument for argument in arguments]
-        if self._dies(task):
-            raise ProcessDied("by its own hand")
-        for word in carry_out(task, *values):
+        for number, word in enumerate(carry_out(task, *values)):
+            if number == self.dies_after and self._dies(task):
+                raise ProcessDied("by its own hand")
             if self._deaths and self._rng.random() < 0.3:
                 self._deaths -= 1
                 raise self._rng.choice((ProcessDied, MachineDied))("by lot")
@@ -223,15 +224,21 @@ def test_the_first_error_ends_it_unless_others_are_to_go_on() -> None:
         execute(make_plan([Stage(FAILING, {})]), None, Here())
 
 
-def test_a_piece_of_which_processes_die_fails_alone_with_a_sentence() -> None:
+@pytest.mark.parametrize(("dies_after", "deaths"), [(1, 4), (0, 20)], ids=["at work", "before it begins"])
+def test_a_piece_of_which_processes_die_fails_alone_with_a_sentence(dies_after: int, deaths: int) -> None:
     runs = [stage(STORED, value, label=f"run {value}", seed=value) for value in range(30)]
     users = [stage(STORED, 100 + value, runs[7], runs[8]) for value in range(2)]
     deadly = runs[7].key
     calls = Here(dies=lambda task: any(fields["key"] == deadly and fields["parameters"] for fields in task.stages))
+    calls.dies_after = dies_after
     executor = execute(make_plan([*runs, *users]), None, calls, go_on=True)
+    assert sum(any(step.do == "run" and step.keys == (deadly,) for step in task.steps) for task in calls.tasks) in (
+        deaths,
+        deaths + 1,  # once among others
+    )
     assert executor.errors.keys() == {deadly, *(user.key for user in users)}
     assert isinstance(executor.errors[deadly], PerturbLearnError)
-    assert "run 7, seed 7: the process that ran it died 4 times (by its own hand)" in str(executor.errors[deadly])
+    assert "run 7, seed 7: one process after the other died of it (by its own hand)" in str(executor.errors[deadly])
     assert [executor.result(found).value for found in runs if found.key != deadly] == [*range(7), *range(8, 30)]
 
 

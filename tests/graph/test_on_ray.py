@@ -102,7 +102,7 @@ def test_a_stage_that_kills_its_process_fails_and_the_others_go_on(
     ran = executor("ray", address=ray_machines.address)(make_plan(stages))
     ran.run(go_on=True)
     assert [key == stages[3].key for key in ran.errors] == [True]
-    assert str(ran.errors[stages[3].key]).startswith("number 3: the process that ran it died 4 times (WorkerCrashed")
+    assert str(ran.errors[stages[3].key]).startswith("number 3: one process after the other died of it (WorkerCrashed")
     assert [ran.result(found) for found in stages if found is not stages[3]] == [0, 1, 2, *range(4, 12)]
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", ""), "nothing is said but by us"

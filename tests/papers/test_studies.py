@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -89,6 +90,10 @@ def test_the_orthogonality_s_slopes() -> None:
     assert conditions[0]["agreement"] == pytest.approx(0.51)
     assert conditions[0]["agreement_std"] == pytest.approx(0.01)
     assert conditions[0]["perturbed_factor"] == pytest.approx(10.0)
+    laws = {(row["panel"], row["value"]): row["size_law"] for row in conditions}
+    assert laws[1, 0.0] == pytest.approx(0.9, abs=1e-3)
+    assert laws[1, 0.6] == pytest.approx(NormalDist().cdf(1.28 * math.sqrt(0.4)))
+    assert laws[3, 0.0] is None, "the law is of noise sources"
     assert len(found.charts) == 4
     assert [len(chart.lines) for chart in found.charts] == [7] * 4
     assert "accuracy changes by -0.020 (-0.020 to -0.020) per factor of ten" in found.sentences[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ from perturblearn.graph.tasks import Piece, Unit
 
 MOST_DEATHS = 4
 """After so many processes have died of a piece, its stages count as failed."""
+EARLY_DEATH = 0.2
+"""How much of a death it is if a process dies before it begins: that says more of the process than of the piece."""
 AHEAD = 2
 """How many tasks are on their way for each that can run."""
 
@@ -121,6 +123,7 @@ class _Sent:
         steps: what it has not said yet.
         given, passed: references to what it was given and has passed on, by key.
         seconds: how long its stages took so far, by key.
+        has_begun: whether its process has come as far as that.
     """
 
     pieces: list[int]
@@ -128,6 +131,7 @@ class _Sent:
     given: dict[str, Any]
     passed: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    has_begun: bool = False
 
 
 class Dispatcher:
@@ -150,7 +154,7 @@ class Dispatcher:
         self._reused = {key for key, count in makers.items() if count > 1}
         self._schedule = Schedule(pieces, {key: self._stages[key] for key in makers})
         self._passed: dict[str, Any] = {}
-        self._deaths: Counter[int] = Counter()
+        self._deaths: defaultdict[int, float] = defaultdict(float)
         self._sent: dict[Any, _Sent] = {}
 
     def run(self) -> None:
@@ -222,7 +226,7 @@ class Dispatcher:
 
     def _steps(self, left: dict[int, tuple[Unit, ...]]) -> list[Step]:
         """A piece alone tells of each unit, so that little is lost if it dies; several tell once, in the end."""
-        steps: list[Step] = []
+        steps = [Step("begin")]
         untold: list[str] = []
         for number, units in left.items():
             for unit in units:
@@ -239,14 +243,16 @@ class Dispatcher:
         step = sent.steps[0]
         try:
             reference = self._calls.next(call)
-            told: Word | None = self._calls.get(reference) if step.do == "tell" else None
+            told: Word | None = None if step.do == "pass" else self._calls.get(reference)
         except (ProcessDied, ValueLost) as trouble:
             del self._sent[call]
             self._repeat(sent, trouble)
             return
         sent.steps.popleft()
-        if told is None:
+        if step.do == "pass":
             sent.passed[step.keys[0]] = reference
+        elif told is None:
+            sent.has_begun = True
         else:
             sent.seconds.update(told.seconds)
             self._hearer.hear({key: self._stages[key] for key in step.keys}, told)
@@ -269,8 +275,9 @@ class Dispatcher:
                 if self._passed.get(key) is sent.given[key]:  # else another one has been made meanwhile
                     del self._passed[key]
         for number in sent.pieces:
-            if isinstance(trouble, ProcessDied) and not isinstance(trouble, MachineDied):
-                self._deaths[number] += len(sent.pieces) == 1  # of several none is known to be the reason
+            # Of several pieces none is known to be the reason.
+            if isinstance(trouble, ProcessDied) and not isinstance(trouble, MachineDied) and len(sent.pieces) == 1:
+                self._deaths[number] += 1 if sent.has_begun else EARLY_DEATH
             if self._deaths[number] < MOST_DEATHS:
                 self._schedule.repeat(number)
                 continue
@@ -283,6 +290,6 @@ class Dispatcher:
 def _sentence(stage: Stage, reason: str) -> PerturbLearnError:
     seed = "" if stage.seed is None else f", seed {stage.seed}"
     return PerturbLearnError(
-        f"{stage.label or stage.kind.name}{seed}: the process that ran it died {MOST_DEATHS} times ({reason}), as one "
-        "does that needs more memory than there is; give each task more of a machine with --cpus, and repeat it"
+        f"{stage.label or stage.kind.name}{seed}: one process after the other died of it ({reason}), as they do that "
+        "need more memory than there is; give each task more of a machine with --cpus, and repeat it"
     )

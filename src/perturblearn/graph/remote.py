@@ -49,12 +49,13 @@ class Step:
     """One step of a task.
 
     Args:
-        do: ``run`` these stages at once, ``pass`` on the result of the one, or ``tell`` how they ended.
+        do: say that the work will ``begin``, ``run`` these stages at once, ``pass`` on the result of the one, or
+            ``tell`` how they ended.
         keys: of the stages.
     """
 
-    do: Literal["run", "pass", "tell"]
-    keys: tuple[str, ...]
+    do: Literal["begin", "run", "pass", "tell"]
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def fields_of_given(stage: Stage) -> dict[str, Any]:
     return {**vars(stage), **empty}
 
 
-def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Exception | Word]:
+def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Exception | Word | None]:
     """Do what a task says.
 
     Args:
@@ -131,13 +132,15 @@ def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Excep
         given: the results that come with it, or the errors that they failed with.
 
     Yields:
-        For each step that passes something on, the result or the error that the stage failed with; for each that tells
-        something, the word.
+        None when it begins; for each step that passes something on, the result or the error that the stage failed with;
+        for each that tells something, the word.
     """
     _settle(task.place)
     executor = _RemoteExecutor(task, given)
     for step in task.steps:
-        if step.do == "run":
+        if step.do == "begin":
+            yield None
+        elif step.do == "run":
             executor.run_unit(step.keys)
         elif step.do == "pass":
             yield executor.passed(step.keys[0])

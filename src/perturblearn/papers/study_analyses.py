@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from perturblearn.experiment import Crossing, Fit, crossing, fit_line, fit_power_law
 from perturblearn.papers.study import Analysis, Cell, Chart, Line, StudyRun, Table
+from perturblearn.theory import expected_perturbation_accuracy
 
 LEVEL = 0.9
 """The accuracy that the smallest perturbation has to reach."""
@@ -55,6 +56,7 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             (
                 way, panel, x, value, factor, _geometric_mean(point, "perturbed_orthogonality_factor"),
                 *_mean_std(point, "perturbation_accuracy"), *_mean_std(point, "agreement"), len(point),
+                _size_law(point[0]),
             )
             for (value, point), factor in zip(points.items(), factors, strict=True)
         ]  # fmt: skip
@@ -76,10 +78,12 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             Table(
                 "conditions",
                 "Factor by which ICLR24's condition is missed (below 1: it holds), geometric mean over seeds, for the "
-                "training set and for the perturbed set, and what g reaches.",
+                "training set and for the perturbed set, and what g reaches. size_law: the accuracy that the size law "
+                "expects with noise sources if of each sample the part that it does not share counts, a length of "
+                "sqrt((1 - rho) d).",
                 (
                     "way", "panel", "setting", "value", "training_factor", "perturbed_factor", "accuracy",
-                    "accuracy_std", "agreement", "agreement_std", "n_seeds",
+                    "accuracy_std", "agreement", "agreement_std", "n_seeds", "size_law",
                 ),
                 conditions,
             ),
@@ -95,6 +99,20 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             for (name, way), drawn in lines.items()
         ],
     )  # fmt: skip
+
+
+def _size_law(run: StudyRun) -> float | None:
+    """What the size law expects of noise sources, if what all samples share says nothing about their labels [own]."""
+    settings = run.settings
+    if settings["attack.source"] != "gauss":
+        return None
+    return expected_perturbation_accuracy(
+        epsilon=settings["epsilon"] * math.sqrt(1 - settings["rho"]),
+        n_sources=settings["n_adv"],
+        n_samples=settings["n_samples"],
+        input_dim=settings["input_dim"],
+        data="gauss",
+    )
 
 
 class _Place(NamedTuple):
