@@ -110,7 +110,7 @@ SMALLEST_PERTURBATION = Study(
     measures={"perturbation_accuracy": "perturbation_accuracy"},
     ways=_WAYS,
     quick=Smaller(divided={"input_dim": 4, "n_samples": 4, "n_adv": 4}, settings={"data.n_heldout": 50}, points=6),
-    full_takes="3 minutes",
+    full_takes="1 minute",
     analysis=analyse_smallest_perturbation,
 )  # fmt: skip
 
@@ -138,7 +138,7 @@ DEPTH = Study(
     },
     # Fewer samples need more epochs for as many steps.
     quick=Smaller(settings={"data.n_samples": 300, "data.n_heldout": 200, "hidden_dim": 64, "epochs": 75}, points=3),
-    full_takes="3 minutes",
+    full_takes="2 minutes",
     analysis=analyse_depth,
 )  # fmt: skip
 
