@@ -51,10 +51,11 @@ format: $(DEV) ## format the code and mend what ruff can mend
 stress: $(DEV) ## kill, fuzz and load loops at their full count
 	@PERTURBLEARN_STRESS=1 $(BIN)/python -m pytest -m stress $(PYTEST_ARGS)
 
-bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side
+bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side; what a run costs beside its computing
 	@$(BIN)/python benchmarks/training.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/theory.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/attacks.py $(BENCH_ARGS)
+	@$(BIN)/python benchmarks/overhead.py $(BENCH_ARGS)
 
 clean: ## remove the environment, caches and built files (never results)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

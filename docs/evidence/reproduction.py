@@ -91,11 +91,12 @@ def plan() -> Iterator[Task]:
         yield Task(name, "quick", 3)
     # How far single seeds lie apart, and how early training differs between them.
     yield Task("neurips2024/shifted_gauss_a", "full", 20, panels=(7, 8))
+    yield Task("neurips2024/fmnist_a", "full", 6, panels=(5,))
     for name in ALL:
         if name not in (*ACCURACY_FIGURES, *ARTIFICIAL_FIGURES, *STUDIES, "neurips2024/cosine_similarity"):
             yield Task(name, "quick", 3)
     for name in STUDIES:
-        yield Task(name, "full", 3)
+        yield Task(name, "full", 5 if name == "studies/depth" else 10)
 
 
 PLAN = tuple(plan())

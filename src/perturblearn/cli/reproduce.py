@@ -95,6 +95,7 @@ def list_figures(
     """List the figures that can be reproduced: panels, points, published values, and how long they take."""
     from perturblearn.cli.carry_out import print_json
     from perturblearn.papers import ALL, outline_of
+    from perturblearn.report.grid import plural
 
     outlines = [outline_of(figure) for figure in ALL.values()]
     if json:
@@ -104,7 +105,7 @@ def list_figures(
         points = outline["points"]
         known = "published values" if outline["published"] else "no published values"
         print(
-            f"{outline['name']}: {outline['panels']} panel{'s' * (outline['panels'] != 1)}, {points['full']} points "
+            f"{outline['name']}: {plural(outline['panels'], 'panel')}, {plural(points['full'], 'point')} "
             f"(quick: {points['quick']}), {known}; full: {outline['full_takes']} a seed, quick: under 2 minutes"
         )
         print(f"    {outline['caption']}")

@@ -3,8 +3,8 @@
 from perturblearn.report.audit import Audit
 from perturblearn.report.decision_maps import draw_decision_map, draw_map_of
 from perturblearn.report.export import export_run
-from perturblearn.report.points import PointRow, point_rows
-from perturblearn.report.reproduction import FailedRun, Reproduction, ShownPanel
+from perturblearn.report.points import PointRow, ShownPanel, point_rows
+from perturblearn.report.reproduction import FailedRun, Reproduction
 from perturblearn.report.result import SCHEMA, Result
 from perturblearn.report.rows import check_column, select
 from perturblearn.report.runs import Runs, known_columns, rows_of

@@ -20,6 +20,23 @@ RULE = f"Inside: within {TOLERANCE:g} of our mean, or, with 2 seeds or more, wit
 
 
 @dataclass(frozen=True)
+class ShownPanel:
+    """What a panel is.
+
+    Args:
+        number: counted from 1.
+        name: its axis and what is fixed.
+        x: the setting along the axis; None for a picture.
+        log_x: whether the axis is logarithmic.
+    """
+
+    number: int
+    name: str
+    x: str | None
+    log_x: bool
+
+
+@dataclass(frozen=True)
 class PointRow:
     """One point and measure.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perturblearn.errors import StoreError
 from perturblearn.papers import Analysis
 from perturblearn.report.grid import plural, with_spread
-from perturblearn.report.points import INSIDE, OUTSIDE, RULE, PointRow, curve_of, describe_panel
+from perturblearn.report.points import INSIDE, OUTSIDE, RULE, PointRow, ShownPanel, curve_of, describe_panel
 from perturblearn.report.study import analysis_content, analysis_of, write_analysis
 from perturblearn.store import ArtefactStore, versions
 
@@ -26,23 +26,6 @@ COLUMNS = ("figure", "panel", "x", "measure", "mean", "std", "n_seeds", "publish
 """Columns of ``table.csv``."""
 SHOWN_ERRORS = 5
 """Failed runs whose sentence is printed; the files hold all."""
-
-
-@dataclass(frozen=True)
-class ShownPanel:
-    """What a panel is.
-
-    Args:
-        number: counted from 1.
-        name: its axis and what is fixed.
-        x: the setting along the axis; None for a picture.
-        log_x: whether the axis is logarithmic.
-    """
-
-    number: int
-    name: str
-    x: str | None
-    log_x: bool
 
 
 @dataclass(frozen=True)
@@ -199,7 +182,7 @@ class Reproduction:
         """Our means and spreads with the published points on top, as a matplotlib figure."""
         from perturblearn.report.reproduction_figures import plot_reproduction
 
-        return plot_reproduction(self)
+        return plot_reproduction(self.title, self.panels, self.rows)
 
     def write(self, store: ArtefactStore, folder: Path, pictures: Mapping[str, Figure] | None = None) -> Reproduction:
         """Write ``result.json``, ``table.csv``, ``table.md``, pictures and the analysis of a study, all at once.

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from perturblearn.report.points import PointRow, curve_of
-from perturblearn.report.reproduction import Reproduction, ShownPanel
+from perturblearn.report.points import PointRow, ShownPanel, curve_of
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -21,28 +20,28 @@ _STYLES: tuple[Style, ...] = ("-", "--", ":")
 _COLUMNS = 4
 
 
-def plot_reproduction(found: Reproduction) -> Figure:
+def plot_reproduction(title: str, panels: Sequence[ShownPanel], rows: Sequence[PointRow]) -> Figure:
     """One plot per panel: means over the seeds with a band of one standard deviation, and published points as rings.
 
     A colour is a measure; a dashed line is a second way of computing it, a dotted one a prediction.
     """
-    columns = min(_COLUMNS, len(found.panels))
-    lines = math.ceil(len(found.panels) / columns)
+    columns = min(_COLUMNS, len(panels))
+    lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(max(5.0, 3.1 * columns), 2.7 * lines + 0.9), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
-    colours, styles = _legend_of(found.rows)
-    for axes, panel in zip(grid, found.panels, strict=False):
-        _draw_panel(axes, panel, [row for row in found.rows if row.panel == panel.number], colours, styles)
-    for axes in grid[len(found.panels) :]:
+    colours, styles = _legend_of(rows)
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw_panel(axes, panel, [row for row in rows if row.panel == panel.number], colours, styles)
+    for axes in grid[len(panels) :]:
         axes.set_visible(False)
     handles = [Line2D([], [], color=colour, label=name.replace("_", " ")) for name, colour in colours.items()]
     handles += [Line2D([], [], color="black", linestyle=style, label=way) for way, style in styles.items() if way]
-    if any(row.published is not None for row in found.rows):
+    if any(row.published is not None for row in rows):
         handles.append(
             Line2D([], [], linestyle="", marker="o", markerfacecolor="none", color="black", label="published")
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=8, frameon=False)
-    figure.suptitle(found.title, fontsize=9, wrap=True)
+    figure.suptitle(title, fontsize=9, wrap=True)
     return figure
 
 
