@@ -240,3 +240,37 @@ def test_from_python(tmp_path: Path) -> None:
         perturblearn.reproduce("paper/curves", panels=[])
     with pytest.raises(perturblearn.ConfigError, match="a seed is named twice"):
         perturblearn.reproduce("paper/curves", seeds=[1, 1])
+
+
+def test_a_key_is_set_for_the_whole_figure(capsys: Say) -> None:
+    given = ("reproduce", "paper/curves", "--scale", "full", "--seeds", 1, "--curves", "narrow")
+    plain = json.loads(say(capsys, *given, "--json").out)
+    changed = json.loads(say(capsys, *given, "--attack.targets", "other", "--json").out)
+    assert (plain["changed"], changed["changed"]) == ({}, {"attack.targets": "other"})
+    assert plain["key"] != changed["key"]
+    assert {row["verdict"] for row in changed["rows"] if row["published"] is not None} == {"changed problem"}
+    assert {record.config["attack"]["targets"] for record in records(Path("runs"))} == {"uniform", "other"}
+    said = say(capsys, *given, "--attack.targets", "other", "--plan")
+    assert said.out.splitlines()[0] == "paper/curves, full, attack.targets = other"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--attack.epsilon", 1), "attack.epsilon is what panels of paper/curves vary, so it cannot be set for all"),
+        (("--name", "mine"), "name is no setting of a figure; its folder is named by the figure"),
+        (
+            ("--controls.draws", 3),
+            "controls.draws is no setting of a figure; controls are those of the default setting",
+        ),
+        (("--attack.targts", "other"), "there is no key attack.targts; did you mean attack.targets?"),
+        (("--attack.targets",), "--attack.targets has no value; write --attack.targets VALUE"),
+    ],
+)
+def test_keys_that_cannot_be_set(capsys: Say, words: tuple[object, ...], sentence: str) -> None:
+    assert sentence in refuse(capsys, "reproduce", "paper/curves", *words)
+    assert not Path("runs").exists()
+
+
+def test_a_figure_has_to_be_named(capsys: Say) -> None:
+    assert "there is no figure; name one" in refuse(capsys, "reproduce", "--seeds", 2)

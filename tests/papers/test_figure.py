@@ -87,3 +87,30 @@ def test_outlines_tell_what_there_is() -> None:
     assert (outline["panels"], outline["points"]["full"], outline["published"]) == (4, 64, True)
     assert outline["smaller"] == "input_dim and n_samples and n_adv divided by 20, units = 200 instead of 1,000"
     assert not outline_of(FIGURES["iclr2024/artificial_l2_gauss"])["published"]
+
+
+def test_keys_that_are_set_for_a_whole_figure() -> None:
+    changed = FIGURE.with_keys({"attack.targets": "other"}).with_keys({"standard.lr": [0.3]})
+    assert changed.changed == {"attack.targets": "other", "standard.lr": [0.3]}
+    for config in (*(point.config for point in changed.points()), changed.default(panel=2)):
+        assert (config.attack.targets, config.standard.lr) == ("other", (0.3,))
+    assert FIGURE.default().attack.targets == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_the_paper_s"),
+    [
+        ({}, True),
+        ({"attack.products": "bfloat16", "standard.form": "gram"}, True),
+        ({"standard.model.slope": 0.5}, False),
+        ({"attack.products": "bfloat16", "attack.steps": 5}, False),
+    ],
+)
+def test_only_the_way_of_computing_leaves_the_problem_as_it_is(keys: dict[str, object], is_the_paper_s: bool) -> None:
+    assert FIGURE.with_keys(keys).is_the_paper_s is is_the_paper_s
+    assert not FIGURE.at("quick").with_keys(keys).is_the_paper_s
+
+
+def test_what_is_varied() -> None:
+    keys = ("data.input_dim", "attack.epsilon", "data.n_samples", "attack.norm", "standard.loss")
+    assert [key for key in keys if FIGURE.is_varied(key)] == ["data.input_dim", "attack.epsilon", "data.n_samples"]

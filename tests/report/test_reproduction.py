@@ -98,6 +98,23 @@ def test_a_smaller_problem_is_shown_and_not_judged() -> None:
     ]
 
 
+def test_a_changed_problem_is_shown_and_not_judged() -> None:
+    found = rows(FIGURE.with_keys({"standard.model.slope": 0.5}), {0.1: [0.8], 0.2: [0.1]})
+    assert [(row.x, row.published, row.verdict) for row in found][:2] == [
+        (0.1, 0.8, "changed problem"),
+        (0.2, 0.9, "changed problem"),
+    ]
+    shown = reproduction(found, changed={"standard.model.slope": 0.5})
+    assert shown.title == "paper/figure, full, standard.model.slope = 0.5; 2 seeds"
+    assert shown.lines[0] == "panel 1 (epsilon): a problem other than the paper's, so not judged"
+    assert shown.share_inside is None
+
+
+def test_another_way_of_computing_is_judged() -> None:
+    found = rows(FIGURE.with_keys({"standard.products": "bfloat16"}), {0.1: [0.8]})
+    assert found[0].verdict == "inside our spread"
+
+
 def test_ways_and_laws_are_told_apart() -> None:
     figure = Figure(
         FIGURE.name,

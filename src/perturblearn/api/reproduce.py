@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perturblearn.api.executors import executor as named_executor
 from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError
@@ -50,6 +51,7 @@ def reproduce(
     cache_size: int | str | None = None,
     force: bool = False,
     retry: bool = False,
+    executor: str | MakeExecutor = "in_process",
     watch: Watcher | None = None,
 ) -> Reproduction:
     """Run a figure's experiments and put every point beside the published one.
@@ -70,6 +72,8 @@ def reproduce(
         cache_dir, cache_size: of a cache in place of that store, and its limit; see `learn_from_perturbations`.
         force: repeat runs and stages that are finished.
         retry: repeat runs that have failed before; otherwise they keep their error.
+        executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` gives. The numbers
+            are the same.
         watch: called with the progress of each stage.
 
     Returns:
@@ -89,7 +93,8 @@ def reproduce(
     prepared = prepare_reproduction(
         name, seeds=seeds, scale=scale, panels=panels, curves=curves, most=most, overrides=overrides, data_dir=data_dir
     )
-    return prepared.run(out, cache, force=force, retry=retry, watch=watch)
+    make_executor = named_executor(executor) if isinstance(executor, str) else executor
+    return prepared.run(out, cache, force=force, retry=retry, watch=watch, make_executor=make_executor)
 
 
 def prepare_reproduction(

@@ -12,9 +12,6 @@ from perturblearn.cli.arguments import split_arguments
 from perturblearn.cli.options import Cache, DataDir, Doing, Flag, Out, Placing, Telling, Together
 from perturblearn.errors import ConfigError
 
-SOME_FAILED = 1
-"""How a figure ends of which some runs failed, though all else is done."""
-
 
 @app.command
 def reproduce(
@@ -60,8 +57,7 @@ def reproduce(
         raise ConfigError("there is no figure; name one, such as neurips2024/shifted_gauss_a: 'perturblearn list'")
 
     from perturblearn import api
-    from perturblearn.cli.carry_out import print_json
-    from perturblearn.cli.progress import ProgressBar
+    from perturblearn.cli.carry_out import carry_out_many
 
     prepared = api.prepare_reproduction(
         figure,
@@ -73,19 +69,17 @@ def reproduce(
         overrides=keys,
         data_dir=data_dir,
     )
-    store = api.cache_store(cache.cache_dir, cache.cache_size)
-    if doing.plan:
-        plan = prepared.plan(store or api.artefact_store(out), force=doing.force)
-        print_json(prepared.counts(plan)) if telling.json else print(prepared.describe(plan))
-        return 0
-    make_executor = placing.make_executor()
-    with ProgressBar(enabled=telling.shows_progress) as bar:
-        found = prepared.run(out, store, force=doing.force, retry=retry, watch=bar.update, make_executor=make_executor)
-    if telling.json:
-        print_json(found.to_dict())
-    elif not telling.quiet:
-        print(f"{found}\n\n{found.seconds:.1f} s. Figure and table: {found.folder}")
-    return SOME_FAILED if found.failed else 0
+    return carry_out_many(
+        prepared,
+        out,
+        cache,
+        doing,
+        placing,
+        telling,
+        retry=retry,
+        show=lambda found: f"{found}\n\n{found.seconds:.1f} s. Figure and table: {found.folder}",
+        as_json=lambda found: found.to_dict(),
+    )
 
 
 @app.command(name="list")

@@ -24,9 +24,6 @@ from perturblearn.cli.options import (
 )
 from perturblearn.errors import ConfigError
 
-SOME_FAILED = 1
-"""How a sweep ends of which some runs failed, though all else is done."""
-
 
 @app.command
 def sweep(
@@ -60,23 +57,19 @@ def sweep(
     put_data(keys, data, skip_bad)
 
     from perturblearn import api
-    from perturblearn.cli.carry_out import print_json
-    from perturblearn.cli.progress import ProgressBar
+    from perturblearn.cli.carry_out import carry_out_many
 
-    prepared = api.prepare_sweep(file, overrides=keys, data_dir=data_dir)
-    store = api.cache_store(cache.cache_dir, cache.cache_size)
-    if doing.plan:
-        plan = prepared.plan(store or api.artefact_store(out), force=doing.force)
-        print_json(prepared.counts(plan)) if telling.json else print(prepared.describe(plan))
-        return 0
-    make_executor = placing.make_executor()
-    with ProgressBar(enabled=telling.shows_progress) as bar:
-        found = prepared.run(out, store, force=doing.force, retry=retry, watch=bar.update, make_executor=make_executor)
-    if telling.json:
-        print_json({**found.to_dict(), "n_finished_before": found.finished_before})
-    elif not telling.quiet:
-        print(f"{found}\n\n{found.summary}\nResults: {found.folder}")
-    return SOME_FAILED if found.failed else 0
+    return carry_out_many(
+        api.prepare_sweep(file, overrides=keys, data_dir=data_dir),
+        out,
+        cache,
+        doing,
+        placing,
+        telling,
+        retry=retry,
+        show=lambda found: f"{found}\n\n{found.summary}\nResults: {found.folder}",
+        as_json=lambda found: {**found.to_dict(), "n_finished_before": found.finished_before},
+    )
 
 
 @app.command
