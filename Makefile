@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.has-runtime
 DEV := $(VENV)/.has-dev
+BROWSER := $(VENV)/.looked-for-browser
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
@@ -28,37 +29,48 @@ PYTHON ?= $(FIND_PYTHON)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format stress bench clean stale
+.PHONY: help demo test lint format docs browser screenshots stress bench clean stale
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUNTIME) ## one small experiment from data to report
 	@$(BIN)/perturblearn $(DEMO_ARGS)
 
-test: lint ## lint, then all tests (PYTEST_ARGS="-k ..." for some)
+test: lint $(BROWSER) ## lint, then all tests (PYTEST_ARGS="-k ..." for some)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(DEV) ## format, lint and types, changing nothing
+lint: $(DEV) ## format, lint, types and docstrings, changing nothing
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/pyright
+	@$(BIN)/python docs/docstrings.py
 
 format: $(DEV) ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
+browser: $(BROWSER) ## find a browser for the tests of the pages, or install one where that can be done
+
+screenshots: $(BROWSER) ## take the documentation's pictures of the pages again
+	@PERTURBLEARN_SCREENSHOTS=1 PERTURBLEARN_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+docs: $(DEV) ## the documentation as a site; a warning or a link that leads nowhere fails
+	@MPLBACKEND=Agg $(BIN)/python -m sphinx -b html -W -n --keep-going -q docs docs/_build/html
+	@echo "The documentation: docs/_build/html/index.html"
+
 stress: $(DEV) ## kill, fuzz and load loops at their full count
 	@PERTURBLEARN_STRESS=1 $(BIN)/python -m pytest -m stress $(PYTEST_ARGS)
 
-bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side; what a run costs beside its computing
+bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side; what a run costs beside its computing; how fast pages are written and opened
 	@$(BIN)/python benchmarks/training.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/theory.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/attacks.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/overhead.py $(BENCH_ARGS)
+	@$(BIN)/python benchmarks/pages.py
 
 clean: ## remove the environment, caches and built files (never results)
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # install EXTRAS, STAMPS: a stamp says that an installation went through. Stamps go before pip starts, and an
@@ -84,3 +96,7 @@ $(RUNTIME): pyproject.toml constraints.txt $(STALE)
 
 $(DEV): pyproject.toml constraints.txt $(STALE)
 	$(call install,[dev],$(RUNTIME) $(DEV))
+
+# Without a browser the tests of the pages are skipped, and say why; so this never fails. The stamp holds its path.
+$(BROWSER): $(DEV)
+	@$(BIN)/python -m tests.browser.installed > $@ || true

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         audit,
         compare_with_theory,
         executor,
+        index,
         learn,
         learn_from_perturbations,
         perturb,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         sweep,
         transfer,
         verify,
+        write_report,
     )
     from perturblearn.classifiers import Classifier
     from perturblearn.config import ExperimentConfig
@@ -32,6 +34,7 @@ _HOMES = {
     "audit": "api",
     "compare_with_theory": "api",
     "executor": "api",
+    "index": "api",
     "learn": "api",
     "learn_from_perturbations": "api",
     "perturb": "api",
@@ -41,6 +44,7 @@ _HOMES = {
     "sweep": "api",
     "transfer": "api",
     "verify": "api",
+    "write_report": "api",
     "Classifier": "classifiers",
     "ExperimentConfig": "config",
     "Dataset": "data",
@@ -90,6 +94,7 @@ __all__ = [
     "compare_with_theory",
     "dataset_from",
     "executor",
+    "index",
     "learn",
     "learn_from_perturbations",
     "load_dataset",
@@ -101,6 +106,7 @@ __all__ = [
     "theory",
     "transfer",
     "verify",
+    "write_report",
 ]
 
 

@@ -139,3 +139,16 @@ def test_shapes_that_do_not_fit(
 def test_slopes_outside_the_unit_interval(slope: float) -> None:
     with pytest.raises(ValueError, match=f"slope = {slope}, but the negative slope must be at least 0 and below 1"):
         TwoLayer(torch.zeros(2, 3), torch.zeros(2), None, slope)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_gradients_are_those_of_autograd(name: str) -> None:
+    network = made(name, width=8).double()
+    inputs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    own = network.parameter_gradients(inputs)
+    parameters = list(network.parameters())
+    assert len(own) == len(parameters)
+    for row, sample in enumerate(inputs):
+        gradients = torch.autograd.grad(network(sample[None])[0], parameters)
+        for mine, reference in zip(own, gradients, strict=True):
+            assert torch.allclose(mine[row], reference.flatten(), rtol=1e-12, atol=1e-14)

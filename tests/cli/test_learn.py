@@ -28,7 +28,7 @@ def test_learn_prints_a_table_and_repeats_nothing(capsys: pytest.CaptureFixture[
     (folder,) = run_folders(Path("runs"))
     assert (first.code, first.err) == (0, "")
     assert first.out.startswith("digits: digits 0 vs 1 vs 2, f mlp, g mlp, l2 epsilon 1, natural sources")
-    assert first.out.endswith(f"\nResults: {folder}\n")
+    assert first.out.endswith(f"\nResults: {folder}\nReport: {folder / 'report.html'}\n")
     assert [record.state for record in records(Path("runs"))] == ["finished"]
     assert "nothing had to run" in say(capsys, "learn", of_digits).out
     quiet = say(capsys, "learn", of_digits, "--quiet", "--force")

@@ -31,7 +31,7 @@ def test_the_default_run_needs_no_file(capsys: pytest.CaptureFixture[str]) -> No
     (folder,) = run_folders(Path("runs"))
     assert said.out.startswith("digits: digits 3 vs 8, l2 epsilon 1, natural sources, targets uniform, 1 seed\n")
     assert "g gives" in said.out
-    assert said.out.endswith(f"\nResults: {folder}\n")
+    assert said.out.endswith(f"\nResults: {folder}\nReport: {folder / 'report.html'}\n")
     assert "7 stages ran in" in said.out
     content = json.loads((folder / "result.json").read_text())
     # 3 against 8 is easy: f is far above chance on 71 held-out digits (standard error of guessing below 0.06).
@@ -76,7 +76,7 @@ def test_force_repeats_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     again = say(capsys, "run", *TINY, "--json", "--force").json
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
     after = {path: path.stat().st_ino for path in artefacts.glob("*/*")}
-    assert len(after) == 7
+    assert len(after) == 9  # with the comparison with theory and the decision map
     assert before.keys() == after.keys()
     assert all(before[path] != after[path] for path in before)
 
@@ -174,7 +174,7 @@ def test_a_damaged_store_is_told_in_one_line_and_mended(capsys: pytest.CaptureFi
         said = say(capsys, "run", *TINY, "--json")
     again = said.json
     told = said.err.splitlines()
-    assert len(told) == 2  # f and g
+    assert len(told) == 4  # f, g, the comparison with theory and the decision map
     for line in told:
         assert re.fullmatch(r"perturblearn: warning: the stored result \S+ is damaged; it is computed again", line)
     assert {**again, "seconds": 0} == {**first, "seconds": 0}

@@ -21,6 +21,10 @@ FILES = {
     "config.toml",
     "result.json",
     "perturbations.png",
+    "examples.safetensors",
+    "report.html",
+    "theory/comparison.json",
+    "theory/drawn.safetensors",
     *(f"seed-{seed}/{part}.safetensors" for seed in (0, 1) for part in ("standard", "perturbation", "perturbed")),
 }
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from perturblearn.config import Sweep, resolve_sweep
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Outcome, Point
 from perturblearn.report import SweepResult
+from perturblearn.report.sweep import load_sweep
 from perturblearn.store import ArtefactStore
 
 FAILED = "training diverged at epoch 1; lower it"
@@ -179,3 +180,61 @@ def test_the_frame_and_the_page_of_a_notebook(result: SweepResult) -> None:
 
 def test_how_many_ran(result: SweepResult) -> None:
     assert result.summary == "6 runs: 1 finished before, 2 finished now, 3 failed; 1.5 s."
+
+
+def test_a_sweep_is_read_back_from_its_folder(result: SweepResult, tmp_path: Path) -> None:
+    folder = tmp_path / "moved"
+    result.write(ArtefactStore(tmp_path / ".store"), folder)
+    loaded = load_sweep(folder)
+    assert loaded.sweep == result.sweep
+    assert loaded.varied == ["attack.epsilon", "standard.lr"]
+    assert (loaded.key, loaded.seconds, loaded.versions) == (result.key, result.seconds, result.versions)
+    assert loaded.folder == folder
+    assert (loaded.table, loaded.runs) == (result.table, result.runs)
+
+
+def test_a_folder_without_a_sweep_says_so_in_one_sentence(tmp_path: Path) -> None:
+    sentence = rf"cannot read {tmp_path}/sweep\.json \(No such file or directory\); name the folder of a finished sweep"
+    with pytest.raises(StoreError, match=f"^{sentence}$"):
+        load_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content["runs"].clear(), "no runs"),
+        (lambda content: content["runs"][2].pop("attack.epsilon"), "run 3 is incomplete"),
+        (lambda content: content["runs"][0].update(point=4), "run 1 is incomplete"),
+        (lambda content: content["runs"][0].update(agreement=float("nan")), "agreement of point 1 is no number"),
+        (lambda content: content["points"][2].update(agreement_std="0.5"), "agreement_std of point 3 is no number"),
+        (lambda content: content["points"].pop(0), "point 1 is incomplete"),
+        (lambda content: content["points"][1].pop("failed"), "point 2 is incomplete"),
+        (lambda content: content.pop("versions"), "'versions'"),
+        (lambda content: content["sweep"].pop("sweep"), "no section"),
+    ],
+)
+def test_a_damaged_sweep_says_so(
+    result: SweepResult, tmp_path: Path, damage: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    folder = tmp_path / "sweep"
+    result.write(ArtefactStore(tmp_path / ".store"), folder)
+    content = json.loads((folder / "sweep.json").read_text())
+    damage(content)
+    (folder / "sweep.json").write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=f"sweep.json is damaged .*{reason}.*; run the sweep again with --force"):
+        load_sweep(folder)
+
+
+def test_a_cut_file_and_one_of_a_newer_version_are_told(result: SweepResult, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    result.write(ArtefactStore(tmp_path / ".store"), folder)
+    path = folder / "sweep.json"
+    whole = path.read_text()
+    path.write_text(whole[:-100])
+    with pytest.raises(StoreError, match="is damaged"):
+        load_sweep(folder)
+    path.write_text(json.dumps({**json.loads(whole), "schema": 2}))
+    with pytest.raises(
+        StoreError, match="was written by a newer version of perturblearn; update it to read this sweep"
+    ):
+        load_sweep(folder)

@@ -48,7 +48,12 @@ def test_the_sentences_hold_the_numbers(compared: TheoryComparison) -> None:
 
 def test_the_folder_holds_numbers_and_pictures(compared: TheoryComparison) -> None:
     assert compared.folder is not None
-    assert {path.name for path in compared.folder.iterdir()} == {"comparison.json", "theory.png", "decision_map.png"}
+    assert {path.name for path in compared.folder.iterdir()} == {
+        "comparison.json",
+        "drawn.safetensors",
+        "theory.png",
+        "decision_map.png",
+    }
     content = json.loads((compared.folder / "comparison.json").read_text())
     assert content == compared.to_dict()
     assert content["kind"] == "theory"

@@ -2,6 +2,8 @@
 
 from perturblearn.api.audit import audit, prepare_audit
 from perturblearn.api.executors import executor
+from perturblearn.api.index import index
+from perturblearn.api.report import write_report
 from perturblearn.api.reproduce import prepare_reproduction, reproduce
 from perturblearn.api.results import find_runs, results
 from perturblearn.api.run import learn_from_perturbations, make_experiment, plan, prepare_run
@@ -20,6 +22,7 @@ __all__ = [
     "compare_with_theory",
     "executor",
     "find_runs",
+    "index",
     "learn",
     "learn_from_perturbations",
     "make_experiment",
@@ -38,4 +41,5 @@ __all__ = [
     "sweep",
     "transfer",
     "verify",
+    "write_report",
 ]

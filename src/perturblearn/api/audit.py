@@ -35,7 +35,9 @@ from perturblearn.experiment import (
     run_together,
 )
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report import Audit, Result
+from perturblearn.report import Audit, Result, first_examples
+from perturblearn.report.examples import Examples
+from perturblearn.report.grid import attack_text
 from perturblearn.store import ArtefactStore
 
 Learners = Any
@@ -195,9 +197,15 @@ class Auditing:
 
         def work() -> tuple[Audit, Mapping[str, float]]:
             executor = run_together(self.experiments, store if cache is None else cache, force=force, watch=watch)
-            return self._measured(executor).write(store, folder), executor.seconds
+            audit = self._measured(executor).write(store, folder, self._examples(executor))
+            return audit, executor.seconds
 
         return recorded(store, self.key, self.name, config_tree(self.experiments[0].config), work)
+
+    def _examples(self, executor: Executor) -> dict[str, Examples]:
+        """Of every attack; which network learns from it makes no difference."""
+        attacks = {attack_text(each.config.attack): each for each in reversed(self.experiments)}
+        return {name: first_examples(each, executor) for name, each in reversed(attacks.items())}
 
     def _measured(self, executor: Executor) -> Audit:
         cells = [Result.of(each.config, each.key, each.measures(executor), 0.0) for each in self.experiments]

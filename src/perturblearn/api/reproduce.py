@@ -19,6 +19,7 @@ from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, pl
 from perturblearn.graph import Executor, Plan, Stage, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
 from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_map_of, point_rows
+from perturblearn.report.examples import Examples
 from perturblearn.report.figures import draw_examples
 from perturblearn.report.result import numbers_of
 from perturblearn.store import ArtefactStore
@@ -344,7 +345,7 @@ class RunningReproduction:
             has_bias = experiment.config.standard.model.name == "two_layer"
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
-        picture = draw_examples(perturbed, data, experiment.config)
+        picture = draw_examples(Examples.of(perturbed, data), experiment.config)
         picture.suptitle(title, fontsize=9)
         return picture
 

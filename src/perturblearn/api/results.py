@@ -57,7 +57,20 @@ def find_runs(
     sort: str | None = None,
     failed: bool = False,
 ) -> Runs:
-    """The same as rows that print, and can be written to a file."""
+    """The same as rows that print, and can be written to a file.
+
+    Args:
+        out: folder that runs and sweeps were written to.
+        where: conditions in SQL, of which all must hold.
+        sweep: name or key of a sweep: its runs alone.
+        columns: which to show; ``["all"]`` for all there are.
+        sort: what to sort by, in SQL.
+        failed: only runs that failed.
+
+    Raises:
+        ConfigError: a column, condition or order that does not fit these runs.
+        StoreError: there are no records, or no such sweep.
+    """
     records = record_store(Path(out))
     if not records.path.exists():
         raise StoreError(f"there are no records of runs in {out}; name the folder that runs went to with --out")

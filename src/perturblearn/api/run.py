@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from perturblearn.api.comparing import quick_theory
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.attacks import hand_over_attack
 from perturblearn.classifiers import hand_over
@@ -20,6 +21,7 @@ from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.perturbed import StoredSet
 from perturblearn.report import Result, export_run
+from perturblearn.report.pages import PAGE_NAME, run_page, write_page
 from perturblearn.store import ArtefactStore
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
@@ -38,6 +40,7 @@ def learn_from_perturbations(
     cache_dir: str | os.PathLike[str] | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
+    report: bool = True,
     watch: Watcher | None = None,
 ) -> Result:
     """Train f, perturb its inputs, train g on nothing but those, and measure g on clean data, for every seed.
@@ -63,6 +66,7 @@ def learn_from_perturbations(
         cache_size: how large the cache may grow, in bytes or as text such as ``"20GB"``: what was not used for longest
             is removed; by default ``PERTURBLEARN_CACHE_SIZE``, and without that any size.
         force: repeat stages that are finished.
+        report: write the run's page, ``report.html``, into its folder.
         watch: called with the progress of each stage.
 
     Returns:
@@ -90,7 +94,7 @@ def learn_from_perturbations(
         overrides=overrides,
         data_dir=data_dir,
     )
-    return Running(experiment).run(out, cache, force=force, watch=watch)
+    return Running(experiment, report=report).run(out, cache, force=force, watch=watch)
 
 
 def prepare_run(
@@ -98,9 +102,10 @@ def prepare_run(
     *,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    report: bool = True,
 ) -> Running:
     """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
-    return Running(make_experiment(config, overrides=overrides, data_dir=data_dir))
+    return Running(make_experiment(config, overrides=overrides, data_dir=data_dir), report=report)
 
 
 def plan(
@@ -182,9 +187,11 @@ class Running:
 
     Args:
         experiment: which.
+        report: whether its page is written into its folder.
     """
 
     experiment: Experiment
+    report: bool = True
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run."""
@@ -206,13 +213,19 @@ class Running:
         if not force and (folder / "result.json").is_file():
             finished = Result.load(folder)
             if finished.key == experiment.key:
+                if self.report and not (folder / PAGE_NAME).is_file():
+                    write_page(run_page(finished, folder), folder / PAGE_NAME)
                 return finished
         # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
         store = artefact_store(Path(out))
 
         def work() -> tuple[Result, Mapping[str, float]]:
-            executor = experiment.run(store if cache is None else cache, force=force, watch=watch)
-            return export_run(experiment, executor, self._measured(executor), store, folder), executor.seconds
+            stages = store if cache is None else cache
+            executor = experiment.run(stages, force=force, watch=watch)
+            result = self._measured(executor)
+            theory = quick_theory(experiment, stages, force=force) if self.report else None
+            exported = export_run(experiment, executor, result, store, folder, page=self.report, theory=theory)
+            return exported, executor.seconds
 
         return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
 

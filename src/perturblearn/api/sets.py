@@ -210,6 +210,7 @@ def learn(
     cache_dir: str | os.PathLike[str] | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
+    report: bool = True,
     watch: Watcher | None = None,
 ) -> Result:
     """Train g on a perturbed set that is there, and measure it on clean data: the second half of a run.
@@ -221,7 +222,7 @@ def learn(
         data: where the set's data are now, by name or as objects; None where the set found them.
         overrides: keys by dotted name: of ``perturbation``, ``controls``, ``measures``, ``mixing``, ``name`` and
             ``seeds``, which are g's. By default g has the seed that the set has.
-        data_dir, out, cache_dir, cache_size, force, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, report, watch: as in `learn_from_perturbations`.
 
     Returns:
         The result, as of a whole run.
@@ -232,7 +233,9 @@ def learn(
         StoreError: there is no set, or it is damaged.
         DivergenceError, ModelError: see `learn_from_perturbations`.
     """
-    prepared = prepare_learning(perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir)
+    prepared = prepare_learning(
+        perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir, report=report
+    )
     return prepared.run(out, cache_store(cache_dir, cache_size), force=force, watch=watch)
 
 
@@ -243,6 +246,7 @@ def prepare_learning(
     data: Any = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    report: bool = True,
 ) -> Running:
     """What `learn` does with these arguments, validated and not yet done."""
     stored = _opened(perturbed)
@@ -263,7 +267,7 @@ def prepare_learning(
             config, data=data, perturbation=perturbation, overrides=keys, data_dir=data_dir, stored=stored
         )
     _require_same_data(stored, experiment.fingerprint, experiment.config.data)
-    return Running(experiment)
+    return Running(experiment, report=report)
 
 
 def verify(

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from perturblearn.api.comparing import compare_experiment, why_no_theory
 from perturblearn.api.run import make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
-from perturblearn.config import TWO_LAYER
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.graph import Watcher
 from perturblearn.report import Result, TheoryComparison
+from perturblearn.report.pages import PAGE_NAME, run_page, write_page
 
 
 def compare_with_theory(
@@ -61,18 +62,9 @@ def compare_with_theory(
             f"the data of {result.config.name} were handed over in Python; "
             "call perturblearn.compare_with_theory(run, data=...) with them"
         )
-    networks = {result.config.standard.model.name, result.config.perturbation.model.name} - set(TWO_LAYER)
-    if networks:
-        raise ConfigError(
-            f"{result.config.name} has a {networks.pop()}, but both papers' predictions are for two-layer networks; "
-            "name a run of two_layer, one_hidden or limit"
-        )
-    if result.config.mixing.is_mixed:
-        raise ConfigError(
-            f"{result.config.name} mixes clean samples among the perturbed ones (mixing.perturbed_share = "
-            f"{result.config.mixing.perturbed_share:g}), but both papers' predictions are for perturbed samples alone; "
-            "name a run without mixing"
-        )
+    reason = why_no_theory(result.config)
+    if reason is not None:
+        raise ConfigError(reason)
     experiment = make_experiment(result.config, data=data, data_dir=data_dir)
     if experiment.key != result.key:
         raise DataError(
@@ -81,16 +73,11 @@ def compare_with_theory(
             f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
     store = None if result.folder is None else artefact_store(result.folder.parent)
-    executor, of_seeds, drawn = experiment.compare(
-        store if cache is None else cache, map_limits=map_limits, force=force, watch=watch
-    )
-    comparison = TheoryComparison(
-        result.config,
-        result.key,
-        {seed: executor.result(stage) for seed, stage in of_seeds.items()},
-        executor.result(drawn),
-        None if result.folder is None else result.folder / "theory",
-    )
-    if store is not None:
+    folder = None if result.folder is None else result.folder / "theory"
+    where = store if cache is None else cache
+    comparison = compare_experiment(experiment, where, folder=folder, map_limits=map_limits, force=force, watch=watch)
+    if store is not None and result.folder is not None:
         comparison.write(store)
+        if (result.folder / PAGE_NAME).is_file():
+            write_page(run_page(result, result.folder), result.folder / PAGE_NAME)
     return comparison

@@ -23,7 +23,8 @@ from perturblearn.experiment import (
     run_together,
 )
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report import Result, TransferMatrix
+from perturblearn.report import Result, TransferMatrix, first_examples
+from perturblearn.report.examples import Examples
 from perturblearn.store import ArtefactStore
 
 
@@ -130,10 +131,16 @@ class Transferring:
 
         def work() -> tuple[TransferMatrix, Mapping[str, float]]:
             executor = self._executed(store if cache is None else cache, force, watch)
-            return self._measured(executor).write(store, folder), executor.seconds
+            matrix = self._measured(executor).write(store, folder, self._examples(executor))
+            return matrix, executor.seconds
 
         tree = config_tree(next(iter(self.of.experiments.values())).config)
         return recorded(store, self.of.key, self.name, tree, work)
+
+    def _examples(self, executor: Executor) -> dict[str, Examples]:
+        """Of every network whose perturbations they are; which one learns from them makes no difference."""
+        networks = {pair[0]: each for pair, each in reversed(self.of.experiments.items())}
+        return {name: first_examples(each, executor) for name, each in reversed(networks.items())}
 
     def _executed(self, store: ArtefactStore | None, force: bool, watch: Watcher | None) -> Executor:
         return run_together(self.of.experiments.values(), store, beside=self.of.beside, force=force, watch=watch)

@@ -19,7 +19,7 @@ def at_sizes(
     epsilons: Sequence[float],
     **options: Any,
 ) -> list[Found]:
-    """What an attack finds at each of several sizes, as for a curve of success against epsilon.
+    """What an attack finds at each of several sizes, as for a curve of success against epsilon [own].
 
         curve = at_sizes(pgd, f, x, targets, epsilons=(0.1, 0.2), norm="l2")
         shares = [float(found.success.float().mean()) for found in curve]

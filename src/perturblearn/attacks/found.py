@@ -33,7 +33,7 @@ class Found:
 
     @classmethod
     def joined(cls, parts: Sequence[Found], sources: Tensor) -> Found:
-        """Blocks of samples one after the other; of no blocks, what is found from no sources."""
+        """Blocks of samples, the parts, one after the other; of no parts, what is found from no sources."""
         if not parts:
             none = sources.new_empty(0)
             return cls(sources.clone(), none, none, none.bool(), none)

@@ -14,7 +14,7 @@ from perturblearn.errors import ModelError
 def input_gradient(
     module: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, block: int | None = None
 ) -> Tensor:
-    """Gradient of f for every input, or the direction from there towards target labels.
+    """Gradient of f for every input, or the direction from there towards target labels [NeurIPS24, section 4].
 
     Args:
         module: f, with outputs (n,) or (n, 1) for two classes, or logits (n, K).

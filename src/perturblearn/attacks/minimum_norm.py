@@ -39,7 +39,7 @@ def minimum_norm(
     callback: Callback | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> Found:
-    r"""Per source the smallest perturbation found that makes the target the predicted label.
+    r"""Per source the smallest perturbation found that makes the target the predicted label [own].
 
     `pgd` at the largest size first. Where it gets to the target, bisection: pgd within half the way between the
     smallest size that was enough and the largest that was not, from the best point so far, projected. In all searches

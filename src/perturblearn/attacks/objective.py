@@ -17,7 +17,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def target_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss that attacks lower unless another is given, per sample.
+    """The loss that attacks lower unless another is given, per sample [own].
 
     Args:
         outputs: f(x), (n,), with targets +1 and -1: minus the margin, -y' f(x). Its direction, and the order of inputs

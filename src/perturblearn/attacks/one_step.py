@@ -54,7 +54,7 @@ def gate_basis(weight: Tensor, readout: Tensor) -> tuple[Tensor, Tensor]:
     r"""What every gradient of a narrow two-layer network is a combination of.
 
     The gradient of f at any point is grad f(x) = sum_j a_j phi'(w_j.x + b_j) w_j. With W = L Q, the rows of Q
-    orthonormal, its coordinates in Q are those of a combination of the rows of L, and lengths do not change.
+    orthonormal, its coordinates in Q are those of a combination of the rows of L, and lengths do not change [own].
 
     Args:
         weight, readout: of the network: (m, d) with m at most d, (m,).
@@ -77,7 +77,7 @@ def one_step_factors(
     epsilon: float,
     block: int | None = None,
 ) -> Tensor:
-    r"""The L2 perturbations of `one_step` for a two-layer network as R = C Q of rank m at most, in their C.
+    r"""The L2 perturbations of `one_step` for a two-layer network as R = C Q of rank m at most, in their C [own].
 
     Args:
         weight, bias, slope: of the network: (m, d) with m at most d, (m,) or None, gamma.

@@ -41,7 +41,7 @@ def run_attack(
     block: int | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> Found:
-    """Perturbed inputs by an attack of the user's, held to bound and range.
+    """Perturbed inputs by an attack of the user's, held to bound and range [own].
 
     The attack gets the module in evaluation mode, its parameters constants, and copies of the sources inside the range.
     What torch or NumPy draw for it from their global generators depends on the seed alone; their states are restored.

@@ -93,7 +93,7 @@ class Classifier(Generic[AnyNetwork]):
         return outputs
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier[AnyNetwork]:
-        """The same classifier in another precision or on another device; it shares no parameters with this one."""
+        """The same classifier in another precision (dtype) or on another device; parameters are not shared."""
         name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name
         moved = copied(self.module, name).to(device=device, dtype=dtype)
         return Classifier(moved, self.training, self.losses, self.final_lr)
@@ -133,7 +133,12 @@ class Classifier(Generic[AnyNetwork]):
 
 
 def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
-    """The two-layer network with these parameters, copied."""
+    """The two-layer network with these parameters, copied.
+
+    Args:
+        state: ``weight`` (m, d), ``readout`` (m,) and, of units that have one, ``bias`` (m,).
+        slope: negative slope gamma, in [0, 1).
+    """
     bias = state.get("bias")
     return TwoLayer(
         state["weight"].detach().clone(),

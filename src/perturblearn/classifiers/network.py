@@ -58,7 +58,7 @@ class Network(nn.Module):
         self._try_out()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (n,) for two classes, (n, K) for more, of inputs (n, d) or (n, *input_shape).
+        r"""Outputs (n,) for two classes, (n, K) for more, of inputs (n, d) or (n, \*input_shape).
 
         Raises:
             ModelError: the body's outputs have another shape.

@@ -56,6 +56,22 @@ class TwoLayer(nn.Module):
         hidden = nn.functional.linear(inputs.flatten(1), self.weight, self.bias)
         return leaky_relu(hidden, self.slope) @ self.readout
 
+    def parameter_gradients(self, inputs: Tensor) -> list[Tensor]:
+        r"""Gradients of every input's output in W and b, one matrix (n, parameters) each.
+
+        :math:`\partial f/\partial w_i = a_i \phi'(h_i) x` and :math:`\partial f/\partial b_i = a_i \phi'(h_i)` with
+        hidden values h; at a kink the slope on its negative side, as in training.
+
+        Args:
+            inputs: (n, ...) with d coordinates each.
+        """
+        rows = inputs.flatten(1)
+        with torch.no_grad():
+            hidden = nn.functional.linear(rows, self.weight, self.bias)
+            units = torch.where(hidden > 0, 1.0, self.slope).to(rows.dtype) * self.readout
+            of_weight = (units[:, :, None] * rows[:, None, :]).flatten(1)
+        return [of_weight] if self.bias is None else [of_weight, units]
+
     def extra_repr(self) -> str:
         """What `print` shows of the network."""
         kind = "without bias" if self.bias is None else "with bias"

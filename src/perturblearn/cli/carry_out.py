@@ -12,6 +12,7 @@ from perturblearn.cli.options import Cache, Doing, Placing, Telling
 from perturblearn.cli.progress import ProgressBar
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Executor, Plan, Watcher
+from perturblearn.report.pages import PAGE_NAME
 from perturblearn.store import ArtefactStore
 
 Found_co = TypeVar("Found_co", covariant=True)
@@ -102,7 +103,10 @@ def carry_out_result(prepared: Prepared[Result], out: Path, cache: Cache, doing:
     """The same for work that ends with one result and its folder."""
 
     def show(found: Result, bar: ProgressBar) -> str:
-        return f"{found}\n\n{bar.summary(found.seconds)}\nResults: {found.folder}"
+        lines = [str(found), "", bar.summary(found.seconds), f"Results: {found.folder}"]
+        if found.folder is not None and (found.folder / PAGE_NAME).is_file():
+            lines.append(f"Report: {found.folder / PAGE_NAME}")
+        return "\n".join(lines)
 
     carry_out(prepared, out, cache, doing, telling, show, lambda found: found.to_dict())
 

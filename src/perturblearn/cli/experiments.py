@@ -20,6 +20,7 @@ from perturblearn.cli.options import (
     SkipBad,
     Telling,
     Together,
+    WithReport,
     put_data,
 )
 from perturblearn.errors import ConfigError
@@ -33,12 +34,13 @@ def run(
     data_dir: DataDir = None,
     skip_bad: SkipBad = False,
     cache: Annotated[Cache, Together] = Cache(),
+    report: WithReport = True,
     doing: Annotated[Doing, Together] = Doing(),
     telling: Annotated[Telling, Together] = Telling(),
 ) -> None:
     """Run the whole experiment: f, perturbed set, g, controls, measures.
 
-    Finished stages are kept and not repeated. The result is a table, a sentence and a folder.
+    Finished stages are kept and not repeated. The result is a table, a sentence, a folder and in it a page.
     """
     file, keys = split_arguments(arguments)
     put_data(keys, data, skip_bad)
@@ -46,7 +48,7 @@ def run(
     from perturblearn import api
     from perturblearn.cli.carry_out import carry_out_result
 
-    prepared = api.prepare_run(file, overrides=keys, data_dir=data_dir)
+    prepared = api.prepare_run(file, overrides=keys, data_dir=data_dir, report=report)
     carry_out_result(prepared, out, cache, doing, telling)
 
 

@@ -12,6 +12,8 @@ from cyclopts import CycloptsError
 
 import perturblearn.cli.audits
 import perturblearn.cli.experiments
+import perturblearn.cli.index
+import perturblearn.cli.report
 import perturblearn.cli.reproduce
 import perturblearn.cli.sets
 import perturblearn.cli.sweeps  # noqa: F401 - they say what commands there are

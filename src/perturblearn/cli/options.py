@@ -32,6 +32,9 @@ Data = Annotated[
     Parameter(help="folder:PATH (one folder of images per class), npz:PATH, mnist and others: the key data.name."),
 ]
 SkipBad = Annotated[bool, Flag, Parameter(help="Go on without images that cannot be read, and count them.")]
+WithReport = Annotated[
+    bool, Parameter(negative="--no-report", help="Write report.html, a page for the browser, into the result's folder.")
+]
 Out = Annotated[Path, Parameter(help="Folder for the result's own folder and for finished stages.")]
 
 

@@ -21,6 +21,7 @@ from perturblearn.cli.options import (
     SkipBad,
     Telling,
     Together,
+    WithReport,
     put_data,
 )
 from perturblearn.errors import ConfigError, StoreError
@@ -80,6 +81,7 @@ def learn(
     out: Out = Path("runs"),
     data_dir: DataDir = None,
     cache: Annotated[Cache, Together] = Cache(),
+    report: WithReport = True,
     doing: Annotated[Doing, Together] = Doing(),
     telling: Annotated[Telling, Together] = Telling(),
 ) -> None:
@@ -95,7 +97,7 @@ def learn(
     from perturblearn import api
     from perturblearn.cli.carry_out import carry_out_result
 
-    prepared = api.prepare_learning(folder, overrides=keys, data_dir=data_dir)
+    prepared = api.prepare_learning(folder, overrides=keys, data_dir=data_dir, report=report)
     carry_out_result(prepared, out, cache, doing, telling)
 
 

@@ -102,7 +102,12 @@ def commented_toml(config: ExperimentConfig) -> str:
 
 
 def fields(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key of a configuration by its dotted name, sections before nothing, leaves only."""
+    """Every key of a configuration by its dotted name, leaves only.
+
+    Args:
+        model: the configuration, or a section of it.
+        prefix: what stands before every name.
+    """
     for name, info in model.model_fields.items():
         section = info.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):

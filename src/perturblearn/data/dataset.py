@@ -150,7 +150,7 @@ class Dataset:
         return [1, -1] if self.is_binary else list(range(self.n_classes))
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Dataset:
-        """The same data in another precision or on another device."""
+        """The same data in another precision (dtype, of what is no integer) or on another device."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.dtype.is_floating_point else None)

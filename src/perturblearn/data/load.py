@@ -91,6 +91,10 @@ class Outline:
 def data_outline(config: DataConfig, *, data_dir: str | Path | None = None) -> Outline:
     """How large the data are; real data are read for it, once for all seeds and as long as they do not change.
 
+    Args:
+        config: which data, and what of them.
+        data_dir: where named data lie.
+
     Raises:
         DataError: the data cannot be found, downloaded, read, or do not allow what was asked for.
     """

@@ -11,7 +11,7 @@ from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.experiment import Experiment
-from perturblearn.experiment.maps import draw_map
+from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_map
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS, compare_networks
 from perturblearn.experiment.points import Outcome, Point
@@ -26,6 +26,7 @@ __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
+    "MAP_POINTS",
     "MEASURES",
     "NETWORK_COMPARISONS",
     "SELECTED_BY",
@@ -52,9 +53,11 @@ __all__ = [
     "default_learner",
     "default_targets",
     "draw_map",
+    "dump_map",
     "fit_line",
     "fit_power_law",
     "key_of",
+    "load_map",
     "measure_perturbation",
     "measure_standard",
     "plan_together",

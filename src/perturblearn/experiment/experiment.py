@@ -105,7 +105,13 @@ class Experiment:
         return make_plan(self.targets, store, force=force)
 
     def run(self, store: ArtefactStore | None = None, *, force: bool = False, watch: Watcher | None = None) -> Executor:
-        """Run what is not finished; the executor then serves every stage's result."""
+        """Run what is not finished; the executor then serves every stage's result.
+
+        Args:
+            store: where finished stages are and go; None keeps all in memory.
+            force: repeat stages that are finished.
+            watch: called with progress.
+        """
         executor = Executor(self.plan(store, force=force), store, watch)
         executor.run()
         return executor
@@ -459,6 +465,11 @@ class Experiment:
             "attack": attack,
             "model": model,
         }
+
+    @property
+    def is_of_stored_set(self) -> bool:
+        """Whether it starts from a perturbed set that is there already."""
+        return self._stored is not None
 
     @cached_property
     def outline(self) -> Outline:

@@ -59,7 +59,11 @@ def accuracy(outputs: Tensor, labels: Tensor) -> float:
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of samples with equal predicted labels, sign f = sign g for two classes."""
+    """Share of samples with equal predicted labels, sign f = sign g for two classes.
+
+    Args:
+        first, second: outputs of two classifiers for the same samples, (n,) or logits (n, K).
+    """
     return (predicted_labels(first) == predicted_labels(second)).double().mean().item()
 
 
@@ -75,7 +79,7 @@ def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str)
 
 
 def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
-    """Accuracy of f on both parts of the data, and on the worst of its groups where they are named."""
+    """Accuracy of the standard classifier f on both parts of the data, and on its worst group if there are any."""
     heldout = standard.outputs(data.heldout_inputs)
     return {
         "standard_accuracy": accuracy(standard.outputs(data.inputs), data.labels),

@@ -73,7 +73,7 @@ class Transfer:
         return key_of(list(self.experiments.values()), self.beside)
 
     def measures_of_fooling(self, executor: Executor) -> dict[Pair, dict[str, Any]]:
-        """By pair, ``success`` and ``error`` of `measure_fooling` summed up over the seeds, None where not measured."""
+        """By pair, ``success`` and ``error`` of the fooling summed up over the seeds, None where not measured."""
         found: dict[Pair, dict[str, Any]] = {}
         for pair, of_pair in self.fooling.items():
             measured = [None if stage is None else executor.result(stage) for stage in of_pair.values()]

@@ -225,12 +225,26 @@ class _Work:
 
 
 def has_factors(attack: AttackConfig, hidden_dim: int, input_dim: int) -> bool:
-    """Whether a perturbed set comes as factors of low rank: bare one-step perturbations in L2 of a narrow network."""
+    """Whether a perturbed set comes as factors of low rank: bare one-step perturbations in L2 of a narrow network.
+
+    Args:
+        attack: how inputs are perturbed.
+        hidden_dim: width m of f.
+        input_dim: dimension d of the inputs; narrow is m below d.
+    """
     return attack.name == "one_step" and attack.norm == "l2" and attack.source == "none" and hidden_dim < input_dim
 
 
 def pixels_of(attack: AttackConfig, input_dim: int) -> int | None:
-    """Coordinates that an L0 perturbation changes, given as a number or as a share; None for other norms."""
+    """Coordinates that an L0 perturbation changes, given as a number or as a share; None for other norms.
+
+    Args:
+        attack: how inputs are perturbed.
+        input_dim: dimension d, of which a share is taken.
+
+    Raises:
+        ConfigError: the share is less than one coordinate.
+    """
     if attack.pixel_share is None:
         return attack.pixels
     pixels = int(attack.pixel_share * input_dim)

@@ -47,7 +47,12 @@ def blocks_in(rows: range, input_dim: int) -> list[range]:
 
 
 def shard_ranges(count: int, input_dim: int) -> list[range]:
-    """The samples of each shard: whole blocks, 8,192 samples of the size of MNIST."""
+    """The samples of each shard: whole blocks, 8,192 samples of the size of MNIST.
+
+    Args:
+        count: samples of the whole set.
+        input_dim: numbers per sample.
+    """
     block = block_rows(input_dim)
     blocks = max(1, min(SHARD_BLOCKS, SHARD_BYTES // (4 * block * input_dim)))
     step = blocks * block

@@ -36,7 +36,7 @@ class Sources:
 
     @staticmethod
     def index_of(available: int, count: int) -> Tensor:
-        """Positions of the samples that are perturbed, (count,): all, or so many evenly spaced."""
+        """Positions of the samples that are perturbed, (count,): all that are available, or so many evenly spaced."""
         if count >= available:
             return torch.arange(available)
         # In float32 the positions in a large set would be rounded, the last one beyond its end.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perturblearn.config import config_tree
 from perturblearn.experiment import BEATEN_SHARE, chance_of
+from perturblearn.report.examples import Examples
 from perturblearn.report.grid import (
     aligned,
     cell_from_dict,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 AUDIT_SCHEMA = 1
 """Version of the audit's JSON form; raised when a key changes its meaning or goes."""
-_HEADS = (
+HEADS = (
     "learner",
     "norm",
     "epsilon",
@@ -52,6 +53,7 @@ _HEADS = (
     "linear",
     "beats controls",
 )
+"""Of the table."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Audit:
     @property
     def verdict(self) -> str:
         """What is learned from the perturbations, and how much of it is more than linear leakage: two sentences."""
-        return audit_verdict(self.cells, self._short_names)
+        return audit_verdict(self.cells, self.short_names)
 
     @property
     def warnings(self) -> list[str]:
@@ -138,14 +140,15 @@ class Audit:
         """
         from perturblearn.report.grid_figures import plot_audit
 
-        return plot_audit(self.cells, self._title)
+        return plot_audit(self.cells, self.title)
 
-    def write(self, store: ArtefactStore, folder: Path) -> Audit:
-        """Write ``audit.json``, ``audit.png``, ``table.csv`` and the cells' configurations, all at once.
+    def write(self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None) -> Audit:
+        """Write ``audit.json``, ``audit.png``, ``table.csv``, the cells' configurations and examples, all at once.
 
         Args:
             store: lends the scratch space, on the same disk as the folder.
             folder: where to; an older one in its place is replaced.
+            examples: perturbed inputs, by what was done to them.
 
         Returns:
             The audit, which now knows its folder.
@@ -154,7 +157,7 @@ class Audit:
             StoreError: the folder cannot be written.
         """
         finished = replace(self, folder=folder)
-        short = self._short_names
+        short = self.short_names
         write_grid(
             store,
             folder,
@@ -166,30 +169,35 @@ class Audit:
                 (f"{short[learner_of(cell)]}-{cell.config.attack.norm}-{size_of(cell.config.attack)[1]}", cell.config)
                 for cell in self.cells
             ],
+            examples=examples or {},
         )
         return finished
 
     @property
-    def _short_names(self) -> dict[str, str]:
+    def short_names(self) -> dict[str, str]:
+        """By the name that a configuration holds, how a network is called where room is scarce."""
         return short_names([self.model, *(learner_of(cell) for cell in self.cells)])
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """What was audited, in one line."""
         attack = self.cells[0].config.attack
         attacks = " and ".join(dict.fromkeys(cell.config.attack.name for cell in self.cells))
         source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
         return (
-            f"{self.name}: perturbations of {self._short_names[self.model]}, {data_text(self.cells[0].config)}, "
+            f"{self.name}: perturbations of {self.short_names[self.model]}, {data_text(self.cells[0].config)}, "
             f"{attacks}, {source}, targets {attack.targets}, {plural(len(self.cells[0].seeds), 'seed')}"
         )
 
     @property
-    def _lines(self) -> list[tuple[str, ...]]:
-        short = self._short_names
+    def lines(self) -> list[tuple[str, ...]]:
+        """The table's lines under `HEADS`."""
+        short = self.short_names
         return [_line(cell, short[learner_of(cell)]) for cell in self.cells]
 
     @property
-    def _legend(self) -> list[str]:
+    def legend(self) -> list[str]:
+        """What the table's columns mean."""
         return [
             "success: targets reached on f; the other numbers: accuracy on clean held-out inputs, where chance is "
             f"{chance_of(self.cells[0].seeds):.3f}",
@@ -198,15 +206,15 @@ class Audit:
         ]
 
     def __str__(self) -> str:
-        lines = aligned([_HEADS, *self._lines])
+        lines = aligned([HEADS, *self.lines])
         rule = "-" * max(map(len, lines))
         return "\n".join(
-            (self._title, rule, lines[0], rule, *lines[1:], rule, *self._legend, "", self.verdict, *self.warnings)
+            (self.title, rule, lines[0], rule, *lines[1:], rule, *self.legend, "", self.verdict, *self.warnings)
         )
 
     def _repr_html_(self) -> str:
-        table = html_table(_HEADS, self._lines)
-        return html_lines([self._title]) + table + html_lines([*self._legend, self.verdict, *self.warnings])
+        table = html_table(HEADS, self.lines)
+        return html_lines([self.title]) + table + html_lines([*self.legend, self.verdict, *self.warnings])
 
 
 def _from_dict(content: dict[str, Any], folder: Path) -> Audit:

@@ -23,6 +23,25 @@ _CONSTANT = 0.01
 """Below this share of one label, g counts as constant."""
 
 
+def ask(config: ExperimentConfig, names: Sequence[str]) -> str:
+    """What a run asks, in one sentence.
+
+    Args:
+        config: of the run.
+        names: of the classes.
+    """
+    if config.mixing.perturbed_share == 0:
+        return "What does a network reach that is trained on clean inputs alone?"
+    kinds = " and ".join(names) if len(names) == 2 else f"{len(names)} classes"
+    labels = _TARGETS[config.attack.targets]
+    if config.mixing.is_mixed:
+        return f"What do perturbed inputs under {labels}, among clean ones, teach a network of clean inputs ({kinds})?"
+    seen = {"none": "adversarial perturbations", "natural": "perturbed inputs"}.get(
+        config.attack.source, "perturbed noise"
+    )
+    return f"Trained on nothing but {seen} under {labels}, does a network recognise clean inputs ({kinds})?"
+
+
 def conclude(
     summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig
 ) -> str:

@@ -10,15 +10,25 @@ from safetensors.torch import save_file
 from perturblearn.config import to_toml
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
+from perturblearn.report.examples import Examples
 from perturblearn.report.figures import draw_examples
+from perturblearn.report.pages import EXAMPLES, PAGE_NAME, run_page
 from perturblearn.report.result import Result
+from perturblearn.report.theory import TheoryComparison
 from perturblearn.store import Artefact, ArtefactStore, separate, versions
 
 
 def export_run(
-    experiment: Experiment, executor: Executor, result: Result, store: ArtefactStore, folder: Path
+    experiment: Experiment,
+    executor: Executor,
+    result: Result,
+    store: ArtefactStore,
+    folder: Path,
+    *,
+    page: bool = True,
+    theory: TheoryComparison | None = None,
 ) -> Result:
-    """Write ``config.toml``, ``result.json``, weights and perturbed sets per seed, and pictures, all at once.
+    """Write ``config.toml``, ``result.json``, weights and sets per seed, pictures and the page, all at once.
 
     Weights and sets are those of the chosen learning rates. The folder appears when it is complete; an older one in its
     place is replaced.
@@ -29,6 +39,8 @@ def export_run(
         result: what was measured.
         store: lends the scratch space, on the same disk as the folder.
         folder: where to.
+        page: whether ``report.html`` is written.
+        theory: what is predicted of the run, where that has been asked for.
 
     Returns:
         The result, which now knows its folder.
@@ -49,18 +61,35 @@ def export_run(
             _save(place / "standard.safetensors", executor.result(stages.standard[row]).dump())
             _save(place / "perturbation.safetensors", executor.result(stages.perturbation[row][column]).dump())
             with executor.holding(stages.data, stages.perturbed[row], stages.mixed[row]):
-                perturbed = executor.result(stages.perturbed[row])
                 _save(place / "perturbed.safetensors", executor.result(stages.mixed[row]).dump())
                 if number == 0:
-                    figure = draw_examples(perturbed, executor.result(stages.data), experiment.config)
-                    figure.savefig(inside / "perturbations.png", dpi=130)
+                    examples = first_examples(experiment, executor)
+                    examples.save(inside / EXAMPLES)
+                    draw_examples(examples, experiment.config).savefig(inside / "perturbations.png", dpi=130)
         if len(finished.seeds[0]["classes"]["names"]) > 2:
             finished.plot_confusion().savefig(inside / "confusion.png", dpi=130)
         (inside / "result.json").write_text(
             json.dumps(finished.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )
+        if theory is not None:
+            theory.write_into(inside / "theory")
+        if page:
+            (inside / PAGE_NAME).write_text(run_page(finished, inside), encoding="utf-8")
         store.move_into_place(inside, folder, replace=True)
     return finished
+
+
+def first_examples(experiment: Experiment, executor: Executor) -> Examples:
+    """Examples of what g of the first seed sees, at the chosen learning rate of f.
+
+    Args:
+        experiment: which has run.
+        executor: serves its stages' results.
+    """
+    stages = next(iter(experiment.seeds.values()))
+    perturbed = stages.perturbed[executor.result(stages.selection)["standard"]]
+    with executor.holding(stages.data, perturbed):
+        return Examples.of(executor.result(perturbed), executor.result(stages.data))
 
 
 def _save(path: Path, artefact: Artefact) -> None:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from perturblearn.config import ExperimentConfig
-from perturblearn.data import Dataset
-from perturblearn.perturbed import PerturbedSet
+from perturblearn.report.examples import Examples
 from perturblearn.report.table import title
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
@@ -76,67 +75,38 @@ def draw_confusion(classes: Sequence[Mapping[str, Any]], config: ExperimentConfi
     return figure
 
 
-def draw_examples(perturbed: PerturbedSet, data: Dataset, config: ExperimentConfig, *, count: int = 8) -> Figure:
+def draw_examples(examples: Examples, config: ExperimentConfig) -> Figure:
     """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
 
     Args:
-        perturbed: a set with its sources.
-        data: names the classes and gives the shape of an image.
+        examples: what to draw.
         config: what the title says.
-        count: examples at most, of different classes.
     """
-    assert perturbed.sources is not None, "a set read from disk does not know its sources"
-    index = _examples(perturbed, data.label_values, count)
-    sources = perturbed.sources[index].cpu()
-    inputs = perturbed.inputs[index].cpu()
-    steps = inputs - sources
-    shape = data.image_shape
-    names = dict(zip(data.label_values, data.class_names, strict=True))
-    rows = (("source", sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", inputs))
+    steps = examples.perturbations
+    rows = (
+        ("source", examples.sources),
+        ("perturbation,\nscaled", steps),
+        ("perturbed\ninput", examples.inputs),
+    )
     size = float(steps.abs().max()) or 1.0
-    figure = Figure(figsize=(1.25 * len(index) + 0.9, 5.0), layout="constrained")
-    grid = figure.subplots(len(rows), len(index), squeeze=False)
-    low, high = _limits(sources, inputs, data, bare=perturbed.source == "none")
+    count = len(steps)
+    figure = Figure(figsize=(1.25 * count + 0.9, 5.0), layout="constrained")
+    grid = figure.subplots(len(rows), count, squeeze=False)
     for row, (label, tensors) in enumerate(rows):
         for column, sample in enumerate(tensors):
             axes: Axes = grid[row][column]
             signed = row == 1
-            limits = (-size, size) if signed else (low, high)
-            if shape is None:
+            limits = (-size, size) if signed else examples.limits
+            if examples.image_shape is None:
                 _draw_vector(axes, sample.flatten(), limits, signed, numbered=column == 0)
             else:
-                _draw_image(axes, sample.reshape(shape), limits, signed)
+                _draw_image(axes, sample.reshape(examples.image_shape), limits, signed)
             if column == 0:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             if row == 0:
-                axes.set_title(_labels(perturbed, int(index[column]), names), fontsize=8)
+                axes.set_title(_labels(examples, column), fontsize=8)
     figure.suptitle(title(config), fontsize=9)
     return figure
-
-
-def _examples(perturbed: PerturbedSet, label_values: Sequence[int], count: int) -> Tensor:
-    """Positions of examples: of two classes as many of each pair of target and true label, of more as many targets."""
-    targets = perturbed.target_labels.cpu()
-    truths = torch.zeros_like(targets) if perturbed.true_labels is None else perturbed.true_labels.cpu()
-    if len(label_values) == 2:
-        # Descending, so that the first class comes first.
-        pairs = [(target, truth) for target in label_values for truth in truths.unique(sorted=True).flip(0)]
-        groups = [((targets == target) & (truths == truth)).nonzero()[:, 0] for target, truth in pairs]
-        return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
-    # True classes in their order where there are any, so that the pictures differ.
-    shown = targets if perturbed.true_labels is None else truths
-    groups = [group for value in label_values if len(group := (shown == value).nonzero()[:, 0])]
-    return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
-
-
-def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tuple[float, float]:
-    # A bare perturbation is far smaller than the data: shown on its own scale, or it would be a grey square.
-    if bare:
-        size = float(inputs.abs().max()) or 1.0
-        return -size, size
-    low, high = data.value_range
-    both = torch.cat((sources, inputs))
-    return max(low, float(both.min())), min(high, float(both.max()))
 
 
 def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: bool) -> None:
@@ -159,8 +129,8 @@ def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed
     axes.tick_params(labelsize=6, labelleft=numbered)
 
 
-def _labels(perturbed: PerturbedSet, index: int, names: Mapping[int, str]) -> str:
-    target = names[int(perturbed.target_labels[index])]
-    if perturbed.true_labels is None:
+def _labels(examples: Examples, column: int) -> str:
+    target = examples.target_labels[column]
+    if examples.true_labels is None:
         return f"noise\ntarget {target}"
-    return f"true {names[int(perturbed.true_labels[index])]}\ntarget {target}"
+    return f"true {examples.true_labels[column]}\ntarget {target}"

@@ -10,12 +10,14 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perturblearn.config import AttackConfig, ExperimentConfig, config_tree, resolve_config, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import BEATEN_SHARE, chance_of
+from perturblearn.report.examples import Examples
 from perturblearn.report.result import Result
 from perturblearn.store import ArtefactStore
 
@@ -25,7 +27,25 @@ if TYPE_CHECKING:
 
 Grid = TypeVar("Grid")
 
+_PLAIN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _CONTROLS = ("unperturbed_control_heldout", "permuted_control_heldout")
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of numbers in colours.
+
+    Args:
+        title: what the numbers are.
+        values: row by row, ``mean`` and ``std`` of every cell; None, or a mean of None, where nothing was measured.
+        low: where the colours begin; they end at 1.
+        columns: what the columns are.
+    """
+
+    title: str
+    values: Sequence[Sequence[Mapping[str, Any] | None]]
+    low: float
+    columns: str
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -244,8 +264,9 @@ def write_grid(
     figure: Figure,
     table: Sequence[Mapping[str, Any]],
     configs: Sequence[tuple[str, ExperimentConfig]],
+    examples: Mapping[str, Examples],
 ) -> None:
-    """Write numbers, a picture, a table and each cell's configuration into a folder, all at once.
+    """Write numbers, a picture, a table, each cell's configuration and examples into a folder, all at once.
 
     Args:
         store: lends the scratch space, on the same disk as the folder.
@@ -255,6 +276,7 @@ def write_grid(
         figure: of the picture.
         table: lines of ``table.csv``, all with the same keys; an empty cell where a value is None.
         configs: of the cells, each with what its file in ``cells`` is called.
+        examples: perturbed inputs, each with what its file in ``examples`` is called.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -270,9 +292,11 @@ def write_grid(
             writer.writeheader()
             writer.writerows(table)
         for number, (name, config) in enumerate(configs, start=1):
-            plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-            path = inside / "cells" / f"{number:02d}-{plain}.toml"
+            path = inside / "cells" / f"{number:02d}-{_PLAIN_NAME.sub('_', name)}.toml"
             path.write_text(to_toml(config), encoding="utf-8")
+        for number, (name, shown) in enumerate(examples.items(), start=1):
+            (inside / "examples").mkdir(exist_ok=True)
+            shown.save(inside / "examples" / f"{number:02d}-{_PLAIN_NAME.sub('_', name)}.safetensors", name=name)
         store.move_into_place(inside, folder, replace=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from perturblearn.experiment import chance_of
-from perturblearn.report.grid import controls_of, learner_of, mean_over, short_names, size_of
+from perturblearn.report.grid import HeatMap, controls_of, learner_of, mean_over, short_names, size_of
 from perturblearn.report.result import Result
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; grey and black are what learners are compared with.
@@ -161,23 +160,6 @@ def _draw_probe(axes: Axes, by_size: Mapping[float, Sequence[Result]]) -> None:
             markersize=5,
             label="linear classifier",
         )
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A table of numbers in colours.
-
-    Args:
-        title: what the numbers are.
-        values: row by row, ``mean`` and ``std`` of every cell; None, or a mean of None, where nothing was measured.
-        low: where the colours begin; they end at 1.
-        columns: what the columns are.
-    """
-
-    title: str
-    values: Sequence[Sequence[Mapping[str, Any] | None]]
-    low: float
-    columns: str
 
 
 def plot_heat_maps(maps: Sequence[HeatMap], *, rows: Sequence[str], columns: Sequence[str], title: str) -> Figure:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import MEASURES, chance_of, summarise_seeds
-from perturblearn.report.conclusion import conclude, remarks
+from perturblearn.report.conclusion import ask, conclude, remarks
 from perturblearn.report.table import HEADS, Row, classes_text, groups_text, table_rows, table_text
 from perturblearn.store import versions
 
@@ -52,7 +52,12 @@ class Result:
 
     @classmethod
     def of(cls, config: ExperimentConfig, key: str, seeds: Sequence[Mapping[str, Any]], seconds: float) -> Result:
-        """A result with the summary of these seeds."""
+        """A result with the summary of its seeds.
+
+        Args:
+            config, key, seeds: as in `Result`.
+            seconds: time spent in the stages that ran.
+        """
         return cls(config, key, seeds, summarise_seeds(seeds, mixed=config.mixing.is_mixed), seconds=seconds)
 
     @classmethod
@@ -90,6 +95,11 @@ class Result:
     def in_folder(self, folder: Path) -> Result:
         """The same result, exported to a folder."""
         return replace(self, folder=folder)
+
+    @property
+    def question(self) -> str:
+        """What the run asks, in one sentence."""
+        return ask(self.config, self.seeds[0]["classes"]["names"])
 
     @property
     def conclusion(self) -> str:

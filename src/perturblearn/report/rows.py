@@ -117,7 +117,15 @@ def write_rows(rows: Sequence[Values], columns: Sequence[str], path: Path) -> No
 
 
 def check_column(name: str, columns: Sequence[str]) -> None:
-    """Raise a ConfigError for a name that is no column, with the one that may have been meant."""
+    """Refuse a name that is no column.
+
+    Args:
+        name: to be looked at.
+        columns: those that there are.
+
+    Raises:
+        ConfigError: it is none of them; the one that may have been meant is told.
+    """
     if name in columns:
         return
     leaves = {column.rpartition(".")[2]: column for column in reversed(columns)}

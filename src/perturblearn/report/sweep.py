@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perturblearn.config import Sweep, describe
+from perturblearn.config import Sweep, describe, resolve_sweep
 from perturblearn.experiment import Outcome, Point, summarise
-from perturblearn.report.grid import aligned, html_lines, html_table, plural, with_spread
+from perturblearn.report.grid import aligned, html_lines, html_table, load_grid, plural, with_spread
 from perturblearn.report.result import numbers_of
 from perturblearn.report.rows import columns_of, plain, to_frame
 from perturblearn.report.runs import SHOWN_MEASURES, short_keys, shown_number
@@ -203,6 +205,79 @@ class SweepResult:
     def _repr_html_(self) -> str:
         heads, *lines = self._cells(self.table[:SHOWN_POINTS])
         return html_lines([self._title]) + html_table(heads, lines) + html_lines(self._remarks)
+
+
+@dataclass(frozen=True)
+class FinishedSweep:
+    """A sweep as its folder tells of it, without the configurations of its points.
+
+    Args:
+        sweep: what was asked for.
+        key: hash of all runs' stages.
+        table: a row per point, as in `SweepResult.table`.
+        runs: a row per run, as in `SweepResult.runs`.
+        folder: where it lies.
+        seconds: how long it took when it was written.
+        versions: of the packages that summed it up.
+    """
+
+    sweep: Sweep
+    key: str
+    table: Sequence[Mapping[str, Any]]
+    runs: Sequence[Mapping[str, Any]]
+    folder: Path
+    seconds: float
+    versions: Mapping[str, str]
+
+    @property
+    def varied(self) -> list[str]:
+        """What varies from point to point, by dotted key, in the order of the axes."""
+        return [name for axis in self.sweep.axes for name in axis.settings]
+
+
+def load_sweep(folder: str | os.PathLike[str]) -> FinishedSweep:
+    """The finished sweep that lies in a folder.
+
+    Args:
+        folder: where `SweepResult.write` has written it to.
+
+    Raises:
+        StoreError: there is none, it is damaged, or a newer version wrote it.
+    """
+    return load_grid(folder, "sweep", SWEEP_SCHEMA, _from_dict)
+
+
+def _from_dict(content: Mapping[str, Any], folder: Path) -> FinishedSweep:
+    points, runs = content["points"], content["runs"]
+    found = FinishedSweep(
+        sweep=resolve_sweep(content["sweep"]),
+        key=content["key"],
+        table=points,
+        runs=runs,
+        folder=folder,
+        seconds=content["seconds"],
+        versions=content["versions"],
+    )
+    for number, row in enumerate(points, start=1):
+        if row["point"] != number or not {"finished", "failed", *found.varied} <= set(row):
+            raise ValueError(f"point {number} is incomplete")
+    for number, row in enumerate(runs, start=1):
+        if not 1 <= row["point"] <= len(points) or not {"key", "seed", "error", *found.varied} <= set(row):
+            raise ValueError(f"run {number} is incomplete")
+    if not points or not runs:
+        raise ValueError("it has no points or no runs")
+    told = {"key", "error", *found.varied}
+    for row in (*points, *runs):
+        for name in set(row) - told:
+            if not _is_number(row[name]):
+                raise ValueError(f"{name} of point {row['point']} is no number")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, or None where nothing was measured."""
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value is None or (is_real and math.isfinite(value))
 
 
 def _summed_up(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -58,7 +58,12 @@ def table_text(rows: Sequence[Row], config: ExperimentConfig) -> str:
 
 
 def classes_text(classes: Sequence[Mapping[str, Any]]) -> str:
-    """A line per class, in means over the seeds: how many, accuracies, agreement, attack success, and what g says.
+    """`class_lines` as aligned plain text."""
+    return _aligned(class_lines(classes))
+
+
+def class_lines(classes: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Heads, and a line per class in means over the seeds: count, accuracies, agreement, attack success, what g says.
 
     Args:
         classes: per seed, as `measure_classes` gives them.
@@ -76,11 +81,16 @@ def classes_text(classes: Sequence[Mapping[str, Any]]) -> str:
         often = max(range(len(names)), key=counts.__getitem__)
         says = f"{names[often]} ({counts[often] / total:.0%})" if total else "-"
         lines.append((name, str(classes[0]["n_heldout"][row]), *(_short(mean) for mean in means), says))
-    return _aligned(lines)
+    return lines
 
 
 def groups_text(groups: Sequence[Mapping[str, Any]]) -> str:
-    """A line per group, in means over the seeds: how many, accuracies and agreement.
+    """`group_lines` as aligned plain text."""
+    return _aligned(group_lines(groups))
+
+
+def group_lines(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Heads, and a line per group, in means over the seeds: how many, accuracies and agreement.
 
     Args:
         groups: per seed, as `measure_groups` gives them.
@@ -92,7 +102,7 @@ def groups_text(groups: Sequence[Mapping[str, Any]]) -> str:
             for measure in ("standard_accuracy", "perturbation_accuracy", "agreement")
         ]
         lines.append((name, str(groups[0]["n_heldout"][row]), *(_short(mean) for mean in means)))
-    return _aligned(lines)
+    return lines
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -11,17 +11,23 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
-from perturblearn.config import ExperimentConfig, config_tree
-from perturblearn.experiment import COMPARISONS, Comparison, summarise
+from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.errors import StoreError
+from perturblearn.experiment import COMPARISONS, Comparison, dump_map, load_map, summarise
 from perturblearn.report.decision_maps import draw_map_of
 from perturblearn.report.table import title
-from perturblearn.store import ArtefactStore, versions
+from perturblearn.store import Artefact, ArtefactStore, separate, versions
 from perturblearn.theory import DecisionMap
 
 THEORY_SCHEMA = 1
 """Version of the comparison's JSON form; raised when a key changes its meaning or goes."""
 _ROLES = (("standard", "f"), ("perturbation", "g"))
+HEADS = ("theory beside experiment", "mean", "std", "n", "what is compared")
+_DRAWN = "drawn.safetensors"
+"""What the figures are drawn from: the first seed's outputs and cosines, and the decision map."""
 _LAZY = 0.1
 """Below this kernel drift and distance from the linearisation a network counts as lazy."""
 # Okabe and Ito's palette, which the colour-blind can tell apart.
@@ -47,6 +53,62 @@ class TheoryComparison:
     drawn: DecisionMap
     folder: Path | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
+
+    @classmethod
+    def load(cls, folder: Path) -> TheoryComparison:
+        """The comparison that `write` has written; of seeds after the first its numbers alone.
+
+        Raises:
+            StoreError: there is none, it is damaged, or another version wrote it.
+        """
+        path = folder / "comparison.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != THEORY_SCHEMA:
+                raise StoreError(
+                    f"{path} was written by another version of perturblearn; 'perturblearn theory {folder.parent}' "
+                    "writes it anew"
+                )
+            drawn = load_file(folder / _DRAWN)
+            outputs = {name: drawn.pop(name) for name in list(drawn) if name.startswith("outputs.")}
+            first = {"labels": drawn.pop("labels_of_outputs"), "cosines": drawn.pop("cosines"), **outputs}
+            none = {"labels": torch.empty(0), "cosines": torch.empty(0)}
+            comparisons = {
+                seed["seed"]: Comparison.load(
+                    Artefact(
+                        {"numbers": {name: seed[name] for name in COMPARISONS}, "notes": content["notes"]},
+                        none if number else first,
+                    )
+                )
+                for number, seed in enumerate(content["seeds"])
+            }
+            return cls(
+                config=resolve_config(dict(content["config"])),
+                key=content["key"],
+                comparisons=comparisons,
+                drawn=load_map(Artefact({}, drawn)),
+                folder=folder,
+                versions=content["versions"],
+            )
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {error.filename or path} ({error.strerror or error}); 'perturblearn theory "
+                f"{folder.parent}' writes it"
+            ) from None
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise StoreError(
+                f"{folder} is damaged ({error!r}); 'perturblearn theory {folder.parent}' writes it anew"
+            ) from None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the networks are NeurIPS24's."""
+        return self.config.standard.model.name == "two_layer"
+
+    @property
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The table's rows: name, mean, standard deviation, number of seeds, what is compared."""
+        return [_cells(name, values) for name, values in self.summary.items()]
 
     @property
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -128,11 +190,10 @@ class TheoryComparison:
 
     def plot_map(self) -> Figure:
         """The decision map of the first seed."""
-        has_bias = self.config.standard.model.name == "two_layer"
-        return draw_map_of(self.drawn, has_bias=has_bias, title=title(self.config))
+        return draw_map_of(self.drawn, has_bias=self.has_bias, title=title(self.config))
 
     def write(self, store: ArtefactStore) -> None:
-        """Write ``comparison.json``, ``theory.png`` and ``decision_map.png`` into the folder, all at once.
+        """Write numbers and pictures into the folder, all at once.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -140,16 +201,22 @@ class TheoryComparison:
         assert self.folder is not None
         with store.scratch() as scratch:
             inside = scratch / self.folder.name
-            inside.mkdir()
-            text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-            (inside / "comparison.json").write_text(text, encoding="utf-8")
+            self.write_into(inside)
             self.plot().savefig(inside / "theory.png", dpi=130)
             self.plot_map().savefig(inside / "decision_map.png", dpi=130)
             store.move_into_place(inside, self.folder, replace=True)
 
+    def write_into(self, inside: Path) -> None:
+        """Make a folder with ``comparison.json`` and ``drawn.safetensors``, from which figures are drawn."""
+        inside.mkdir()
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        (inside / "comparison.json").write_text(text, encoding="utf-8")
+        first = dict(next(iter(self.comparisons.values())).dump().tensors)
+        first["labels_of_outputs"] = first.pop("labels")
+        save_file(separate({**dump_map(self.drawn).tensors, **first}), inside / _DRAWN)
+
     def __str__(self) -> str:
-        heads = ("theory beside experiment", "mean", "std", "n", "what is compared")
-        cells = [heads, *(_cells(name, values) for name, values in self.summary.items())]
+        cells = [HEADS, *self.rows]
         widths = [max(len(line[column]) for line in cells) for column in range(4)]
         lines = [
             "  ".join(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perturblearn.config import config_tree
 from perturblearn.experiment import Pair, chance_of
+from perturblearn.report.examples import Examples
 from perturblearn.report.grid import (
+    HeatMap,
     aligned,
     attack_text,
     cell_from_dict,
@@ -100,7 +102,7 @@ class TransferMatrix:
             if success is not None:
                 by_seed = zip((seed["seed"] for seed in cell.seeds), success["values"], strict=True)
                 fooling[pair] = {seed: value for seed, value in by_seed if value is not None}
-        return read_transfer(self.cells, fooling, self._short_names)
+        return read_transfer(self.cells, fooling, self.short_names)
 
     def to_dict(self) -> dict[str, Any]:
         """The matrix as JSON values: the content of ``transfer.json`` and of ``--json``.
@@ -138,29 +140,37 @@ class TransferMatrix:
         """
         return frame_of([(self._columns_of(pair), cell) for pair, cell in self.cells.items()])
 
-    def plot(self) -> Figure:
-        """Accuracy of g, and how often B gives A's perturbed inputs their target: heat maps in a matplotlib figure."""
-        from perturblearn.report.grid_figures import HeatMap, plot_heat_maps
-
-        short = self._short_names
+    @property
+    def heat_maps(self) -> list[HeatMap]:
+        """Accuracy of g, and how often B gives A's perturbed inputs their target."""
         chance = chance_of(next(iter(self.cells.values())).seeds)
         fooling = self._table(lambda pair: self._fooling(pair, "success"))
+        return [
+            HeatMap("accuracy of g on clean held-out inputs", self._table(self._accuracy), chance, "learned by"),
+            HeatMap("how often their target is reached", fooling, 0.0, "on another network, trained on clean data"),
+        ]
+
+    def plot(self) -> Figure:
+        """`heat_maps` in a matplotlib figure."""
+        from perturblearn.report.grid_figures import plot_heat_maps
+
+        short = self.short_names
         return plot_heat_maps(
-            [
-                HeatMap("accuracy of g on clean held-out inputs", self._table(self._accuracy), chance, "learned by"),
-                HeatMap("how often their target is reached", fooling, 0.0, "on another network, trained on clean data"),
-            ],
+            self.heat_maps,
             rows=[short[name] for name in self.rows],
             columns=[short[name] for name in self.columns],
-            title=self._title,
+            title=self.title,
         )
 
-    def write(self, store: ArtefactStore, folder: Path) -> TransferMatrix:
-        """Write ``transfer.json``, ``transfer.png``, ``table.csv`` and the cells' configurations, all at once.
+    def write(
+        self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None
+    ) -> TransferMatrix:
+        """Write ``transfer.json``, ``transfer.png``, ``table.csv``, configurations and examples, all at once.
 
         Args:
             store: lends the scratch space, on the same disk as the folder.
             folder: where to; an older one in its place is replaced.
+            examples: perturbed inputs, by whose perturbations they have.
 
         Returns:
             The matrix, which now knows its folder.
@@ -169,7 +179,7 @@ class TransferMatrix:
             StoreError: the folder cannot be written.
         """
         finished = replace(self, folder=folder)
-        short = self._short_names
+        short = self.short_names
         write_grid(
             store,
             folder,
@@ -178,15 +188,18 @@ class TransferMatrix:
             figure=self.plot(),
             table=[self._numbers(pair) for pair in self.cells],
             configs=[(f"{short[pair[0]]}-{short[pair[1]]}", cell.config) for pair, cell in self.cells.items()],
+            examples=examples or {},
         )
         return finished
 
     @property
-    def _short_names(self) -> dict[str, str]:
+    def short_names(self) -> dict[str, str]:
+        """By the name that a configuration holds, how a network is called where room is scarce."""
         return short_names([*self.rows, *self.columns])
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """What was measured, in one line."""
         first = next(iter(self.cells.values()))
         attack = first.config.attack
         source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
@@ -196,10 +209,10 @@ class TransferMatrix:
         )
 
     @property
-    def _matrices(self) -> list[tuple[str, list[list[str]]]]:
+    def matrices(self) -> list[tuple[str, list[list[str]]]]:
         """What is printed: heads and lines, the first of which names the columns."""
         chance = chance_of(next(iter(self.cells.values())).seeds)
-        short = self._short_names
+        short = self.short_names
         shown: list[tuple[str, Callable[[Pair], str]]] = [
             (
                 f"accuracy of g on clean held-out inputs, over the seeds; chance {chance:.3f}",
@@ -265,13 +278,13 @@ class TransferMatrix:
         }
 
     def __str__(self) -> str:
-        lines = [line for head, matrix in self._matrices for line in (head, *aligned(matrix), "")]
+        lines = [line for head, matrix in self.matrices for line in (head, *aligned(matrix), "")]
         rule = "-" * max(map(len, lines))
-        return "\n".join((self._title, rule, *lines[:-1], rule, "", self.reading))
+        return "\n".join((self.title, rule, *lines[:-1], rule, "", self.reading))
 
     def _repr_html_(self) -> str:
-        tables = (html_lines([head]) + html_table(matrix[0], matrix[1:]) for head, matrix in self._matrices)
-        return html_lines([self._title]) + "".join(tables) + html_lines([self.reading])
+        tables = (html_lines([head]) + html_table(matrix[0], matrix[1:]) for head, matrix in self.matrices)
+        return html_lines([self.title]) + "".join(tables) + html_lines([self.reading])
 
 
 def _both(texts: Iterable[str]) -> str:

@@ -217,7 +217,11 @@ class ArtefactStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder on the store's disk, gone afterwards unless it was moved into place."""
+        """An empty folder on the store's disk, gone afterwards unless it was moved into place.
+
+        Raises:
+            StoreError: the store cannot be written, or its disk is full.
+        """
         scratch = self.folder / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
             scratch.mkdir(parents=True)

@@ -53,7 +53,7 @@ class Drafts:
             return None
 
     def write(self, name: str, artefact: Artefact) -> None:
-        """Put something under this name, in the place of what was there."""
+        """Put an artefact under this name, in the place of what was there."""
         if self._store is not None:
             self._used.add(self._key_of(name))
             origin = {"draft of": self._key, "name": f"{self._prefix}{name}"}

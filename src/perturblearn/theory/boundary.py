@@ -113,6 +113,14 @@ def expected_pattern_share(*, slope: float, n_samples: int, input_dim: int) -> f
     About :math:`\Phi_N(\gamma \sqrt{2 d / N})`, Phi_N being the normal distribution function.
 
     A direction is gamma lambda R^2 below 0 on a sample of the other class, while the N/2 samples of its own class
-    push it either way by lambda R^2 sqrt(N / (2 d)): the pattern needs gamma above about 2 sqrt(N / (2 d)).
+    push it either way by lambda R^2 sqrt(N / (2 d)): the pattern needs gamma above about 2 sqrt(N / (2 d)) [own].
+
+    Args:
+        slope: negative slope gamma, in [0, 1).
+        n_samples: N.
+        input_dim: d.
+
+    Returns:
+        A share in [0, 1].
     """
     return NormalDist().cdf(slope * math.sqrt(2 * input_dim / n_samples))

@@ -75,12 +75,12 @@ class DecisionMap:
     labels: Tensor | None = None
 
     def agreement(self, first: str, second: str) -> Tensor:
-        """Where two of the values have one sign, (S, S) bool."""
+        """Where two of the values, the first and the second by their names, have one sign: (S, S) bool."""
         return self.values[first].sign() == self.values[second].sign()
 
 
 def mean_plane(x: Tensor, y: Tensor) -> DecisionPlane:
-    """The plane of NeurIPS24's maps: e1, e2 are the normalised means of positive and of negative samples.
+    """The plane whose axes e1, e2 are the normalised means of positive and of negative samples [NeurIPS24, figures].
 
     Args:
         x: samples (N, d).
@@ -96,7 +96,7 @@ def mean_plane(x: Tensor, y: Tensor) -> DecisionPlane:
 
 
 def weight_plane(weight: Tensor, readout: Tensor) -> DecisionPlane:
-    """The plane of ICLR24's maps, from a network's weights.
+    """The plane of a network's weights [ICLR24, figures].
 
     The axes are v and u, the normalised means of the weight rows with a positive and with a negative readout.
 
@@ -126,7 +126,7 @@ def decision_map(
     labels: Tensor | None = None,
     block: int = 8192,
 ) -> DecisionMap:
-    """Evaluate functions of an input on a grid of the plane, a e1 + b e2 for a, b between the limits.
+    """Functions of an input on a grid of the plane, a e1 + b e2 for a, b within limits [NeurIPS24; ICLR24; figures].
 
     Args:
         plane: where to look.
@@ -160,7 +160,7 @@ def predictions_on(
     points: int = 400,
     directions: Tensor | None = None,
 ) -> DecisionMap:
-    """Both predictions of NeurIPS24 on a grid of a plane, exactly, at a cost that does not depend on the dimension.
+    """Both predictions [NeurIPS24, section 4] on a grid of a plane, exactly, at a cost without the dimension in it.
 
     The kernel sees inputs only through inner products and lengths, and on a plane these are those of vectors with
     three coordinates.

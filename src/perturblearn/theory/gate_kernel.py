@@ -53,7 +53,7 @@ def gate_kernel(x: Tensor, z: Tensor, *, slope: float, bias: bool = True, worksp
 def sampled_gate_kernel(
     x: Tensor, z: Tensor, *, slope: float, draws: int, generator: torch.Generator, bias: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The gate kernel by Monte Carlo, as the papers' own code takes it: the route that checks the closed form.
+    """The gate kernel by Monte Carlo [NeurIPS24, section 4], as the papers' code takes it; it checks the closed form.
 
     Args:
         x, z: inputs (N, d) and (M, d).

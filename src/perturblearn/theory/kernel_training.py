@@ -32,7 +32,8 @@ def kernel_training(
     r"""Multipliers alpha of a linearised network after gradient flow: :math:`f_0(z) + \sum_n \alpha_n K(z, x_n)`.
 
     Solves :math:`\dot\alpha_n = -\frac1n y_n \ell'(y_n u_n)`, :math:`u = u_0 + K \alpha`, from alpha = 0, with Heun's
-    method in steps whose error is kept below the tolerance.
+    method in steps whose error is kept below the tolerance. That a wide network follows its linearisation is shown by
+    Lee et al., "Wide Neural Networks of Any Depth Evolve as Linear Models Under Gradient Descent", NeurIPS 2019.
 
     Args:
         kernel: K over the training inputs, (n, n), as `empirical_kernel` gives it at the network's start.

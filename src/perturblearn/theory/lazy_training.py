@@ -55,7 +55,7 @@ def lazy_prediction(
     r"""The infinitely wide network in lazy training with the identity loss, at a finite time.
 
     :math:`f_0(z) + \frac{\tau}{N} \sum_n y_n \Phi(x_n, z) (\langle x_n, z \rangle + 1)`, the +1 being the trained
-    bias's. Exact, not up to a factor. With x = x' and y = y' it is the perturbation classifier.
+    bias's [NeurIPS24, section 3]. Exact, not up to a factor. With x = x' and y = y' it is the perturbation classifier.
 
     Args:
         x: training inputs (N, d).
@@ -64,7 +64,7 @@ def lazy_prediction(
         slope: negative slope gamma, in [0, 1).
         time: tau, see `training_time`.
         initial: f_0(z), (M,), of the network as it starts; at infinite width it is Gaussian with variance
-            (1 + gamma^2)/2 (|z|^2/d + 1), and 0 is its mean.
+            (1 + gamma^2)/2 (\|z\|^2/d + 1), and 0 is its mean.
         bias: whether units have a trained bias.
         workspace: bytes for a block of rows of z.
 
@@ -81,7 +81,7 @@ def lazy_prediction(
 def expected_cosine(
     x: Tensor, y: Tensor, *, slope: float, time: float, bias: bool = True, workspace: int | None = None
 ) -> Tensor:
-    r"""How far one-step perturbations have turned towards t_n at a finite time: :math:`1/\sqrt{1 + \rho_n^2}`.
+    r"""How far one-step perturbations have turned towards t_n at a finite time, :math:`1/\sqrt{1 + \rho_n^2}` [own].
 
     The gradient of f is :math:`G_0 + \tau t_n` with an initial gradient G_0 of random direction and of squared length
     about :math:`(1 + \gamma^2)/2`, so :math:`\rho_n = \sqrt{(1 + \gamma^2)/2}\,/\,(\tau \|t_n\|)`.
@@ -95,7 +95,7 @@ def expected_cosine(
         workspace: bytes for a block of rows.
 
     Returns:
-        |cos(r_n, t_n)| for large d, (N,), in [0, 1].
+        \|cos(r_n, t_n)\| for large d, (N,), in [0, 1].
 
     Raises:
         ConfigError, DataError: as for `perturbation_direction`.
@@ -106,5 +106,13 @@ def expected_cosine(
 
 
 def initial_output_variance(z: Tensor, *, slope: float) -> Tensor:
-    """Variance of f_0(z) over initialisations of a wide network, (1 + gamma^2)/2 (|z|^2/d + 1), (M,)."""
+    r"""Variance of f_0(z) over initialisations of a wide network, (1 + gamma^2)/2 (\|z\|^2/d + 1) [own].
+
+    Args:
+        z: inputs (M, d).
+        slope: negative slope gamma, in [0, 1).
+
+    Returns:
+        (M,), in the dtype of the inputs.
+    """
     return (1 + slope**2) / 2 * (z.square().sum(dim=1) / z.shape[1] + 1)

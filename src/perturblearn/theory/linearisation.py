@@ -35,7 +35,8 @@ class LazyRegime:
 def linearised_outputs(initial: nn.Module, trained: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     r"""Outputs of a network at its start, and of its linearisation there at the trained parameters.
 
-    :math:`f_{lin}(z) = f_0(z) + \nabla_\theta f_0(z) \cdot (\theta_T - \theta_0)`, by one forward derivative.
+    :math:`f_{lin}(z) = f_0(z) + \nabla_\theta f_0(z) \cdot (\theta_T - \theta_0)`, by one forward derivative
+    (Chizat, Oyallon and Bach, "On Lazy Training in Differentiable Programming", NeurIPS 2019).
 
     Args:
         initial: the network as it started.
@@ -62,10 +63,13 @@ def linearised_outputs(initial: nn.Module, trained: nn.Module, inputs: Tensor) -
 def empirical_kernel(module: nn.Module, x: Tensor, z: Tensor | None = None, *, workspace: int = WORKSPACE) -> Tensor:
     r"""Kernel of a finite network at its parameters, :math:`\langle \nabla_\theta f(x), \nabla_\theta f(z) \rangle`.
 
-    Of a network with several outputs, the sum over outputs. Only trainable parameters count.
+    Of a network with several outputs, the sum over outputs. Only trainable parameters count. It is the kernel of Jacot,
+    Gabriel and Hongler, "Neural Tangent Kernel: Convergence and Generalization in Neural Networks", NeurIPS 2018.
 
     Args:
-        module: any network that treats the inputs of a batch one by one; put it into evaluation mode first.
+        module: any network that treats the inputs of a batch one by one; put it into evaluation mode first. One that
+            knows its gradients has a method ``parameter_gradients``, which takes inputs and returns a matrix
+            (n, outputs * size) for each trainable parameter.
         x, z: inputs (N, ...) and (M, ...); z is x by default.
         workspace: bytes for the gradients of a block of inputs.
 
@@ -96,6 +100,9 @@ def empirical_kernel(module: nn.Module, x: Tensor, z: Tensor | None = None, *, w
 
 def lazy_regime(initial: nn.Module, trained: nn.Module, inputs: Tensor, *, workspace: int = WORKSPACE) -> LazyRegime:
     """Kernel drift and distance from the linearisation, over given inputs.
+
+    Both are 0 in the lazy regime of Chizat, Oyallon and Bach, "On Lazy Training in Differentiable Programming",
+    NeurIPS 2019.
 
     Args:
         initial: the network as it started.
@@ -133,6 +140,9 @@ def _call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -
 
 def _gradients(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> list[Tensor]:
     """Gradients of every input's outputs in the parameters, one matrix (n, outputs * size) per parameter."""
+    own = getattr(module, "parameter_gradients", None)
+    if own is not None:
+        return own(inputs)
 
     def of_one(sample: Tensor) -> dict[str, Tensor]:
         pulled = vjp(lambda values: _call(module, values, sample[None]).flatten(), dict(parameters))

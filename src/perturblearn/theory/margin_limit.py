@@ -92,7 +92,7 @@ def margin_limit(
     tolerance: float = 1e-7,
     most_products: int = 20_000,
 ) -> MarginLimit:
-    r"""Where long training of a two-layer network without bias is taken to end.
+    r"""Where long training of a two-layer network without bias is taken to end [ICLR24, section 3; Frei23].
 
     ``two_direction``: the smallest directions u, v with :math:`own \cdot x_n - s\, other \cdot x_n \ge 1` for s in
     {1, gamma}, own = u and other = v for y_n = +1 and swapped for y_n = -1; the margins with phi evaluated come out at

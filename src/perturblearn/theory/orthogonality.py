@@ -14,14 +14,14 @@ from perturblearn.theory.gate_kernel import row_blocks
 
 @dataclass(frozen=True)
 class Orthogonality:
-    """Both sides of gamma^3 R_min^4 / (3 N R_max^2) > p_max.
+    r"""Both sides of gamma^3 R_min^4 / (3 N R_max^2) > p_max.
 
     Args:
         left: gamma^3 R_min^4 / (3 N R_max^2).
         right: p_max.
         shortest: R_min, least length of a sample.
         longest: R_max, largest length.
-        largest_product: p_max, largest |<x_n, x_k>| of two different samples.
+        largest_product: p_max, largest \|<x_n, x_k>\| of two different samples.
     """
 
     left: float
@@ -44,9 +44,9 @@ class Orthogonality:
 
 
 def orthogonality(x: Tensor, *, slope: float, workspace: int | None = None) -> Orthogonality:
-    r"""Whether samples are nearly orthogonal: :math:`\gamma^3 R_{min}^4 / (3 N R_{max}^2) > p_{max}` [Frei23; ICLR24].
+    r"""Whether samples are nearly orthogonal: :math:`\gamma^3 R_{min}^4 / (3 N R_{max}^2) > p_{max}`.
 
-    Needed for the training set and for the perturbed set.
+    The condition of [Frei23; ICLR24, section 3]. Needed for the training set and for the perturbed set.
 
     Args:
         x: samples (N, d), two or more.

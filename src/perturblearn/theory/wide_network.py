@@ -186,8 +186,8 @@ def predict_from_directions(
 ) -> Tensor:
     r"""A wide network's output :math:`\frac1N \sum_n \Phi(c_n, z) (\langle v_n, z \rangle + o_n)`.
 
-    The common form of both predictions: :math:`\hat g` for c = x' and v = t, which are expensive where they are taken
-    anew for every z.
+    The common form of both predictions [NeurIPS24, section 4]: :math:`\hat g` for c = x' and v = t, which are expensive
+    where they are taken anew for every z.
 
     Args:
         centres: c, (N, d).
@@ -254,7 +254,14 @@ def cosine_similarity(
 
 
 def row_cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Cosine between the rows of two matrices, (N,); 0 where a row is 0."""
+    """Cosine between the rows of two matrices, of whatever size their entries are [own].
+
+    Args:
+        first, second: (N, d).
+
+    Returns:
+        (N,), in [-1, 1]; 0 where a row is 0.
+    """
 
     def normalised(rows: Tensor) -> Tensor:
         # Scaled first: the squares of entries below 1e-19 would vanish in float32.

@@ -93,7 +93,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Choice:
-    """The form that was chosen, with what it costs and why."""
+    """The form that was chosen, with what it costs and why.
+
+    Args:
+        cost: of this form.
+        reason: why, in words that a plan shows.
+    """
 
     cost: Cost
     reason: str
@@ -233,7 +238,13 @@ def choose_form(
 
 
 def is_worth_factorising(n_samples: int, input_dim: int, groups: Sequence[Group], chosen: Cost) -> bool:
-    """Whether looking for a low rank costs at most a twentieth of training, by nominal rates."""
+    """Whether looking for a low rank costs at most a twentieth of training, by nominal rates.
+
+    Args:
+        n_samples, input_dim: shape of the inputs.
+        groups: the networks that are to be trained.
+        chosen: what training costs without it.
+    """
     trial = form_cost("row space", n_samples, input_dim, groups, rank=0)
     alone = form_cost("row space", n_samples, input_dim, (), rank=0)
     return trial.memory - trial.networks <= MEMORY and 20 * alone.seconds <= chosen.seconds

@@ -70,8 +70,8 @@ def train_by_flow(
 
     Under the exponential loss descent slows down as the loss L falls: margins grow with the logarithm of time. In the
     time s with ds = L dt they grow evenly, so that 100,000 epochs are about a hundred steps: with A the coefficients of
-    the weights' change, :math:`W = W_0 + A^T X`, a step is :math:`A_{nj} \mathrel{+}= ds\; softmax_n(-y f)_n\, y_n\,
-    \phi'_{nj}\, a_j`. A step is as long as no margin changes by more than ``flow.step``; the time dt that it covers
+    the weights' change, :math:`W = W_0 + A^T X`, a step adds :math:`ds\; softmax_n(-y f)_n\, y_n\, \phi'_{nj}\, a_j` to
+    :math:`A_{nj}`. A step is as long as no margin changes by more than ``flow.step``; the time dt that it covers
     follows from the loss falling exponentially in s along it.
 
     As in descent, the cost model chooses where the state lives: preactivations move by the Gram matrix, H += G dA, or

@@ -27,7 +27,7 @@ class Plateau:
         self._bad_epochs = 0
 
     def update(self, loss: float) -> None:
-        """Take note of an epoch's mean loss before its step; `lr` then holds for the next epoch."""
+        """Take note of an epoch's mean loss before its step; ``lr`` then holds for the next epoch."""
         if loss < self._best * (1 - RELATIVE_THRESHOLD):
             self._best = loss
             self._bad_epochs = 0

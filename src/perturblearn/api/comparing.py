@@ -1,0 +1,80 @@
+"""An experiment that has run, beside what the papers predict of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perturblearn.config import TWO_LAYER, ExperimentConfig
+from perturblearn.experiment import MAP_POINTS, Experiment
+from perturblearn.graph import Watcher
+from perturblearn.report import TheoryComparison
+from perturblearn.store import ArtefactStore
+
+_QUICK_PAIRS, _QUICK_PRODUCTS = 1.5e8, 3e10
+"""Angles between two inputs, and multiplications, that take seconds."""
+_PER_PAIR = 500
+"""Multiplications for each pair of samples: the steps of a limit."""
+
+
+def quick_theory(
+    experiment: Experiment, store: ArtefactStore | None, *, force: bool = False
+) -> TheoryComparison | None:
+    """The comparison of an experiment that has run, if the papers predict something and it takes seconds.
+
+    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare.
+    """
+    if experiment.is_of_stored_set or why_no_theory(experiment.config) is not None or not _is_quick(experiment):
+        return None
+    return compare_experiment(experiment, store, force=force)
+
+
+def _is_quick(experiment: Experiment) -> bool:
+    """Kernels and limits of every seed, predictions and both networks on the decision map."""
+    config, outline = experiment.config, experiment.outline
+    n_samples, n_seeds = outline.n_samples, len(config.seeds)
+    both = n_samples + (config.attack.n_sources or n_samples)
+    width = config.standard.model.hidden_dim + config.perturbation.model.hidden_dim
+    pairs = (MAP_POINTS**2 + 10 * n_seeds * n_samples) * both
+    products = MAP_POINTS**2 * outline.signature.input_dim * width + n_seeds * n_samples * both * _PER_PAIR
+    return pairs <= _QUICK_PAIRS and products <= _QUICK_PRODUCTS
+
+
+def compare_experiment(
+    experiment: Experiment,
+    store: ArtefactStore | None,
+    *,
+    folder: Path | None = None,
+    map_limits: tuple[float, float] | None = None,
+    force: bool = False,
+    watch: Watcher | None = None,
+) -> TheoryComparison:
+    """Every seed of an experiment that has run beside what the papers predict of it.
+
+    Args:
+        experiment: which.
+        store: where its stages are.
+        folder: the comparison's, if it will be written.
+        map_limits: least and largest coordinate of the decision map; None for limits that show nearly all samples.
+        force: repeat a comparison that is finished.
+        watch: called with progress.
+    """
+    executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
+    comparisons = {seed: executor.result(stage) for seed, stage in of_seeds.items()}
+    return TheoryComparison(experiment.config, experiment.key, comparisons, executor.result(drawn), folder)
+
+
+def why_no_theory(config: ExperimentConfig) -> str | None:
+    """Why the papers predict nothing of a run; None if they do."""
+    networks = {config.standard.model.name, config.perturbation.model.name} - set(TWO_LAYER)
+    if networks:
+        return (
+            f"{config.name} has a {networks.pop()}, but both papers' predictions are for two-layer networks; "
+            "name a run of two_layer, one_hidden or limit"
+        )
+    if config.mixing.is_mixed:
+        return (
+            f"{config.name} mixes clean samples among the perturbed ones (mixing.perturbed_share = "
+            f"{config.mixing.perturbed_share:g}), but both papers' predictions are for perturbed samples alone; "
+            "name a run without mixing"
+        )
+    return None

@@ -1,0 +1,89 @@
+"""A page for the browser about whatever lies in a folder."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from perturblearn.errors import StoreError
+from perturblearn.report import Audit, Reproduction, Result, TransferMatrix
+from perturblearn.report.pages import (
+    PAGE_NAME,
+    audit_page,
+    reproduction_page,
+    run_page,
+    sweep_page,
+    transfer_page,
+    write_page,
+)
+from perturblearn.report.sweep import load_sweep
+
+KINDS: dict[str, Callable[[Path], str]] = {
+    "run": lambda folder: run_page(Result.load(folder), folder),
+    "reproduction": lambda folder: reproduction_page(Reproduction.load(folder), folder),
+    "sweep": lambda folder: sweep_page(load_sweep(folder)),
+    "audit": lambda folder: audit_page(Audit.load(folder), folder),
+    "transfer matrix": lambda folder: transfer_page(TransferMatrix.load(folder), folder),
+}
+"""The page of a folder, by the kind that its numbers name."""
+_FILES = ("result.json", "sweep.json", "audit.json", "transfer.json")
+
+
+def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] | None = None) -> Path:
+    """Write a page for the browser about a finished run, sweep, figure, study, audit or transfer matrix.
+
+    One file that holds all it shows: it opens from disk and asks no network.
+
+    Args:
+        folder: where the results lie.
+        to: the file; None for ``report.html`` in that folder.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        StoreError: there are no results in the folder, they are damaged, or the page cannot be written.
+
+    Example:
+        >>> result = learn_from_perturbations(overrides={"seeds": 1}, out="runs", report=False)
+        >>> write_report(result.folder).name
+        'report.html'
+    """
+    place = Path(folder)
+    text = KINDS[_kind_of(place)](place)
+    path = place / PAGE_NAME if to is None else Path(to)
+    write_page(text, path)
+    return path
+
+
+def _kind_of(folder: Path) -> str:
+    for name in _FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}); make these results again with --force") from None
+        if kind not in KINDS:
+            raise StoreError(f"{path} is of kind {kind!r}, of which there is no page; name a folder of {_all_kinds()}")
+        return kind
+    raise StoreError(f"{folder} holds no results; name the folder of {_all_kinds()}{_advice(folder)}")
+
+
+def _all_kinds() -> str:
+    return "a finished run, sweep, figure, audit or transfer matrix"
+
+
+def _advice(folder: Path) -> str:
+    """The folder that may have been meant."""
+    try:
+        names = [each.name for each in folder.parent.iterdir() if any((each / name).is_file() for name in _FILES)]
+    except OSError:
+        return ""
+    starting = [name for name in names if name.startswith(folder.name)]
+    close = starting or difflib.get_close_matches(folder.name, names, n=1)
+    return f"; did you mean {folder.parent / close[0]}?" if close else ""

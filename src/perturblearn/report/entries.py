@@ -1,0 +1,394 @@
+"""What lies in a folder of results: an entry for each run, sweep, figure, study, audit, matrix and perturbed set."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from perturblearn.config import ExperimentConfig, fields, resolve_config
+from perturblearn.errors import PerturbLearnError, StoreError
+from perturblearn.perturbed import StoredSet
+from perturblearn.report.audit import Audit
+from perturblearn.report.grid import attack_text, data_text, has_learned, plural
+from perturblearn.report.points import INSIDE
+from perturblearn.report.reproduction import Reproduction
+from perturblearn.report.result import Result
+from perturblearn.report.runs import SHOWN_MEASURES, shown_number
+from perturblearn.report.sweep import load_sweep
+from perturblearn.report.table import title
+from perturblearn.report.transfer import TransferMatrix
+
+ENTRIES_SCHEMA = 1
+"""Version of the JSON form; raised when a key changes its meaning or goes."""
+KINDS = ("run", "sweep", "figure", "study", "audit", "transfer matrix", "perturbed set")
+_NO_SETTINGS = ("name", "checkpoint_minutes", "device")
+"""Keys of a configuration that say nothing of the experiment."""
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
+"""What Python has for bytes in a file's name that are no text."""
+_LISTED = 6
+"""Values of a key up to which all are named."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A measure on clean held-out inputs, over the combinations of settings that an entry has.
+
+    Args:
+        low, high: smallest and largest mean over the seeds; equal for one combination.
+        std: deviation over the seeds; None for one seed, and for several combinations.
+    """
+
+    low: float
+    high: float
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of results.
+
+    Args:
+        folder: its name in the folder that holds all.
+        kind: one of `KINDS`.
+        name: as the user calls it.
+        about: what was done, in one line.
+        conclusion: what came of it.
+        numbers: by measure, those of `SHOWN_MEASURES` that were taken.
+        inside: of a figure, the share of the readable published points that are inside our spread.
+        combinations: of settings: 1 for a run, the points of a sweep or a figure, the cells of an audit or a matrix.
+        seeds: how many each has.
+        failed: runs that failed.
+        settings: by dotted key of the configuration, its value; where there are several, in words.
+        written: when, in UTC, to the second.
+        page: address of its report for the browser, from the folder that holds all; None where it has none.
+    """
+
+    folder: str
+    kind: str
+    name: str
+    about: str
+    conclusion: str
+    numbers: Mapping[str, Span] = field(default_factory=dict)
+    inside: float | None = None
+    combinations: int = 1
+    seeds: int = 1
+    failed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    written: str = ""
+    page: str | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A folder that is no entry.
+
+    Args:
+        folder: its name.
+        reason: why not, in a sentence.
+    """
+
+    folder: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A folder of results.
+
+    Args:
+        folder: which.
+        found: what lies there, the latest first.
+        unread: folders in it that are not ours, or cannot be read.
+        page: the page over them; None if none was written.
+    """
+
+    folder: Path
+    found: Sequence[Entry]
+    unread: Sequence[Unread]
+    page: Path | None = None
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str], *, page: str) -> Entries:
+        """Read a folder of results.
+
+        Args:
+            folder: which.
+            page: what an entry's report for the browser is called.
+
+        Raises:
+            StoreError: there is no such folder, it cannot be read, or it is itself an entry.
+        """
+        place = Path(folder)
+        found: list[Entry] = []
+        unread: list[Unread] = []
+        for path in _folders(place):
+            try:
+                found.append(_entry(path, page))
+            except PerturbLearnError as error:
+                unread.append(Unread(readable(path.name), " ".join(readable(str(error)).split())))
+        found.sort(key=lambda entry: (entry.written, entry.folder), reverse=True)
+        return cls(place, found, unread)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The folder as JSON values."""
+        return {
+            "schema": ENTRIES_SCHEMA,
+            "kind": "index",
+            "folder": str(self.folder),
+            "page": None if self.page is None else str(self.page),
+            "entries": [asdict(entry) for entry in self.found],
+            "unread": [asdict(one) for one in self.unread],
+        }
+
+    def __str__(self) -> str:
+        counts = {kind: sum(entry.kind == kind for entry in self.found) for kind in KINDS}
+        listed = ", ".join(_counted(count, kind) for kind, count in counts.items() if count) or "nothing to show"
+        lines = [f"{self.folder}: {listed}."]
+        if self.unread:
+            lines.append(f"{plural(len(self.unread), 'folder')} left out; the page says why.")
+        if self.page is not None:
+            lines.append(f"Index: {self.page}")
+        return "\n".join(lines)
+
+
+def _counted(count: int, kind: str) -> str:
+    several = {"study": "studies", "transfer matrix": "transfer matrices"}
+    return f"{count:,} {several.get(kind, kind + 's') if count != 1 else kind}"
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        inside = sorted(place.iterdir())
+    except FileNotFoundError:
+        raise StoreError(f"there is no folder {place}; name the one that results were written to") from None
+    except OSError as error:
+        raise StoreError(f"cannot read {place} ({error.strerror}); name a folder of results") from None
+    file = next((path.name for path in inside if path.name in _READERS and path.is_file()), None)
+    if file is not None:
+        raise StoreError(f"{place} is itself a result ({file} is in it); name the folder that it lies in")
+    # Not Path.is_dir, which raises where another user's folder may not be looked into.
+    return [path for path in inside if os.path.isdir(path) and not path.name.startswith(".")]
+
+
+def _entry(folder: Path, page: str) -> Entry:
+    """The entry that a folder is.
+
+    Raises:
+        PerturbLearnError: it is none, or cannot be read.
+    """
+    try:
+        file = next((name for name in _READERS if (folder / name).is_file()), None)
+        if file is None:
+            raise StoreError("holds no result; if results lie deeper inside it, give that folder an index of its own")
+        written = datetime.fromtimestamp((folder / file).stat().st_mtime, UTC)
+        link = f"{quote(os.fsencode(folder.name))}/{page}" if (folder / page).is_file() else None
+        about = _READERS[file](folder)
+    except PerturbLearnError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot be read ({error.strerror})") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # It was readable JSON, so what is in it can be anything.
+        raise StoreError(f"is damaged ({error!r})") from None
+    if not isinstance(about["name"], str):
+        raise StoreError("is damaged (its name is no text)")
+    return Entry(folder=readable(folder.name), written=f"{written:%Y-%m-%d %H:%M:%S}", page=link, **about)
+
+
+def readable(name: str) -> str:
+    """A file's name, or what contains one, as text that can be written whatever its bytes are."""
+    return _NO_CHARACTER.sub("\ufffd", name)
+
+
+def _run_or_figure(folder: Path) -> dict[str, Any]:
+    # Both write result.json, and each reader would call the other's damaged.
+    kind = _content(folder / "result.json").get("kind")
+    if kind not in ("run", "reproduction"):
+        raise StoreError("has a result.json of something else")
+    return _run(folder) if kind == "run" else _figure(folder)
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    result = Result.load(folder)
+    return {
+        "kind": "run",
+        "name": result.config.name,
+        "about": title(result.config).removeprefix(f"{result.config.name}: "),
+        "conclusion": result.conclusion,
+        "numbers": _numbers([result]),
+        "seeds": len(result.seeds),
+        "settings": _settings([result.config]),
+    }
+
+
+def _figure(folder: Path) -> dict[str, Any]:
+    figure = Reproduction.load(folder)
+    inside = sum(row.verdict == INSIDE for row in figure.readable)
+    compared = f"{inside} of {plural(len(figure.readable), 'readable published point')} inside our spread."
+    told = compared if figure.readable and figure.analysis is None else next(iter(figure.lines), figure.caption)
+    changed = {name: shown_number(value) for name, value in figure.changed.items()}
+    return {
+        "kind": "figure" if figure.analysis is None else "study",
+        "name": figure.name,
+        "about": figure.title.removeprefix(f"{figure.name}, "),
+        "conclusion": told,
+        "inside": figure.share_inside,
+        "combinations": len({(row.panel, str(row.x)) for row in figure.rows}),
+        "seeds": len(figure.seeds),
+        "failed": len(figure.failed),
+        "settings": {"scale": figure.scale, "seeds": _in_words([*figure.seeds]), **changed},
+    }
+
+
+def _audit(folder: Path) -> dict[str, Any]:
+    audit = Audit.load(folder)
+    learned = sum(has_learned(cell) is True for cell in audit.cells)
+    beaten = f"g beats its controls and chance in {learned} of {plural(len(audit.cells), 'combination')}"
+    return {
+        "kind": "audit",
+        "name": audit.name,
+        "conclusion": _first(audit.verdict),
+        **_grid(audit.cells, audit.model, f"; {beaten}"),
+    }
+
+
+def _transfer(folder: Path) -> dict[str, Any]:
+    matrix = TransferMatrix.load(folder)
+    return {
+        "kind": "transfer matrix",
+        "name": matrix.name,
+        "conclusion": _first(matrix.reading),
+        **_grid(list(matrix.cells.values()), ", ".join(dict.fromkeys((*matrix.rows, *matrix.columns)))),
+    }
+
+
+def _grid(cells: Sequence[Result], networks: str, more: str = "") -> dict[str, Any]:
+    """What an audit and a transfer matrix have in common."""
+    first = cells[0].config
+    return {
+        "about": f"{networks}: {data_text(first)}, {first.attack.name}{more}",
+        "numbers": _numbers(cells),
+        "combinations": len(cells),
+        "seeds": len(cells[0].seeds),
+        "settings": _settings([cell.config for cell in cells]),
+    }
+
+
+def _sweep(folder: Path) -> dict[str, Any]:
+    found = load_sweep(folder)
+    spans = {name: _span([point.get(f"{name}_mean") for point in found.table]) for name in SHOWN_MEASURES}
+    over = f" over {', '.join(found.varied)}" if found.varied else ""
+    g = spans["perturbation_accuracy_heldout"]
+    reached = "" if g is None else f"{100 * g.low:.1f} to {100 * g.high:.1f} % of clean held-out inputs"
+    return {
+        "kind": "sweep",
+        "name": found.sweep.name,
+        "about": f"{plural(len(found.runs), 'run')} at {plural(len(found.table), 'point')}{over}",
+        "conclusion": f"g gives {reached} their true class." if reached else "No run was finished.",
+        "numbers": {name: span for name, span in spans.items() if span is not None},
+        "combinations": len(found.table),
+        "seeds": len({run["seed"] for run in found.runs}),
+        "failed": sum(run["error"] is not None for run in found.runs),
+        "settings": {
+            **_settings([resolve_config(found.sweep.base)]),
+            **{name: _in_words([point[name] for point in found.table]) for name in found.varied},
+        },
+    }
+
+
+def _set(folder: Path) -> dict[str, Any]:
+    stored = StoredSet(folder)
+    success = stored.statistics["success_rate"]
+    reached = "" if success is None else f" f gives {100 * success:.1f} % of those its target whose target is wrong."
+    accuracy = stored.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
+    return {
+        "kind": "perturbed set",
+        "name": stored.manifest["name"],
+        "about": f"{data_text(stored.config)}, {stored.config.attack.name}, {attack_text(stored.config.attack)}, "
+        f"{stored.config.attack.source} sources, seed {stored.seed}",
+        "conclusion": f"{stored.n_samples:,} perturbed samples.{reached}",
+        "numbers": {} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
+        "settings": _settings([stored.config]),
+    }
+
+
+_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "result.json": _run_or_figure,
+    "sweep.json": _sweep,
+    "audit.json": _audit,
+    "transfer.json": _transfer,
+    "manifest.json": _set,
+}
+"""By the file that a kind of entry has."""
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"cannot read {path} ({error.strerror}); make it readable") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged ({error!r})") from None
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} is damaged (it holds no object)")
+    return content
+
+
+def _first(text: str) -> str:
+    """The first sentence."""
+    return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
+
+
+def _numbers(cells: Sequence[Result]) -> dict[str, Span]:
+    spans: dict[str, Span] = {}
+    for name in SHOWN_MEASURES:
+        known = [values for cell in cells if (values := cell.summary.get(name)) is not None]
+        span = _span([values["mean"] for values in known])
+        if span is not None:
+            spans[name] = Span(span.low, span.high, known[0]["std"] if len(cells) == 1 else None)
+    return spans
+
+
+def _span(values: Sequence[float | None]) -> Span | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return Span(min(known), max(known)) if known else None
+
+
+def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, Any]:
+    """By dotted key its value, where all have the same; else the values in words."""
+    return {name: _in_words(values) for name, values in _values(configs) if any(value is not None for value in values)}
+
+
+def _values(configs: Sequence[ExperimentConfig]) -> Iterator[tuple[str, list[Any]]]:
+    for name, _ in fields():
+        if name not in _NO_SETTINGS:
+            value_of = attrgetter(name)
+            yield name, [value_of(config) for config in configs]
+
+
+def _in_words(values: Sequence[Any]) -> str:
+    """Values of a key, each once: all if they are few, else the ends and how many there are."""
+    texts = list(dict.fromkeys(_in_a_word(value) for value in values))
+    if len(texts) <= _LISTED:
+        return ", ".join(texts)
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if len(numbers) == len(values):
+        return f"{shown_number(min(numbers))} to {shown_number(max(numbers))}, {len(texts)} values"
+    return f"{', '.join(texts[:_LISTED])} and {len(texts) - _LISTED} more"
+
+
+def _in_a_word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_in_a_word, value)) or "none"
+    return shown_number(value)

@@ -1,0 +1,151 @@
+"""A few samples of a perturbed set, as pictures show them, and their way to disk and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from perturblearn.data import Dataset
+from perturblearn.errors import StoreError
+from perturblearn.perturbed import PerturbedSet
+
+_MOST_NUMBERS = 2**19
+"""Of all sources together: more examples of large images would make a page that opens slowly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Samples with what was done to them.
+
+    Args:
+        sources: what was perturbed, (n, ...); zeros where g sees bare perturbations.
+        inputs: what g sees, of the same shape.
+        true_labels: names of the sources' classes; None for noise.
+        target_labels: names of the labels that g is told.
+        success: whether f says the target of what g sees.
+        image_shape: (channels, height, width); None where samples are no images.
+        limits: least and largest value that a picture shows.
+        is_bare: whether g sees perturbations alone.
+        n_classes: of the data.
+        name: what was done to them, where examples of several attacks or networks are shown.
+    """
+
+    sources: Tensor
+    inputs: Tensor
+    true_labels: tuple[str, ...] | None
+    target_labels: tuple[str, ...]
+    success: tuple[bool, ...]
+    image_shape: tuple[int, int, int] | None
+    limits: tuple[float, float]
+    is_bare: bool
+    n_classes: int
+    name: str = ""
+
+    @property
+    def perturbations(self) -> Tensor:
+        """What was added, (n, ...)."""
+        return self.inputs - self.sources
+
+    @classmethod
+    def of(cls, perturbed: PerturbedSet, data: Dataset, *, count: int = 8) -> Examples:
+        """Examples of different classes.
+
+        Args:
+            perturbed: a set with its sources.
+            data: names the classes and gives the shape of an image.
+            count: examples at most; fewer of large inputs.
+        """
+        assert perturbed.sources is not None, "a set read from disk does not know its sources"
+        count = max(2, min(count, _MOST_NUMBERS // max(1, perturbed.inputs[0].numel())))
+        index = _choose(perturbed, data.label_values, count)
+        sources, inputs = perturbed.sources[index].cpu(), perturbed.inputs[index].cpu()
+        names = dict(zip(data.label_values, data.class_names, strict=True))
+        truths = perturbed.true_labels
+        bare = perturbed.source == "none"
+        shape = data.image_shape
+        return cls(
+            sources=sources,
+            inputs=inputs,
+            true_labels=None if truths is None else tuple(names[label] for label in truths[index].tolist()),
+            target_labels=tuple(names[label] for label in perturbed.target_labels[index].tolist()),
+            success=tuple(bool(reached) for reached in perturbed.success[index].tolist()),
+            image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
+            limits=_limits(sources, inputs, data, bare=bare),
+            is_bare=bare,
+            n_classes=len(names),
+        )
+
+    def save(self, path: Path, *, name: str = "") -> None:
+        """Write them as safetensors with what is not a tensor in the header, under a name."""
+        about = {
+            "true_labels": self.true_labels,
+            "target_labels": self.target_labels,
+            "success": self.success,
+            "image_shape": self.image_shape,
+            "limits": self.limits,
+            "is_bare": self.is_bare,
+            "n_classes": self.n_classes,
+            "name": name,
+        }
+        tensors = {"sources": self.sources.contiguous(), "inputs": self.inputs.contiguous()}
+        save_file(tensors, path, {"examples": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """What `save` has written.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})["examples"])
+                sources, inputs = file.get_tensor("sources"), file.get_tensor("inputs")
+            true_labels, image_shape = about["true_labels"], about["image_shape"]
+            low, high = about["limits"]
+            return cls(
+                sources=sources,
+                inputs=inputs,
+                true_labels=None if true_labels is None else tuple(true_labels),
+                target_labels=tuple(about["target_labels"]),
+                success=tuple(about["success"]),
+                image_shape=None if image_shape is None else (image_shape[0], image_shape[1], image_shape[2]),
+                limits=(low, high),
+                is_bare=about["is_bare"],
+                n_classes=about["n_classes"],
+                name=about["name"],
+            )
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
+
+
+def _choose(perturbed: PerturbedSet, label_values: Sequence[int], count: int) -> Tensor:
+    """Positions of examples: of two classes as many of each pair of target and true label, of more as many targets."""
+    targets = perturbed.target_labels.cpu()
+    truths = torch.zeros_like(targets) if perturbed.true_labels is None else perturbed.true_labels.cpu()
+    if len(label_values) == 2:
+        # Descending, so that the first class comes first.
+        pairs = [(target, truth) for target in label_values for truth in truths.unique(sorted=True).flip(0)]
+        groups = [((targets == target) & (truths == truth)).nonzero()[:, 0] for target, truth in pairs]
+        return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
+    # True classes in their order where there are any, so that the pictures differ.
+    shown = targets if perturbed.true_labels is None else truths
+    groups = [group for value in label_values if len(group := (shown == value).nonzero()[:, 0])]
+    return torch.cat([group[: max(1, count // len(groups))] for group in groups])[:count]
+
+
+def _limits(sources: Tensor, inputs: Tensor, data: Dataset, *, bare: bool) -> tuple[float, float]:
+    # A bare perturbation is far smaller than the data: shown on its own scale, or it would be a grey square.
+    if bare:
+        size = float(inputs.abs().max()) or 1.0
+        return -size, size
+    low, high = data.value_range
+    both = torch.cat((sources, inputs))
+    return max(low, float(both.min())), min(high, float(both.max()))

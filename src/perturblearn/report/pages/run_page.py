@@ -1,0 +1,206 @@
+"""A run's page: the question, the answer with its controls, pictures, theory, and how to make it again."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
+from perturblearn.errors import StoreError
+from perturblearn.experiment import chance_of
+from perturblearn.report.examples import Examples
+from perturblearn.report.grid import attack_text, plural
+from perturblearn.report.pages.charts import (
+    confusion_chart,
+    losses_chart,
+    map_charts,
+    measures_chart,
+    rates_chart,
+    theory_charts,
+)
+from perturblearn.report.pages.page import render
+from perturblearn.report.result import MOST_CLASSES, Result
+from perturblearn.report.table import HEADS, class_lines, group_lines
+from perturblearn.report.theory import HEADS as THEORY_HEADS
+from perturblearn.report.theory import TheoryComparison
+
+EXAMPLES = "examples.safetensors"
+"""The file of a run's folder from which pictures are drawn."""
+_MOST_COORDINATES = 2000
+"""Of a sample that is no image; the first ones are shown."""
+_MOST_SEEDS = 8
+"""Seeds whose training is drawn."""
+
+
+def run_page(result: Result, folder: Path) -> str:
+    """A run's page.
+
+    Args:
+        result: what was measured, with the folder that it is, or will be, in.
+        folder: where its files lie now.
+
+    Raises:
+        StoreError: a file of the folder is damaged.
+    """
+    config, place = result.config, result.folder or folder
+    examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
+    theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
+    curves = _curves(result, folder)
+    classes = [seed["classes"] for seed in result.seeds]
+    groups = [seed["groups"] for seed in result.seeds if "groups" in seed]
+    has_grid = len(config.standard.lr) * len(config.perturbation.lr) > 1
+    return render(
+        "run.html",
+        ["examples.js"],
+        name=config.name,
+        question=result.question,
+        answer=result.conclusion,
+        remarks=result.remarks,
+        cards=_cards(result),
+        seeds=plural(len(result.seeds), "seed"),
+        heads=HEADS,
+        rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
+        measures=measures_chart(result.summary, chance=chance_of(result.seeds)),
+        examples=None if examples is None else shown_examples(examples, config),
+        losses=losses_chart(curves) if curves else None,
+        drawn_seeds=plural(min(_MOST_SEEDS, len(result.seeds)), "seed"),
+        classes=class_lines(classes) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else None,
+        confusion=confusion_chart(classes) if len(classes[0]["names"]) > 2 else None,
+        groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
+        rates=rates_chart(result.seeds) if has_grid else None,
+        theory=None if theory is None else _theory_part(theory),
+        theory_advice=_theory_advice(config, place),
+        command=f"perturblearn run {place / 'config.toml'}",
+        objects=config.data.provider == "python" or "python:" in to_toml(config),
+        toml=to_toml(config),
+        made_with=result.versions,
+        key=result.key,
+        seconds=result.seconds,
+    )
+
+
+def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | None = None) -> dict[str, Any]:
+    """Examples as the page's template and script take them: numbers in one byte each, of vectors the first ones.
+
+    Args:
+        examples: what to show.
+        config: of the run.
+        what: what the perturbations are; None for the run's norm and size.
+    """
+    low, high = examples.limits
+    steps, sources = examples.perturbations.flatten(1).double(), examples.sources.flatten(1).double()
+    cut = examples.image_shape is None and steps.shape[1] > _MOST_COORDINATES
+    if cut:
+        steps, sources = steps[:, :_MOST_COORDINATES], sources[:, :_MOST_COORDINATES]
+    size = float(steps.abs().max()) or 1.0
+    half = (high - low) / 2 or 1.0
+    samples = [
+        {
+            "source": _bytes(255 * (source - low) / (high - low or 1.0), torch.uint8),
+            "step": _bytes(127 * step / size, torch.int8),
+        }
+        for source, step in zip(sources, steps, strict=True)
+    ]
+    truths = examples.true_labels or ("noise",) * len(samples)
+    labels = [
+        {"source": truth, "target": target, "verdict": f"f says {'so too' if reached else 'otherwise'}"}
+        for truth, target, reached in zip(truths, examples.target_labels, examples.success, strict=True)
+    ]
+    about = attack_text(config.attack) if what is None else what
+    seen = "g sees nothing but these" if examples.is_bare else "g sees the sources with them added"
+    caption = f"First seed, {about}: {seen}, under the labels it is told."
+    if cut:
+        caption += f" The first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates."
+    return {
+        "has_sources": not examples.is_bare,
+        "caption": caption,
+        "labels": labels,
+        "data": {
+            "shape": examples.image_shape,
+            "low": low,
+            "high": high,
+            "size": size,
+            "fill": half / size,
+            "samples": samples,
+        },
+    }
+
+
+def _bytes(values: Tensor, dtype: torch.dtype) -> str:
+    info = torch.iinfo(dtype)
+    return base64.b64encode(values.round().clamp(info.min, info.max).to(dtype).numpy().tobytes()).decode()
+
+
+@dataclass(frozen=True)
+class _Card:
+    kind: str
+    name: str
+    number: str
+    about: str
+
+
+def _cards(result: Result) -> list[_Card]:
+    """The headline numbers."""
+    summary = result.summary
+    shown = [
+        ("f", "f, accuracy", "standard_accuracy_heldout", "clean held-out inputs"),
+        ("g", "g, accuracy", "perturbation_accuracy_heldout", "the same inputs; no true label seen"),
+        ("agreement", "f and g agree", "agreement", "on the same inputs"),
+        ("control", "unperturbed control", "unperturbed_control_heldout", "the labels alone"),
+        ("control", "permuted control", "permuted_control_heldout", "perturbations under other labels"),
+    ]
+    cards = [_Card(kind, name, _percent(summary[key]), about) for kind, name, key, about in shown if key in summary]
+    return [*cards, _Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
+
+
+def _percent(values: Mapping[str, Any]) -> str:
+    if values["mean"] is None:
+        return "-"
+    spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"
+    return f"{100 * values['mean']:.1f}{spread} %"
+
+
+def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
+    """Training losses of f and g, for the first seeds; none of networks that were not trained by descent."""
+    found: list[tuple[int, str, Tensor]] = []
+    for seed in [seed["seed"] for seed in result.seeds][:_MOST_SEEDS]:
+        for role, name in (("f", "standard"), ("g", "perturbation")):
+            path = folder / f"seed-{seed}" / f"{name}.safetensors"
+            if not path.is_file():
+                continue
+            try:
+                with safe_open(path, "pt") as file:
+                    losses = file.get_tensor("losses")
+            except (SafetensorError, OSError) as error:
+                raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
+            if len(losses):
+                found.append((seed, role, losses))
+    return found
+
+
+def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
+    first = next(iter(theory.comparisons.values()))
+    return {
+        "conclusion": theory.conclusion,
+        "notes": theory.notes,
+        "heads": THEORY_HEADS,
+        "rows": theory.rows,
+        "charts": theory_charts(first),
+        "maps": map_charts(theory.drawn, has_bias=theory.has_bias),
+        "seed": next(iter(theory.comparisons)),
+    }
+
+
+def _theory_advice(config: ExperimentConfig, folder: Path) -> str | None:
+    """How theory gets beside the experiment; None where it has nothing to say."""
+    names: Sequence[str] = (config.standard.model.name, config.perturbation.model.name)
+    if config.mixing.is_mixed or not set(names) <= set(TWO_LAYER):
+        return None
+    return f"perturblearn theory {folder}"

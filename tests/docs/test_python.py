@@ -1,0 +1,77 @@
+"""Every block of Python on a page runs, and prints what the page shows."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from tests.docs.pages import ROOT, pages, python_blocks
+from tests.docs.printing import assert_printed
+
+WITH_A_TEST_OF_THEIR_OWN = ("README.md", "docs/own_model.md")
+
+
+PAGES = [page for page in pages() if page not in WITH_A_TEST_OF_THEIR_OWN and python_blocks(page)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_what_its_code_prints(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block, shown in python_blocks(page):
+        exec(compile(block.text, block.place, "exec"), names)
+        assert_printed(capsys.readouterr().out, shown, block.place)
+    plt.close("all")
+
+
+def test_code_and_output_are_found() -> None:
+    found = {page: python_blocks(page) for page in PAGES}
+    assert {"docs/start.md", "docs/theory.md", "docs/data.md", "docs/own_attack.md"} <= set(found)
+    assert len(found["docs/theory.md"]) >= 10
+    assert all(shown for block, shown in found["docs/theory.md"] if "print(" in block.text)
+
+
+def test_the_readme_s_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((block, _),) = python_blocks("README.md")
+    names: dict[str, object] = {}
+    exec(compile(block.text, block.place, "exec"), names)
+    assert "g gives" in capsys.readouterr().out
+    assert set(names) >= {"result", "figure"}
+    assert not list(tmp_path.iterdir()), "without out= nothing is written"
+    plt.close("all")
+
+
+def test_the_example_of_an_own_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the page tells it, with fewer epochs and one seed."""
+    for name in ("nets.py", "prepare.py"):
+        shutil.copy(ROOT / "examples/own_model" / name, tmp_path)
+    subprocess.run([sys.executable, "prepare.py", "2"], cwd=tmp_path, check=True, capture_output=True)
+    ((block, _),) = python_blocks("docs/own_model.md")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    quick = {"training": "sgd", "epochs": 1, "batch_size": 32, "lr": 0.05}
+    defaults = {"standard": quick, "perturbation": quick, "attack": {"name": "pgd", "steps": 2}, "seeds": 1}
+    home = importlib.import_module("perturblearn.api.audit")
+    monkeypatch.setattr(home, "DEEP_DEFAULTS", {**defaults, "controls": {"draws": 1}})
+    try:
+        exec(compile(block.text, block.place, "exec"), {})
+    finally:
+        sys.modules.pop("nets", None)
+    printed = capsys.readouterr().out
+    assert "beats controls" in printed
+    assert re.search(r"^linf 0\.\d+$", printed, re.MULTILINE)
+    assert (tmp_path / "audit.png").stat().st_size > 0
+    plt.close("all")

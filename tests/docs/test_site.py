@@ -1,0 +1,125 @@
+"""The site is built without a warning, and its docstrings say what they must."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tests.docs.pages import ROOT
+from torch import Tensor
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """As `make docs` builds it: every link, anchor, picture and name in a docstring has been looked up."""
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-W",
+        "-n",
+        "--keep-going",
+        "-q",
+        "-d",
+        str(tmp_path / "tree"),
+    ]
+    made = subprocess.run([*command, "docs", str(tmp_path / "html")], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    first = (tmp_path / "html/index.html").read_text(encoding="utf-8")
+    assert "Five-minute start" in first
+    theory = (tmp_path / "html/api/theory.html").read_text(encoding="utf-8")
+    assert "<math" in theory
+    assert re.search(r'href="[^"]*#perturblearn\.ConfigError"', theory), "errors under Raises are links"
+    for page in (tmp_path / "html").rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text(encoding="utf-8")
+        )
+        assert not fetched, f"{page.name} needs the network: {fetched}"
+
+
+@pytest.fixture(scope="module")
+def docstrings() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "docs/docstrings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["docstrings"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def silent(x: Tensor, slope: float) -> Tensor:
+    """Something of something."""
+    return x * slope
+
+
+def wrong_names(x: Tensor, slope: float) -> Tensor:
+    """Sums over `no_such_name`, (N,) [own].
+
+    Args:
+        x: inputs (N, d).
+        gamma: negative slope.
+    """
+    if slope < 0:
+        raise ValueError("slope")
+    return x
+
+
+def sourceless(x: Tensor) -> Tensor:
+    """Squares of x, (N, d).
+
+    Raises:
+        ValueError: never.
+    """
+    return x
+
+
+def good(x: Tensor, z: Tensor, *, slope: float) -> Tensor:
+    """Something of `torch.Tensor` [NeurIPS24, section 4].
+
+    Args:
+        x, z: inputs (N, d) and (M, d).
+        slope: in [0, 1).
+
+    Raises:
+        ValueError, TypeError: slope out of range.
+    """
+    if slope < 0:
+        raise ValueError(torch.__version__)
+    return x + z
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (silent, ["has no Args", "gives no shapes", "names no source"]),
+        (wrong_names, ["explains gamma", "does not explain slope", "raises ValueError", "speaks of `no_such_name`"]),
+        (sourceless, ["names no source"]),
+        (good, []),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_docstrings_are_held_to_what_they_must_say(docstrings: ModuleType, function: object, found: list[str]) -> None:
+    subject = docstrings.Subject("perturblearn.theory.example", "theory", function, sys.modules[__name__])
+    faults = list(docstrings.faults(subject))
+    assert len(faults) == len(found), faults
+    for fault, beginning in zip(faults, found, strict=True):
+        assert fault.startswith(beginning)
+
+
+def test_docstrings_of_all_rooms_are_looked_at(docstrings: ModuleType) -> None:
+    names = {subject.name for subject in docstrings.subjects()}
+    assert {
+        "perturblearn.theory.gate_kernel",
+        "perturblearn.graph.Executor.run",
+        "perturblearn.errors.DataError",
+    } <= names
+    assert len(names) > 300
