@@ -108,6 +108,7 @@ def test_a_head_sorts_by_keyboard(page: Page) -> None:
         ("readable published points", ["paper/figure"]),
         ("transfer", ["across"]),
         ("no such thing", []),
+        ("open", []),  # the word of every link to a report
     ],
 )
 def test_a_search_looks_through_names_settings_and_conclusions(page: Page, words: str, found: list[str]) -> None:

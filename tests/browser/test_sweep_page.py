@@ -235,6 +235,67 @@ def test_tables_sort_and_search(open_page: Open, grid_sweep: FinishedSweep, grid
     assert len(rows(page, "runs-table")) == 3
 
 
+def test_another_measure_keeps_what_was_searched_sorted_and_turned_to(open_page: Open, tmp_path: Path) -> None:
+    epsilons = [number / 10 for number in range(1, 61)]
+    sweep = made_sweep(
+        tmp_path,
+        seeds=1,
+        grid={"attack.epsilon": epsilons},
+        failing=lambda point, seed: "it broke" if point == 8 else None,
+    )
+    page = open_page(written(sweep)).page
+    column = heads(page, "points-table").index("epsilon")
+    head = page.locator("#points-table thead th").nth(column)
+    head.get_by_role("button").click()
+    page.locator("#points-table").get_by_role("button", name="Next").click()
+    page.get_by_label("Search runs").fill("broke")
+    before = [row[:2] for row in rows(page, "points-table")]
+    assert before[0] == ["35", "3.5"]
+    assert [row[0] for row in rows(page, "runs-table")] == ["9"]
+    page.select_option("#y", "perturbed_loss")
+    assert "perturbed_loss" in heads(page, "points-table")
+    assert [row[:2] for row in rows(page, "points-table")] == before
+    assert head.get_attribute("aria-sort") == "descending"
+    assert page.get_by_label("Search runs").input_value() == "broke"
+    assert [row[0] for row in rows(page, "runs-table")] == ["9"]
+    # A column that goes takes its order with it.
+    page.locator("#points-table thead th").nth(heads(page, "points-table").index("perturbed_loss")).locator(
+        "button"
+    ).click()
+    page.select_option("#y", "agreement")
+    assert page.locator("#points-table thead th[aria-sort]").count() == 0
+    assert rows(page, "points-table")[0][0] == "1"
+
+
+def test_a_key_that_is_the_axis_colours_nothing_and_the_box_says_so(open_page: Open, grid_page: Path) -> None:
+    page = open_page(grid_page).page
+    page.select_option("#x", "attack.epsilon")
+    page.select_option("#colour", "attack.epsilon")
+    assert page.input_value("#colour") == ""
+    assert len(drawn(page, "mean")) == 1
+
+
+def test_the_chart_keeps_its_height_when_the_window_changes(open_page: Open, grid_page: Path) -> None:
+    opened = open_page(grid_page)
+    sizes = """() => { const place = document.getElementById("sweep-chart");
+        const box = place.querySelector(".main-svg").getBoundingClientRect();
+        return [place.clientHeight, box.height, place.clientWidth - box.width]; }"""
+    assert opened.page.evaluate(sizes) == [460, 460, 0]
+    opened.set_width(1000)
+    assert opened.page.evaluate(sizes) == [460, 460, 0]
+
+
+def test_long_errors_take_two_lines_of_the_runs_table(open_page: Open, tmp_path: Path) -> None:
+    sweep = made_sweep(tmp_path, grid=GRID, failing=lambda point, seed: "training diverged " * 40 if seed else None)
+    page = open_page(written(sweep), width=PHONE).page
+    page.locator("#runs-table").scroll_into_view_if_needed()
+    heights = page.evaluate(
+        "() => [...document.querySelectorAll('#runs-table tbody tr')].map((row) => row.clientHeight)"
+    )
+    assert max(heights) < 75  # pixels; two lines of text are 43
+    assert "training diverged " * 39 in page.get_by_role("region", name="What failed").inner_text()
+
+
 def test_what_is_shown_is_saved_as_csv(
     open_page: Open, grid_sweep: FinishedSweep, grid_page: Path, tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def test_an_audit_is_a_table_a_verdict_and_a_folder(capsys: pytest.CaptureFixtur
     )
     assert header.split()[:3] == ["learner", "norm", "epsilon"]
     assert [row.split()[:3] for row in rows[:3]] == [["mlp", "l2", "0.5"], ["mlp", "linf", "0.1"], ["mlp", "l0", "3"]]
-    assert said.out.endswith(f"\nResults: {folder}\n")
+    assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")
     content = json.loads((folder / "audit.json").read_text())
     assert content["verdict"] in said.out
     assert content["verdict"].count(". In ") == 1  # two sentences

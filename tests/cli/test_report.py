@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.commands import refuse, say
@@ -72,10 +74,33 @@ def test_what_has_no_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content | {"seeds": []},
+        lambda content: content | {"summary": {}},
+        lambda content: content | {"kind": []},
+        lambda content: content | {"seeds": [{"seed": 0}]},
+        lambda content: content | {"seconds": float("nan")},
+    ],
+    ids=["no seeds", "no summary", "no kind", "no measures", "no number"],
+)
+def test_results_that_are_read_and_are_none(
+    folder: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    path = folder / "result.json"
+    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+    told = refuse(capsys, "report", folder)
+    assert "is damaged" in told or "of which there is no page" in told
+    assert not (folder / "report.html").exists()
+
+
 def test_a_page_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot write nowhere/page.html (No such file or directory)" in refuse(
         capsys, "report", folder, "--to", "nowhere/page.html"
     )
+    Path("file").touch()
+    assert "cannot write file/page.html (Not a directory)" in refuse(capsys, "report", folder, "--to", "file/page.html")
 
 
 def test_theory_is_put_into_the_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

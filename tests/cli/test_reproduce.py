@@ -81,7 +81,8 @@ def test_a_figure_ends_with_a_line_per_panel_and_a_folder(capsys: Say) -> None:
     assert sum("of 2 readable points inside" in line for line in lines) == 2
     assert sum("no published values" in line for line in lines) == 2
     assert sum(line.startswith("Default setting (") and "permuted_control" in line for line in lines) == 2
-    assert lines[-1].endswith(f"Figure and table: {folder}")
+    assert lines[-2].endswith(f"Figure and table: {folder}")
+    assert lines[-1] == f"Report: perturblearn report {folder}"
     assert folder.name.startswith("paper-curves-full-")
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))

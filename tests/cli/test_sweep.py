@@ -60,7 +60,7 @@ def test_a_sweep_ends_with_a_table_a_folder_and_a_record_of_every_run(capsys: Sa
     assert said.out.startswith("tiny: 4 points over attack.epsilon, standard.model.slope; 8 runs\n")
     (folder,) = run_folders(Path("runs"))
     assert re.search(r"\n\n8 runs: 0 finished before, 8 finished now, 0 failed; \d+\.\d s\.\n", said.out)
-    assert said.out.endswith(f"\nResults: {folder}\n")
+    assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")
     content = json.loads((folder / "sweep.json").read_text())
     assert [point["finished"] for point in content["points"]] == [2, 2, 2, 2]
     with (folder / "runs.csv").open() as file:

@@ -28,7 +28,7 @@ def test_a_matrix_is_tables_a_figure_and_a_folder(capsys: pytest.CaptureFixture[
     (folder,) = run_folders(Path("runs"))
     assert folder.name.startswith("transfer-")
     assert said.out.startswith("transfer: transfer of perturbations, digits 0, 1, 2, pgd, l2")
-    assert said.out.endswith(f"\nResults: {folder}\n")
+    assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")
     content = json.loads((folder / "transfer.json").read_text())
     assert {"transfer.json", "transfer.png"} <= {path.name for path in folder.iterdir()}
     assert len(list((folder / "cells").iterdir())) == 4

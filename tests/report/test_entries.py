@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.perturbed.sets import write
 from tests.report import project
+from tests.report.made_sweeps import G, made_sweep
 from tests.report.project import put, run, write_project
 
+from perturblearn.config import config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.report.entries import Entries, Entry, Span
 
@@ -82,6 +86,22 @@ def test_a_sweep_goes_from_its_lowest_to_its_highest_point(tmp_path: Path) -> No
     assert entry.settings["data.name"] == "gauss"
 
 
+def test_a_sweep_of_one_point_has_its_mean_and_spread(tmp_path: Path) -> None:
+    made = made_sweep(tmp_path, grid={"attack.epsilon": [0.5]})
+    (entry,) = entries_of(tmp_path).found
+    (point,) = made.table
+    mean, std = point[f"{G}_mean"], point[f"{G}_std"]
+    assert std > 0
+    assert entry.numbers[G] == Span(mean, mean, std)
+    assert entry.conclusion == f"g gives {100 * mean:.1f} % of clean held-out inputs their true class."
+
+
+def test_ends_that_print_equal_are_said_once(tmp_path: Path) -> None:
+    entry = one(tmp_path, "sweep.json", project.sweep((0.8001, 0.8002)).to_dict())
+    assert entry.conclusion == "g gives 80.0 % of clean held-out inputs their true class."
+    assert entry.numbers[G] == Span(0.8001, 0.8002)
+
+
 def test_a_sweep_without_a_finished_run_says_so(tmp_path: Path) -> None:
     entry = one(tmp_path, "sweep.json", project.sweep((None, None)).to_dict())
     assert entry.conclusion == "No run was finished."
@@ -127,6 +147,19 @@ def test_a_figure_that_is_not_judged_says_what_there_is(tmp_path: Path) -> None:
 def test_a_study_says_its_first_sentence(tmp_path: Path) -> None:
     entry = one(tmp_path, "result.json", project.figure(analysis=project.ANALYSIS).to_dict())
     assert (entry.kind, entry.conclusion) == ("study", "Accuracy falls with depth.")
+
+
+def test_a_set_says_how_often_f_sees_the_target_and_what_was_perturbed(tmp_path: Path) -> None:
+    bare = resolve_config(None, {"attack.source": "none", "seeds": [4]})
+    write(tmp_path / "bare", config=config_tree(bare))
+    write(tmp_path / "natural")
+    found = {entry.folder: entry for entry in entries_of(tmp_path).found}
+    assert ", bare perturbations, seed " in found["bare"].about
+    assert ", natural sources, seed " in found["natural"].about
+    assert re.fullmatch(
+        r"20 perturbed samples\. f gives \d+\.\d % of the samples whose target is wrong that target\.",
+        found["natural"].conclusion,
+    )
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
@@ -182,7 +215,7 @@ def test_a_value_of_any_key_may_be_anything(tmp_path: Path, file: str, make: Cal
 
 def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:
     content = run().to_dict()
-    content["summary"]["agreement"]["mean"] = float("nan")
+    content["summary"]["agreement"]["mean"] = None
     assert "agreement" not in one(tmp_path, "result.json", content).numbers
 
 

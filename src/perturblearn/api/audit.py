@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from perturblearn.api.commands import command
 from perturblearn.api.run import ConfigLike, check_device, handed_over
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.classifiers import hand_over
@@ -150,7 +151,12 @@ def prepare_audit(
     sizes = {norm: _several(values) for norm, values in epsilons.items()}
     networks = learner_keys(learners, default=named or default_learner(outline.signature))
     configs = audit_configs(base, sizes, networks)
-    return Auditing(tuple(Experiment(each, dataset=dataset, data_dir=folder) for each in configs))
+    written = ",".join(f"{norm}:{size:g}" for norm, several in sizes.items() for size in several)
+    of_learners = {f"{name}.{key}": value for name, own in networks.items() for key, value in own.items()}
+    options = {"model": model, "data": data, "epsilons": written, "learner": list(networks), "train": train}
+    options |= {"checkpoint": checkpoint, "data-dir": data_dir}
+    again = command("audit", config, options=options, keys={**(overrides or {}), **of_learners})
+    return Auditing(tuple(Experiment(each, dataset=dataset, data_dir=folder) for each in configs), again)
 
 
 @dataclass(frozen=True)
@@ -159,9 +165,11 @@ class Auditing:
 
     Args:
         experiments: one per combination.
+        command: makes it again; empty if that takes objects.
     """
 
     experiments: tuple[Experiment, ...]
+    command: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -209,7 +217,7 @@ class Auditing:
 
     def _measured(self, executor: Executor) -> Audit:
         cells = [Result.of(each.config, each.key, each.measures(executor), 0.0) for each in self.experiments]
-        return Audit(cells, self.key, self.name, seconds=sum(executor.seconds.values()))
+        return Audit(cells, self.key, self.name, command=self.command, seconds=sum(executor.seconds.values()))
 
 
 def learner_keys(learners: Learners, *, default: str) -> dict[str, Mapping[str, Any]]:

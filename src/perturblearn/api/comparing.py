@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perturblearn.config import TWO_LAYER, ExperimentConfig
+from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import MAP_POINTS, Experiment
 from perturblearn.graph import Watcher
 from perturblearn.report import TheoryComparison
@@ -21,11 +22,15 @@ def quick_theory(
 ) -> TheoryComparison | None:
     """The comparison of an experiment that has run, if the papers predict something and it takes seconds.
 
-    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare.
+    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare. What theory
+    cannot be applied to, whatever the reason, is no reason to lose a run: 'perturblearn theory' tells it.
     """
     if experiment.is_of_stored_set or why_no_theory(experiment.config) is not None or not _is_quick(experiment):
         return None
-    return compare_experiment(experiment, store, force=force)
+    try:
+        return compare_experiment(experiment, store, force=force)
+    except (PerturbLearnError, ArithmeticError, ValueError, RuntimeError):
+        return None
 
 
 def _is_quick(experiment: Experiment) -> bool:

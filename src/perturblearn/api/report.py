@@ -53,7 +53,11 @@ def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] |
         'report.html'
     """
     place = Path(folder)
-    text = KINDS[_kind_of(place)](place)
+    kind = _kind_of(place)
+    try:
+        text = KINDS[kind](place)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"the {kind} in {place} is damaged ({error!r}); make it again with --force") from None
     path = place / PAGE_NAME if to is None else Path(to)
     write_page(text, path)
     return path
@@ -68,7 +72,7 @@ def _kind_of(folder: Path) -> str:
             kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); make these results again with --force") from None
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise StoreError(f"{path} is of kind {kind!r}, of which there is no page; name a folder of {_all_kinds()}")
         return kind
     raise StoreError(f"{folder} holds no results; name the folder of {_all_kinds()}{_advice(folder)}")

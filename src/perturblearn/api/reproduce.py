@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perturblearn.api.commands import command
 from perturblearn.api.executors import executor as named_executor
 from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store, cache_store
@@ -140,7 +141,11 @@ def prepare_reproduction(
     points = tuple(point for way in ways for point in figure.points(seeds=seeds, way=way, panels=shown))
     if not points:
         raise ConfigError(f"nothing of {name} is left below these limits; raise one of them")
-    return RunningReproduction(figure, scale, points, _controls(figure, ways, shown[0], seeds), data_dir)
+    options = {"scale": scale, "seeds": seeds, "curves": curves, "data-dir": data_dir}
+    words = [word for panel in panels or () for word in ("--panel", panel)]
+    keys = {**{f"most.{name}": value for name, value in (most or {}).items()}, **(overrides or {})}
+    again = command("reproduce", name, *words, options=options, keys=keys)
+    return RunningReproduction(figure, scale, points, _controls(figure, ways, shown[0], seeds), data_dir, again)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ class RunningReproduction:
         points: its points.
         controls: the default setting with controls, way by way.
         data_dir: where named data lie.
+        command: makes it again.
     """
 
     figure: Figure
@@ -160,6 +166,7 @@ class RunningReproduction:
     points: tuple[FigurePoint, ...]
     controls: tuple[FigurePoint, ...]
     data_dir: str | os.PathLike[str] | None = None
+    command: str = ""
 
     @cached_property
     def many(self) -> RunningMany:
@@ -310,6 +317,7 @@ class RunningReproduction:
             scale=self.scale,
             smaller=figure.smaller,
             changed=dict(figure.changed),
+            command=self.command,
             key=self.many.key,
             seeds=self.seeds,
             panels=[ShownPanel(number, panel.name, panel.x, panel.log_x) for number, panel in panels],

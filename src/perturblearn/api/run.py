@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +188,12 @@ class Running:
     Args:
         experiment: which.
         report: whether its page is written into its folder.
+        command: makes it again where ``config.toml`` alone does not.
     """
 
     experiment: Experiment
     report: bool = True
+    command: str | None = None
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run."""
@@ -214,7 +216,7 @@ class Running:
             finished = Result.load(folder)
             if finished.key == experiment.key:
                 if self.report and not (folder / PAGE_NAME).is_file():
-                    write_page(run_page(finished, folder), folder / PAGE_NAME)
+                    self._add_page(finished, folder, artefact_store(Path(out)), cache)
                 return finished
         # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
         store = artefact_store(Path(out))
@@ -229,10 +231,19 @@ class Running:
 
         return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
 
+    def _add_page(self, finished: Result, folder: Path, store: ArtefactStore, cache: ArtefactStore | None) -> None:
+        """Write the page of a run that has finished before, with the theory that it would have had then."""
+        if not (folder / "theory").exists():
+            theory = quick_theory(self.experiment, store if cache is None else cache)
+            if theory is not None:
+                replace(theory, folder=folder / "theory").write(store)
+        write_page(run_page(finished, folder), folder / PAGE_NAME)
+
     def _measured(self, executor: Executor) -> Result:
         experiment = self.experiment
         seconds = sum(executor.seconds.values())
-        return Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
+        result = Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
+        return replace(result, command=self.command)
 
 
 def check_device(device: str) -> None:

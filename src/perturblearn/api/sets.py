@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from perturblearn.api.commands import command
 from perturblearn.api.run import ConfigLike, Running, make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.classifiers import Classifier
@@ -267,7 +268,9 @@ def prepare_learning(
             config, data=data, perturbation=perturbation, overrides=keys, data_dir=data_dir, stored=stored
         )
     _require_same_data(stored, experiment.fingerprint, experiment.config.data)
-    return Running(experiment, report=report)
+    given = keys if network is None else {**keys, "perturbation.model.name": network}
+    again = command("learn", stored.folder, options={"data": data, "data-dir": data_dir}, keys=given)
+    return Running(experiment, report=report, command=again)
 
 
 def verify(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.api.audit import Learners, learner_keys, refuse_mixing, refuse_settled
+from perturblearn.api.commands import command
 from perturblearn.api.run import ConfigLike, check_device, handed_over
 from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.config import config_tree, resolve_config
@@ -92,7 +93,10 @@ def prepare_transfer(
     if "epsilon" not in given and base.attack.norm in (sizes := default_epsilons(outline.signature)):
         chosen["attack.epsilon"] = sizes[base.attack.norm][0]
     base = resolve_config(base, chosen)
-    return Transferring(Transfer(base, networks, dataset=dataset, data_dir=folder), base.name)
+    of_networks = {f"{name}.{key}": value for name, own in networks.items() for key, value in own.items()}
+    options = {"networks": list(networks), "data": data, "data-dir": data_dir}
+    again = command("transfer", config, options=options, keys={**(overrides or {}), **of_networks})
+    return Transferring(Transfer(base, networks, dataset=dataset, data_dir=folder), base.name, again)
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,12 @@ class Transferring:
     Args:
         of: the experiments and what is measured besides.
         name: as the user calls it.
+        command: makes it again; empty if that takes objects.
     """
 
     of: Transfer
     name: str
+    command: str = ""
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run."""
@@ -151,4 +157,5 @@ class Transferring:
             for pair, each in self.of.experiments.items()
         }
         fooling = self.of.measures_of_fooling(executor)
-        return TransferMatrix(cells, fooling, self.of.key, self.name, seconds=sum(executor.seconds.values()))
+        seconds = sum(executor.seconds.values())
+        return TransferMatrix(cells, fooling, self.of.key, self.name, command=self.command, seconds=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -104,9 +105,7 @@ def carry_out_result(prepared: Prepared[Result], out: Path, cache: Cache, doing:
 
     def show(found: Result, bar: ProgressBar) -> str:
         lines = [str(found), "", bar.summary(found.seconds), f"Results: {found.folder}"]
-        if found.folder is not None and (found.folder / PAGE_NAME).is_file():
-            lines.append(f"Report: {found.folder / PAGE_NAME}")
-        return "\n".join(lines)
+        return "\n".join((*lines, *report_line(found.folder)))
 
     carry_out(prepared, out, cache, doing, telling, show, lambda found: found.to_dict())
 
@@ -178,6 +177,14 @@ def carry_out_many(
     elif not telling.quiet:
         print(show(found))
     return SOME_FAILED if found.failed else 0
+
+
+def report_line(folder: Path | None) -> list[str]:
+    """Where the page of a result is, or how it is had."""
+    if folder is None:
+        return []
+    page = folder / PAGE_NAME
+    return [f"Report: {page}" if page.is_file() else f"Report: {shlex.join(('perturblearn', 'report', str(folder)))}"]
 
 
 def print_json(content: Mapping[str, Any]) -> None:

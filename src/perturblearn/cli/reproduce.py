@@ -57,7 +57,7 @@ def reproduce(
         raise ConfigError("there is no figure; name one, such as neurips2024/shifted_gauss_a: 'perturblearn list'")
 
     from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_many
+    from perturblearn.cli.carry_out import carry_out_many, report_line
 
     prepared = api.prepare_reproduction(
         figure,
@@ -77,7 +77,9 @@ def reproduce(
         placing,
         telling,
         retry=retry,
-        show=lambda found: f"{found}\n\n{found.seconds:.1f} s. Figure and table: {found.folder}",
+        show=lambda found: "\n".join(
+            (f"{found}\n\n{found.seconds:.1f} s. Figure and table: {found.folder}", *report_line(found.folder))
+        ),
         as_json=lambda found: found.to_dict(),
     )
 

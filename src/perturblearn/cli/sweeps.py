@@ -57,7 +57,7 @@ def sweep(
     put_data(keys, data, skip_bad)
 
     from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_many
+    from perturblearn.cli.carry_out import carry_out_many, report_line
 
     return carry_out_many(
         api.prepare_sweep(file, overrides=keys, data_dir=data_dir),
@@ -67,7 +67,9 @@ def sweep(
         placing,
         telling,
         retry=retry,
-        show=lambda found: f"{found}\n\n{found.summary}\nResults: {found.folder}",
+        show=lambda found: "\n".join(
+            (f"{found}\n\n{found.summary}\nResults: {found.folder}", *report_line(found.folder))
+        ),
         as_json=lambda found: {**found.to_dict(), "n_finished_before": found.finished_before},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def scan_folder(path: Path) -> FolderLayout:
         level = len(root) + 1
         training, heldout = (_by_class(path, (*root, top), images, folders) for top in split)
     names = tuple(sorted(training))
+    for name in names:
+        if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
+            raise DataError(f"the class folder {os.fsencode(name)!r} in {path} has a name that is no text; rename it")
     if len(names) < 2:
         raise DataError(f"{path} has one class only ({', '.join(names)}); put the images into one folder per class")
     unknown = sorted(set(heldout or ()) - set(names))

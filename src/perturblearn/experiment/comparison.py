@@ -140,6 +140,10 @@ def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done
     report(5, 6, "limits")
     found |= _limit_numbers(case, outputs, notes)
     cosines = _signed_cosines(case.perturbed, directions)
+    for name, value in found.items():
+        if value is not None and not math.isfinite(value):
+            found[name] = None
+            notes.append(f"{name} is left out: the networks' or the data's values are too large for it.")
     return Comparison(
         found,
         tuple(notes),

@@ -65,6 +65,7 @@ class Audit:
             ``config.attack`` and ``config.perturbation.model.name``.
         key: hash of all cells' stages.
         name: as the user calls the audit.
+        command: makes it again; empty if that takes objects.
         folder: where it was written to; None if nowhere.
         seconds: time spent in the stages that ran.
         versions: of the packages that made it.
@@ -73,6 +74,7 @@ class Audit:
     cells: Sequence[Result]
     key: str
     name: str
+    command: str = ""
     folder: Path | None = None
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -112,6 +114,7 @@ class Audit:
             "kind": "audit",
             "name": self.name,
             "key": self.key,
+            "command": self.command,
             "folder": None if self.folder is None else str(self.folder),
             "verdict": self.verdict,
             "warnings": self.warnings,
@@ -222,6 +225,7 @@ def _from_dict(content: dict[str, Any], folder: Path) -> Audit:
         cells=[cell_from_dict(cell, content["config"], content["versions"]) for cell in content["cells"]],
         key=content["key"],
         name=content["name"],
+        command=content.get("command", ""),
         folder=folder,
         seconds=content["seconds"],
         versions=content["versions"],

@@ -52,8 +52,7 @@ def conclude(
     samples too has seen more of them, so for it held-out data alone count.
     """
     mixed = config.mixing.is_mixed
-    near = near_chance(chance_of(seeds))
-    part = "" if not mixed and _has_nothing_to_generalise(summary, near) else "_heldout"
+    part = told_part(summary, seeds, config)
     g = summary[f"perturbation_accuracy{part}"]
     f = summary[f"standard_accuracy{part}"]["mean"]
     spread = "" if g["std"] is None else f" +- {100 * g['std']:.1f}"
@@ -73,6 +72,14 @@ def conclude(
     else:
         verdict = _verdict(g["mean"], controls, seeds, config, part)
     return f"{reached} and beats {beaten} control draws: {verdict}."
+
+
+def told_part(
+    summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig
+) -> str:
+    """The end of the names of measures that `conclude` tells of: ``_heldout``, or nothing for f's clean samples."""
+    near = near_chance(chance_of(seeds))
+    return "" if not config.mixing.is_mixed and _has_nothing_to_generalise(summary, near) else "_heldout"
 
 
 def _training_set(config: ExperimentConfig) -> str:

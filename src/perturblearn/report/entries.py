@@ -285,15 +285,20 @@ def _grid(cells: Sequence[Result], networks: str, more: str = "") -> dict[str, A
 
 def _sweep(folder: Path) -> dict[str, Any]:
     found = load_sweep(folder)
-    spans = {name: _span([point.get(f"{name}_mean") for point in found.table]) for name in SHOWN_MEASURES}
+    spans = {
+        name: _span([(point.get(f"{name}_mean"), point.get(f"{name}_std")) for point in found.table])
+        for name in SHOWN_MEASURES
+    }
     over = f" over {', '.join(found.varied)}" if found.varied else ""
     g = spans["perturbation_accuracy_heldout"]
-    reached = "" if g is None else f"{100 * g.low:.1f} to {100 * g.high:.1f} % of clean held-out inputs"
+    ends = () if g is None else dict.fromkeys(f"{100 * share:.1f}" for share in (g.low, g.high))
     return {
         "kind": "sweep",
         "name": found.sweep.name,
         "about": f"{plural(len(found.runs), 'run')} at {plural(len(found.table), 'point')}{over}",
-        "conclusion": f"g gives {reached} their true class." if reached else "No run was finished.",
+        "conclusion": f"g gives {' to '.join(ends)} % of clean held-out inputs their true class."
+        if ends
+        else "No run was finished.",
         "numbers": {name: span for name, span in spans.items() if span is not None},
         "combinations": len(found.table),
         "seeds": len({run["seed"] for run in found.runs}),
@@ -308,13 +313,16 @@ def _sweep(folder: Path) -> dict[str, Any]:
 def _set(folder: Path) -> dict[str, Any]:
     stored = StoredSet(folder)
     success = stored.statistics["success_rate"]
-    reached = "" if success is None else f" f gives {100 * success:.1f} % of those its target whose target is wrong."
+    reached = (
+        "" if success is None else f" f gives {100 * success:.1f} % of the samples whose target is wrong that target."
+    )
+    attack = stored.config.attack
+    source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
     accuracy = stored.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
     return {
         "kind": "perturbed set",
         "name": stored.manifest["name"],
-        "about": f"{data_text(stored.config)}, {stored.config.attack.name}, {attack_text(stored.config.attack)}, "
-        f"{stored.config.attack.source} sources, seed {stored.seed}",
+        "about": f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source}, seed {stored.seed}",
         "conclusion": f"{stored.n_samples:,} perturbed samples.{reached}",
         "numbers": {} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
         "settings": _settings([stored.config]),
@@ -351,16 +359,17 @@ def _first(text: str) -> str:
 def _numbers(cells: Sequence[Result]) -> dict[str, Span]:
     spans: dict[str, Span] = {}
     for name in SHOWN_MEASURES:
-        known = [values for cell in cells if (values := cell.summary.get(name)) is not None]
-        span = _span([values["mean"] for values in known])
+        known = [cell.summary.get(name) for cell in cells]
+        span = _span([(None, None) if values is None else (values["mean"], values["std"]) for values in known])
         if span is not None:
-            spans[name] = Span(span.low, span.high, known[0]["std"] if len(cells) == 1 else None)
+            spans[name] = span
     return spans
 
 
-def _span(values: Sequence[float | None]) -> Span | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return Span(min(known), max(known)) if known else None
+def _span(points: Sequence[tuple[float | None, float | None]]) -> Span | None:
+    """Of mean and deviation at each combination of settings; None where no mean is known."""
+    known = [mean for mean, _ in points if mean is not None and math.isfinite(mean)]
+    return Span(min(known), max(known), points[0][1] if len(points) == 1 else None) if known else None
 
 
 def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, Any]:

@@ -127,7 +127,11 @@ class Examples:
 
 
 def _choose(perturbed: PerturbedSet, label_values: Sequence[int], count: int) -> Tensor:
-    """Positions of examples: of two classes as many of each pair of target and true label, of more as many targets."""
+    """Positions of examples.
+
+    Of two classes there are as many of each pair of target and true label, of more as many of each true class, and of
+    noise as many of each target.
+    """
     targets = perturbed.target_labels.cpu()
     truths = torch.zeros_like(targets) if perturbed.true_labels is None else perturbed.true_labels.cpu()
     if len(label_values) == 2:

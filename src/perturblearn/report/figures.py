@@ -111,7 +111,7 @@ def draw_examples(examples: Examples, config: ExperimentConfig) -> Figure:
 
 def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: bool) -> None:
     low, high = limits
-    if image.shape[0] == 1:
+    if image.shape[0] != 3:  # of other numbers of channels the first one
         axes.imshow(image[0].numpy(), cmap="RdBu_r" if signed else "gray", vmin=low, vmax=high, interpolation="nearest")
     else:
         scaled = ((image - low) / ((high - low) or 1.0)).clamp(0, 1)

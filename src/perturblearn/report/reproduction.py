@@ -65,6 +65,7 @@ class Reproduction:
             deviation and values.
         failed: runs that failed; their points have fewer seeds.
         analysis: of a study, what its runs say together.
+        command: makes it again.
         folder: where it was written to; None if nowhere.
         seconds: how long it took this time.
         versions: of the packages that made it.
@@ -82,6 +83,7 @@ class Reproduction:
     failed: Sequence[FailedRun] = ()
     analysis: Analysis | None = None
     changed: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
     folder: Path | None = None
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -104,6 +106,7 @@ class Reproduction:
                 failed=[FailedRun(**run) for run in content["failed"]],
                 analysis=analysis_of(content["analysis"]) if content["analysis"] else None,
                 folder=path.parent,
+                command=content.get("command", ""),
                 **{name: content[name] for name in _PLAIN},
             )
         except OSError as error:
@@ -165,6 +168,7 @@ class Reproduction:
         return {
             "schema": REPRODUCTION_SCHEMA,
             "kind": "reproduction",
+            "command": self.command,
             "folder": None if self.folder is None else str(self.folder),
             **{name: getattr(self, name) for name in _PLAIN},
             "seeds": list(self.seeds),

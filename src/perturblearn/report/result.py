@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import MEASURES, chance_of, summarise_seeds
-from perturblearn.report.conclusion import ask, conclude, remarks
+from perturblearn.report.conclusion import ask, conclude, remarks, told_part
 from perturblearn.report.table import HEADS, Row, classes_text, groups_text, table_rows, table_text
 from perturblearn.store import versions
 
@@ -37,6 +37,7 @@ class Result:
         seeds: per seed: ``seed``, ``standard_lr``, ``perturbation_lr``, ``measures``, ``controls``, ``classes``,
             ``grid``, and ``groups`` where the data name groups.
         summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
+        command: makes it again where ``config.toml`` alone does not: of a run that was learned from a set.
         folder: where the run was exported to; None if nothing was written.
         seconds: time spent in the stages that ran; 0 if all were finished before.
         versions: of the packages that made the result.
@@ -46,6 +47,7 @@ class Result:
     key: str
     seeds: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Mapping[str, Any]]
+    command: str | None = None
     folder: Path | None = None
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -69,7 +71,7 @@ class Result:
         """
         path = Path(folder) / "result.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
             if content["schema"] > SCHEMA:
                 raise StoreError(
                     f"{path} was written by a newer version of perturblearn; update it to read this result"
@@ -81,6 +83,7 @@ class Result:
                 key=content["key"],
                 seeds=content["seeds"],
                 summary=content["summary"],
+                command=content.get("command"),
                 folder=path.parent,
                 seconds=content["seconds"],
                 versions=content["versions"],
@@ -107,6 +110,11 @@ class Result:
         return conclude(self.summary, self.seeds, self.config)
 
     @property
+    def told_part(self) -> str:
+        """The end of the names of the measures that it tells of: ``_heldout``, or nothing for f's clean samples."""
+        return told_part(self.summary, self.seeds, self.config)
+
+    @property
     def remarks(self) -> list[str]:
         """What a careful reader should know besides: controls off chance, one seed only, a perturbation of 0."""
         return remarks(self.summary, self.seeds, self.config)
@@ -123,6 +131,7 @@ class Result:
             "kind": "run",
             "name": self.config.name,
             "key": self.key,
+            "command": self.command,
             "folder": None if self.folder is None else str(self.folder),
             "conclusion": self.conclusion,
             "remarks": self.remarks,
@@ -181,6 +190,10 @@ class Result:
             f"<p><b>{html.escape(self.config.name)}</b>: {html.escape(self.conclusion)}</p>"
             f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{notes}"
         )
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number that a result can hold")
 
 
 def numbers_of(seed: Mapping[str, Any]) -> dict[str, float | None]:

@@ -61,6 +61,7 @@ class TransferMatrix:
             not measured.
         key: hash of all cells' stages.
         name: as the user calls the matrix.
+        command: makes it again; empty if that takes objects.
         folder: where it was written to; None if nowhere.
         seconds: time spent in the stages that ran.
         versions: of the packages that made it.
@@ -70,6 +71,7 @@ class TransferMatrix:
     fooling: Mapping[Pair, Mapping[str, Any]]
     key: str
     name: str
+    command: str = ""
     folder: Path | None = None
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -115,6 +117,7 @@ class TransferMatrix:
             "kind": "transfer matrix",
             "name": self.name,
             "key": self.key,
+            "command": self.command,
             "folder": None if self.folder is None else str(self.folder),
             "reading": self.reading,
             "cells": [
@@ -305,6 +308,7 @@ def _from_dict(content: dict[str, Any], folder: Path) -> TransferMatrix:
         fooling={pair: cell["fooling"] for pair, cell in zip(pairs, content["cells"], strict=True)},
         key=content["key"],
         name=content["name"],
+        command=content.get("command", ""),
         folder=folder,
         seconds=content["seconds"],
         versions=content["versions"],

@@ -115,12 +115,13 @@ def test_the_confusion_is_in_shares_of_each_true_class() -> None:
         {"names": list(HOSTILE), "n_heldout": [4, 2, 0], "confusion": [[1, 3, 0], [2, 0, 0], [0, 0, 0]]},
     ]
     (trace,) = confusion_chart(classes)["data"]
-    assert np.array(trace["z"]) == pytest.approx(np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]))
+    assert unpacked(trace["z"]) == pytest.approx(np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]))
 
 
 def test_every_pair_of_learning_rates_has_its_mean(tiny_result: Result) -> None:
-    (trace,) = rates_chart(tiny_result.seeds)["data"]
-    assert trace["x"] == ["0.5", "0.1"]
+    spec = rates_chart(tiny_result.seeds)
+    (trace,) = spec["data"]
+    assert spec["layout"]["xaxis"]["ticktext"] == ["0.5", "0.1"]
     for column, rate in enumerate((0.5, 0.1)):
         found = [
             pair["perturbation_accuracy_heldout"]
@@ -128,7 +129,7 @@ def test_every_pair_of_learning_rates_has_its_mean(tiny_result: Result) -> None:
             for pair in seed["grid"]
             if pair["perturbation_lr"] == rate
         ]
-        assert trace["z"][0][column] == pytest.approx(np.mean(found))
+        assert unpacked(trace["z"])[0][column] == pytest.approx(np.mean(found))
 
 
 def test_the_maps_are_the_networks_signs(tiny_result: Result) -> None:

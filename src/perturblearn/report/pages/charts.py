@@ -18,17 +18,22 @@ Spec = dict[str, Any]
 """A chart: ``data`` and ``layout``."""
 
 SHOWN = {
-    "standard_accuracy_heldout": ("f, accuracy", "@f"),
-    "perturbation_accuracy_heldout": ("g, accuracy", "@g"),
+    "standard_accuracy": ("f, accuracy", "@f"),
+    "perturbation_accuracy": ("g, accuracy", "@g"),
     "agreement": ("f and g agree", "@agreement"),
-    "linear_probe_heldout": ("linear classifier", "@other"),
-    "unperturbed_control_heldout": ("unperturbed control", "@control"),
-    "permuted_control_heldout": ("permuted control", "@control"),
+    "linear_probe": ("linear classifier", "@other"),
+    "unperturbed_control": ("unperturbed control", "@control"),
+    "permuted_control": ("permuted control", "@control"),
 }
+"""Measures that the first chart shows, with their colours; agreement is always that on held-out inputs."""
 _MOST_POINTS = 400
 """Of a training curve; more could not be told apart."""
 _MAP_POINTS = 200
 """A side of a decision map."""
+_NAMED_CELLS, _NAMED_TICKS = 2500, 60
+"""Cells of a heat map that tell their names, and names along an axis."""
+_LONG = 24
+"""Letters of a name along an axis; the cells tell all of it."""
 _MOST_SAMPLES = 600
 """Dots of a scatter."""
 
@@ -47,9 +52,16 @@ def packed(values: Tensor) -> Spec:
     return packed_values if values.ndim == 1 else {**packed_values, "shape": ",".join(map(str, values.shape))}
 
 
-def measures_chart(summary: Mapping[str, Mapping[str, Any]], *, chance: float) -> Spec:
-    """Every seed and every draw of the controls as a dot, with their mean and one standard deviation."""
-    shown = [(*SHOWN[name], summary[name]) for name in SHOWN if name in summary]
+def measures_chart(summary: Mapping[str, Mapping[str, Any]], *, chance: float, part: str = "_heldout") -> Spec:
+    """Every seed and every draw of the controls as a dot, with their mean and one standard deviation.
+
+    Args:
+        summary: of a run.
+        chance: what guessing reaches.
+        part: the end of the measures' names: on held-out inputs, or nothing for f's clean samples.
+    """
+    names = {name: name if name == "agreement" else f"{name}{part}" for name in SHOWN}
+    shown = [(*SHOWN[name], summary[full]) for name, full in names.items() if full in summary]
     data: list[Spec] = []
     for place, (label, colour, values) in enumerate(reversed(shown)):
         dots = [value for value in values["values"] if value is not None]
@@ -81,10 +93,15 @@ def measures_chart(summary: Mapping[str, Mapping[str, Any]], *, chance: float) -
                     "hovertemplate": f"{label}, mean %{{x:.4f}} ± {spread:.4f}<extra></extra>",
                 }
             )
+    clean_samples = "the clean samples of f (agreement: held-out)"
     labels = [f"{label}<br><b>{_percent(values)}</b>" for label, _, values in reversed(shown)]
     layout = {
         "showlegend": False,
-        "xaxis": {"range": [-0.02, 1.02], "tickformat": ".0%", "title": {"text": "share of clean held-out inputs"}},
+        "xaxis": {
+            "range": [-0.02, 1.02],
+            "tickformat": ".0%",
+            "title": {"text": f"share of {'clean held-out inputs' if part else clean_samples}"},
+        },
         "yaxis": {"tickvals": list(range(len(shown))), "ticktext": labels, "range": [-0.6, len(shown) - 0.4]},
         "shapes": [
             {
@@ -148,13 +165,11 @@ def confusion_chart(classes: Sequence[Mapping[str, Any]]) -> Spec:
     Args:
         classes: per seed, as `measure_classes` gives them.
     """
-    names = [chart_text(name) for name in classes[0]["names"]]
     counts = torch.tensor([of_seed["confusion"] for of_seed in classes], dtype=torch.float64)
     present = torch.tensor([of_seed["n_heldout"] for of_seed in classes], dtype=torch.float64)
     shares = (counts / present.clamp_min(1)[:, :, None]).mean(dim=0)
-    return _heatmap(
-        shares.tolist(), names, names, "label that g gives", "true class", "of true %{y}: %{z:.1%} called %{x}"
-    )
+    names = classes[0]["names"]
+    return _heatmap(shares, names, names, ("label that g gives", "true class"), ("called", "of true"))
 
 
 def rates_chart(seeds: Sequence[Mapping[str, Any]]) -> Spec:
@@ -169,11 +184,11 @@ def rates_chart(seeds: Sequence[Mapping[str, Any]]) -> Spec:
             found.setdefault((pair["standard_lr"], pair["perturbation_lr"]), []).append(
                 pair["perturbation_accuracy_heldout"]
             )
-    values = [
-        [_mean(found.get((row, column), [])) for column in rates["perturbation_lr"]] for row in rates["standard_lr"]
-    ]
+    values = torch.tensor(
+        [[_mean(found[row, column]) for column in rates["perturbation_lr"]] for row in rates["standard_lr"]]
+    )
     columns, rows = ([f"{rate:g}" for rate in rates[name]] for name in ("perturbation_lr", "standard_lr"))
-    return _heatmap(values, columns, rows, "learning rate of g", "learning rate of f", "f %{y}, g %{x}: %{z:.1%}")
+    return _heatmap(values, columns, rows, ("learning rate of g", "learning rate of f"), ("g", "f"))
 
 
 def theory_charts(of_seed: Comparison) -> list[tuple[str, Spec]]:
@@ -323,33 +338,51 @@ def _samples(drawn: DecisionMap) -> list[Spec]:
 
 
 def _heatmap(
-    values: Sequence[Sequence[float | None]],
-    columns: Sequence[str],
-    rows: Sequence[str],
-    across: str,
-    down: str,
-    hover: str,
+    values: Tensor, columns: Sequence[str], rows: Sequence[str], titles: tuple[str, str], hover: tuple[str, str]
 ) -> Spec:
-    """Shares as a chart with the first row on top, and as numbers where there is room."""
-    layout: Spec = {
-        "xaxis": {"title": {"text": across}, "type": "category", "tickangle": -45 if max(map(len, columns)) > 3 else 0},
-        "yaxis": {"title": {"text": down}, "type": "category", "autorange": "reversed"},
-        "margin": {"t": 12, "l": 46, "r": 12, "b": 40},
-    }
+    """Shares (rows, columns) as a chart with the first row on top, and as numbers in percent where there is room.
+
+    Args:
+        values: in [0, 1].
+        columns, rows: their names; too many or too long ones are told when somebody points at a cell.
+        titles: of the columns and of the rows.
+        hover: words before a column's and a row's name.
+    """
+    short = [[chart_text(_short(name)) for name in names] for names in (columns, rows)]
+    turned = max(map(len, short[0])) > 3
     trace: Spec = {
         "type": "heatmap",
-        "z": [list(row) for row in values],
-        "x": list(columns),
-        "y": list(rows),
+        "z": packed(values),
         "zmin": 0,
         "zmax": 1,
         "colorscale": [[0, "@paper"], [1, "@f"]],
-        "hovertemplate": f"{hover}<extra></extra>",
+        "hovertemplate": "%{z:.1%}<extra></extra>",
         "colorbar": {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
     }
+    if len(columns) * len(rows) <= _NAMED_CELLS:
+        trace["hovertemplate"] = (
+            f"{hover[1]} %{{customdata[1]}}, {hover[0]} %{{customdata[0]}}: %{{z:.1%}}<extra></extra>"
+        )
+        trace["customdata"] = [[[chart_text(column), chart_text(row)] for column in columns] for row in rows]
     if len(columns) <= 12 and len(rows) <= 12:
-        trace |= {"texttemplate": "%{z:.0%}", "textfont": {"size": 11}}
+        trace |= {"text": [[f"{100 * value:.0f}" for value in row] for row in values.tolist()]}
+        trace |= {"texttemplate": "%{text}", "textfont": {"size": 10}}
+    axes = [
+        {"title": {"text": title}, "tickvals": list(range(len(names))), "ticktext": names}
+        if len(names) <= _NAMED_TICKS
+        else {"title": {"text": title}}
+        for title, names in zip(titles, short, strict=True)
+    ]
+    layout: Spec = {
+        "xaxis": {**axes[0], "tickangle": -45 if turned else 0},
+        "yaxis": {**axes[1], "autorange": "reversed"},
+        "margin": {"t": 12},
+    }
     return {"data": [trace], "layout": layout}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
 
 
 def _thinned(count: int, most: int = _MOST_POINTS) -> list[int]:
@@ -361,12 +394,12 @@ def _thinned(count: int, most: int = _MOST_POINTS) -> list[int]:
     return torch.cat((even, dense)).clamp(0, count - 1).unique().tolist()
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _percent(values: Mapping[str, Any]) -> str:
     if values["mean"] is None:
         return "not measured"
     spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"
-    return f"{100 * values['mean']:.1f}{spread} %"
+    return f"{100 * values['mean']:.1f}{spread} %".replace(" ", "\u00a0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from perturblearn.report.examples import Examples
 from perturblearn.report.grid import HeatMap, controls_of, data_text, learner_of, size_of
 from perturblearn.report.pages.charts import Spec, chart_text
 from perturblearn.report.pages.curves import COLOURS, line_with_spread
-from perturblearn.report.pages.page import render
+from perturblearn.report.pages.page import render, shown_toml
 from perturblearn.report.pages.run_page import shown_examples
 from perturblearn.report.result import Result
 from perturblearn.report.transfer import TransferMatrix
@@ -36,37 +37,37 @@ def audit_page(audit: Audit, folder: Path) -> str:
         StoreError: a file of the folder is damaged.
     """
     norms = list(dict.fromkeys(cell.config.attack.norm for cell in audit.cells))
-    charts = [
-        (norm, _norm_chart([cell for cell in audit.cells if cell.config.attack.norm == norm], audit)) for norm in norms
-    ]
+    of_norm = {norm: [cell for cell in audit.cells if cell.config.attack.norm == norm] for norm in norms}
+    charts = [(norm, len({_size(cell) for cell in own}) > 1, _norm_chart(own, audit)) for norm, own in of_norm.items()]
     name = audit.short_names[audit.model]
     return render(
         "grid.html",
         ["examples.js"],
         kind="Audit",
         name=audit.name,
-        title=audit.title,
+        title=audit.title.removeprefix(f"{audit.name}: "),
         question=f"What do the perturbations of {name} teach a network that has seen nothing else of "
         f"{data_text(audit.cells[0].config)}, and how much of it is more than linear leakage?",
         answer=audit.verdict,
         remarks=audit.warnings,
         charts=[
             (
-                f"Perturbations in {norm}. Points are means over the seeds with one standard deviation; the grey band "
-                "reaches from the least to the largest draw of the controls.",
+                f"Perturbations in {norm}. Points are means over the seeds with one standard deviation; the grey "
+                f"{'band' if several else 'bar'} reaches from the least to the largest draw of the controls.",
                 f"Accuracy of g over epsilon, {norm}",
                 spec,
             )
-            for norm, spec in charts
+            for norm, several, spec in charts
         ],
         tables=[("Every combination", HEADS, audit.lines, range(2, 9))],
         legend=audit.legend,
         examples=_examples(folder, audit.cells[0]),
+        command=audit.command,
         cells=_cells(folder),
         key=audit.key,
         made_with=audit.versions,
         seconds=audit.seconds,
-        toml=to_toml(audit.cells[0].config),
+        toml=shown_toml(to_toml(audit.cells[0].config)),
     )
 
 
@@ -88,7 +89,7 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         ["examples.js"],
         kind="Transfer matrix",
         name=matrix.name,
-        title=matrix.title,
+        title=matrix.title.removeprefix(f"{matrix.name}: "),
         question="Which networks learn from whose perturbations, and which ones do the same perturbations fool?",
         answer=matrix.reading,
         remarks=[],
@@ -103,11 +104,12 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in matrix.matrices],
         legend=[],
         examples=_examples(folder, first, "perturbations of "),
+        command=matrix.command,
         cells=_cells(folder),
         key=matrix.key,
         made_with=matrix.versions,
         seconds=matrix.seconds,
-        toml=to_toml(first.config),
+        toml=shown_toml(to_toml(first.config)),
     )
 
 
@@ -260,4 +262,4 @@ def _examples(folder: Path, cell: Result, whose: str = "") -> list[dict[str, Any
 
 def _cells(folder: Path) -> list[str]:
     """The commands that make each combination again."""
-    return [f"perturblearn run {path}" for path in sorted((folder / "cells").glob("*.toml"))]
+    return [shlex.join(("perturblearn", "run", str(path))) for path in sorted((folder / "cells").glob("*.toml"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +23,8 @@ from perturblearn.store import versions
 
 PAGE_NAME = "report.html"
 """What a page is called in the folder that it tells of."""
-_UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Not the joiners U+200C and U+200D, which words of some languages need.
+_UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """Characters that show nothing and turn around, or hide, what stands beside them."""
 
 
@@ -68,7 +70,8 @@ def write_page(text: str, path: Path) -> None:
             f"cannot write {path} ({error.strerror}); name a file in a folder that can be written"
         ) from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink()
 
 
 def visible(value: Any) -> Any:
@@ -82,6 +85,11 @@ def visible(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [visible(each) for each in value]
     return value
+
+
+def shown_toml(text: str) -> str:
+    """TOML with such characters by their number as TOML has it, so that it can be copied and is still the same."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04X}", text)
 
 
 def as_data(value: Any) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         tables=[] if found.analysis is None else [_table(table) for table in found.analysis.tables],
         pictures=pictures,
         left_out=left_out,
-        command=_command(found),
+        command=found.command or shlex.join(("perturblearn", "reproduce", found.name, "--scale", found.scale)),
         key=found.key,
         made_with=found.versions,
         seconds=found.seconds,
@@ -74,11 +75,16 @@ def _answer(found: Reproduction) -> str:
             f"{inside} of {len(judged)} readable published points ({share:.0%}) lie inside our spread, with {seeds}. "
             f"The largest difference is {worst.difference:+.3f}, in {where}."
         )
-    if found.smaller:
-        return f"A smaller problem than the paper's ({found.smaller}), so its points are shown and not judged; {seeds}."
-    if found.changed:
-        return f"Not the paper's problem, since keys were changed, so its points are shown and not judged; {seeds}."
-    return f"No published values can be compared; {seeds}."
+    default = "".join(
+        f" At the default setting{' (' + control['way'] + ')' if control['way'] else ''}: "
+        + ", ".join(f"{name} {with_spread(values)}" for name, values in control["measures"].items())
+        + "."
+        for control in found.controls
+    )
+    if any(row.published is not None for row in found.rows):
+        other = "A smaller problem than the paper's" if found.smaller else "Not the paper's problem"
+        return f"{other}, so its points are shown and not judged; {seeds}.{default}"
+    return f"There are no published values to compare with; {seeds}.{default}"
 
 
 def _panels(found: Reproduction, curves: list[str], uncertainty: float) -> Iterator[dict[str, Any]]:
@@ -135,16 +141,3 @@ def _pictures(found: Reproduction, folder: Path) -> tuple[list[dict[str, str]], 
         address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
         shown.append({"address": address, "name": path.stem.replace("-", " ").replace("_", " ")})
     return shown, left_out
-
-
-def _command(found: Reproduction) -> str:
-    """The words that make it again."""
-    panels = "".join(f" --panel {panel.number}" for panel in found.panels) if _is_part(found) else ""
-    keys = "".join(f" --{name} {value}" for name, value in found.changed.items())
-    return f"perturblearn reproduce {found.name} --scale {found.scale} --seeds {len(found.seeds)}{panels}{keys}"
-
-
-def _is_part(found: Reproduction) -> bool:
-    from perturblearn.papers import ALL
-
-    return found.name in ALL and len(found.panels) < len(ALL[found.name].panels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from perturblearn.report.pages.charts import (
     rates_chart,
     theory_charts,
 )
-from perturblearn.report.pages.page import render
+from perturblearn.report.pages.page import render, shown_toml
 from perturblearn.report.result import MOST_CLASSES, Result
 from perturblearn.report.table import HEADS, class_lines, group_lines
 from perturblearn.report.theory import HEADS as THEORY_HEADS
@@ -67,7 +68,7 @@ def run_page(result: Result, folder: Path) -> str:
         seeds=plural(len(result.seeds), "seed"),
         heads=HEADS,
         rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
-        measures=measures_chart(result.summary, chance=chance_of(result.seeds)),
+        measures=measures_chart(result.summary, chance=chance_of(result.seeds), part=result.told_part),
         examples=None if examples is None else shown_examples(examples, config),
         losses=losses_chart(curves) if curves else None,
         drawn_seeds=plural(min(_MOST_SEEDS, len(result.seeds)), "seed"),
@@ -76,10 +77,12 @@ def run_page(result: Result, folder: Path) -> str:
         groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
         rates=rates_chart(result.seeds) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
-        theory_advice=_theory_advice(config, place),
-        command=f"perturblearn run {place / 'config.toml'}",
+        theory_advice=None if result.command is not None else _theory_advice(config, place),
+        command=shlex.join(("perturblearn", "run", str(place / "config.toml")))
+        if result.command is None
+        else result.command,
         objects=config.data.provider == "python" or "python:" in to_toml(config),
-        toml=to_toml(config),
+        toml=shown_toml(to_toml(config)),
         made_with=result.versions,
         key=result.key,
         seconds=result.seconds,
@@ -116,6 +119,8 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
     about = attack_text(config.attack) if what is None else what
     seen = "g sees nothing but these" if examples.is_bare else "g sees the sources with them added"
     caption = f"First seed, {about}: {seen}, under the labels it is told."
+    if examples.image_shape is not None and examples.image_shape[0] not in (1, 3):
+        caption += f" Of {examples.image_shape[0]} channels the first one."
     if cut:
         caption += f" The first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates."
     return {
@@ -148,13 +153,14 @@ class _Card:
 
 def _cards(result: Result) -> list[_Card]:
     """The headline numbers."""
-    summary = result.summary
+    summary, part = result.summary, result.told_part
+    where = "clean held-out inputs" if part else "the clean samples of f"
     shown = [
-        ("f", "f, accuracy", "standard_accuracy_heldout", "clean held-out inputs"),
-        ("g", "g, accuracy", "perturbation_accuracy_heldout", "the same inputs; no true label seen"),
-        ("agreement", "f and g agree", "agreement", "on the same inputs"),
-        ("control", "unperturbed control", "unperturbed_control_heldout", "the labels alone"),
-        ("control", "permuted control", "permuted_control_heldout", "perturbations under other labels"),
+        ("f", "f, accuracy", f"standard_accuracy{part}", where),
+        ("g", "g, accuracy", f"perturbation_accuracy{part}", "the same inputs; no true label seen"),
+        ("agreement", "f and g agree", "agreement", "on clean held-out inputs"),
+        ("control", "unperturbed control", f"unperturbed_control{part}", "the labels alone"),
+        ("control", "permuted control", f"permuted_control{part}", "perturbations under other labels"),
     ]
     cards = [_Card(kind, name, _percent(summary[key]), about) for kind, name, key, about in shown if key in summary]
     return [*cards, _Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
@@ -164,7 +170,7 @@ def _percent(values: Mapping[str, Any]) -> str:
     if values["mean"] is None:
         return "-"
     spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"
-    return f"{100 * values['mean']:.1f}{spread} %"
+    return f"{100 * values['mean']:.1f}{spread} %".replace(" ", "\u00a0")
 
 
 def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
@@ -203,4 +209,4 @@ def _theory_advice(config: ExperimentConfig, folder: Path) -> str | None:
     names: Sequence[str] = (config.standard.model.name, config.perturbation.model.name)
     if config.mixing.is_mixed or not set(names) <= set(TWO_LAYER):
         return None
-    return f"perturblearn theory {folder}"
+    return shlex.join(("perturblearn", "theory", str(folder)))

@@ -13,6 +13,9 @@ const pl = (() => {
   function setTheme(name, remember) {
     root.dataset.theme = name;
     const button = byId("theme");
+    button.textContent = name === "dark" ? "Light" : "Dark";
+    // What is pressed keeps its name, so this one has both words.
+    button.setAttribute("aria-label", "Dark rather than light colours");
     button.setAttribute("aria-pressed", String(name === "dark"));
     if (remember) { try { localStorage.setItem("perturblearn-theme", name); } catch { /* a file may have no storage */ } }
     watchers.forEach((watcher) => watcher());
@@ -66,12 +69,20 @@ const pl = (() => {
   }
   // Shows a description {data, layout} at a place, now or in the theme that comes.
   function chart(place, spec, height) {
-    charts.set(place, { spec, height: height || Number(place.dataset.height) || 380 });
+    const pixels = height || Number(place.dataset.height) || 380;
+    charts.set(place, { spec, height: pixels });
+    // Plotly asks the place for its height when the width changes.
+    place.style.minHeight = `${pixels}px`;
     draw(place);
+  }
+  // What a chart shows, or will show once somebody comes near it.
+  const shownAt = (place) => charts.get(place) || { spec: read(place.dataset.chart) };
+  function drawOnce(place) {
+    if (!charts.has(place)) chart(place, read(place.dataset.chart));
   }
   // Shows the traces of a chart that pass, and hides the others.
   function filterChart(place, passes) {
-    const { spec, height } = charts.get(place) || { spec: read(place.dataset.chart), height: Number(place.dataset.height) };
+    const { spec, height } = shownAt(place);
     chart(place, { ...spec, data: spec.data.map((trace) => ({ ...trace, visible: passes(trace) })) }, height);
   }
   function startCharts() {
@@ -79,12 +90,19 @@ const pl = (() => {
     // Far down ones are drawn when somebody comes near them, so that a page opens at once.
     const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
       near.unobserve(entry.target);
-      chart(entry.target, read(entry.target.dataset.chart));
+      drawOnce(entry.target);
     }), { rootMargin: "600px" });
     document.querySelectorAll(".plot[data-chart]").forEach((place) => {
       place.style.minHeight = `${place.dataset.height}px`;
       near.observe(place);
     });
+    window.addEventListener("beforeprint", () => {
+      [...document.querySelectorAll(".plot[data-chart]")].filter((place) => place.checkVisibility()).forEach(drawOnce);
+    });
+    // A sheet of paper is narrower than most windows, and Plotly does not see it.
+    window.matchMedia("print").addEventListener("change", ({ matches: onPaper }) => charts.forEach((_, place) => {
+      if (place.checkVisibility()) Plotly.relayout(place, onPaper ? { width: place.clientWidth } : { width: null, autosize: true });
+    }));
     onTheme(() => charts.forEach((_, place) => draw(place)));
     document.addEventListener("click", (event) => {
       const button = event.target.closest("button");
@@ -92,6 +110,7 @@ const pl = (() => {
       if (button.dataset.save) save(byId(button.dataset.of), button.dataset.save);
       if (button.dataset.reset) {
         const place = byId(button.dataset.reset);
+        drawOnce(place);
         const axes = Object.keys(place.layout || {}).filter((name) => /^[xy]axis\d*$/.test(name));
         Plotly.relayout(place, Object.fromEntries(axes.map((name) => {
           const given = charts.get(place).spec.layout?.[name]?.range;
@@ -103,7 +122,7 @@ const pl = (() => {
       const box = event.target;
       if (!box.dataset || !box.dataset.log) return;
       const place = byId(box.dataset.of);
-      const { spec, height } = charts.get(place);
+      const { spec, height } = shownAt(place);
       const layout = { ...spec.layout };
       Object.keys(layout).filter((name) => name.startsWith(`${box.dataset.log}axis`)).forEach((name) => {
         const { range, ...rest } = layout[name];
@@ -113,7 +132,7 @@ const pl = (() => {
     });
   }
   function save(place, format) {
-    if (!charts.has(place)) chart(place, read(place.dataset.chart));
+    drawOnce(place);
     Plotly.downloadImage(place, { format, filename: place.id, width: place.clientWidth, height: place.clientHeight, scale: format === "png" ? 2 : 1 });
     say(`Saved as ${format.toUpperCase()}.`);
   }
@@ -157,51 +176,60 @@ const pl = (() => {
     return made;
   };
 
-  const words = new Intl.Collator(undefined, { numeric: true });
+  const collator = new Intl.Collator(undefined, { numeric: true });
   // Numbers by size, with empty cells last whichever way; all else as text.
   function compare(one, other, down) {
     const empty = (value) => value === null || value === undefined || value === "" || value === "-";
     if (empty(one) || empty(other)) return empty(one) - empty(other);
-    const order = typeof one === "number" && typeof other === "number" ? one - other : words.compare(String(one), String(other));
+    const order = typeof one === "number" && typeof other === "number" ? one - other : collator.compare(String(one), String(other));
     return down ? -order : order;
   }
   // A table that sorts and searches.
-  //   place: an empty element; columns: [{name, label, number, show(value) -> text or Node}]; rows: objects by name.
+  //   place: an empty element; rows: objects by name.
+  //   columns: [{name, label, number, long, text(value, row), node(row)}]; a fixed one is neither sorted nor searched.
   //   options: label, search (words in front of the box), size (rows at a time).
-  // Returns {show(rows)} for another choice of rows.
+  // Returns {show(rows), swap(columns, rows), refill(), found()}: another choice of rows from the first page on, other
+  // columns with what was typed, sorted and turned to kept, the same rows anew, and the rows that the search leaves.
   function table(place, columns, rows, options) {
     const { label, size = 50 } = options;
-    let shown = rows, sorted = null, down = false, page = 0, words = "";
+    let shown = rows, sorted = null, down = false, page = 0, wanted = "";
     const head = element("tr", {});
     const body = element("tbody", {});
     const count = element("span", { class: "note", "aria-live": "polite" });
-    const box = element("input", { type: "search", oninput: () => { words = box.value.toLowerCase(); page = 0; fill(); } });
+    const box = element("input", { type: "search", oninput: () => { wanted = box.value.toLowerCase(); page = 0; fill(); } });
     const earlier = element("button", { type: "button", onclick: () => { page -= 1; fill(); } }, "Previous");
     const later = element("button", { type: "button", onclick: () => { page += 1; fill(); } }, "Next");
-    columns.forEach((column) => head.append(element("th", { scope: "col", class: column.number ? "number" : null },
-      column.fixed ? column.label : element("button", { type: "button", onclick: () => sortBy(column) }, column.label))));
     const text = (row, column) => { const value = row[column.name]; return column.text ? column.text(value, row) : value === null || value === undefined ? "-" : String(value); };
     function sortBy(column) {
       down = sorted === column ? !down : Boolean(column.number);
       sorted = column;
-      [...head.children].forEach((cell, number) => {
-        if (columns[number] === column) cell.setAttribute("aria-sort", down ? "descending" : "ascending");
-        else cell.removeAttribute("aria-sort");
-      });
+      markSorted();
       page = 0;
       fill();
     }
+    function markSorted() {
+      [...head.children].forEach((cell, number) => {
+        if (columns[number] === sorted) cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+        else cell.removeAttribute("aria-sort");
+      });
+    }
+    function fillHead() {
+      head.replaceChildren(...columns.map((column) => element("th", { scope: "col", class: column.number ? "number" : null },
+        column.fixed ? column.label : element("button", { type: "button", onclick: () => sortBy(column) }, column.label))));
+      markSorted();
+    }
+    const matches = (row) => columns.some((column) => !column.fixed && text(row, column).toLowerCase().includes(wanted));
+    const found = () => (wanted ? shown.filter(matches) : shown);
     function fill() {
-      let found = words ? shown.filter((row) => columns.some((column) => text(row, column).toLowerCase().includes(words))) : shown;
-      if (sorted) found = [...found].sort((one, other) => compare(one[sorted.name], other[sorted.name], down));
-      const pages = Math.max(1, Math.ceil(found.length / size));
+      const left = sorted ? [...found()].sort((one, other) => compare(one[sorted.name], other[sorted.name], down)) : found();
+      const pages = Math.max(1, Math.ceil(left.length / size));
       page = Math.min(Math.max(page, 0), pages - 1);
-      body.replaceChildren(...found.slice(page * size, (page + 1) * size).map((row) => element("tr", {}, ...columns.map((column, number) => {
+      body.replaceChildren(...left.slice(page * size, (page + 1) * size).map((row) => element("tr", {}, ...columns.map((column, number) => {
         const content = column.node ? column.node(row) : element("bdi", {}, text(row, column));
         return element(number === 0 && !column.node ? "th" : "td", { scope: number === 0 && !column.node ? "row" : null, class: column.number ? "number" : column.long ? "text" : null }, content);
       }))));
-      const range = found.length ? `${page * size + 1} to ${Math.min(found.length, (page + 1) * size)} of ${found.length}` : "none";
-      count.textContent = found.length === rows.length ? range : `${range} (${rows.length} in all)`;
+      const range = left.length ? `${page * size + 1} to ${Math.min(left.length, (page + 1) * size)} of ${left.length}` : "none";
+      count.textContent = left.length === rows.length ? range : `${range} (${rows.length} in all)`;
       earlier.disabled = page === 0;
       later.disabled = page >= pages - 1;
       const several = rows.length > size;
@@ -212,8 +240,20 @@ const pl = (() => {
       element("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" },
         element("table", {}, element("caption", { class: "hidden" }, label), element("thead", {}, head), body)),
     );
+    fillHead();
     fill();
-    return { show(chosen) { shown = chosen; page = 0; fill(); }, refill: fill, found: () => (words ? shown.filter((row) => columns.some((column) => text(row, column).toLowerCase().includes(words))) : shown) };
+    return {
+      show(chosen) { shown = chosen; page = 0; fill(); },
+      swap(others, chosen) {
+        columns = others;
+        shown = chosen;
+        sorted = columns.find((column) => column.name === sorted?.name) || null;
+        fillHead();
+        fill();
+      },
+      refill: fill,
+      found,
+    };
   }
   // A table of the page itself that sorts by its heads.
   function startTables() {

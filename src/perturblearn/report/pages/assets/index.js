@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const spanText = (span) => {
     if (!span) return "-";
     const [low, high, std] = span;
-    if (low !== high) return `${digits(low)} to ${digits(high)}`;
+    if (digits(low) !== digits(high)) return `${digits(low)} to ${digits(high)}`;
     return std === null ? digits(low) : `${digits(low)} ± ${digits(std)}`;
   };
   const isolated = (text) => element("bdi", {}, text);

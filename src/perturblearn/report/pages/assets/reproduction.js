@@ -16,10 +16,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const hidden = new Set([...document.querySelectorAll("input[data-filter=measure]:not(:checked)")].map((box) => box.value));
     const panel = pl.byId("filter-panel")?.value, verdict = pl.byId("filter-verdict").value;
     table.show(rows.filter((row) => !hidden.has(row.measure) && (!panel || String(row.panel) === panel) && (!verdict || row.verdict === verdict)));
-    document.querySelectorAll(".plot[data-panel]").forEach((plot) => {
+    const plots = [...document.querySelectorAll(".plot[data-panel]")];
+    plots.forEach((plot) => {
       plot.closest("section").hidden = Boolean(panel) && plot.dataset.panel !== panel;
       pl.filterChart(plot, (trace) => !hidden.has(trace.meta));
     });
+    // Those that are left have other widths than before, and Plotly itself looks only when the window's changes.
+    plots.filter((plot) => plot.checkVisibility()).forEach((plot) => Plotly.Plots.resize(plot));
   }
   document.querySelectorAll("[data-filter]").forEach((box) => box.addEventListener("change", apply));
   pl.byId("save-points").addEventListener("click", () => {

@@ -136,8 +136,8 @@
     pl.byId("log-x").checked = data.start.log;
     pl.byId("choices").addEventListener("change", (event) => {
       if (event.target.id === "y") {
-        makeTables();
-        showTables();
+        tables.points.swap(pointColumns(), chosenPoints());
+        tables.runs.swap(runColumns(), chosenRuns());
       }
       drawChart();
     });
@@ -149,7 +149,7 @@
     if (isMap && state.row === state.x) {
       pl.byId("row").value = state.row = [...pl.byId("row").options].find((option) => option.value !== state.x).value;
     }
-    if (state.colour === state.x) state.colour = "";
+    if (state.colour === state.x) pl.byId("colour").value = state.colour = "";
     const measure = measureOf(state.y);
     show("row", isMap);
     ["colour", "spread", "dots"].forEach((id) => show(id, !isMap));
@@ -364,22 +364,24 @@
     row[`level${at}`] = key.ofRun[run];
     row[`key${at}`] = key.levels[key.ofRun[run]];
   });
+  const pointColumns = () => [
+    { name: "point", label: "point", number: true },
+    ...ofPoints().map(([key, at]) => keyColumn(key, at)),
+    ...shownMeasures().map((measure) => ({ name: measure.name, label: measure.label, number: true, text: (_, row) => spreadOf(row.sums[measure.name]) })),
+    { name: "finished", label: "finished", number: true }, { name: "failed", label: "failed", number: true },
+  ];
+  const runColumns = () => [
+    { name: "point", label: "point", number: true },
+    ...keys.map((key, at) => keyColumn(key, at)),
+    ...shownMeasures().map((measure) => ({ name: measure.name, label: measure.label, number: true, text: (found) => number(found) })),
+    { name: "key", label: "key", text: (found) => found.slice(0, 10) },
+    ...(data.errors.length ? [{ name: "error", label: "error", long: true, text: (found) => found || "-" }] : []),
+  ];
   function makeTables() {
-    const shown = shownMeasures(), everyRun = data.point.map((_, run) => run);
+    const everyRun = data.point.map((_, run) => run);
     tables = {
-      points: pl.table(pl.byId("points-table"), [
-        { name: "point", label: "point", number: true },
-        ...ofPoints().map(([key, at]) => keyColumn(key, at)),
-        ...shown.map((measure) => ({ name: measure.name, label: measure.label, number: true, text: (_, row) => spreadOf(row.sums[measure.name]) })),
-        { name: "finished", label: "finished", number: true }, { name: "failed", label: "failed", number: true },
-      ], pointRows(everyRun), { label: "Points", search: "Search points", size: 25 }),
-      runs: pl.table(pl.byId("runs-table"), [
-        { name: "point", label: "point", number: true },
-        ...keys.map((key, at) => keyColumn(key, at)),
-        ...shown.map((measure) => ({ name: measure.name, label: measure.label, number: true, text: (found) => number(found) })),
-        { name: "key", label: "key", text: (found) => found.slice(0, 10) },
-        ...(data.errors.length ? [{ name: "error", label: "error", long: true, text: (found) => found || "-" }] : []),
-      ], runRows(everyRun), { label: "Runs", search: "Search runs", size: 25 }),
+      points: pl.table(pl.byId("points-table"), pointColumns(), pointRows(everyRun), { label: "Points", search: "Search points", size: 25 }),
+      runs: pl.table(pl.byId("runs-table"), runColumns(), runRows(everyRun), { label: "Runs", search: "Search runs", size: 25 }),
     };
   }
   function pointRows(among) {
@@ -405,9 +407,11 @@
       return row;
     });
   }
+  const chosenPoints = () => pointRows(chosen);
+  const chosenRuns = () => runRows(isOn("failed-only") ? chosen.filter((run) => data.error[run] !== null) : chosen);
   function showTables() {
-    tables.points.show(pointRows(chosen));
-    tables.runs.show(runRows(isOn("failed-only") ? chosen.filter((run) => data.error[run] !== null) : chosen));
+    tables.points.show(chosenPoints());
+    tables.runs.show(chosenRuns());
   }
   function saveCsv(part, heads, lines) {
     const cell = (content) => { const text = content === null || content === undefined ? "" : String(content); return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; };
