@@ -83,8 +83,8 @@ def plan() -> Iterator[Task]:
     yield Task("neurips2024/cosine_similarity", "quick", 3)
     for name in ARTIFICIAL_FIGURES:
         whole = None if name.endswith("l2_uniform") else (2,)
-        yield Task(name, "full", 1, panels=whole, curves="limit")
         # A search takes longer than all else, one in L0 five times as long as the others.
+        yield Task(name, "full", 1, whole, "limit", (("n_adv", 1000.0),) if "_l0_" in name else ())
         most = {"iclr2024/artificial_l2_uniform": 2500.0, "iclr2024/artificial_linf_uniform": 1500.0}
         n_adv = most.get(name, 100.0 if "_l0_" in name else 500.0)
         yield Task(name, "full", 2, (2,), "flow", (("n_adv", n_adv),), QUICK_SEARCH)
@@ -92,7 +92,6 @@ def plan() -> Iterator[Task]:
     # Parts of the above: how far single seeds lie apart in early training.
     yield Task("neurips2024/shifted_gauss_a", "full", 20, panels=(7, 8))
     yield Task("neurips2024/fmnist_a", "full", 6, panels=(5,))
-    yield Task("neurips2024/mnist_b", "full", 6, panels=(5, 6))
     for name in ALL:
         if name not in (*ACCURACY_FIGURES, *ARTIFICIAL_FIGURES, *STUDIES, "neurips2024/cosine_similarity"):
             yield Task(name, "quick", 3)
