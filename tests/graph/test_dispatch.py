@@ -103,8 +103,11 @@ class Here:
 
     def get(self, reference: str) -> Any:
         if reference not in self._values:
-            raise ValueLost(reference)
+            raise ValueLost("by lot")
         return pickle.loads(self._values[reference])
+
+    def is_lost(self, reference: str) -> bool:
+        return reference not in self._values
 
     def cancel(self, calls: Iterable[str]) -> None:
         self.cancelled += calls
@@ -240,6 +243,44 @@ def test_a_piece_of_which_processes_die_fails_alone_with_a_sentence(dies_after: 
     assert isinstance(executor.errors[deadly], PerturbLearnError)
     assert "run 7, seed 7: one process after the other died of it (by its own hand)" in str(executor.errors[deadly])
     assert [executor.result(found).value for found in runs if found.key != deadly] == [*range(7), *range(8, 30)]
+
+
+class Losing(Here):
+    """Calls that lose a value that was passed on whenever one is asked for, so many times, and may know of which."""
+
+    def __init__(self, times: int, *, knows: bool) -> None:
+        super().__init__()
+        self._times = times
+        self._knows = knows
+
+    def _carried_out(self, task: Task, arguments: Sequence[Any]) -> Iterator[Any]:
+        if arguments and self._times:
+            self._times -= 1
+            self._values.pop(arguments[0], None)
+        return super()._carried_out(task, arguments)
+
+    def is_lost(self, reference: str) -> bool:
+        return self._knows and super().is_lost(reference)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_lost_value_is_made_again_and_the_others_too_only_if_it_is_not_known_which(knows: bool) -> None:
+    shared = [stage(STORED, value, work=1.0) for value in range(3)]
+    users = [stage(STORED, 10 + value, *shared, work=1.0) for value in range(2)]
+    executor = execute(make_plan(users, keeps=users.__contains__), None, Losing(1, knows=knows))
+    assert [executor.result(found).value for found in users] == [13, 14]
+    assert [RUNS.count(found.key) for found in shared] == ([2, 1, 1] if knows else [2, 2, 2])
+
+
+def test_nobody_asks_for_ever_for_what_is_lost_again_and_again() -> None:
+    shared = [stage(STORED, value, work=1.0) for value in range(2)]
+    users = [stage(STORED, 10 + value, *shared, label=f"user {value}", work=1.0) for value in range(2)]
+    fine = stage(STORED, 100)
+    plan = make_plan([*users, fine], keeps=lambda found: found not in shared)
+    executor = execute(plan, None, Losing(10**6, knows=True), go_on=True)
+    assert executor.errors.keys() == {found.key for found in users}
+    assert "user 0: one process after the other died of it (by lot)" in str(executor.errors[users[0].key])
+    assert executor.result(fine).value == 100
 
 
 class Unpicklable(Exception):

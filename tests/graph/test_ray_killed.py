@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.experiment.tiny import same_artefact
-from tests.graph.ray_graph import wanted
+from tests.graph.ray_graph import LARGE, wanted
 from tests.store.killing import running
 
+from perturblearn.graph.cluster import Cluster, connected
+from perturblearn.graph.dispatch import ValueLost
 from perturblearn.store import ArtefactStore, RecordStore
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -113,6 +117,31 @@ def assert_same(folder: Path, expected: Path) -> None:
 def known(record: Any) -> dict[str, Any]:
     """What does not depend on time."""
     return {name: value for name, value in vars(record).items() if name not in ("seconds", "changed")}
+
+
+def pass_on_and_stay() -> Iterator[np.ndarray]:
+    yield np.ones(LARGE)
+    time.sleep(1000)
+
+
+def add_up(numbers: np.ndarray) -> Iterator[float]:
+    yield float(numbers.sum())
+
+
+def test_a_result_is_lost_whose_machine_dies_before_the_task_has_ended(ray_machines: Machines) -> None:
+    """Ray then takes the death of the task for the value; whoever asks for it has not died itself."""
+    options: dict[str, Any] = {"cpus": 1, "gpus": 0.0, "patience": 60.0}
+    with connected(ray_machines.address):
+        maker, user = Cluster(pass_on_and_stay, **options), Cluster(add_up, **options)
+        lost = maker.next(maker.call())
+        there = maker.put(np.ones(LARGE))
+        for _ in range(2):
+            ray_machines.kill_machine(0)
+        asked = user.call(lost)
+        with pytest.raises(ValueLost):
+            user.get(user.next(asked))
+        assert [user.is_lost(lost), user.is_lost(there)] == [True, False]
+        assert user.get(user.next(user.call(there))) == LARGE
 
 
 @pytest.mark.timeout(3600)

@@ -198,26 +198,43 @@ class Cluster:
         """The value of a reference.
 
         Raises:
-            ProcessDied: there is none, because the call has died.
+            ProcessDied: there is none, because the call has died, or it is lost.
             ConfigError: the function could not be called there at all.
-            ValueLost: this value is lost, or one that was an argument of the call.
+            ValueLost: one that was an argument of the call is lost.
         """
         import ray
-        from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
+        from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RaySystemError, RayTaskError
 
         try:
             return ray.get(reference)
-        except ObjectLostError as error:
-            raise ValueLost(error.object_ref_hex) from error
-        except NodeDiedError as error:
-            raise MachineDied("its machine is gone") from error
-        except RayTaskError as error:
+        except RayTaskError as error:  # first: it is also an error of the kind that it was caused by
+            # Ray has a system error for an argument that is there but cannot be read.
+            if isinstance(error.cause, RayError) and not isinstance(error.cause, RaySystemError):
+                raise ValueLost(type(error.cause).__name__) from error
             raise ConfigError(
                 f"Ray's processes cannot run perturblearn's tasks ({str(error.cause).splitlines()[0]}); install the "
                 "same version on all machines"
             ) from error
+        except (NodeDiedError, ObjectLostError) as error:
+            raise MachineDied("its machine is gone") from error
         except RayError as error:
             raise ProcessDied(type(error).__name__) from error
+
+    def is_lost(self, reference: Any) -> bool:
+        """Whether its value can be had no more; False if that is not known.
+
+        What a call has yielded is lost with its machine, and may be with its process until that has said that it ended.
+        """
+        import ray
+        from ray.exceptions import GetTimeoutError, RayError
+
+        try:
+            ray.get(reference, timeout=0)
+        except GetTimeoutError:  # it is elsewhere
+            return False
+        except RayError:
+            return True
+        return False
 
     def cancel(self, calls: Iterable[Any]) -> None:
         """End calls that nobody needs any more."""

@@ -18,6 +18,8 @@ MOST_DEATHS = 4
 """After so many processes have died of a piece, its stages count as failed."""
 EARLY_DEATH = 0.2
 """How much of a death it is if a process dies before it begins: that says more of the process than of the piece."""
+DISTANT_DEATH = 0.04
+"""And if a whole machine dies or a value is lost: no piece is to blame, but none may try for ever."""
 AHEAD = 2
 """How many tasks are on their way for each that can run."""
 
@@ -31,15 +33,7 @@ class MachineDied(ProcessDied):
 
 
 class ValueLost(Exception):
-    """A value that was passed on has been lost with the machine that had it.
-
-    Args:
-        name: part of what ``str`` gives for its reference.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
+    """A value that was an argument of a call has been lost with the machine, or the process, that had made it."""
 
 
 class Calls(Protocol):
@@ -73,9 +67,13 @@ class Calls(Protocol):
         """The value of a reference.
 
         Raises:
-            ProcessDied: there is none, because the call has died.
-            ValueLost: this value is lost, or one that was an argument of the call.
+            ProcessDied: there is none, because the call has died, or it is lost.
+            ValueLost: one that was an argument of the call is.
         """
+        ...
+
+    def is_lost(self, reference: Any) -> bool:
+        """Whether its value can be had no more; False if that is not known."""
         ...
 
     def cancel(self, calls: Iterable[Any]) -> None:
@@ -270,14 +268,14 @@ class Dispatcher:
 
     def _repeat(self, sent: _Sent, trouble: ProcessDied | ValueLost) -> None:
         if isinstance(trouble, ValueLost):
-            lost = [key for key, given in sent.given.items() if trouble.name in str(given)] or list(sent.given)
-            for key in lost:
-                if self._passed.get(key) is sent.given[key]:  # else another one has been made meanwhile
+            given = {key: value for key, value in sent.given.items() if not isinstance(value, Exception)}
+            for key in [key for key, value in given.items() if self._calls.is_lost(value)] or given:
+                if self._passed.get(key) is given[key]:  # else another one has been made meanwhile
                     del self._passed[key]
         for number in sent.pieces:
             # Of several pieces none is known to be the reason.
-            if isinstance(trouble, ProcessDied) and not isinstance(trouble, MachineDied) and len(sent.pieces) == 1:
-                self._deaths[number] += 1 if sent.has_begun else EARLY_DEATH
+            if len(sent.pieces) == 1:
+                self._deaths[number] += _weight(trouble, sent)
             if self._deaths[number] < MOST_DEATHS:
                 self._schedule.repeat(number)
                 continue
@@ -285,6 +283,13 @@ class Dispatcher:
                 if not self._can_give(stage.key):
                     self._hearer.give_up(stage, _sentence(stage, str(trouble)))
             self._finish(number)
+
+
+def _weight(trouble: ProcessDied | ValueLost, sent: _Sent) -> float:
+    """How much of a death it is for the piece of a task."""
+    if isinstance(trouble, (MachineDied, ValueLost)):
+        return DISTANT_DEATH
+    return 1.0 if sent.has_begun else EARLY_DEATH
 
 
 def _sentence(stage: Stage, reason: str) -> PerturbLearnError:
