@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shlex
 from pathlib import Path
@@ -122,7 +123,11 @@ def test_inputs_that_span_no_plane_lose_no_run(tmp_path: Path) -> None:
     result = learn_from_perturbations(data=data, overrides=QUICK, out=tmp_path)
     assert result.folder is not None
     page = (result.folder / "report.html").read_text(encoding="utf-8")
-    assert "perturblearn theory" in page  # which says why there is none
+    assert "could not be put beside this run: the mean of a class is 0 and spans no plane" in page
+    assert "perturblearn theory" not in page
+    assert json.loads((result.folder / "result.json").read_text(encoding="utf-8"))["no_theory"] == result.no_theory
+    (result.folder / "report.html").unlink()
+    assert write_report(result.folder).read_text(encoding="utf-8") == page
 
 
 def test_images_of_two_channels_are_drawn_by_the_first(tmp_path: Path) -> None:

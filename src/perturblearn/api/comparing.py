@@ -19,18 +19,20 @@ _PER_PAIR = 500
 
 def quick_theory(
     experiment: Experiment, store: ArtefactStore | None, *, force: bool = False
-) -> TheoryComparison | None:
+) -> TheoryComparison | str | None:
     """The comparison of an experiment that has run, if the papers predict something and it takes seconds.
 
-    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare. What theory
-    cannot be applied to, whatever the reason, is no reason to lose a run: 'perturblearn theory' tells it.
+    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare.
+
+    Returns:
+        The comparison; the reason, where theory cannot be applied, for which no run is lost; None if it was not tried.
     """
     if experiment.is_of_stored_set or why_no_theory(experiment.config) is not None or not _is_quick(experiment):
         return None
     try:
         return compare_experiment(experiment, store, force=force)
-    except (PerturbLearnError, ArithmeticError, ValueError, RuntimeError):
-        return None
+    except (PerturbLearnError, ArithmeticError, ValueError, RuntimeError) as error:
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _is_quick(experiment: Experiment) -> bool:

@@ -226,6 +226,8 @@ class Running:
             executor = experiment.run(stages, force=force, watch=watch)
             result = self._measured(executor)
             theory = quick_theory(experiment, stages, force=force) if self.report else None
+            if isinstance(theory, str):
+                result, theory = replace(result, no_theory=theory), None
             exported = export_run(experiment, executor, result, store, folder, page=self.report, theory=theory)
             return exported, executor.seconds
 
@@ -235,7 +237,9 @@ class Running:
         """Write the page of a run that has finished before, with the theory that it would have had then."""
         if not (folder / "theory").exists():
             theory = quick_theory(self.experiment, store if cache is None else cache)
-            if theory is not None:
+            if isinstance(theory, str):
+                finished = replace(finished, no_theory=theory)
+            elif theory is not None:
                 replace(theory, folder=folder / "theory").write(store)
         write_page(run_page(finished, folder), folder / PAGE_NAME)
 

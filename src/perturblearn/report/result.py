@@ -38,6 +38,7 @@ class Result:
             ``grid``, and ``groups`` where the data name groups.
         summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
         command: makes it again where ``config.toml`` alone does not: of a run that was learned from a set.
+        no_theory: why the papers' predictions could not be put beside it, where that was tried.
         folder: where the run was exported to; None if nothing was written.
         seconds: time spent in the stages that ran; 0 if all were finished before.
         versions: of the packages that made the result.
@@ -48,6 +49,7 @@ class Result:
     seeds: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Mapping[str, Any]]
     command: str | None = None
+    no_theory: str | None = None
     folder: Path | None = None
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -84,6 +86,7 @@ class Result:
                 seeds=content["seeds"],
                 summary=content["summary"],
                 command=content.get("command"),
+                no_theory=content.get("no_theory"),
                 folder=path.parent,
                 seconds=content["seconds"],
                 versions=content["versions"],
@@ -132,6 +135,7 @@ class Result:
             "name": self.config.name,
             "key": self.key,
             "command": self.command,
+            "no_theory": self.no_theory,
             "folder": None if self.folder is None else str(self.folder),
             "conclusion": self.conclusion,
             "remarks": self.remarks,

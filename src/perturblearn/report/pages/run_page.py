@@ -77,6 +77,7 @@ def run_page(result: Result, folder: Path) -> str:
         groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
         rates=rates_chart(result.seeds) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
+        no_theory=result.no_theory,
         theory_advice=None if result.command is not None else _theory_advice(config, place),
         command=shlex.join(("perturblearn", "run", str(place / "config.toml")))
         if result.command is None
