@@ -172,7 +172,7 @@ def test_what_it_says(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    found = reproduction(rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.4: [0.6], 0.5: [0.1]}))
+    found = reproduction(rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.4: [0.607], 0.5: [0.0001]}))
     folder = tmp_path / "found"
     written = found.write(ArtefactStore(tmp_path / ".store"), folder)
     assert sorted(path.name for path in folder.iterdir()) == ["figure.png", "result.json", "table.csv", "table.md"]
@@ -188,6 +188,8 @@ def test_files(tmp_path: Path) -> None:
     markdown = (folder / "table.md").read_text(encoding="utf-8")
     assert markdown.startswith("# paper/figure, full; 2 seeds\n\nWhat it shows.\n")
     assert "| 1 | 0.2 | accuracy | 0.7 |  | 1 | 0.9 | -0.2 | outside |" in markdown
+    assert "| 0.4 | accuracy | 0.607 |  | 1 | 0.6 | 0.007 | inside our spread |" in markdown
+    assert "| 2 | 0.5 | accuracy | 0.0001 |  | 1 |" in markdown
     assert Reproduction.load(folder).to_dict() == written.to_dict()
     assert written.folder == folder
     # Written again, it takes the old one's place.

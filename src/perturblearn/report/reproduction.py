@@ -239,4 +239,6 @@ _PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "con
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) >= 0.01 else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 0.01 else f"{value:.3g}"
