@@ -354,7 +354,7 @@ class RunningReproduction:
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
         picture = draw_examples(Examples.of(perturbed, data), experiment.config)
-        picture.suptitle(title, fontsize=9)
+        picture.suptitle(title, fontsize=9, wrap=True)
         return picture
 
 

@@ -30,7 +30,7 @@ _KEYS = {
     "standard_epochs": ("standard.epochs",),
     "perturbation_epochs": ("perturbation.epochs",),
     **dict.fromkeys(
-        ("units", "perturbations", "share", "steps", "rate", "slow_rate", "noise_samples", "noise_epochs"), ()
+        ("units", "perturbations", "share", "steps", "pixels", "rate", "slow_rate", "noise_samples", "noise_epochs"), ()
     ),
 }
 """What the settings of a figure mean in a configuration; a name without a role stands for both classifiers.
@@ -320,5 +320,5 @@ def _as_text(name: str, value: Any) -> str:
 
 def _number(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return " ".join(_number(part) for part in value)
+        return " ".join(_number(part) for part in value) or "nothing"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -61,7 +61,7 @@ def draw_decision_map(
         axes.set_title(text, fontsize=10)
     figure.legend(handles=_legend(drawn, line_names), loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(title, fontsize=9, wrap=True)
     return figure
 
 

@@ -105,7 +105,7 @@ def draw_examples(examples: Examples, config: ExperimentConfig) -> Figure:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             if row == 0:
                 axes.set_title(_labels(examples, column), fontsize=8)
-    figure.suptitle(title(config), fontsize=9)
+    figure.suptitle(title(config), fontsize=9, wrap=True)
     return figure
 
 
