@@ -15,7 +15,7 @@ from tests.cli.commands import DIGITS, TINY, records, run_folders, say
 from perturblearn.config import commented_toml, resolve_config
 
 KEYS = {
-    *("schema", "kind", "name", "key", "folder", "command", "conclusion", "remarks"),
+    *("schema", "kind", "name", "key", "folder", "command", "no_theory", "conclusion", "remarks"),
     *("summary", "seeds", "config", "versions", "seconds"),
 }
 

@@ -22,7 +22,7 @@ from perturblearn.report.pages.charts import (
     rates_chart,
     theory_charts,
 )
-from perturblearn.report.pages.curves import analysis_chart, legend_of, panel_chart
+from perturblearn.report.pages.curves import analysis_chart, legend_of, line_with_spread, panel_chart
 from perturblearn.report.pages.grid_page import _heat_chart, _norm_chart
 from perturblearn.report.theory import TheoryComparison
 
@@ -143,6 +143,14 @@ def test_the_maps_are_the_networks_signs(tiny_result: Result) -> None:
             expected = drawn.values[name] > 0
         assert (region == expected[::2, ::2].numpy()).all()
         assert len(spec["data"]) == 5  # the region, two lines, samples of two classes
+
+
+@pytest.mark.parametrize("x", [[1.0], ["a", "b"]], ids=["one point", "names"])
+def test_a_spread_that_no_band_can_show_has_bars(x: list[Any]) -> None:
+    (curve,) = line_with_spread("g", x, [0.5] * len(x), [0.1] * len(x), colour="@g")
+    assert curve["error_y"]["array"] == [0.1] * len(x)
+    (bare,) = line_with_spread("g", x, [0.5] * len(x), [0.0] * len(x), colour="@g")
+    assert "error_y" not in bare
 
 
 def test_a_panel_shows_means_spreads_and_published_points() -> None:

@@ -29,6 +29,8 @@ def line_with_spread(
 ) -> list[Spec]:
     """A curve with a band of one standard deviation, as two traces that the legend shows as one.
 
+    A single point, and points over names, have bars instead.
+
     Args:
         name: in the legend, plain.
         x, means, spreads: its points.
@@ -64,8 +66,12 @@ def line_with_spread(
         "hovertemplate": f"{shown} at %{{x}}: %{{y:.4f}} ± %{{customdata:.4f}}<extra></extra>",
         "meta": meta,
     }
-    # A band over names would be drawn between them.
-    return [curve] if any(isinstance(each, str) for each in x) or not any(spreads) else [band, curve]
+    if not any(spreads):
+        return [curve]
+    if len(x) == 1 or any(isinstance(each, str) for each in x):
+        bars = {"type": "data", "array": list(spreads), "color": colour, "thickness": 1.2, "width": 4}
+        return [{**curve, "error_y": bars}]
+    return [band, curve]
 
 
 def panel_chart(panel: ShownPanel, rows: Sequence[PointRow], curves: Sequence[str], *, uncertainty: float) -> Spec:

@@ -166,10 +166,7 @@ def _learner(own: Sequence[Result], name: str, number: int, aside: float) -> lis
     means, spreads = [each["mean"] for each in measured], [each["std"] or 0.0 for each in measured]
     places = [aside * _size(cell) for cell in own]
     symbol = _SYMBOLS[number % len(_SYMBOLS)]
-    traces = line_with_spread(f"g: {name}", places, means, spreads, colour=colour, symbol=symbol)
-    if len(own) > 1:
-        return traces
-    return [{**traces[-1], "error_y": {"type": "data", "array": spreads, "color": colour}}]  # a band needs two ends
+    return line_with_spread(f"g: {name}", places, means, spreads, colour=colour, symbol=symbol)
 
 
 def _probe(cells: Sequence[Result]) -> list[Spec]:
