@@ -73,7 +73,7 @@ QUICK_SEARCH = (("attack.products", "bfloat16"),)
 """The same search with products in bfloat16, several times as quick on processors that have them."""
 
 CIFAR10 = (("data.name", "folder:cifar10-jpeg.tar.xz"),)
-"""CIFAR-10 as JPEG images, one folder for each class, in the working folder; its published batches lay nowhere."""
+"""CIFAR-10 as JPEG images, ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, in an archive in the working folder."""
 
 
 def plan() -> Iterator[Task]:

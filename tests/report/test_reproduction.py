@@ -209,11 +209,12 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
 
 def test_the_figure_has_a_ring_for_every_published_point() -> None:
     found = reproduction(
-        rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.3: [0.5], 0.4: [0.6], 0.5: [0.1]}), smaller="epsilon halved"
+        rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.3: [0.5], 0.4: [0.6], 0.5: [0.1, 0.3]}), smaller="epsilon halved"
     )
     figure = found.plot()
     first, second = (axes for axes in figure.axes if axes.get_visible())
     rings = [line for line in first.lines if line.get_marker() == "o"]
     assert [np.asarray(line.get_xdata()).tolist() for line in rings] == [[0.1, 0.2, 0.4]]
     assert second.get_xscale() == "log"
+    assert (len(first.containers), len(second.containers)) == (0, 1), "a band needs two ends, so one point has a bar"
     assert "epsilon halved" in figure.get_suptitle()

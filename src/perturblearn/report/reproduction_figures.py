@@ -64,7 +64,7 @@ def _draw_panel(
         low, high = ([mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1))
         axes.plot(x, means, styles[way], color=colours[name], linewidth=1.4, marker=".", markersize=3)
         axes.fill_between(x, low, high, color=colours[name], alpha=0.2, linewidth=0)
-        if len(x) == 1:  # a band needs two ends
+        if len(x) == 1 and any(spreads):  # a band needs two ends
             axes.errorbar(x, means, spreads, color=colours[name], linewidth=1, capsize=2)
     for name, colour in colours.items():
         known = {row.x: row.published for row in rows if row.published is not None and curve_of(row.measure)[0] == name}
