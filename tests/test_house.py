@@ -16,7 +16,7 @@ import perturblearn
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/perturblearn"
 ORDER = (
-    "errors", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "theory",
+    "errors", "seeding", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "theory",
     "experiment", "papers", "report", "api", "cli",
 )  # fmt: skip
 

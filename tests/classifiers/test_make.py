@@ -15,7 +15,7 @@ from torch import nn
 from perturblearn.classifiers import Network, hand_over, make_network
 from perturblearn.config import ModelConfig
 from perturblearn.errors import ConfigError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 IMAGES = signature(1, 9, 9, n_classes=3)
 TINY: list[dict[str, Any]] = [

@@ -22,7 +22,7 @@ from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
 from perturblearn.experiment import learn as learning
 from perturblearn.experiment.learn import Lesson, learn, learn_side_by_side
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import perturb
 from perturblearn.perturbed.sources import draw_sources
 from perturblearn.theory import cosine_similarity, margin_limit

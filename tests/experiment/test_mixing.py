@@ -14,7 +14,8 @@ from perturblearn.api import learn_from_perturbations
 from perturblearn.classifiers import label_loss
 from perturblearn.data import Dataset
 from perturblearn.experiment import SeedStages, controls
-from perturblearn.graph import Executor, derive_seed
+from perturblearn.graph import Executor
+from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, mix
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_shards")

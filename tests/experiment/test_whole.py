@@ -14,7 +14,7 @@ from perturblearn.classifiers import TwoLayer, initialise
 from perturblearn.config import DataConfig, ModelConfig
 from perturblearn.data import load_dataset
 from perturblearn.experiment import summarise_seeds
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 TINY: dict[str, Any] = {
     "name": "tiny",

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from perturblearn.graph import Stage, StageKind, content_key, derive_seed
+from perturblearn.graph import Stage, StageKind, content_key
+from perturblearn.seeding import derive_seed
 
 
 def nothing(*_: object) -> None: ...

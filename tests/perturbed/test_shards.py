@@ -16,7 +16,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
 from perturblearn.perturbed.perturb import pixels_of
 from perturblearn.perturbed.search import search

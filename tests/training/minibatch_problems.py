@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPl
 from perturblearn.classifiers import Classifier, ConvNet, Network, TwoLayer
 from perturblearn.config import ModelConfig
 from perturblearn.data import Signature
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.training import MinibatchDescent
 
 

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, dropout
 
 from perturblearn.classifiers import Classifier, Network
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.store import ArtefactStore, Drafts
 from perturblearn.training import MinibatchDescent, minibatch, train_by_minibatches
 from perturblearn.training.augmentation import augment, draw_augmentation

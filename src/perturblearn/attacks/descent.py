@@ -17,7 +17,7 @@ from perturblearn.attacks.objective import Loss, Objective, bfloat16_call, name_
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.classifiers import is_target
 from perturblearn.errors import ConfigError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 Report = Callable[[int, int, str], None]
 

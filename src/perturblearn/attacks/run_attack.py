@@ -16,7 +16,7 @@ from perturblearn.attacks.found import Found
 from perturblearn.attacks.frozen import frozen
 from perturblearn.attacks.objective import Loss
 from perturblearn.errors import ModelError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """From a network, inputs (n, ...) and target labels (n,) to perturbed inputs."""

@@ -15,7 +15,7 @@ from perturblearn.classifiers.wide_resnet import WideResNet
 from perturblearn.config import ModelConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 
 def make_network(config: ModelConfig, signature: Signature, *, seed: int, role: str, fresh: bool = True) -> Network:

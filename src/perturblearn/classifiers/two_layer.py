@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from perturblearn.config import ModelConfig
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 
 class TwoLayer(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 
 
 def generator_for(seed: int, *purpose: str) -> torch.Generator:

@@ -13,7 +13,7 @@ from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint
 from perturblearn.config import ClassifierConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.store import Drafts
 from perturblearn.training import MinibatchDescent, train_by_minibatches
 

@@ -3,7 +3,6 @@
 from perturblearn.graph.execute import Done, Executor, Progress, Watcher
 from perturblearn.graph.memory import available_memory, collecting_nothing
 from perturblearn.graph.plan import Plan, make_plan
-from perturblearn.graph.seeding import derive_seed
 from perturblearn.graph.stage import Estimate, Report, Stage, StageKind, content_key
 
 __all__ = [
@@ -19,6 +18,5 @@ __all__ = [
     "available_memory",
     "collecting_nothing",
     "content_key",
-    "derive_seed",
     "make_plan",
 ]

@@ -13,7 +13,7 @@ from perturblearn.classifiers import Classifier, TwoLayer, is_target
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import blocks_in, set_size

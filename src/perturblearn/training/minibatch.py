@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
-from perturblearn.graph import derive_seed
+from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
 from perturblearn.training.augmentation import AUGMENTATIONS, augment, draw_augmentation
 from perturblearn.training.distributed import CommonSteps, Team, current_team, late_interrupts
