@@ -16,8 +16,8 @@ import perturblearn
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/perturblearn"
 ORDER = (
-    "errors", "seeding", "config", "store", "graph", "data", "classifiers", "training", "attacks", "perturbed", "theory",
-    "experiment", "papers", "report", "api", "cli",
+    "errors", "seeding", "config", "store", "graph", "data", "classifiers", "attacks", "training", "perturbed",
+    "theory", "experiment", "papers", "report", "api", "cli",
 )  # fmt: skip
 
 

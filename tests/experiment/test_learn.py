@@ -22,9 +22,9 @@ from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
 from perturblearn.experiment import learn as learning
 from perturblearn.experiment.learn import Lesson, learn, learn_side_by_side
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import perturb
 from perturblearn.perturbed.sources import draw_sources
+from perturblearn.seeding import derive_seed
 from perturblearn.theory import cosine_similarity, margin_limit
 from perturblearn.training import Descent, Flow, Job, Outcome, train, train_by_flow, train_side_by_side
 

@@ -15,8 +15,8 @@ from perturblearn.classifiers import label_loss
 from perturblearn.data import Dataset
 from perturblearn.experiment import SeedStages, controls
 from perturblearn.graph import Executor
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, mix
+from perturblearn.seeding import derive_seed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_shards")
 

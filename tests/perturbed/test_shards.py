@@ -16,11 +16,11 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
 from perturblearn.perturbed.perturb import pixels_of
 from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import block_rows, blocks_in
+from perturblearn.seeding import derive_seed
 from perturblearn.store import ArtefactStore, Drafts
 
 DIM, SMALL = 6, 16

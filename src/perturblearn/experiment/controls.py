@@ -15,8 +15,8 @@ from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.experiment.networks import Interruptions, learn_network
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, draw_targets, pixels_of, sources_of, targets_of
+from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
 
 Control = Literal["unperturbed", "permuted"]

@@ -27,8 +27,8 @@ from perturblearn.experiment.networks import Interruptions, learn_network
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import select
 from perturblearn.graph import Report, Stage, StageKind, content_key
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
 from perturblearn.theory import DecisionMap, perturbation_direction
 

@@ -13,12 +13,12 @@ from perturblearn.classifiers import Classifier, TwoLayer, is_target
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError
-from perturblearn.seeding import derive_seed
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import blocks_in, set_size
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.targets import draw_targets
+from perturblearn.seeding import derive_seed
 from perturblearn.store import Drafts
 
 Report = Callable[[int, int, str], None]
