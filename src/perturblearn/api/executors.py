@@ -74,7 +74,7 @@ def _on_ray(address: str | None, cpus: int | None, gpus: float | None, threads: 
     def make(
         plan: Plan, store: ArtefactStore | None = None, watch: Watcher | None = None, done: Done | None = None
     ) -> Executor:
-        devices = {str(stage.context.get("device", "cpu")) for stage in plan.to_run}
+        devices = {stage.device for stage in plan.to_run}
         if not gpus and devices - {"cpu"}:
             raise ConfigError(
                 f"device = {min(devices - {'cpu'})!r}, but Ray's tasks are given no GPU; say how much of one each may "

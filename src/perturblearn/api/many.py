@@ -12,7 +12,7 @@ from typing import Any
 
 from perturblearn.api.run import check_device
 from perturblearn.api.stores import artefact_store
-from perturblearn.config import ExperimentConfig, config_tree, describe
+from perturblearn.config import ExperimentConfig, Keep, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, key_of, plan_together, run_together
 from perturblearn.graph import Executor, Plan, Watcher, collecting_nothing
@@ -41,7 +41,7 @@ class RunningMany:
 
     name: str
     points: Sequence[Point]
-    keep: str = "measures"
+    keep: Keep = "measures"
     data_dir: str | os.PathLike[str] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
 

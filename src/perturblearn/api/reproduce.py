@@ -17,7 +17,7 @@ from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, plan_together, run_together, summarise
-from perturblearn.graph import Executor, Plan, Stage, Watcher
+from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
 from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_map_of, point_rows
 from perturblearn.report.examples import Examples
@@ -195,20 +195,20 @@ class RunningReproduction:
         return self.points[0].config.seeds
 
     @cached_property
-    def pictured(self) -> tuple[tuple[FigurePoint, Experiment, tuple[Stage, ...]], ...]:
+    def pictured(self) -> tuple[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]], ...]:
         """What pictures are drawn of: a point, its experiment with the first seed, and stages; none for curves."""
         if self.figure.draws == "curves":
             return ()
-        found: list[tuple[FigurePoint, Experiment, tuple[Stage, ...]]] = []
+        found: list[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]]] = []
         data_dir = None if self.data_dir is None else Path(self.data_dir)
         for point in self.points:
             config = point.config.model_copy(update={"seeds": self.seeds[:1]})
             experiment = Experiment(config, data_dir=data_dir)
             (of_seed,) = experiment.seeds.values()
             if self.figure.draws == "decision maps":
-                stages: tuple[Stage, ...] = (experiment.map_stage(self.figure.panels[point.panel - 1].limits),)
+                stages: tuple[AnyStage, ...] = (experiment.map_stage(self.figure.panels[point.panel - 1].limits),)
             else:
-                stages = (of_seed.data, of_seed.heldout_perturbed[0])
+                stages = (of_seed.data, of_seed.branches[0].heldout_perturbed)
             found.append((point, experiment, stages))
         return tuple(found)
 
@@ -282,7 +282,7 @@ class RunningReproduction:
         return self.figure.draws == "perturbations"
 
     @property
-    def _beside(self) -> list[Stage]:
+    def _beside(self) -> list[AnyStage]:
         return [stage for _, _, stages in self.pictured for stage in stages]
 
     def _measured(self, outcomes: Sequence[Outcome]) -> list[list[dict[str, float | None]]]:
@@ -345,7 +345,9 @@ class RunningReproduction:
             [study.run(point.panel, point.way, point.values, seed, measured) for point, seed, measured in finished]
         )
 
-    def _draw(self, point: FigurePoint, experiment: Experiment, stages: Sequence[Stage], executor: Executor) -> Picture:
+    def _draw(
+        self, point: FigurePoint, experiment: Experiment, stages: Sequence[AnyStage], executor: Executor
+    ) -> Picture:
         title = f"{self.figure.name}, {self.figure.panels[point.panel - 1].name}"
         if self.figure.smaller:
             title += f"\n{self.scale}: {self.figure.smaller}"

@@ -20,8 +20,8 @@ from perturblearn.classifiers import Classifier
 from perturblearn.config import TWO_LAYER, DataConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, Signature, data_fingerprint, dataset_from, load_dataset
 from perturblearn.errors import ConfigError, DataError
-from perturblearn.experiment import Experiment
-from perturblearn.graph import Executor, Plan, Stage, Watcher, content_key, make_plan
+from perturblearn.experiment import Experiment, Part, Shard
+from perturblearn.graph import AnyStage, Executor, Grouped, Plan, Watcher, content_key, make_plan
 from perturblearn.perturbed import Damage, PerturbedSet, ShardSource, StoredSet, lost_standard, repair, write_set
 from perturblearn.perturbed import perturb as perturb_rows
 from perturblearn.perturbed import verify as verify_files
@@ -106,7 +106,7 @@ class Perturbing:
     """
 
     experiment: Experiment
-    shards: Mapping[int, Mapping[str, tuple[Stage, ...]]]
+    shards: Mapping[int, Mapping[Part, tuple[Shard, ...]]]
 
     def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
         """What has to run."""
@@ -141,13 +141,14 @@ class Perturbing:
                     store.move_into_place(inside, folders[seed], replace=True)
         return [StoredSet(folder) for folder in folders.values()]
 
-    def _targets(self, seeds: list[int]) -> Iterator[Stage]:
+    def _targets(self, seeds: list[int]) -> Iterator[AnyStage]:
         for seed, of_seed in self.experiment.seeds.items():
             # What trains together is the same whichever sets are there already.
-            if seed in seeds or of_seed.standard[0].kind.fusion is not None:
-                yield of_seed.standard[0]
+            standard = of_seed.branches[0].standard
+            if seed in seeds or isinstance(standard, Grouped):
+                yield standard
         for seed in seeds:
-            yield self.experiment.seeds[seed].standard_measures[0]
+            yield self.experiment.seeds[seed].branches[0].measures
             for stages in self.shards[seed].values():
                 yield from stages
 
@@ -190,14 +191,14 @@ class Perturbing:
             folder,
             about=about,
             parts={part: self._sources(stages, executor) for part, stages in self.shards[seed].items()},
-            standard=executor.result(of_seed.standard[0]).dump(),
-            accuracy=executor.result(of_seed.standard_measures[0]),
+            standard=executor.result(of_seed.branches[0].standard).dump(),
+            accuracy=executor.result(of_seed.branches[0].measures),
         )
 
-    def _sources(self, stages: tuple[Stage, ...], executor: Executor) -> Iterator[ShardSource]:
-        for stage in stages:
-            content = executor.result(stage).dump().content
-            yield ShardSource(range(*stage.parameters["rows"]), content, partial(executor.place, stage))
+    def _sources(self, shards: tuple[Shard, ...], executor: Executor) -> Iterator[ShardSource]:
+        for shard in shards:
+            content = executor.result(shard).dump().content
+            yield ShardSource(shard.rows, content, partial(executor.place, shard))
 
 
 def learn(

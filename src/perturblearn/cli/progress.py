@@ -51,7 +51,7 @@ class ProgressBar:
             return
         self._stages = max(self._stages, progress.number)
         stage = progress.stage
-        seed = "" if stage.seed is None else f" seed {stage.seed}"
+        seed = "" if stage.drawn_with is None else f" seed {stage.drawn_with}"
         epoch = f"{progress.done}/{progress.steps} {progress.note}" if progress.steps > 1 else ""
         self._bar.update(
             self._task,

@@ -15,8 +15,9 @@ from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_ma
 from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS, compare_networks
 from perturblearn.experiment.points import Outcome, Point
-from perturblearn.experiment.seed_stages import SeedStages
-from perturblearn.experiment.selection import SELECTED_BY, select
+from perturblearn.experiment.seed_graph import Branch, Learner, SeedGraph
+from perturblearn.experiment.selection import SELECTED_BY, Selected, select
+from perturblearn.experiment.steps import Part, Shard
 from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
 from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import Pair, Transfer
@@ -30,16 +31,21 @@ __all__ = [
     "MEASURES",
     "NETWORK_COMPARISONS",
     "SELECTED_BY",
+    "Branch",
     "Case",
     "Comparison",
     "Crossing",
     "Experiment",
     "Fit",
+    "Learner",
     "MakeExecutor",
     "Outcome",
     "Pair",
+    "Part",
     "Point",
-    "SeedStages",
+    "SeedGraph",
+    "Selected",
+    "Shard",
     "Slope",
     "Transfer",
     "accuracy",

@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from perturblearn.config import ClassifierConfig
-from perturblearn.data import Outline
-from perturblearn.experiment.controls import control_section
+from perturblearn.experiment.context import Context
+from perturblearn.experiment.controls import Control, control_section
 from perturblearn.experiment.learn import FORM_NAMES
-from perturblearn.experiment.network_costs import estimate_network_control
-from perturblearn.graph import Estimate, Stage
+from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.graph import Estimate
 from perturblearn.perturbed import has_factors
 from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
 
@@ -22,30 +22,33 @@ _BLOCKS = 2**26
 """Bytes for the blocks that checks, attacks and measures go through."""
 
 
-def estimate_classifiers(group: Sequence[Stage]) -> Estimate:
-    """Cost of the classifiers of one group, which train over the same inputs."""
-    sections = [ClassifierConfig.model_validate(stage.parameters["classifier"]) for stage in group]
-    seeds = [stage.seed for stage in group]
-    return _estimate(group[0], sections, seeds, perturbed=group[0].parameters["role"] == "perturbation")
+def estimate_classifiers(
+    sections: Sequence[ClassifierConfig], seeds: Sequence[int], context: Context, *, perturbed: bool
+) -> Estimate:
+    """Cost of classifiers that train over the same inputs.
+
+    Args:
+        sections, seeds: of each.
+        context: of their stages.
+        perturbed: whether the inputs are a perturbed set.
+    """
+    return _estimate(context, sections, seeds, perturbed=perturbed)
 
 
-def estimate_control(group: Sequence[Stage]) -> Estimate:
+def estimate_control(control: Control, section: ClassifierConfig, draws: int, context: Context) -> Estimate:
     """Cost of a control's draws; draws with inputs of their own cost as much as each alone."""
-    (stage,) = group
-    section = ClassifierConfig.model_validate(stage.context["classifier"])
     if section.model.is_network:
-        return estimate_network_control(stage, section)
-    section = control_section(stage.parameters["control"], section, section.lr[0])
-    draws, attack = stage.parameters["draws"], stage.context["attack"]
-    if stage.parameters["control"] == "permuted":
-        return _estimate(stage, [section] * draws, range(draws), perturbed=True)
-    if attack.source != "none":
-        return _estimate(stage, [section] * draws, range(draws), perturbed=False)
-    one = _estimate(stage, [section], [0], perturbed=False)
+        return estimate_network(section, context, perturbed=True, draws=draws)
+    section = control_section(control, section, section.lr[0])
+    if control == "permuted":
+        return _estimate(context, [section] * draws, range(draws), perturbed=True, control=control)
+    if context.attack.source != "none":
+        return _estimate(context, [section] * draws, range(draws), perturbed=False, control=control)
+    one = _estimate(context, [section], [0], perturbed=False, control=control)
     return replace(
         one,
         operations=draws * one.operations,
-        plainly=draws * one.plainly,
+        unshared=draws * one.unshared,
         seconds=draws * one.seconds,
         note=f"one by one, each {one.note}",
     )
@@ -64,14 +67,19 @@ def relative_work(section: ClassifierConfig) -> float:
 
 
 def _estimate(
-    stage: Stage, sections: Sequence[ClassifierConfig], draws: Sequence[int | None], *, perturbed: bool
+    context: Context,
+    sections: Sequence[ClassifierConfig],
+    draws: Sequence[int],
+    *,
+    perturbed: bool,
+    control: Control | None = None,
 ) -> Estimate:
     """``draws``: which of equal sections are the same network, and which only look alike."""
-    outline: Outline = stage.context["outline"]()
+    outline = context.outline()
     n_samples, input_dim = outline.n_samples, outline.signature.input_dim
 
     def with_samples(count: int) -> Estimate:
-        return _estimate_with(stage, sections, draws, count, input_dim, perturbed=perturbed)
+        return _estimate_with(context, sections, draws, count, input_dim, perturbed=perturbed, control=control)
 
     def fitting(memory: int) -> str:
         low, high = 0, n_samples
@@ -86,18 +94,19 @@ def _estimate(
 
 
 def _estimate_with(
-    stage: Stage,
+    context: Context,
     sections: Sequence[ClassifierConfig],
-    draws: Sequence[int | None],
+    draws: Sequence[int],
     n_samples: int,
     input_dim: int,
     *,
     perturbed: bool,
+    control: Control | None,
 ) -> Estimate:
-    attack, model = stage.context["attack"], stage.context["model"]
-    of_sources = perturbed or "control" in stage.parameters
-    count = (stage.context["n_sources"] or n_samples) if of_sources else n_samples
-    dtype = stage.parameters.get("dtype", "float32")
+    attack, model = context.attack, context.standard.model
+    of_sources = perturbed or control is not None
+    count = (attack.n_sources or n_samples) if of_sources else n_samples
+    dtype = context.dtype
     first = sections[0]
     f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
     factored = has_factors(attack, f_units, input_dim)
@@ -143,9 +152,9 @@ def _estimate_with(
         rank=None if choice.form == "plain" else rank,
         dtype=dtype,
         bfloat16=bfloat16,
-        rates=_rates(stage.context["device"]),
+        rates=_rates(context.device),
     )
-    plainly = sum(
+    unshared = sum(
         4.0 * count * input_dim * section.model.hidden_dim * _steps(section, section.epochs) for section in sections
     )
     size = 8 if dtype == "float64" else 4
@@ -153,10 +162,10 @@ def _estimate_with(
     held = (n_samples + max(n_samples, count)) * input_dim * size + _BLOCKS
     if factored:
         held += count * f_units * size
-    if stage.parameters.get("control") == "unperturbed" and attack.source == "none":
+    if control == "unperturbed" and attack.source == "none":
         held += count * input_dim * size
     note = "limit" if first.model.name == "limit" else f"{choice.form}, {choice.reason}"
-    return Estimate(cost.operations, plainly, held + memory, cost.seconds, note)
+    return Estimate(cost.operations, unshared, held + memory, cost.seconds, note)
 
 
 def _steps(section: ClassifierConfig, epochs: int) -> int:

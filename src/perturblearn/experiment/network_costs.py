@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,10 +12,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from perturblearn.classifiers import TwoLayer, label_loss
-from perturblearn.config import AttackConfig, ClassifierConfig
-from perturblearn.data import Outline, Signature
+from perturblearn.config import ClassifierConfig
+from perturblearn.data import Signature
+from perturblearn.experiment.context import Context
 from perturblearn.experiment.networks import BATCH_SIZE, first_network
-from perturblearn.graph import Estimate, Stage
+from perturblearn.graph import Estimate
 from perturblearn.perturbed import SEARCH_STEPS, pixels_of
 
 _SAMPLES = 16
@@ -47,56 +47,25 @@ class Passes:
     parameters: int
 
 
-def estimate_network(group: Sequence[Stage]) -> Estimate:
-    """Cost of training one deep network."""
-    (stage,) = group
-    section = ClassifierConfig.model_validate(stage.context["classifier"])
-    return _estimate_training(stage, section, perturbed=stage.parameters["role"] == "perturbation", draws=1)
+def estimate_network(section: ClassifierConfig, context: Context, *, perturbed: bool, draws: int = 1) -> Estimate:
+    """Cost of training one deep network, or several one after the other.
 
-
-def estimate_network_control(stage: Stage, section: ClassifierConfig) -> Estimate:
-    """Cost of a control's draws, which train one after the other."""
-    return _estimate_training(stage, section, perturbed=True, draws=stage.parameters["draws"])
-
-
-def estimate_shard(group: Sequence[Stage]) -> Estimate:
-    """Cost of a shard of a perturbed set, whatever network f is."""
-    (stage,) = group
-    attack = AttackConfig.model_validate(stage.parameters["attack"])
-    section = ClassifierConfig.model_validate(stage.context["classifier"])
-    outline: Outline = stage.context["outline"]()
-    input_dim = outline.signature.input_dim
-    first, end = stage.parameters["rows"]
-    count = end - first
-    steps = 1
-    if attack.is_search:
-        steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
-    # The start and each step forward and back, the last iterate forward.
-    passes = (steps * 2 + 1) * attack.restarts
-    size = 8 if stage.context["dtype"] == "float64" else 4
-    memory = 3 * count * input_dim * size + _FIXED
-    note = f"{steps} step{'s' * (steps != 1)} on {count:,} samples"
-    if section.model.is_network:
-        costs = _passes(section.model_copy(update={"products": attack.products}), stage)
-    else:
-        units = 2 if section.model.name == "limit" else section.model.hidden_dim  # a limit has two directions
-        costs = _measured_two_layer(units, input_dim, stage.context["dtype"], stage.context["device"])
-    operations = passes * count * costs.operations
-    seconds = passes / 2 * count * costs.gradient_seconds
-    return Estimate(operations, operations, memory + int(256 * costs.activations), seconds, note)
-
-
-def _estimate_training(stage: Stage, section: ClassifierConfig, *, perturbed: bool, draws: int) -> Estimate:
-    outline: Outline = stage.context["outline"]()
+    Args:
+        section: how it is made and trained.
+        context: of its stage.
+        perturbed: whether it is trained on a perturbed set.
+        draws: how many.
+    """
+    outline = context.outline()
     n_samples, input_dim = outline.n_samples, outline.signature.input_dim
-    count = (stage.context["n_sources"] or n_samples) if perturbed else n_samples
-    costs = _passes(section, stage)
+    count = (context.attack.n_sources or n_samples) if perturbed else n_samples
+    costs = _passes(section, context)
     if section.training == "none":
-        return Estimate(0.0, 0.0, costs.parameters + _FIXED, 0.0, "as it stands")
+        return Estimate(0.0, 0.0, costs.parameters + _FIXED, 0.0, "as it is")
     batch = min(section.batch_size or BATCH_SIZE, count)
     seen = draws * section.epochs * (count // batch) * batch
     operations = 3.0 * seen * costs.operations
-    size = 8 if stage.context["dtype"] == "float64" else 4
+    size = 8 if context.dtype == "float64" else 4
     # Weights, gradients, momentum and the first weights; the data and the set; one batch on its way.
     memory = 4 * costs.parameters + 2 * (n_samples + count) * input_dim * size + int(batch * costs.activations) + _FIXED
     note = f"{section.epochs} epochs of {count // batch:,} steps, batches of {batch}"
@@ -105,11 +74,38 @@ def _estimate_training(stage: Stage, section: ClassifierConfig, *, perturbed: bo
     return Estimate(operations, operations, memory, seen * costs.training_seconds, note)
 
 
-def _passes(section: ClassifierConfig, stage: Stage) -> Passes:
+def estimate_shard(count: int, context: Context) -> Estimate:
+    """Cost of a shard of a perturbed set, whatever network f is.
+
+    Args:
+        count: of samples.
+        context: of its stage.
+    """
+    attack, section = context.attack, context.standard
+    input_dim = context.outline().signature.input_dim
+    steps = 1
+    if attack.is_search:
+        steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
+    # The start and each step forward and back, the last iterate forward.
+    passes = (steps * 2 + 1) * attack.restarts
+    size = 8 if context.dtype == "float64" else 4
+    memory = 3 * count * input_dim * size + _FIXED
+    note = f"{steps} step{'s' * (steps != 1)} on {count:,} samples"
+    if section.model.is_network:
+        costs = _passes(section.model_copy(update={"products": attack.products}), context)
+    else:
+        units = 2 if section.model.name == "limit" else section.model.hidden_dim  # a limit has two directions
+        costs = _measured_two_layer(units, input_dim, context.dtype, context.device)
+    operations = passes * count * costs.operations
+    seconds = passes / 2 * count * costs.gradient_seconds
+    return Estimate(operations, operations, memory + int(256 * costs.activations), seconds, note)
+
+
+def _passes(section: ClassifierConfig, context: Context) -> Passes:
     # Sections that differ in these cost the same per sample.
     kept = section if section.training == "none" else section.model_copy(update={"epochs": 1, "lr": (0.1,)})
-    signature = stage.context["outline"]().signature
-    return _measured(kept.model_dump_json(), signature, stage.context["dtype"], stage.context["device"])
+    signature = context.outline().signature
+    return _measured(kept.model_dump_json(), signature, context.dtype, context.device)
 
 
 @lru_cache(maxsize=16)

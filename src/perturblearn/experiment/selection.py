@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 SELECTED_BY = {
     "standard": "highest held-out accuracy, the first of equals",
@@ -15,9 +15,21 @@ SELECTED_BY = {
 _OF_STANDARD = ("standard_accuracy", "standard_accuracy_heldout", "cosine_similarity")
 
 
-def select(
-    standards: Sequence[Mapping[str, float]], grid: Sequence[Sequence[Mapping[str, float | None]]]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Selected:
+    """Which learning rates count.
+
+    Args:
+        standard, perturbation: positions of those of f and of g.
+        maxima: the papers' maximum of each measure over all pairs, by its name with ``_max``.
+    """
+
+    standard: int
+    perturbation: int
+    maxima: Mapping[str, float]
+
+
+def select(standards: Sequence[Mapping[str, float]], grid: Sequence[Sequence[Mapping[str, float | None]]]) -> Selected:
     """Choose one pair of learning rates from a grid, and take the papers' maximum of each measure over all pairs.
 
     f's rate is chosen by its held-out accuracy, g's by the lowest loss on a held-out perturbed set: accuracy there is
@@ -26,9 +38,6 @@ def select(
     Args:
         standards: measures of f, one per learning rate of f.
         grid: measures of g, a row per learning rate of f, a column per learning rate of g.
-
-    Returns:
-        ``standard`` and ``perturbation``, the positions of the chosen rates, and ``maxima`` by measure.
     """
     row = max(range(len(standards)), key=lambda index: standards[index]["standard_accuracy_heldout"])
     column = min(range(len(grid[row])), key=lambda index: _loss(grid[row][index]))
@@ -38,7 +47,7 @@ def select(
     pairs = [measures for measured in grid for measures in measured]
     for name in ("perturbation_accuracy", "perturbation_accuracy_heldout", "agreement"):
         maxima[f"{name}_max"] = max(_value(measures, name) for measures in pairs)
-    return {"standard": row, "perturbation": column, "maxima": maxima}
+    return Selected(row, column, maxima)
 
 
 def _loss(measures: Mapping[str, float | None]) -> float:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from perturblearn.experiment import stages
+from perturblearn.config import Keep
 from perturblearn.experiment.experiment import Experiment
-from perturblearn.graph import Done, Executor, Plan, Stage, Watcher, collecting_nothing, content_key, make_plan
+from perturblearn.experiment.steps import Shard
+from perturblearn.experiment.training import DeepTraining, TwoLayerTraining
+from perturblearn.graph import AnyStage, Done, Executor, Plan, Watcher, collecting_nothing, content_key, make_plan
 from perturblearn.store import ArtefactStore
 
-_PASSING = {
-    "measures": (stages.CLASSIFIER.name, stages.NETWORK.name, stages.SHARD.name),
-    "weights": (stages.SHARD.name,),
+_PASSING: dict[Keep, tuple[type[AnyStage], ...]] = {
+    "measures": (TwoLayerTraining, DeepTraining, Shard),
+    "weights": (Shard,),
     "all": (),
 }
+"""What is made, passed on and forgotten."""
 
 
 class MakeExecutor(Protocol):
@@ -39,8 +42,8 @@ def plan_together(
     experiments: Iterable[Experiment],
     store: ArtefactStore | None = None,
     *,
-    beside: Iterable[Stage] = (),
-    keep: str = "all",
+    beside: Iterable[AnyStage] = (),
+    keep: Keep = "all",
     among: Iterable[Experiment] = (),
     force: bool = False,
 ) -> Plan:
@@ -60,7 +63,7 @@ def plan_together(
     passing = _PASSING[keep]
     with collecting_nothing():
         return make_plan(
-            [*wanted, *beside], store, force=force, beside=known, keeps=lambda stage: stage.kind.name not in passing
+            [*wanted, *beside], store, force=force, beside=known, keeps=lambda stage: not isinstance(stage, passing)
         )
 
 
@@ -68,8 +71,8 @@ def run_together(
     experiments: Iterable[Experiment],
     store: ArtefactStore | None = None,
     *,
-    beside: Iterable[Stage] = (),
-    keep: str = "all",
+    beside: Iterable[AnyStage] = (),
+    keep: Keep = "all",
     among: Iterable[Experiment] = (),
     force: bool = False,
     watch: Watcher | None = None,
@@ -98,7 +101,7 @@ def run_together(
         for key in missing:
             users.setdefault(key, []).append(number)
 
-    def done(stage: Stage, error: Exception | None) -> None:
+    def done(stage: AnyStage, error: Exception | None) -> None:
         for number in users.pop(stage.key, ()):
             if number not in waiting:
                 continue  # failed before
@@ -111,10 +114,10 @@ def run_together(
     for number in [number for number, missing in waiting.items() if not missing]:
         del waiting[number]
         finished(experiments[number], executor, None)
-    executor.run(go_on=True)
+    executor.run(keep_going=True)
     return executor
 
 
-def key_of(experiments: Sequence[Experiment], beside: Iterable[Stage] = ()) -> str:
+def key_of(experiments: Sequence[Experiment], beside: Iterable[AnyStage] = ()) -> str:
     """SHA-256 that names several experiments and what is asked for besides."""
     return content_key([[experiment.key for experiment in experiments], [stage.key for stage in beside]])

@@ -10,12 +10,12 @@ from typing import Any
 from perturblearn.config import ExperimentConfig, resolve_config
 from perturblearn.data import Dataset, draws_split
 from perturblearn.errors import ConfigError
-from perturblearn.experiment import stages
 from perturblearn.experiment.audit import network_keys
+from perturblearn.experiment.checks import Fooling
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.summary import summarise
 from perturblearn.experiment.together import key_of
-from perturblearn.graph import Executor, Stage
+from perturblearn.graph import Executor
 
 Pair = tuple[str, str]
 """The architecture that was attacked, and the one that learns or is fooled."""
@@ -58,12 +58,12 @@ class Transfer:
                 config = resolve_config(base, keys)
                 _require_one_rate(config)
                 self.experiments[attacked, learner] = Experiment(config, dataset=dataset, data_dir=data_dir)
-        self.fooling: dict[Pair, dict[int, Stage | None]] = {
+        self.fooling: dict[Pair, dict[int, Fooling | None]] = {
             pair: {seed: self._fooling_stage(pair, seed) for seed in base.seeds} for pair in self.experiments
         }
 
     @property
-    def beside(self) -> list[Stage]:
+    def beside(self) -> list[Fooling]:
         """What is measured besides the experiments."""
         return [stage for of_pair in self.fooling.values() for stage in of_pair.values() if stage is not None]
 
@@ -83,18 +83,21 @@ class Transfer:
             }
         return found
 
-    def _fooling_stage(self, pair: Pair, seed: int) -> Stage | None:
+    def _fooling_stage(self, pair: Pair, seed: int) -> Fooling | None:
         attacked, fooled = pair
         seeds = list(self.experiments[pair].seeds)
         other = seed if self._draws_split else seeds[(seeds.index(seed) + 1) % len(seeds)]
         if other == seed and attacked == fooled:
             return None
-        of_set = self.experiments[pair].seeds[seed].heldout_perturbed[0]
-        classifier = self.experiments[fooled, fooled].seeds[other].standard[0]
-        places = {name: of_set.context[name] for name in ("device", "data_device")}
-        label = f"how often perturbations of {attacked} fool {fooled}, seed {seed}"
-        inputs = {"perturbed": of_set, "classifier": classifier}
-        return Stage(stages.FOOLING, {}, inputs, label=label, context=places)
+        attacking = self.experiments[pair].seeds[seed].branches[0]
+        return Fooling(
+            perturbed=attacking.heldout_perturbed,
+            classifier=self.experiments[fooled, fooled].seeds[other].branches[0].standard,
+            attacked=attacked,
+            fooled=fooled,
+            of_seed=seed,
+            context=self.experiments[pair].context,
+        )
 
 
 def _require_one_rate(config: ExperimentConfig) -> None:

@@ -3,18 +3,36 @@
 from perturblearn.graph.execute import Done, Executor, Progress, Watcher
 from perturblearn.graph.memory import available_memory, collecting_nothing
 from perturblearn.graph.plan import Plan, make_plan
-from perturblearn.graph.stage import Estimate, Report, Stage, StageKind, content_key
+from perturblearn.graph.stage import (
+    AnyStage,
+    Costly,
+    Estimate,
+    Grouped,
+    Report,
+    Results,
+    ResultT_co,
+    Stage,
+    Stored,
+    aside,
+    content_key,
+)
 
 __all__ = [
+    "AnyStage",
+    "Costly",
     "Done",
     "Estimate",
     "Executor",
+    "Grouped",
     "Plan",
     "Progress",
     "Report",
+    "ResultT_co",
+    "Results",
     "Stage",
-    "StageKind",
+    "Stored",
     "Watcher",
+    "aside",
     "available_memory",
     "collecting_nothing",
     "content_key",

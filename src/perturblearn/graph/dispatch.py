@@ -1,4 +1,4 @@
-"""Sending the pieces of a plan to other processes, and hearing from them."""
+"""Sending the pieces of a plan to other processes, and receiving what they report."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from perturblearn.errors import PerturbLearnError
 from perturblearn.graph.plan import Plan
-from perturblearn.graph.remote import Packed, Place, Step, Task, Word, fields_of, fields_of_given
+from perturblearn.graph.remote import Packed, Place, Step, Task, TaskReport, packed_input, packed_stage
 from perturblearn.graph.schedule import Schedule
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.stage import AnyStage
 from perturblearn.graph.tasks import Piece, Unit
 
 MOST_DEATHS = 4
@@ -37,7 +37,7 @@ class ValueLost(Exception):
 
 
 class Calls(Protocol):
-    """Where tasks run: calls of `carry_out` elsewhere. References to values may be compared, and be arguments."""
+    """Where tasks run: calls of `execute_task` elsewhere. References to values may be compared, and be arguments."""
 
     def slots(self) -> int:
         """How many run at once."""
@@ -81,8 +81,8 @@ class Calls(Protocol):
         ...
 
 
-class Hearer(Protocol):
-    """Who keeps what comes back."""
+class Receiver(Protocol):
+    """Keeps what comes back."""
 
     plan: Plan
     errors: dict[str, Exception]
@@ -91,19 +91,19 @@ class Hearer(Protocol):
         """Whether a stage has run, or failed."""
         ...
 
-    def is_there(self, stage: Stage) -> bool:
+    def is_there(self, stage: AnyStage) -> bool:
         """Whether its result can be had without running it."""
         ...
 
-    def pack(self, stage: Stage) -> Packed:
+    def pack(self, stage: AnyStage) -> Packed:
         """A result that is there."""
         ...
 
-    def hear(self, stages: dict[str, Stage], word: Word) -> None:
-        """Keep what is told of some stages, by key."""
+    def receive(self, stages: dict[str, AnyStage], report: TaskReport) -> None:
+        """Keep what is reported of some stages, by key."""
         ...
 
-    def give_up(self, stage: Stage, error: Exception) -> None:
+    def give_up(self, stage: AnyStage, error: Exception) -> None:
         """Note that a stage has failed."""
         ...
 
@@ -118,7 +118,7 @@ class _Sent:
 
     Args:
         pieces: their numbers.
-        steps: what it has not said yet.
+        steps: what it has not done yet.
         given, passed: references to what it was given and has passed on, by key.
         seconds: how long its stages took so far, by key.
         has_begun: whether its process has come as far as that.
@@ -136,17 +136,17 @@ class Dispatcher:
     """Sends pieces as tasks until all have run.
 
     Args:
-        hearer: keeps what comes back.
-        pieces: of the hearer's plan.
+        receiver: keeps what comes back.
+        pieces: of the receiver's plan.
         calls: where they run.
         place: what is the same for all tasks.
     """
 
-    def __init__(self, hearer: Hearer, pieces: Sequence[Piece], calls: Calls, place: Place) -> None:
-        self._hearer = hearer
+    def __init__(self, receiver: Receiver, pieces: Sequence[Piece], calls: Calls, place: Place) -> None:
+        self._receiver = receiver
         self._calls = calls
         self._place = place
-        self._stages = {stage.key: stage for stage in hearer.plan.stages}
+        self._stages = {stage.key: stage for stage in receiver.plan.stages}
         self._order = {key: number for number, key in enumerate(self._stages)}
         makers = Counter(key for piece in pieces for key in {key for unit in piece.units for key in unit.on_demand})
         self._reused = {key for key, count in makers.items() if count > 1}
@@ -156,13 +156,13 @@ class Dispatcher:
         self._sent: dict[Any, _Sent] = {}
 
     def run(self) -> None:
-        """Send what can run, and hear what is told, until every piece is finished."""
+        """Send what can run, and receive what is reported, until every piece is finished."""
         while not self._schedule.is_finished:
             slots = self._calls.slots()
             while len(self._sent) < AHEAD * slots and (numbers := self._schedule.take(slots)):
                 self._send(numbers)
             for call in self._calls.wait(list(self._sent)):
-                self._hear(call)
+                self._receive(call)
 
     def cancel(self) -> None:
         """End what is on its way."""
@@ -176,7 +176,7 @@ class Dispatcher:
             if lost:
                 self._schedule.repeat(number, lost)
             else:
-                left[number] = piece.left(self._hearer.has_ended, self._can_give)
+                left[number] = piece.left(self._receiver.has_ended, self._can_give)
         for number in [number for number, units in left.items() if not units]:
             del left[number]
             self._finish(number)
@@ -190,28 +190,28 @@ class Dispatcher:
         self._sent[self._calls.call(task, *given.values())] = _Sent(list(left), steps, given)
 
     def _can_give(self, key: str) -> bool:
-        return key in self._passed or key in self._hearer.errors or self._hearer.is_there(self._stages[key])
+        return key in self._passed or key in self._receiver.errors or self._receiver.is_there(self._stages[key])
 
     def _give(self, key: str) -> Any:
-        if key in self._hearer.errors:
-            return self._hearer.errors[key]
+        if key in self._receiver.errors:
+            return self._receiver.errors[key]
         if key in self._passed:
             return self._passed[key]
-        reference = self._calls.put(self._hearer.pack(self._stages[key]))
+        reference = self._calls.put(self._receiver.pack(self._stages[key]))
         if self._schedule.is_asked_for(key):
             self._passed[key] = reference
         return reference
 
     def _task(self, left: dict[int, tuple[Unit, ...]], given: tuple[str, ...]) -> Task:
-        plan = self._hearer.plan
+        plan = self._receiver.plan
         run = [stage for units in left.values() for unit in units for stage in unit.stages]
         groups = {tuple(member.key for member in plan.group(stage)) for stage in run}
         on_demand = {key for units in left.values() for unit in units for key in unit.on_demand}
         whole = on_demand.union(*groups)
-        bare = {source.key for key in whole for source in self._stages[key].inputs.values()} - whole
+        bare = {source.key for key in whole for source in self._stages[key].inputs} - whole
         return Task(
             tuple(
-                fields_of(self._stages[key]) if key in whole else fields_of_given(self._stages[key])
+                packed_stage(self._stages[key]) if key in whole else packed_input(self._stages[key])
                 for key in sorted(whole | bare, key=self._order.__getitem__)
             ),
             tuple(group for group in groups if len(group) > 1),
@@ -223,25 +223,25 @@ class Dispatcher:
         )
 
     def _steps(self, left: dict[int, tuple[Unit, ...]]) -> list[Step]:
-        """A piece alone tells of each unit, so that little is lost if it dies; several tell once, in the end."""
+        """A piece alone reports each unit, so that little is lost if it dies; several report once, at the end."""
         steps = [Step("begin")]
-        untold: list[str] = []
+        unreported: list[str] = []
         for number, units in left.items():
             for unit in units:
                 keys = tuple(stage.key for stage in unit.stages)
                 steps.append(Step("run", keys))
                 steps += [Step("pass", (key,)) for key in keys if key in self._schedule.pieces[number].passes]
                 if len(left) == 1:
-                    steps.append(Step("tell", keys))
-                untold += keys
-        return steps if len(left) == 1 else [*steps, Step("tell", tuple(untold))]
+                    steps.append(Step("report", keys))
+                unreported += keys
+        return steps if len(left) == 1 else [*steps, Step("report", tuple(unreported))]
 
-    def _hear(self, call: Any) -> None:
+    def _receive(self, call: Any) -> None:
         sent = self._sent[call]
         step = sent.steps[0]
         try:
             reference = self._calls.next(call)
-            told: Word | None = None if step.do == "pass" else self._calls.get(reference)
+            report: TaskReport | None = None if step.do == "pass" else self._calls.get(reference)
         except (ProcessDied, ValueLost) as trouble:
             del self._sent[call]
             self._repeat(sent, trouble)
@@ -249,11 +249,11 @@ class Dispatcher:
         sent.steps.popleft()
         if step.do == "pass":
             sent.passed[step.keys[0]] = reference
-        elif told is None:
+        elif report is None:
             sent.has_begun = True
         else:
-            sent.seconds.update(told.seconds)
-            self._hearer.hear({key: self._stages[key] for key in step.keys}, told)
+            sent.seconds.update(report.seconds)
+            self._receiver.receive({key: self._stages[key] for key in step.keys}, report)
         if not sent.steps:
             del self._sent[call]
             self._passed |= sent.passed
@@ -264,7 +264,7 @@ class Dispatcher:
     def _finish(self, number: int) -> None:
         for key in self._schedule.finish(number):
             self._passed.pop(key, None)
-            self._hearer.forget(key)
+            self._receiver.forget(key)
 
     def _repeat(self, sent: _Sent, trouble: ProcessDied | ValueLost) -> None:
         if isinstance(trouble, ValueLost):
@@ -281,7 +281,7 @@ class Dispatcher:
                 continue
             for stage in self._schedule.pieces[number].stages:
                 if not self._can_give(stage.key):
-                    self._hearer.give_up(stage, _sentence(stage, str(trouble)))
+                    self._receiver.give_up(stage, _sentence(stage, str(trouble)))
             self._finish(number)
 
 
@@ -292,9 +292,9 @@ def _weight(trouble: ProcessDied | ValueLost, sent: _Sent) -> float:
     return 1.0 if sent.has_begun else EARLY_DEATH
 
 
-def _sentence(stage: Stage, reason: str) -> PerturbLearnError:
-    seed = "" if stage.seed is None else f", seed {stage.seed}"
+def _sentence(stage: AnyStage, reason: str) -> PerturbLearnError:
+    seed = "" if stage.drawn_with is None else f", seed {stage.drawn_with}"
     return PerturbLearnError(
-        f"{stage.label or stage.kind.name}{seed}: one process after the other died of it ({reason}), as they do that "
+        f"{stage.label}{seed}: one process after the other died of it ({reason}), as they do that "
         "need more memory than there is; give each task more of a machine with --cpus, and repeat it"
     )

@@ -5,34 +5,34 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
-from perturblearn.graph.stage import Report, Stage
+from perturblearn.graph.stage import AnyStage, Grouped, Report, Results, ResultT, Stage, Stored
 from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, write_tensors
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One word from the executor to whoever watches.
+    """How far a stage is, for whoever watches.
 
     Args:
         stage: the stage that is running.
         number, total: its place among the stages that this plan runs, counted from 1; 0 for one made on demand.
         done, steps: how far it is.
-        note: what the stage says of itself, such as its loss.
+        note: what the stage reports, such as its loss.
         share: how much of the plan's work is done, in [0, 1].
         seconds: how long it has run.
-        finished: whether this is its last word.
-        together: how many stages ran at once, at its last word.
+        finished: whether it has ended.
+        together: how many stages ran at once, once it has ended.
     """
 
-    stage: Stage
+    stage: AnyStage
     number: int
     total: int
     done: int = 0
@@ -45,25 +45,8 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
-Done = Callable[[Stage, Exception | None], None]
+Done = Callable[[AnyStage, Exception | None], None]
 """Called once for every stage that was to run: with the error that ended it, or that of an input."""
-
-
-class _Inputs(Mapping[str, Any]):
-    """A stage's inputs by name; each is fetched when it is asked for, so an unused one costs nothing."""
-
-    def __init__(self, stage: Stage, fetch: Callable[[Stage], Any]) -> None:
-        self._stage = stage
-        self._fetch = fetch
-
-    def __getitem__(self, name: str) -> Any:
-        return self._fetch(self._stage.inputs[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stage.inputs)
-
-    def __len__(self) -> int:
-        return len(self._stage.inputs)
 
 
 class Executor:
@@ -94,27 +77,27 @@ class Executor:
         self._watch = watch or (lambda _: None)
         self._done = done or (lambda stage, error: None)
         self._drafts: dict[str, Drafts] = {}
-        self._goes_on = False
+        self._keeps_going = False
         self._memory: dict[str, Any] = {}
         self._fresh: set[str] = set()
         self._unwritten: set[str] = set()
-        self._told = False
+        self._has_warned = False
         self._users = self._count_users()
         self._nested = 0.0
         self._work = sum(stage.work for stage in plan.to_run)
         self._work_done = 0.0
 
-    def run(self, *, go_on: bool = False) -> None:
+    def run(self, *, keep_going: bool = False) -> None:
         """Run every stage of the plan that is not finished, inputs first.
 
         Args:
-            go_on: note the error of a stage in ``errors``, for all that need it too, and run the others.
+            keep_going: note the error of a stage in ``errors``, for all that need it too, and run the others.
 
         Raises:
             Exception: whatever the first stage that fails raises, unless others are to go on.
         """
         pending = self.plan.to_run
-        self._goes_on = go_on
+        self._keeps_going = keep_going
         for number, stage in enumerate(pending, start=1):
             if stage.key not in self.seconds and stage.key not in self.errors:
                 try:
@@ -125,7 +108,7 @@ class Executor:
             self._release(self._reachable(stage))
 
     @contextmanager
-    def holding(self, *stages: Stage) -> Iterator[None]:
+    def holding(self, *stages: AnyStage) -> Iterator[None]:
         """Keep the results of these stages in memory meanwhile, once made."""
         held = set(stages)
         self._users.update(stage.key for stage in held)
@@ -134,7 +117,7 @@ class Executor:
         finally:
             self._release(held)
 
-    def result(self, stage: Stage) -> Any:
+    def result(self, stage: Stage[ResultT]) -> ResultT:
         """The result of a stage of the plan: from memory, from the store, or made now.
 
         A stored result that has been damaged is reported, removed and made again.
@@ -143,9 +126,9 @@ class Executor:
             return self._memory[stage.key]
         if stage.key in self.errors:
             raise self.errors[stage.key].with_traceback(None)
-        if self._store is not None and stage.kind.load is not None and self._may_read(stage):
+        if self._store is not None and isinstance(stage, Stored) and self._may_read(stage):
             try:
-                return stage.kind.load(self._store.read(stage.key))
+                return stage.load(self._store.read(stage.key))
             except DamagedArtefact as damage:
                 warnings.warn(f"{damage}; it is computed again", stacklevel=2)
                 with suppress(StoreError):  # told when the new result cannot be written either
@@ -154,27 +137,26 @@ class Executor:
                 pass  # another process cleared the store meanwhile
         return self._compute(stage, 0, 0)
 
-    def place(self, stage: Stage, path: Path) -> None:
+    def place(self, stage: Stored[Any], path: Path) -> None:
         """Put the tensors of a stage's result into a file: that of the store, linked where the disk allows it.
 
         Args:
-            stage: of a kind that is stored.
+            stage: whose result is wanted.
             path: where; nothing may be there.
 
         Raises:
             OSError: the file cannot be written.
         """
-        assert stage.kind.dump is not None, "only what can be written can be placed"
         if self._store is not None and self._may_read(stage):
             with suppress(DamagedArtefact, KeyError):  # told, removed and made again below
                 self._store.place(stage.key, path)
                 return
-        write_tensors(stage.kind.dump(self.result(stage)).tensors, path)
+        write_tensors(stage.dump(self.result(stage)).tensors, path)
 
-    def _may_read(self, stage: Stage) -> bool:
+    def _may_read(self, stage: AnyStage) -> bool:
         return self.plan.status[stage.key] == "finished" or stage.key in self._fresh
 
-    def _compute(self, stage: Stage, number: int, total: int) -> Any:
+    def _compute(self, stage: AnyStage, number: int, total: int) -> Any:
         """Run a stage, and with it the stages of its group that have to run as well; returns its result."""
         group = self.plan.group(stage)
         # In a run every member that is not there yet; on demand this one alone.
@@ -194,8 +176,8 @@ class Executor:
         report(0, 1)
         outer, self._nested = self._nested, 0.0
         found: Any = None
-        errors: dict[Stage, Exception] = {}
-        done: list[Stage] = []
+        errors: dict[AnyStage, Exception] = {}
+        done: list[AnyStage] = []
         try:
             for position, result in self._results(stage, group, wanted, report):
                 member = group[position]
@@ -217,7 +199,7 @@ class Executor:
         for member in done if number else ():
             self._done(member, None)
         for member, error in errors.items():
-            if not self._goes_on:
+            if not self._keeps_going:
                 raise error
             self._fail(member, error)
         if stage in errors:
@@ -227,45 +209,44 @@ class Executor:
         )
         return found
 
-    def _fail(self, stage: Stage, error: Exception) -> None:
+    def _fail(self, stage: AnyStage, error: Exception) -> None:
         """Note an error for whoever asks for the stage's result."""
         self.errors[stage.key] = error
         if self.plan.status[stage.key] == "run":
             self._done(stage, error)
 
     def _results(
-        self, stage: Stage, group: Sequence[Stage], wanted: Sequence[int], report: Report
+        self, stage: AnyStage, group: Sequence[AnyStage], wanted: Sequence[int], report: Report
     ) -> Iterator[tuple[int, Any]]:
-        if stage.kind.run_many is not None:
-            yield from stage.kind.run_many(group, wanted, _Inputs(stage, self.result), report)
-        elif stage.kind.run_resumable is not None:
-            drafts = Drafts(self._store if stage.kind.is_stored else None, stage.key)
-            yield 0, stage.kind.run_resumable(stage, _Inputs(stage, self.result), drafts, report)
-            if self.plan.is_kept(stage):  # the result is, by now
-                drafts.clear()
-            else:  # an interruption loses it, but not the drafts
-                self._drafts[stage.key] = drafts
-        elif stage.kind.run is not None:
-            yield 0, stage.kind.run(stage, _Inputs(stage, self.result), report)
+        drafts = Drafts(self._store if stage.is_stored else None, stage.key)
+        result = Results(stage, self.result, report, drafts)
+        if isinstance(stage, Grouped):
+            yield from stage.run_group(cast("Sequence[Grouped[Any]]", group), wanted, result)
+            return
+        yield 0, stage.run(result)
+        if self.plan.is_kept(stage):  # the result is, by now
+            drafts.clear()
+        elif drafts.are_used:  # an interruption loses the result, but not the drafts
+            self._drafts[stage.key] = drafts
 
-    def _keep(self, stage: Stage, result: Any) -> None:
-        if stage.kind.dump is not None and self._store is not None and self.plan.is_kept(stage):
-            self._write(self._store, stage, stage.kind.dump(result))
+    def _keep(self, stage: AnyStage, result: Any) -> None:
+        if isinstance(stage, Stored) and self._store is not None and self.plan.is_kept(stage):
+            self._write(self._store, stage, stage.dump(result))
         # A store with a limit may not have kept it.
         is_there = stage.key in self._fresh and self._store is not None and self._store.has(stage.key)
-        is_wanted = self._users[stage.key] > 0 and not (stage.kind.is_read_back and is_there)
+        is_wanted = self._users[stage.key] > 0 and not (stage.is_read_back and is_there)
         if is_wanted or self._is_only_copy(stage):
             self._memory[stage.key] = result
 
-    def _write(self, store: ArtefactStore, stage: Stage, artefact: Artefact) -> None:
+    def _write(self, store: ArtefactStore, stage: AnyStage, artefact: Artefact) -> None:
         try:
             store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
             self._fresh.add(stage.key)
         except StoreError as error:
             self._unwritten.add(stage.key)
-            if not self._told:
+            if not self._has_warned:
                 warnings.warn(f"{error}; the run goes on and keeps its stages in memory", stacklevel=2)
-                self._told = True
+                self._has_warned = True
 
     def _share(self, work: float) -> float:
         return min(1.0, (self._work_done + work) / self._work) if self._work else 1.0
@@ -277,27 +258,27 @@ class Executor:
             users.update(source.key for source in self._reachable(stage))
         return users
 
-    def _release(self, stages: Iterable[Stage]) -> None:
+    def _release(self, stages: Iterable[AnyStage]) -> None:
         for stage in stages:
             self._users[stage.key] -= 1
             self._forget(stage)
 
-    def _reachable(self, stage: Stage) -> set[Stage]:
-        found: set[Stage] = set()
-        waiting = list(stage.inputs.values())
+    def _reachable(self, stage: AnyStage) -> set[AnyStage]:
+        found: set[AnyStage] = set()
+        waiting = list(stage.inputs)
         while waiting:
             source = waiting.pop()
             if source in found:
                 continue
             found.add(source)
-            if not source.kind.is_stored:
-                waiting.extend(source.inputs.values())
+            if not source.is_stored:
+                waiting.extend(source.inputs)
         return found
 
-    def _is_only_copy(self, stage: Stage) -> bool:
+    def _is_only_copy(self, stage: AnyStage) -> bool:
         return self.plan.is_kept(stage) and (self._store is None or stage.key in self._unwritten)
 
-    def _forget(self, stage: Stage) -> None:
+    def _forget(self, stage: AnyStage) -> None:
         if self._users[stage.key] <= 0 and not self._is_only_copy(stage):
             self._memory.pop(stage.key, None)
             if stage.key in self._drafts:  # nobody needs what was passed on any more

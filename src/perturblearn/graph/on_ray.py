@@ -13,8 +13,8 @@ from perturblearn.graph.cluster import PATIENCE, Cluster, connected, require_ray
 from perturblearn.graph.dispatch import Dispatcher
 from perturblearn.graph.execute import Done, Executor, Progress, Watcher
 from perturblearn.graph.plan import Plan
-from perturblearn.graph.remote import Packed, Place, Word, carry_out
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.remote import Packed, Place, TaskReport, execute_task
+from perturblearn.graph.stage import AnyStage, Stored
 from perturblearn.graph.tasks import cut
 from perturblearn.store import ArtefactStore, DamagedArtefact, Drafts
 
@@ -57,9 +57,9 @@ class RayExecutor(Executor):
         self._total = len(plan.to_run)
         self._ended = 0
 
-    def run(self, *, go_on: bool = False) -> None:
+    def run(self, *, keep_going: bool = False) -> None:
         """Run every stage of the plan that is not finished, inputs first; see `Executor.run`."""
-        self._goes_on = go_on
+        self._keeps_going = keep_going
         pieces = cut(self.plan)
         if not pieces:
             return
@@ -68,7 +68,7 @@ class RayExecutor(Executor):
             variables = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
             place = Place(uuid.uuid4().hex, os.getcwd(), variables, self._cpus, self._place_of_drafts(stack))
             patience = PATIENCE if self._address else 0.0
-            cluster = Cluster(carry_out, cpus=self._cpus, gpus=self._gpus, patience=patience)
+            cluster = Cluster(execute_task, cpus=self._cpus, gpus=self._gpus, patience=patience)
             dispatcher = Dispatcher(self, pieces, cluster, place)
             stack.callback(dispatcher.cancel)
             dispatcher.run()
@@ -88,48 +88,48 @@ class RayExecutor(Executor):
         """Whether the stage with this key has run, or failed."""
         return key in self.seconds or key in self.errors
 
-    def is_there(self, stage: Stage) -> bool:
+    def is_there(self, stage: AnyStage) -> bool:
         """Whether its result can be had without running it."""
         return stage.key in self._memory or self._may_read(stage)
 
-    def pack(self, stage: Stage) -> Packed:
+    def pack(self, stage: AnyStage) -> Packed:
         """A result that is there, for others."""
-        assert stage.kind.dump is not None
+        assert isinstance(stage, Stored), "only what can be written is sent"
         if self._store is not None and stage.key not in self._memory:
             with suppress(DamagedArtefact, KeyError):  # told, removed and made again below
                 return Packed.of(self._store.read(stage.key))
-        return Packed.of(stage.kind.dump(self.result(stage)))
+        return Packed.of(stage.dump(self.result(stage)))
 
-    def hear(self, stages: dict[str, Stage], word: Word) -> None:
-        """Keep what others tell of some stages, by key; what was heard of before does not count again."""
-        for warning in word.warned:
+    def receive(self, stages: dict[str, AnyStage], report: TaskReport) -> None:
+        """Keep what others report of some stages, by key; what was reported before does not count again."""
+        for warning in report.warnings:
             warnings.warn(warning, stacklevel=2)
-        for key, seconds in word.seconds.items():
+        for key, seconds in report.seconds.items():
             if key not in stages:  # made on demand, maybe in several places
                 self.seconds[key] = self.seconds.get(key, 0.0) + seconds
         for key, stage in stages.items():
             if self.has_ended(key):
                 continue
-            if key in word.errors:
-                self.give_up(stage, word.errors[key])
+            if key in report.errors:
+                self.give_up(stage, report.errors[key])
                 continue
-            if key in word.results:
-                self._receive(stage, word.results[key])
-            self._settle_drafts(stage, word.drafts.get(key))
-            self.seconds[key] = word.seconds[key]
+            if key in report.results:
+                self._receive(stage, report.results[key])
+            self._settle_drafts(stage, report.drafts.get(key))
+            self.seconds[key] = report.seconds[key]
             self._work_done += stage.work
             self._ended += 1
             self._done(stage, None)
             took = self.seconds[key]
             self._watch(Progress(stage, self._ended, self._total, 1, 1, "", self._share(0), took, True))
 
-    def give_up(self, stage: Stage, error: Exception) -> None:
+    def give_up(self, stage: AnyStage, error: Exception) -> None:
         """Note an error for all who need the stage.
 
         Raises:
             Exception: the error, unless others are to go on.
         """
-        if not self._goes_on:
+        if not self._keeps_going:
             raise error
         if self.has_ended(stage.key):  # its result was lost, and could not be made again
             self.errors[stage.key] = error
@@ -138,15 +138,15 @@ class RayExecutor(Executor):
         self._ended += 1
         self._fail(stage, error)
 
-    def _receive(self, stage: Stage, packed: Packed) -> None:
-        assert stage.kind.load is not None
+    def _receive(self, stage: AnyStage, packed: Packed) -> None:
+        assert isinstance(stage, Stored), "only what can be written is sent"
         artefact = packed.artefact
         if self._store is not None:
             self._write(self._store, stage, artefact)
         if self._is_only_copy(stage) or self._users[stage.key] > 0:
-            self._memory[stage.key] = stage.kind.load(artefact)
+            self._memory[stage.key] = stage.load(artefact)
 
-    def _settle_drafts(self, stage: Stage, drafts: Drafts | None) -> None:
+    def _settle_drafts(self, stage: AnyStage, drafts: Drafts | None) -> None:
         if drafts is None:
             return
         if self.plan.is_kept(stage):

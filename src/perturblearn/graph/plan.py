@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from perturblearn.graph.memory import available_memory
-from perturblearn.graph.stage import Estimate, Stage
+from perturblearn.graph.stage import AnyStage, Costly, Estimate, Grouped
 from perturblearn.store import ArtefactStore
 
 _SAMPLED = 2000
@@ -35,29 +35,29 @@ class Plan:
             others ask for them.
     """
 
-    targets: tuple[Stage, ...]
-    stages: tuple[Stage, ...]
+    targets: tuple[AnyStage, ...]
+    stages: tuple[AnyStage, ...]
     status: dict[str, Status]
     users: Counter[str]
     force: bool = False
-    groups: Mapping[str, tuple[Stage, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[AnyStage, ...]] = field(default_factory=dict)
     passing: frozenset[str] = frozenset()
 
-    def group(self, stage: Stage) -> tuple[Stage, ...]:
+    def group(self, stage: AnyStage) -> tuple[AnyStage, ...]:
         """The stages that run together with this one, itself included."""
         return self.groups.get(stage.key, (stage,))
 
-    def is_kept(self, stage: Stage) -> bool:
+    def is_kept(self, stage: AnyStage) -> bool:
         """Whether the result of a stage is to stay once it is there."""
-        return stage.kind.is_stored and stage.key not in self.passing
+        return stage.is_stored and stage.key not in self.passing
 
     @property
-    def to_run(self) -> tuple[Stage, ...]:
+    def to_run(self) -> tuple[AnyStage, ...]:
         """The stages that will run; what they give is stored, or passed on."""
         return tuple(stage for stage in self.stages if self.status[stage.key] == "run")
 
     @property
-    def finished(self) -> tuple[Stage, ...]:
+    def finished(self) -> tuple[AnyStage, ...]:
         """The stages whose results are in the store."""
         return tuple(stage for stage in self.stages if self.status[stage.key] == "finished")
 
@@ -67,11 +67,11 @@ class Plan:
             "stages": [
                 {
                     "key": stage.key,
-                    "kind": stage.kind.name,
+                    "kind": stage.kind,
                     "label": stage.label,
-                    "seed": stage.seed,
+                    "seed": stage.drawn_with,
                     "state": self.status[stage.key],
-                    "inputs": {name: source.key for name, source in stage.inputs.items()},
+                    "inputs": {name: source.key for name, source in stage.named_inputs().items()},
                 }
                 for stage in self.stages
             ]
@@ -103,23 +103,23 @@ class Plan:
         }
 
     def _describe_stages(self) -> Iterator[str]:
-        names = {stage.key: f"{stage.kind.name}[{stage.key[:6]}]" for stage in self.stages}
+        names = {stage.key: f"{stage.kind}[{stage.key[:6]}]" for stage in self.stages}
         for stage in self.stages:
-            seed = "" if stage.seed is None else f" seed {stage.seed}"
-            inputs = ", ".join(names[source.key] for source in stage.inputs.values())
+            seed = "" if stage.drawn_with is None else f" seed {stage.drawn_with}"
+            inputs = ", ".join(names[source.key] for source in stage.inputs)
             yield (
-                f"{self.status[stage.key]:<10} {stage.key[:10]}  {stage.label or stage.kind.name}{seed}"
+                f"{self.status[stage.key]:<10} {stage.key[:10]}  {stage.label}{seed}"
                 + (f"  <- {inputs}" if inputs else "")
             )
 
-    def estimates(self) -> Iterator[tuple[tuple[Stage, ...], Estimate]]:
+    def estimates(self) -> Iterator[tuple[tuple[AnyStage, ...], Estimate]]:
         """What has to run and says what it costs, group by group."""
         return ((group, _estimate(group)) for group in self._costly_groups())
 
-    def _costly_groups(self) -> Iterator[tuple[Stage, ...]]:
+    def _costly_groups(self) -> Iterator[tuple[AnyStage, ...]]:
         seen: set[str] = set()
         for stage in self.to_run:
-            if stage.kind.estimate is None or stage.key in seen:
+            if not isinstance(stage, Costly) or stage.key in seen:
                 continue
             group = self.group(stage)
             seen.update(member.key for member in group)
@@ -134,21 +134,21 @@ class Plan:
         if not in_short:
             yield "\nCost:"
         for group, cost in () if in_short else found:
-            seeds = sorted({stage.seed for stage in group if stage.seed is not None})
+            seeds = sorted({stage.drawn_with for stage in group if stage.drawn_with is not None})
             name = f"{group[0].label}{f' and {len(group) - 1} more' if len(group) > 1 else ''}"
             shown = f", seed {seeds[0]}" if len(seeds) == 1 else f", {len(seeds)} seeds" if seeds else ""
             yield (
                 f"{cost.operations:8.1e} operations  {_time(cost.seconds):>8}  {cost.memory / 2**20:7,.0f} MiB  "
                 f"{name}{shown}: {cost.note}"
             )
-        operations, plainly = (
-            scale * sum(getattr(cost, name) for _, cost in found) for name in ("operations", "plainly")
+        operations, unshared = (
+            scale * sum(getattr(cost, name) for _, cost in found) for name in ("operations", "unshared")
         )
         largest = max((cost for _, cost in found), key=lambda cost: cost.memory)
         memory = largest.memory / 2**20
         fewer, unless = "", ""
-        if plainly != operations:
-            fewer = f", {plainly / max(operations, 1):.1f} times fewer than one after the other in plain loops"
+        if unshared != operations:
+            fewer = f", {unshared / max(operations, 1):.1f} times fewer than one after the other in plain loops"
             unless = ", less where gates rarely flip"
         yield (
             f"In all {operations:.1e} floating-point operations{fewer}; at most {memory:,.0f} MiB beside Python and "
@@ -162,10 +162,10 @@ class Plan:
             yield f"This does not fit into the {available / 2**20:,.0f} MiB of memory that are free here{advice}."
 
 
-def _estimate(group: tuple[Stage, ...]) -> Estimate:
-    estimate = group[0].kind.estimate
-    assert estimate is not None, "only groups of kinds that say what they cost"
-    return estimate(group)
+def _estimate(group: tuple[AnyStage, ...]) -> Estimate:
+    first = group[0]
+    assert isinstance(first, Costly), "only groups of kinds that say what they cost"
+    return first.estimate(cast("Sequence[Costly[Any]]", group))
 
 
 def _time(seconds: float) -> str:
@@ -175,12 +175,12 @@ def _time(seconds: float) -> str:
 
 
 def make_plan(
-    targets: Iterable[Stage],
+    targets: Iterable[AnyStage],
     store: ArtefactStore | None = None,
     *,
     force: bool = False,
-    beside: Iterable[Stage] = (),
-    keeps: Callable[[Stage], bool] | None = None,
+    beside: Iterable[AnyStage] = (),
+    keeps: Callable[[AnyStage], bool] | None = None,
 ) -> Plan:
     """Plan the work behind ``targets``: equal stages once, finished ones not again.
 
@@ -192,39 +192,39 @@ def make_plan(
             what is wanted now; that of their groups is the same then, and so is every member's rounding.
         keeps: whether the result of a stage is written, of a kind that can be; None writes all.
     """
-    ordered: dict[str, Stage] = {}
+    ordered: dict[str, AnyStage] = {}
     users: Counter[str] = Counter()
     unique = tuple({stage.key: stage for stage in targets}.values())
     known = tuple({stage.key: stage for stage in (*beside, *unique)}.values())
     # Depth first with an explicit stack: a long chain of stages must not meet the recursion limit.
-    stack: list[tuple[Stage, bool]] = [(stage, False) for stage in reversed(known)]
+    stack: list[tuple[AnyStage, bool]] = [(stage, False) for stage in reversed(known)]
     while stack:
         stage, inputs_done = stack.pop()
         if stage.key in ordered:
             continue
         if inputs_done:
             ordered[stage.key] = stage
-            users.update({source.key for source in stage.inputs.values()})
+            users.update({source.key for source in stage.inputs})
             continue
         stack.append((stage, True))
-        stack.extend((source, False) for source in reversed(tuple(stage.inputs.values())) if source.key not in ordered)
+        stack.extend((source, False) for source in reversed(stage.inputs) if source.key not in ordered)
     status: dict[str, Status] = {}
     needed = {stage.key for stage in unique}
     for stage in reversed(ordered.values()):
-        if stage.kind.is_stored and not force and store is not None and store.has(stage.key):
+        if stage.is_stored and not force and store is not None and store.has(stage.key):
             status[stage.key] = "finished"
             continue
         if stage.key not in needed:
             status[stage.key] = "not needed"
             continue
-        status[stage.key] = "run" if stage.kind.is_stored else "on demand"
-        needed.update(source.key for source in stage.inputs.values())
-    together: dict[tuple[str, str], list[Stage]] = {}
+        status[stage.key] = "run" if stage.is_stored else "on demand"
+        needed.update(source.key for source in stage.inputs)
+    together: dict[tuple[str, str], list[AnyStage]] = {}
     for stage in ordered.values():
-        if stage.kind.fusion is not None:
-            together.setdefault((stage.kind.name, stage.kind.fusion(stage)), []).append(stage)
+        if isinstance(stage, Grouped):
+            together.setdefault((stage.kind, stage.together), []).append(stage)
     groups = {stage.key: tuple(members) for members in together.values() for stage in members}
     passing = frozenset(
-        stage.key for stage in ordered.values() if keeps is not None and stage.kind.is_stored and not keeps(stage)
+        stage.key for stage in ordered.values() if keeps is not None and stage.is_stored and not keeps(stage)
     )
     return Plan(unique, tuple(ordered.values()), status, users, force, groups, passing)

@@ -1,4 +1,4 @@
-"""Work for another process: what is sent there, how it is carried out, and what comes back."""
+"""Work for another process: what is sent there, how it is executed, and what comes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from perturblearn.errors import StoreError
 from perturblearn.graph.execute import Executor
 from perturblearn.graph.plan import Plan, Status
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.stage import AnyStage, ResultT, Stage, Stored
 from perturblearn.store import Artefact, ArtefactStore, Drafts, separate
 
 MOST_MADE, MOST_BYTES = 4, 2**29
@@ -49,12 +49,12 @@ class Step:
     """One step of a task.
 
     Args:
-        do: say that the work will ``begin``, ``run`` these stages at once, ``pass`` on the result of the one, or
-            ``tell`` how they ended.
+        do: announce that the work ``begins``, ``run`` these stages at once, ``pass`` on the result of the one, or
+            ``report`` how they ended.
         keys: of the stages.
     """
 
-    do: Literal["begin", "run", "pass", "tell"]
+    do: Literal["begin", "run", "pass", "report"]
     keys: tuple[str, ...] = ()
 
 
@@ -79,21 +79,40 @@ class Place:
 
 
 @dataclass(frozen=True)
+class SentStage:
+    """A stage as it is sent: flat, so that no chain of stages is too long for it.
+
+    Args:
+        kind: its class.
+        fields: what its fields hold, with a `Reference` in the place of every stage.
+    """
+
+    kind: type[AnyStage]
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Stands for a stage that is sent too."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Task:
     """Stages to run in another process, one after the other.
 
     Args:
-        stages: the fields of every stage that plays a part, inputs first, with the keys of inputs for the inputs: flat,
-            so that no chain of stages is too long to be sent, and none brings along what it was cut from.
+        stages: every stage that plays a part, inputs first.
         groups: keys of the stages of every group, also of those that are not to run.
         steps: what to do.
         given: keys of the stages whose results come with the task.
-        kept: keys of those whose results are told.
+        kept: keys of those whose results are reported.
         reused: keys of those that are made on demand and that other tasks will ask for too.
         place: where.
     """
 
-    stages: tuple[Mapping[str, Any], ...]
+    stages: tuple[SentStage, ...]
     groups: tuple[tuple[str, ...], ...]
     steps: tuple[Step, ...]
     given: tuple[str, ...]
@@ -103,29 +122,28 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Word:
-    """How stages ended: seconds, results that are kept, errors and drafts by key; and what was warned of."""
+class TaskReport:
+    """How stages ended: seconds, results that are kept, errors and drafts by key; and the warnings meanwhile."""
 
     seconds: Mapping[str, float]
     results: Mapping[str, Packed]
     errors: Mapping[str, Exception]
     drafts: Mapping[str, Drafts] = field(default_factory=dict)
-    warned: Sequence[Warning] = ()
+    warnings: Sequence[Warning] = ()
 
 
-def fields_of(stage: Stage) -> dict[str, Any]:
+def packed_stage(stage: AnyStage) -> SentStage:
     """A stage that is to run, as it is sent."""
-    return {**vars(stage), "inputs": {name: source.key for name, source in stage.inputs.items()}}
+    return SentStage(type(stage), {name: _with_references(value) for name, value in vars(stage).items()})
 
 
-def fields_of_given(stage: Stage) -> dict[str, Any]:
-    """A stage of which no more is needed than its result."""
-    empty = {"parameters": {}, "inputs": {}, "context": {}}
-    return {**vars(stage), **empty}
+def packed_input(stage: AnyStage) -> SentStage:
+    """A stage of which only the result is needed, as it is sent: without what it was made from."""
+    return SentStage(type(stage), {"key": stage.key, "inputs": ()})
 
 
-def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Exception | Word | None]:
-    """Do what a task says.
+def execute_task(task: Task, *given: Packed | Exception) -> Iterator[Packed | Exception | TaskReport | None]:
+    """Do the steps of a task.
 
     Args:
         task: what to do.
@@ -133,7 +151,7 @@ def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Excep
 
     Yields:
         None when it begins; for each step that passes something on, the result or the error that the stage failed with;
-        for each that tells something, the word.
+        for each that reports something, the report.
     """
     _settle(task.place)
     executor = _RemoteExecutor(task, given)
@@ -145,7 +163,7 @@ def carry_out(task: Task, *given: Packed | Exception) -> Iterator[Packed | Excep
         elif step.do == "pass":
             yield executor.passed(step.keys[0])
         else:
-            yield executor.word(step.keys)
+            yield executor.report(step.keys)
 
 
 def _settle(place: Place) -> None:
@@ -165,21 +183,21 @@ class _RemoteExecutor(Executor):
         stages = _rebuilt(task.stages)
         to_run = {key for step in task.steps if step.do == "run" for key in step.keys}
         status: dict[str, Status] = {
-            key: "run" if key in to_run else "finished" if stage.kind.is_stored else "on demand"
+            key: "run" if key in to_run else "finished" if stage.is_stored else "on demand"
             for key, stage in stages.items()
         }
         groups = {key: tuple(stages[member] for member in group) for group in task.groups for key in group}
         # The store takes drafts alone: whoever sent the task writes what is kept.
         plan = Plan((), tuple(stages.values()), status, Counter(), groups=groups, passing=frozenset(stages))
         super().__init__(plan, _store_for_drafts(task.place))
-        self._goes_on = True
+        self._keeps_going = True
         self._stages = stages
         self._task = task
         self._given: dict[str, Packed] = {}
         self._packed: dict[str, Packed] = {}
         self._sent = task.kept | {step.keys[0] for step in task.steps if step.do == "pass"}
-        self._told_seconds: set[str] = set()
-        self._warned: list[Warning] = []
+        self._reported: set[str] = set()
+        self._warnings: list[Warning] = []
         for key, found in zip(task.given, given, strict=True):
             if isinstance(found, Exception):
                 self.errors[key] = found
@@ -198,52 +216,52 @@ class _RemoteExecutor(Executor):
                 self._release(self._reachable(self._stages[key]))
         for warning in warned:
             is_text = isinstance(warning.message, str)
-            self._warned.append(warning.category(warning.message) if is_text else warning.message)  # type: ignore[arg-type]
+            self._warnings.append(warning.category(warning.message) if is_text else warning.message)  # type: ignore[arg-type]
 
     def passed(self, key: str) -> Packed | Exception:
         """What others get of a stage."""
         return _sendable(self.errors[key]) if key in self.errors else self._packed[key]
 
-    def word(self, keys: Sequence[str]) -> Word:
+    def report(self, keys: Sequence[str]) -> TaskReport:
         """How these stages ended."""
         kept = [key for key in keys if key in self._task.kept and key not in self.errors]
-        seconds = {key: time for key, time in self.seconds.items() if key not in self._told_seconds}
-        self._told_seconds.update(seconds)
-        warned, self._warned = self._warned, []
-        return Word(
+        seconds = {key: time for key, time in self.seconds.items() if key not in self._reported}
+        self._reported.update(seconds)
+        caught, self._warnings = self._warnings, []
+        return TaskReport(
             seconds,
             {key: self._packed[key] for key in kept},
             {key: _sendable(self.errors[key]) for key in keys if key in self.errors},
             {key: self._drafts.pop(key) for key in keys if key in self._drafts},
-            warned,
+            caught,
         )
 
-    def result(self, stage: Stage) -> Any:
+    def result(self, stage: Stage[ResultT]) -> ResultT:
         """The result of a stage of the task; what came with it is unpacked when it is first asked for."""
         if stage.key in self._given and stage.key not in self._memory:
-            assert stage.kind.load is not None, "only what can be written is sent"
-            self._memory[stage.key] = stage.kind.load(self._given[stage.key].artefact)
+            assert isinstance(stage, Stored), "only what can be written is sent"
+            self._memory[stage.key] = stage.load(self._given[stage.key].artefact)
         return super().result(stage)
 
-    def _compute(self, stage: Stage, number: int, total: int) -> Any:
-        if stage.kind.is_stored:
+    def _compute(self, stage: AnyStage, number: int, total: int) -> Any:
+        if stage.is_stored:
             return super()._compute(stage, number, total)
         name = f"{self._task.place.run} {stage.key}"
-        found = _made.get(name)
+        found = _recent.get(name)
         if found is None:
             found = super()._compute(stage, number, total)
             if stage.key in self._task.reused:
-                _made.put(name, found)
+                _recent.put(name, found)
         return found
 
-    def _keep(self, stage: Stage, result: Any) -> None:
+    def _keep(self, stage: AnyStage, result: Any) -> None:
         if stage.key in self._sent:
-            assert stage.kind.dump is not None, "only what can be written is sent"
-            self._packed[stage.key] = Packed.of(stage.kind.dump(result))
+            assert isinstance(stage, Stored), "only what can be written is sent"
+            self._packed[stage.key] = Packed.of(stage.dump(result))
         super()._keep(stage, result)
 
 
-class Made:
+class RecentResults:
     """The last few results that were made on demand in this process."""
 
     def __init__(self) -> None:
@@ -266,7 +284,7 @@ class Made:
             self._results.popitem(last=False)
 
 
-_made = Made()
+_recent = RecentResults()
 
 
 def _bytes_of(result: Any) -> int:
@@ -274,14 +292,26 @@ def _bytes_of(result: Any) -> int:
     return sum(getattr(part, "nbytes", 0) for part in (result, *parts))
 
 
-def _rebuilt(stages: Iterable[Mapping[str, Any]]) -> dict[str, Stage]:
-    found: dict[str, Stage] = {}
-    for fields in stages:
+def _rebuilt(sent: Iterable[SentStage]) -> dict[str, AnyStage]:
+    found: dict[str, AnyStage] = {}
+    for one in sent:
         # As unpickling does it: the key is that of the whole stage, which is not here.
-        stage = object.__new__(Stage)
-        vars(stage).update({**fields, "inputs": {name: found[key] for name, key in fields["inputs"].items()}})
+        stage = object.__new__(one.kind)
+        vars(stage).update({name: _without_references(value, found) for name, value in one.fields.items()})
         found[stage.key] = stage
     return found
+
+
+def _with_references(value: Any) -> Any:
+    if isinstance(value, Stage):
+        return Reference(value.key)
+    return tuple(map(_with_references, value)) if isinstance(value, tuple) else value
+
+
+def _without_references(value: Any, found: Mapping[str, AnyStage]) -> Any:
+    if isinstance(value, Reference):
+        return found[value.key]
+    return tuple(_without_references(one, found) for one in value) if isinstance(value, tuple) else value
 
 
 def _store_for_drafts(place: Place) -> ArtefactStore | None:

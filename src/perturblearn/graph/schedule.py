@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.stage import AnyStage
 from perturblearn.graph.tasks import Piece
 
 SECONDS = 1.0
@@ -26,7 +26,7 @@ class Schedule:
         on_demand: the stages that are made on demand, by key.
     """
 
-    def __init__(self, pieces: Sequence[Piece], on_demand: dict[str, Stage]) -> None:
+    def __init__(self, pieces: Sequence[Piece], on_demand: dict[str, AnyStage]) -> None:
         self.pieces = pieces
         self._on_demand = on_demand
         self._waits = [set(piece.after) for piece in pieces]
@@ -78,7 +78,7 @@ class Schedule:
             return SECONDS
         return self._pace.expect([*piece.stages, *self._made_for(piece)])
 
-    def _made_for(self, piece: Piece) -> list[Stage]:
+    def _made_for(self, piece: Piece) -> list[AnyStage]:
         return [self._on_demand[key] for key in {key for unit in piece.units for key in unit.on_demand}]
 
     def note(self, numbers: Iterable[int], seconds: dict[str, float]) -> None:
@@ -133,17 +133,17 @@ class _Pace:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._work: defaultdict[str, float] = defaultdict(float)
 
-    def note(self, stage: Stage, seconds: float) -> None:
+    def note(self, stage: AnyStage, seconds: float) -> None:
         """Learn from a stage."""
-        self._seconds[stage.kind.name] += seconds
-        self._work[stage.kind.name] += stage.work or 1
+        self._seconds[stage.kind] += seconds
+        self._work[stage.kind] += stage.work or 1
 
-    def expect(self, stages: Iterable[Stage]) -> float:
+    def expect(self, stages: Iterable[AnyStage]) -> float:
         """Seconds that stages may take; those of a kind that never ran count as long."""
         expected = 0.0
         for stage in stages:
-            work = self._work[stage.kind.name]
+            work = self._work[stage.kind]
             if not work:
                 return SECONDS
-            expected += self._seconds[stage.kind.name] / work * (stage.work or 1)
+            expected += self._seconds[stage.kind] / work * (stage.work or 1)
         return expected

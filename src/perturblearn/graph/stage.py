@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from perturblearn.store import Artefact, Drafts
 
 Report = Callable[[int, int, str], None]
 """Called by a running stage with steps done, steps in all, and a short word on how it goes."""
+
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+AnyT = TypeVar("AnyT")
+
+_ASIDE = "aside"
+
+
+def aside(**options: Any) -> Any:
+    """A field of a stage that is no part of its identity: where something lies on this machine, how it is shown.
+
+    Args:
+        options: as for `dataclasses.field`.
+    """
+    return field(**options, metadata={_ASIDE: True})
 
 
 @dataclass(frozen=True)
@@ -21,106 +37,130 @@ class Estimate:
 
     Args:
         operations: floating-point operations.
-        plainly: operations of the same work done one stage at a time without any reduction.
-        memory: bytes at most, inputs and results included.
+        unshared: operations of the same work done one stage at a time without any reduction.
+        memory: peak memory in bytes, inputs and results included.
         seconds: on this machine.
         note: how the work is done, and why.
         fitting: given bytes, what would have to change for the stages to fit into them, in words.
     """
 
     operations: float
-    plainly: float
+    unshared: float
     memory: int
     seconds: float
     note: str = ""
     fitting: Callable[[int], str] | None = None
 
 
-@dataclass(frozen=True)
-class StageKind:
-    """One kind of work: a pure function, and how its result is kept.
+class Results:
+    """What a running stage works with: the results of its inputs, its drafts, and whom it tells how far it is.
+
+    Called with one of the stage's inputs, it returns that input's result. A result is fetched when it is asked for, so
+    an input that is never asked for costs nothing.
 
     Args:
-        name: the kind's name, part of every stage's identity.
-        version: raised whenever the function would give other numbers for the same stage.
-        run: ``(stage, inputs, report) -> result``; ``inputs`` fetches the result of a named input when it is asked for.
-            None for a kind that has ``run_resumable`` or ``run_many``.
-        dump: result to artefact; None for a result that is cheaper to make again than to read back.
-        load: artefact to result, the inverse of ``dump``.
-        run_resumable: ``(stage, inputs, drafts, report) -> result`` for long work: what it puts into the drafts is
-            there again when the stage is run once more after an interruption, and gone once the result is kept.
-        fusion: for a kind that can run many stages at once: stages of a plan with equal fusion keys form a group.
-        run_many: ``(group, wanted, inputs, report) -> (position, result or error), ...`` for the wanted positions of a
-            group; ``inputs`` are those of its first stage. How a group is worked on follows from the whole group,
-            whatever is wanted of it.
-        estimate: what a group of stages costs (a stage alone, for a kind without ``fusion``).
-        is_read_back: results that are in the store are read from there by every stage that asks, instead of being held
-            in memory for it: for large ones that are needed once.
+        stage: the stage that runs; of a group, its first.
+        fetch: makes or reads the result of any stage.
+        report: called with steps done, steps in all, and a short note.
+        drafts: parts of an unfinished result. They survive an interruption and go once the result is kept.
     """
 
-    name: str
-    version: int
-    run: Callable[[Stage, Mapping[str, Any], Report], Any] | None = None
-    dump: Callable[[Any], Artefact] | None = None
-    load: Callable[[Artefact], Any] | None = None
-    run_resumable: Callable[[Stage, Mapping[str, Any], Drafts, Report], Any] | None = None
-    fusion: Callable[[Stage], str] | None = None
-    run_many: RunMany | None = None
-    estimate: Callable[[Sequence[Stage]], Estimate] | None = None
-    is_read_back: bool = False
+    def __init__(
+        self, stage: Stage[Any], fetch: Callable[[Stage[Any]], Any], report: Report, drafts: Drafts | None = None
+    ) -> None:
+        self._inputs = stage.inputs
+        self._fetch = fetch
+        self.report = report
+        self.drafts = Drafts() if drafts is None else drafts
+
+    def __call__(self, stage: Stage[AnyT]) -> AnyT:
+        """The result of an input."""
+        # How long a result stays in memory is counted by inputs; what is no input may be gone.
+        assert any(stage is source or stage == source for source in self._inputs), f"{stage} is not an input"
+        return self._fetch(stage)
+
+
+class Stage(ABC, Generic[ResultT_co]):
+    """A piece of work: a pure function of its fields. Equal stages are one stage.
+
+    A kind of work is a frozen dataclass that inherits from this class, with ``eq=False``. Fields that are stages, or
+    tuples of them, are its inputs. All others are parameters: JSON values, tuples, and frozen models or dataclasses of
+    these. The key is the hash of both, together with the kind's name and version, but for fields declared by `aside`.
+    A field named ``seed`` is the run's seed.
+    """
+
+    kind: ClassVar[str]
+    """The kind's name."""
+    version: ClassVar[int] = 1
+    """Raised whenever the same fields would give other numbers."""
+    is_read_back: ClassVar[bool] = False
+    """Whether every stage that asks reads the result from the store, instead of it being held in memory meanwhile: for
+    large results that are needed once."""
+    key: str
+    """SHA-256 over kind, version, parameters and the inputs' keys."""
+    inputs: tuple[Stage[Any], ...]
+    """The stages whose results are used, in the order of the fields."""
 
     def __post_init__(self) -> None:
-        assert (self.dump is None) == (self.load is None), "a kind that writes its results must also read them"
-        assert (self.fusion is None) == (self.run_many is None), "a kind that groups its stages must also run groups"
-        ways = (self.run, self.run_resumable, self.run_many)
-        assert sum(way is not None for way in ways) == 1, "a kind runs its stages in one way"
+        # The inputs have their keys by now: however long the chain, no key is computed by recursion.
+        object.__setattr__(self, "key", content_key(self.identity))
+        object.__setattr__(self, "inputs", tuple(stage for _, stage in self._placed_inputs()))
+
+    @property
+    def label(self) -> str:
+        """Words for people; no part of the identity."""
+        return self.kind
+
+    @property
+    def work(self) -> float:
+        """How long it takes in comparison with other stages, for the time left."""
+        return 0.0
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return "cpu"
 
     @property
     def is_stored(self) -> bool:
-        """Whether results go to the store."""
-        return self.dump is not None
+        """Whether its result goes to the store."""
+        return isinstance(self, Stored)
 
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """A piece of work, fixed by its kind, parameters, inputs and seed; equal stages are one stage.
-
-    Args:
-        kind: what is done.
-        parameters: JSON values that fix the result together with the inputs and the seed.
-        inputs: the stages whose results are used, by the name under which the kind knows them.
-        seed: the run's seed; None for a stage that draws nothing.
-        label: words for people, no part of the identity.
-        context: what the stage needs to find its inputs on this machine (a path, a device), no part of the identity.
-        work: how long it takes in comparison with other stages, for the time left; no part of the identity.
-    """
-
-    kind: StageKind
-    parameters: Mapping[str, Any]
-    inputs: Mapping[str, Stage] = field(default_factory=dict)
-    seed: int | None = None
-    label: str = ""
-    context: Mapping[str, Any] = field(default_factory=dict)
-    work: float = 0.0
-
-    def __post_init__(self) -> None:
-        _ = self.key  # the inputs have theirs by now: however long the chain, no key is computed by recursion
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 over kind, version, parameters, the inputs' keys and the seed."""
-        return content_key(self.identity)
+    @property
+    def drawn_with(self) -> int | None:
+        """The run's seed; None for a stage that draws nothing."""
+        return getattr(self, "seed", None)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the key is the hash of."""
-        return {
-            "kind": self.kind.name,
-            "version": self.kind.version,
-            "parameters": dict(self.parameters),
-            "inputs": {name: stage.key for name, stage in self.inputs.items()},
-            "seed": self.seed,
-        }
+        parameters: dict[str, Any] = {}
+        inputs: dict[str, Any] = {}
+        for name in _identifying(type(self)):
+            value = getattr(self, name)
+            if _is_input(value):
+                inputs[name] = _keys(value)
+            else:
+                parameters[name] = _content(value)
+        return {"kind": self.kind, "version": self.version, "parameters": parameters, "inputs": inputs}
+
+    def named_inputs(self) -> dict[str, Stage[Any]]:
+        """The inputs by their fields' names; those of a tuple are numbered."""
+        return dict(self._placed_inputs())
+
+    def _placed_inputs(self) -> Iterator[tuple[str, Stage[Any]]]:
+        for name in _identifying(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, (Stage, tuple)):
+                yield from _leaves(name, cast(Any, value))
+
+    @abstractmethod
+    def run(self, result: Results) -> ResultT_co:
+        """Do the work.
+
+        Args:
+            result: fetches the results of the inputs.
+        """
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stage) and self.key == other.key
@@ -129,11 +169,69 @@ class Stage:
         return hash(self.key)
 
     def __repr__(self) -> str:
-        return f"Stage({self.kind.name} {self.key[:10]}: {self.label})"
+        return f"{type(self).__name__}({self.key[:10]}: {self.label})"
 
 
-RunMany = Callable[[Sequence[Stage], Sequence[int], Mapping[str, Any], Report], Iterator[tuple[int, Any | Exception]]]
-"""How a kind runs many stages at once; see `StageKind`."""
+class Stored(Stage[ResultT]):
+    """A stage whose result is kept. Others are cheaper to make again than to read back."""
+
+    @classmethod
+    @abstractmethod
+    def dump(cls, result: ResultT) -> Artefact:
+        """The result as an artefact."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, artefact: Artefact) -> ResultT:
+        """The result that `dump` made an artefact of."""
+
+
+class Grouped(Stored[ResultT]):
+    """A stage that can run together with others of its kind."""
+
+    @property
+    @abstractmethod
+    def together(self) -> str:
+        """Stages of one kind and one plan that are equal in this run together."""
+
+    @classmethod
+    @abstractmethod
+    def run_group(
+        cls, group: Sequence[Any], wanted: Sequence[int], result: Results
+    ) -> Iterator[tuple[int, ResultT | Exception]]:
+        """Do the work of the wanted members of a group.
+
+        How a group is worked on follows from the whole group, whatever is wanted of it: a result that is made again
+        has the same bits.
+
+        Args:
+            group: all stages of this kind that run together in the plan, finished ones included.
+            wanted: positions of those whose results are asked for.
+            result: fetches the results of the inputs of the first.
+
+        Yields:
+            The position of a member, and its result or the error that it failed with.
+        """
+
+    def run(self, result: Results) -> ResultT:
+        """Do the work of this stage alone."""
+        ((_, found),) = self.run_group([self], [0], result)
+        if isinstance(found, Exception):
+            raise found
+        return cast(ResultT, found)
+
+
+class Costly(Stage[ResultT_co]):
+    """A stage that can say what it costs before it runs."""
+
+    @classmethod
+    @abstractmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What stages of this kind that run together cost; a stage that runs alone is its own group."""
+
+
+AnyStage = Stage[Any]
+"""A stage, whatever its result is."""
 
 
 def content_key(content: Any) -> str:
@@ -147,3 +245,45 @@ def content_key(content: Any) -> str:
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+@cache
+def _identifying(kind: type[Stage[Any]]) -> tuple[str, ...]:
+    """Names of a kind's fields that are part of its identity."""
+    return tuple(one.name for one in fields(cast(Any, kind)) if not one.metadata.get(_ASIDE))
+
+
+def _is_input(value: Any) -> bool:
+    while isinstance(value, tuple) and value:
+        value = cast("tuple[Any, ...]", value)[0]
+    return isinstance(value, Stage)
+
+
+def _keys(value: Any) -> Any:
+    return [_keys(one) for one in value] if isinstance(value, tuple) else value.key
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Stage[Any]]]:
+    """The stages in a field's value, each with a name that says where it stands."""
+    if isinstance(value, Stage):
+        yield name, value
+    elif isinstance(value, tuple):
+        for number, one in enumerate(cast("tuple[Any, ...]", value)):
+            yield from _leaves(f"{name} {number}", one)
+
+
+def _content(value: Any) -> Any:
+    """A parameter as a JSON value."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if hasattr(value, "model_dump"):  # a section of the configuration
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {name: _content(one) for name, one in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, (tuple, list)):
+        return [_content(one) for one in cast("Sequence[Any]", value)]
+    if isinstance(value, range):
+        return [value.start, value.stop]
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {"type": type(value).__name__, **{one.name: _content(getattr(value, one.name)) for one in fields(value)}}
+    return value  # refused by the encoder, which names its type

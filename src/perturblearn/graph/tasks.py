@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from perturblearn.graph.memory import collecting_nothing
 from perturblearn.graph.plan import Plan
-from perturblearn.graph.stage import Stage
+from perturblearn.graph.stage import AnyStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Unit:
         on_demand: keys of those that are made on demand for it.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[AnyStage, ...]
     needs: frozenset[str]
     on_demand: frozenset[str]
 
@@ -43,7 +43,7 @@ class Piece:
     passes: frozenset[str]
 
     @property
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[AnyStage]:
         """Those of all its units."""
         return (stage for unit in self.units for stage in unit.stages)
 
@@ -97,7 +97,7 @@ def _units(plan: Plan) -> list[Unit]:
     units: list[Unit] = []
     seen: set[str] = set()
     for stage in plan.stages:
-        if not stage.kind.is_stored:
+        if not stage.is_stored:
             needs, on_demand = _reach([stage], reached)
             reached[stage.key] = needs, on_demand | {stage.key}
         elif plan.status[stage.key] == "run" and stage.key not in seen:
@@ -108,13 +108,13 @@ def _units(plan: Plan) -> list[Unit]:
 
 
 def _reach(
-    stages: Iterable[Stage], reached: Mapping[str, tuple[frozenset[str], frozenset[str]]]
+    stages: Iterable[AnyStage], reached: Mapping[str, tuple[frozenset[str], frozenset[str]]]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Keys of what some stages may ask for: of stored kinds, and of others."""
     needs: set[str] = set()
     on_demand: set[str] = set()
-    for source in {source for stage in stages for source in stage.inputs.values()}:
-        if source.kind.is_stored:
+    for source in {source for stage in stages for source in stage.inputs}:
+        if source.is_stored:
             needs.add(source.key)
         else:
             needs |= reached[source.key][0]

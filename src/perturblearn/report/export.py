@@ -54,14 +54,15 @@ def export_run(
         inside.mkdir()
         (inside / "config.toml").write_text(to_toml(experiment.config), encoding="utf-8")
         for number, (seed, stages) in enumerate(experiment.seeds.items()):
-            selection = executor.result(stages.selection)
-            row, column = selection["standard"], selection["perturbation"]
+            selected = executor.result(stages.selection)
+            branch = stages.branches[selected.standard]
+            perturbation = branch.learners[selected.perturbation].perturbation
             place = inside / f"seed-{seed}"
             place.mkdir()
-            _save(place / "standard.safetensors", executor.result(stages.standard[row]).dump())
-            _save(place / "perturbation.safetensors", executor.result(stages.perturbation[row][column]).dump())
-            with executor.holding(stages.data, stages.perturbed[row], stages.mixed[row]):
-                _save(place / "perturbed.safetensors", executor.result(stages.mixed[row]).dump())
+            _save(place / "standard.safetensors", executor.result(branch.standard).dump())
+            _save(place / "perturbation.safetensors", executor.result(perturbation).dump())
+            with executor.holding(stages.data, branch.perturbed, branch.mixed):
+                _save(place / "perturbed.safetensors", executor.result(branch.mixed).dump())
                 if number == 0:
                     examples = first_examples(experiment, executor)
                     examples.save(inside / EXAMPLES)
@@ -87,7 +88,7 @@ def first_examples(experiment: Experiment, executor: Executor) -> Examples:
         executor: serves its stages' results.
     """
     stages = next(iter(experiment.seeds.values()))
-    perturbed = stages.perturbed[executor.result(stages.selection)["standard"]]
+    perturbed = stages.branches[executor.result(stages.selection).standard].perturbed
     with executor.holding(stages.data, perturbed):
         return Examples.of(executor.result(perturbed), executor.result(stages.data))
 

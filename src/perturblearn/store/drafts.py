@@ -32,6 +32,11 @@ class Drafts:
         """Whether anything written can be read again."""
         return self._store is not None
 
+    @property
+    def are_used(self) -> bool:
+        """Whether anything was read or written here."""
+        return bool(self._used)
+
     def within(self, name: str) -> Drafts:
         """Drafts of a piece of this work, under names of their own."""
         inner = Drafts(self._store, self._key, f"{self._prefix}{name}/")

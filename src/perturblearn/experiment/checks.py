@@ -1,0 +1,391 @@
+"""What is asked of f and g besides the five steps: which learning rates count, controls, comparisons with theory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier
+from perturblearn.config import AttackConfig, ClassifierConfig, ExperimentConfig
+from perturblearn.data import Dataset
+from perturblearn.errors import PerturbLearnError
+from perturblearn.experiment.case import Case
+from perturblearn.experiment.comparison import Comparison, compare
+from perturblearn.experiment.context import ContextStage
+from perturblearn.experiment.controls import Control, run_control, unperturbed_set
+from perturblearn.experiment.costs import estimate_control, relative_work
+from perturblearn.experiment.maps import draw_map, dump_map, load_map
+from perturblearn.experiment.measures import measure_directions, measure_fooling
+from perturblearn.experiment.network_comparison import compare_networks
+from perturblearn.experiment.numbers import JsonStage
+from perturblearn.experiment.probe import measure_linear_probe
+from perturblearn.experiment.selection import Selected, select
+from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
+from perturblearn.experiment.training import interruptions, named
+from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside
+from perturblearn.perturbed import PerturbedSet, mix
+from perturblearn.seeding import derive_seed
+from perturblearn.store import Artefact
+from perturblearn.theory import DecisionMap, perturbation_direction
+
+MOST_DIRECTIONS = 2**30
+"""Bytes of predicted directions that are kept for several classifiers; more are made again for each, in blocks."""
+DIRECTION_ROWS = 16384
+"""Rows of such a block."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Directions(Stage[Tensor | None]):
+    """The predicted directions t_n at the training inputs, which several f share; None where they are too large.
+
+    Args:
+        slope, bias: of the gate kernel that goes with f.
+    """
+
+    kind = "perturbation directions"
+    slope: float
+    bias: bool
+    data: Stage[Dataset]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "predicted directions"
+
+    def run(self, result: Results) -> Tensor | None:
+        """Predict them."""
+        data = result(self.data)
+        if data.inputs.nbytes > MOST_DIRECTIONS:
+            return None
+        return perturbation_direction(data.inputs.flatten(1), data.labels, slope=self.slope, bias=self.bias)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DirectionMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+    """How well perturbations follow the predicted directions.
+
+    Args:
+        slope, bias: of the gate kernel that goes with f.
+        directions: at the training inputs; None where perturbations have places of their own.
+    """
+
+    kind = "direction measures"
+    slope: float
+    bias: bool
+    data: Stage[Dataset]
+    perturbed: Stage[PerturbedSet]
+    directions: Directions | None
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "cosine similarity"
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Measure the cosines."""
+        perturbed = result(self.perturbed).to(self.context.data_device)
+        data = result(self.data)
+        known = None if self.directions is None else result(self.directions)
+        if known is not None:
+            return measure_directions(perturbed, data, [known])
+        # Perturbations of noise have their own places.
+        assert perturbed.sources is not None
+        places = data.inputs if perturbed.true_labels is not None else perturbed.sources
+        blocks = (
+            perturbation_direction(
+                data.inputs.flatten(1), data.labels, slope=self.slope, bias=self.bias, at=part.flatten(1)
+            )
+            for part in places.split(DIRECTION_ROWS)
+        )
+        return measure_directions(perturbed, data, blocks)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Selection(Stored[Selected]):
+    """The pair of learning rates that counts.
+
+    Args:
+        standard_lr, perturbation_lr: the rates of f and of g.
+        standard, directions: measures of f, one for each rate of f; ``directions`` may be empty.
+        perturbation: measures of g, a row for each rate of f.
+    """
+
+    kind = "selection"
+    standard_lr: tuple[float, ...]
+    perturbation_lr: tuple[float, ...]
+    standard: tuple[StandardMeasures, ...]
+    directions: tuple[DirectionMeasures, ...]
+    perturbation: tuple[tuple[PerturbationMeasures, ...], ...]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "selection of learning rates"
+
+    def run(self, result: Results) -> Selected:
+        """Choose it."""
+        standards = [dict(result(stage)) for stage in self.standard]
+        for measures, stage in zip(standards, self.directions, strict=False):
+            measures.update(result(stage))
+        return select(standards, [[result(stage) for stage in row] for row in self.perturbation])
+
+    @classmethod
+    def dump(cls, result: Selected) -> Artefact:
+        """The choice as an artefact."""
+        return Artefact(
+            {"standard": result.standard, "perturbation": result.perturbation, "maxima": dict(result.maxima)}
+        )
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Selected:
+        """The choice again."""
+        return Selected(**artefact.content)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearProbe(ContextStage[Mapping[str, Any]], JsonStage):
+    """What a linear classifier learns from the perturbed set.
+
+    Args:
+        selection: of learning rates; None where there is one of each.
+        perturbed: the set for each learning rate of f.
+    """
+
+    kind = "linear probe"
+    version = 2
+    data: Stage[Dataset]
+    selection: Selection | None
+    perturbed: tuple[Stage[PerturbedSet], ...]
+
+    @property
+    def work(self) -> float:
+        """Little."""
+        return 1.0
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Train and measure it."""
+        row = _selected(self.selection, result).standard
+        return measure_linear_probe(result(self.perturbed[row]), result(self.data), device=self.device)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[str, Any]]):
+    """Classifiers trained as g is, without the information under test.
+
+    Args:
+        control: which.
+        attack: what a control knows of it: sources and targets, and how large bare perturbations are.
+        known_as: what fixes g's training, without paths.
+        draws: how many.
+        perturbed_share: of g's training set.
+        set_seed: that of the perturbed set.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        perturbed: the set for each learning rate of f; empty for a control that does not see it.
+        section: how g is trained, as found on this machine.
+    """
+
+    kind = "control"
+    version = 4
+    control: Control
+    attack: AttackConfig
+    known_as: Mapping[str, Any]
+    draws: int
+    perturbed_share: float
+    set_seed: int
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    section: ClassifierConfig = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.control} control, {self.draws} draw{'s' * (self.draws > 1)}"
+
+    @property
+    def work(self) -> float:
+        """That of as many classifiers."""
+        return self.draws * relative_work(self.section)
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Train and measure all draws."""
+        selected = _selected(self.selection, result)
+        data = result(self.data)
+        if self.perturbed:
+            of_control = result(self.perturbed[selected.standard]).to(self.context.data_device)
+        else:  # no f, no perturbation: sources and targets are drawn as the set's were
+            of_control = unperturbed_set(data, self.attack, seed=self.set_seed)
+            if self.perturbed_share < 1:
+                seed = derive_seed(self.seed, "mixing", "training")
+                of_control = mix(of_control, data, self.perturbed_share, seed=seed)
+        try:
+            return run_control(
+                self.control,
+                data,
+                of_control,
+                attack=self.attack,
+                config=self.section,
+                lr=self.section.lr[selected.perturbation],
+                draws=self.draws,
+                seed=self.seed,
+                device=self.device,
+                interruptions=interruptions(self.context, result),
+                report=result.report,
+            )
+        except PerturbLearnError as error:
+            raise named(self, error) from None
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What the draws cost."""
+        (stage,) = group
+        return estimate_control(stage.control, stage.section, stage.draws, stage.context)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fooling(ContextStage[Mapping[str, Any]], JsonStage):
+    """How often perturbations of one network fool another.
+
+    Args:
+        attacked, fooled: what the networks are called.
+        of_seed: the seed of the perturbations.
+        perturbed: perturbations of the one.
+        classifier: the other.
+    """
+
+    kind = "fooling"
+    perturbed: Stage[PerturbedSet]
+    classifier: Stage[Classifier]
+    attacked: str = aside()
+    fooled: str = aside()
+    of_seed: int = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"how often perturbations of {self.attacked} fool {self.fooled}, seed {self.of_seed}"
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Measure it."""
+        classifier = result(self.classifier).to(device=self.device)
+        return measure_fooling(classifier, result(self.perturbed).to(self.context.data_device))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _OfSelected(ContextStage[ResultT_co]):
+    """A stage that looks at the classifiers whose learning rates count.
+
+    Args:
+        seed: the run's seed.
+        standard: f for each of its learning rates.
+        perturbed: the set that each f's g was trained on.
+        perturbation: g, a row for each f.
+        config: the experiment's.
+    """
+
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection
+    standard: tuple[Stage[Classifier], ...]
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+    config: ExperimentConfig = aside()
+
+    @property
+    def work(self) -> float:
+        """Little."""
+        return 1.0
+
+    def case(self, result: Results) -> Case:
+        """The classifiers with all that predictions need."""
+        selected, device = result(self.selection), self.device
+        row, column = selected.standard, selected.perturbation
+        return Case(
+            self.config,
+            self.seed,
+            result(self.data),
+            result(self.standard[row]).to(device=device),
+            result(self.perturbation[row][column]).to(device=device),
+            result(self.perturbed[row]).to(self.context.data_device),
+            self.config.standard.lr[row],
+            self.config.perturbation.lr[column],
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
+    """Two-layer networks beside what both papers predict for them.
+
+    Args:
+        sections: how f and g are trained, and the attack.
+    """
+
+    kind = "comparison with theory"
+    version = 2
+    sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
+
+    def run(self, result: Results) -> Comparison:
+        """Compare them."""
+        return compare(self.case(result), report=result.report)
+
+    @classmethod
+    def dump(cls, result: Comparison) -> Artefact:
+        """The comparison as an artefact."""
+        return result.dump()
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Comparison:
+        """The comparison again."""
+        return Comparison.load(artefact)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkComparison(_OfSelected[Mapping[str, Any]], JsonStage):
+    """Deep networks beside their linearisations and kernels.
+
+    They are known by their stages: a configuration holds paths to their code and weights.
+    """
+
+    kind = "comparison of networks"
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Compare them."""
+        return compare_networks(self.case(result), report=result.report)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Map(_OfSelected[DecisionMap], Stored[DecisionMap]):
+    """The decision map of f and g.
+
+    Args:
+        sections: how f and g are trained, and the attack.
+        limits: least and largest coordinate; None for limits that show the samples.
+    """
+
+    kind = "decision map"
+    sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
+    limits: tuple[float, float] | None
+
+    def run(self, result: Results) -> DecisionMap:
+        """Draw it."""
+        return draw_map(self.case(result), limits=self.limits)
+
+    @classmethod
+    def dump(cls, result: DecisionMap) -> Artefact:
+        """The map as an artefact."""
+        return dump_map(result)
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> DecisionMap:
+        """The map again."""
+        return load_map(artefact)
+
+
+def _selected(selection: Selection | None, result: Results) -> Selected:
+    """Positions of the learning rates of f and g that count."""
+    return Selected(0, 0, {}) if selection is None else result(selection)

@@ -1,0 +1,406 @@
+"""The graph of one seed: the five steps for each pair of learning rates, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perturblearn.attacks import attack_fingerprint
+from perturblearn.classifiers import Classifier
+from perturblearn.config import NOISE_SOURCES, AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig, config_tree
+from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
+from perturblearn.errors import ConfigError
+from perturblearn.experiment.checks import (
+    ControlDraws,
+    DirectionMeasures,
+    Directions,
+    LinearProbe,
+    Map,
+    NetworkComparison,
+    Selection,
+    TheoryComparison,
+)
+from perturblearn.experiment.context import Context
+from perturblearn.experiment.controls import Control
+from perturblearn.experiment.networks import identity_of
+from perturblearn.experiment.steps import (
+    Data,
+    DeepPerturbation,
+    DeepStandard,
+    LoadedSet,
+    LoadedStandard,
+    Mixed,
+    Part,
+    Perturbation,
+    PerturbationMeasures,
+    Perturbed,
+    Shard,
+    Standard,
+    StandardMeasures,
+)
+from perturblearn.graph import AnyStage, Stage
+from perturblearn.perturbed import PerturbedSet, StoredSet, set_size, shard_ranges
+
+CONTROLS: tuple[Control, ...] = ("unperturbed", "permuted")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One g: what it is, and what it knows."""
+
+    perturbation: Stage[Classifier]
+    measures: PerturbationMeasures
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One f, the sets made with it, and the classifiers that learn from them.
+
+    Args:
+        standard: f.
+        perturbed, heldout_perturbed: what the attack makes of both parts of the data.
+        mixed, heldout_mixed: the same with clean samples among them: the set that g sees, and the one that chooses g's
+            learning rate. The same stages as before where nothing is mixed in.
+        measures: what f knows.
+        directions: how the perturbations compare with the prediction; None if not asked for.
+        learners: g for each of its learning rates.
+    """
+
+    standard: Stage[Classifier]
+    perturbed: Stage[PerturbedSet]
+    heldout_perturbed: Stage[PerturbedSet]
+    mixed: Stage[PerturbedSet]
+    heldout_mixed: Stage[PerturbedSet]
+    measures: StandardMeasures
+    directions: DirectionMeasures | None
+    learners: tuple[Learner, ...]
+
+
+@dataclass(frozen=True)
+class SeedGraph:
+    """All stages of one seed.
+
+    Args:
+        data: the data set.
+        branches: one for each learning rate of f.
+        selection: of learning rates.
+        controls: by name; none if no draws are asked for.
+        linear_probe: None if not asked for.
+        theory: the comparison with theory; None if not asked for.
+    """
+
+    data: Data
+    branches: tuple[Branch, ...]
+    selection: Selection
+    controls: Mapping[Control, ControlDraws]
+    linear_probe: LinearProbe | None
+    theory: TheoryComparison | NetworkComparison | None
+
+    @property
+    def targets(self) -> tuple[AnyStage, ...]:
+        """The stages that a run wants finished, in the order in which they run.
+
+        Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
+        """
+        standards = tuple(branch.standard for branch in self.branches)
+        learners = tuple(learner.perturbation for branch in self.branches for learner in branch.learners)
+        return (*standards, *learners, *self.measured)
+
+    @property
+    def measured(self) -> tuple[AnyStage, ...]:
+        """The stages that hold a run's numbers."""
+        asked_for = tuple(stage for stage in (self.linear_probe, self.theory) if stage is not None)
+        return (self.selection, *self.controls.values(), *asked_for)
+
+
+class GraphBuilder:
+    """Makes the stages of any seed of an experiment.
+
+    Args:
+        config: what to do.
+        dataset: data handed over as an object; None to load what the configuration names.
+        data_dir: where named data lie; None for the environment's choice.
+        stored: an existing perturbed set, with its f.
+
+    Raises:
+        ConfigError: a set on disk does not hold what is asked for.
+        DataError: the data's files cannot be read.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, dataset: Dataset | None, data_dir: str | Path | None, stored: StoredSet | None
+    ) -> None:
+        self.config = config
+        self._dataset = dataset
+        self._data_dir = data_dir
+        self._stored = stored
+        if stored is not None and config.measures.theory:
+            raise ConfigError(
+                "measures.theory = true compares f with its training, which a set on disk does not hold; set "
+                "measures.theory = false, or run the whole experiment"
+            )
+        self._tree = config_tree(config)
+        # What fixes a deep network: its user's code and weights by their content, wherever they lie.
+        self._known_as = {
+            role: identity_of(section, self._tree[role])
+            for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
+            # Of a set on disk, f's code need not be here.
+            if section.model.is_network and (stored is None or role == "perturbation")
+        }
+        networks = [section.model.is_network for section in (config.standard, config.perturbation)]
+        self.context = Context(
+            device=config.device,
+            # Deep networks move what fits to their device while they train; the data stay behind.
+            data_device="cpu" if any(networks) else config.device,
+            checkpoint_minutes=config.checkpoint_minutes,
+            checkpoint_epochs=config.checkpoint_epochs,
+            outline=OutlineOf(config.data, data_dir, dataset),
+            dtype=config.dtype,
+            standard=config.standard,
+            attack=config.attack,
+        )
+        probe = config.controls.linear_probe
+        self._probes = networks[1] if probe is None else probe
+        if dataset is not None:
+            self.fingerprint, self._data_has_seed = dataset.content_hash(), False
+        else:
+            self.fingerprint = data_fingerprint(config.data, data_dir=data_dir)
+            self._data_has_seed = depends_on_seed(config.data)
+        attack = config.attack
+        is_users = attack.is_own and not attack.name.startswith("foolbox:")
+        self._own_attack = attack_fingerprint(attack.name) if is_users else None
+
+    @property
+    def outline(self) -> Outline:
+        """How large the data are; real data are read for it."""
+        return self.context.outline()
+
+    def seed_graph(self, seed: int) -> SeedGraph:
+        """The stages of one seed."""
+        config = self.config
+        data = self.data(seed if self._stored is None else self._stored.seed)
+        branches = tuple(self._branch(data, lr, seed) for lr in config.standard.lr)
+        selection = Selection(
+            standard_lr=config.standard.lr,
+            perturbation_lr=config.perturbation.lr,
+            standard=tuple(branch.measures for branch in branches),
+            directions=tuple(branch.directions for branch in branches if branch.directions is not None),
+            perturbation=tuple(tuple(learner.measures for learner in branch.learners) for branch in branches),
+        )
+        # Without a grid nothing has to be selected, and what depends on less is shared by more.
+        is_grid = len(config.standard.lr) > 1 or len(config.perturbation.lr) > 1
+        chosen = selection if is_grid else None
+        sets = tuple(branch.mixed for branch in branches)
+        controls = CONTROLS if config.controls.draws else ()
+        probe = LinearProbe(data=data, selection=chosen, perturbed=sets, context=self.context)
+        return SeedGraph(
+            data,
+            branches,
+            selection,
+            {control: self._control(control, data, chosen, sets, seed) for control in controls},
+            probe if self._probes else None,
+            self._asked_theory(data, branches, selection, seed),
+        )
+
+    def _branch(self, data: Data, lr: float, seed: int) -> Branch:
+        """The five steps for one learning rate of f."""
+        config, context = self.config, self.context
+        standard = self._standard(data, lr, seed)
+        perturbed = self._perturbed(data, standard, "training", seed)
+        heldout_perturbed = self._perturbed(data, standard, "heldout", seed)
+        mixed = self._mixed(data, perturbed, "training", seed)
+        heldout_mixed = self._mixed(data, heldout_perturbed, "heldout", seed)
+        learners: list[Learner] = []
+        for perturbation_lr in config.perturbation.lr:
+            perturbation = self._perturbation(data, mixed, perturbation_lr, seed)
+            measures = PerturbationMeasures(
+                loss=config.perturbation.loss,
+                data=data,
+                standard=standard,
+                perturbed=mixed,
+                heldout_perturbed=heldout_mixed,
+                perturbation=perturbation,
+                context=context,
+            )
+            learners.append(Learner(perturbation, measures))
+        return Branch(
+            standard,
+            perturbed,
+            heldout_perturbed,
+            mixed,
+            heldout_mixed,
+            StandardMeasures(data=data, standard=standard, context=context),
+            self._direction_measures(data, perturbed) if config.measures.cosine_similarity else None,
+            tuple(learners),
+        )
+
+    def data(self, seed: int) -> Data:
+        """The data of one seed."""
+        config = self.config
+        named = {**self._tree["data"], "name": config.data.provider}
+        return Data(
+            options={"name": "python"} if self._dataset is not None else named,
+            fingerprint=self.fingerprint,
+            dtype=config.dtype,
+            seed=seed if self._data_has_seed else None,
+            config=config.data,
+            data_dir=self._data_dir,
+            dataset=self._dataset,
+            data_device=self.context.data_device,
+        )
+
+    def _standard(self, data: Data, lr: float, seed: int) -> Stage[Classifier]:
+        if self._stored is not None:
+            return LoadedStandard(hash=self._stored.manifest["standard"]["hash"], stored=self._stored)
+        section, context, dtype = at_rate(self.config.standard, lr), self.context, self.config.dtype
+        if section.model.is_network:
+            known_as = {**self._known_as["standard"], "lr": [lr]}
+            return DeepStandard(known_as=known_as, dtype=dtype, seed=seed, data=data, section=section, context=context)
+        return Standard(section=section, dtype=dtype, seed=seed, data=data, context=context)
+
+    def _perturbation(self, data: Data, perturbed: Stage[PerturbedSet], lr: float, seed: int) -> Stage[Classifier]:
+        section, context, dtype = at_rate(self.config.perturbation, lr), self.context, self.config.dtype
+        if not section.model.is_network:
+            return Perturbation(section=section, dtype=dtype, seed=seed, perturbed=perturbed, context=context)
+        return DeepPerturbation(
+            known_as={**self._known_as["perturbation"], "lr": [lr]},
+            dtype=dtype,
+            seed=seed,
+            data=data,
+            perturbed=perturbed,
+            section=section,
+            context=context,
+        )
+
+    def _perturbed(self, data: Data, standard: Stage[Classifier], part: Part, seed: int) -> Stage[PerturbedSet]:
+        if self._stored is not None:
+            return LoadedSet(hash=self._stored.manifest["sha256"], part=part, data=data, stored=self._stored)
+        is_search = self.config.attack.is_search
+        return Perturbed(
+            attack=self.config.attack,
+            own=self._own_attack,
+            part=part,
+            seed=seed,
+            data=data,
+            made_from=tuple(self.shards(data, standard, part, seed)) if is_search else standard,
+            context=self.context,
+        )
+
+    def shards(self, data: Data, standard: Stage[Classifier], part: Part, seed: int) -> Iterator[Shard]:
+        """The parts that a perturbed set is put together or written from."""
+        attack, outline = self.config.attack, self.outline
+        count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=part == "heldout")
+        for rows in shard_ranges(count, outline.signature.input_dim):
+            yield Shard(
+                attack=attack,
+                own=self._own_attack,
+                part=part,
+                rows=rows,
+                seed=seed,
+                data=data,
+                standard=standard,
+                context=self.context,
+                is_whole=len(rows) == count,
+            )
+
+    def _mixed(self, data: Data, perturbed: Stage[PerturbedSet], part: Part, seed: int) -> Stage[PerturbedSet]:
+        share = self.config.mixing.perturbed_share
+        if share == 1:
+            return perturbed
+        return Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=self.context)
+
+    def _direction_measures(self, data: Data, perturbed: Stage[PerturbedSet]) -> DirectionMeasures:
+        model = self.config.standard.model
+        slope, bias = model.slope, model.name == "two_layer"
+        at_samples = self.config.attack.source not in NOISE_SOURCES
+        return DirectionMeasures(
+            slope=slope,
+            bias=bias,
+            data=data,
+            perturbed=perturbed,
+            directions=Directions(slope=slope, bias=bias, data=data) if at_samples else None,
+            context=self.context,
+        )
+
+    def _control(
+        self, control: Control, data: Data, chosen: Selection | None, sets: tuple[Stage[PerturbedSet], ...], seed: int
+    ) -> ControlDraws:
+        config, attack = self.config, self.config.attack
+        # Of the attack a control knows what is drawn, and for bare perturbations how large random directions are.
+        known = ["source", "targets", "n_sources"]
+        known += ["norm", "epsilon", "pixels", "pixel_share"] if attack.source == "none" else []
+        return ControlDraws(
+            control=control,
+            attack=AttackConfig.model_validate({key: getattr(attack, key) for key in known}),
+            known_as=self._known_as["perturbation"] if "perturbation" in self._known_as else self._tree["perturbation"],
+            draws=config.controls.draws,
+            perturbed_share=config.mixing.perturbed_share,
+            set_seed=seed if self._stored is None else self._stored.seed,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            perturbed=sets if control == "permuted" else (),
+            section=config.perturbation,
+            context=self.context,
+        )
+
+    def theory(self, data: Data, branches: tuple[Branch, ...], selection: Selection, seed: int) -> TheoryComparison:
+        """The comparison of a seed's two-layer classifiers with theory."""
+        config = self.config
+        shared = self._of_selected(data, branches, selection, seed)
+        return TheoryComparison(sections=(config.standard, config.attack, config.perturbation), **shared)
+
+    def _asked_theory(
+        self, data: Data, branches: tuple[Branch, ...], selection: Selection, seed: int
+    ) -> TheoryComparison | NetworkComparison | None:
+        config = self.config
+        if not config.measures.theory:
+            return None
+        if config.standard.model.is_network or config.perturbation.model.is_network:
+            return NetworkComparison(**self._of_selected(data, branches, selection, seed))
+        return self.theory(data, branches, selection, seed)
+
+    def map(self, graph: SeedGraph, seed: int, limits: tuple[float, float] | None) -> Map:
+        """The decision map of a seed's classifiers."""
+        config = self.config
+        shared = self._of_selected(graph.data, graph.branches, graph.selection, seed)
+        return Map(sections=(config.standard, config.attack, config.perturbation), limits=limits, **shared)
+
+    def _of_selected(self, data: Data, branches: tuple[Branch, ...], selection: Selection, seed: int) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "data": data,
+            "selection": selection,
+            "standard": tuple(branch.standard for branch in branches),
+            "perturbed": tuple(branch.perturbed for branch in branches),
+            "perturbation": tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            "config": self.config,
+            "context": self.context,
+        }
+
+
+@dataclass(frozen=True)
+class OutlineOf:
+    """How large some data are, once it is asked for; small enough to travel with a stage."""
+
+    config: DataConfig
+    data_dir: str | Path | None
+    dataset: Dataset | None
+
+    def __call__(self) -> Outline:
+        """The outline; real data are read for it once."""
+        return self._outline
+
+    @cached_property
+    def _outline(self) -> Outline:
+        if self.dataset is not None:
+            return Outline.of(self.dataset)
+        return data_outline(self.config, data_dir=self.data_dir)
+
+
+def at_rate(section: ClassifierConfig, lr: float) -> ClassifierConfig:
+    """The section with one of its learning rates."""
+    return section if section.lr == (lr,) else section.model_copy(update={"lr": (lr,)})

@@ -1,0 +1,398 @@
+"""The five steps of perturbation learning, each a stage: a pure function of its fields.
+
+Data, a standard classifier f, a perturbed set, a perturbation classifier g that sees nothing else, and measures on
+clean data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from perturblearn.classifiers import Classifier
+from perturblearn.config import AttackConfig, DataConfig
+from perturblearn.data import Dataset, load_dataset
+from perturblearn.errors import DataError
+from perturblearn.experiment.context import ContextStage
+from perturblearn.experiment.measures import measure_perturbation, measure_standard
+from perturblearn.experiment.network_costs import estimate_shard
+from perturblearn.experiment.numbers import JsonStage
+from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
+from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside
+from perturblearn.perturbed import SEARCH_STEPS, PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.seeding import derive_seed
+from perturblearn.store import Artefact
+
+Part = Literal["training", "heldout"]
+"""The part of the data that sources are taken from."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Data(Stage[Dataset]):
+    """The data set.
+
+    Not stored: reading the source is as quick as reading a copy.
+
+    Args:
+        options: the configuration without paths.
+        fingerprint: hash of the files' content; None for data that are drawn.
+        dtype: of the inputs.
+        seed: the run's seed where data or their split are drawn.
+        config, data_dir: where the data are found.
+        dataset: the data themselves, if they were handed over in Python.
+        data_device: where they lie.
+    """
+
+    kind = "data"
+    options: Mapping[str, Any]
+    fingerprint: str | None
+    dtype: str
+    seed: int | None
+    config: DataConfig = aside()
+    data_dir: str | Path | None = aside()
+    dataset: Dataset | None = aside()
+    data_device: str = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"data {self.config.provider}"
+
+    def run(self, result: Results) -> Dataset:
+        """Load or draw the data."""
+        data = self.dataset
+        if data is None:
+            data = load_dataset(self.config, seed=self.seed or 0, data_dir=self.data_dir)
+        return data.to(dtype=getattr(torch, self.dtype), device=self.data_device)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Standard(TwoLayerTraining):
+    """A two-layer standard classifier f, trained on the data with their true labels."""
+
+    kind = "standard classifier"
+    version = 2
+    role = "standard"
+    data: Stage[Dataset]
+
+    def samples(self, result: Results) -> Samples:
+        """Clean inputs and their true labels."""
+        data = result(self.data).to(device=self.device)
+        if not data.is_binary:
+            names = ", ".join(data.class_names[:10])
+            raise DataError(
+                f"the data have {data.n_classes} classes ({names}), but two-layer classifiers tell two apart; choose "
+                f"two, for example --data.classes {data.class_names[0]},{data.class_names[1]}, or a deep network, for "
+                "example --standard.model.name mlp --perturbation.model.name mlp"
+            )
+        return Samples(data.inputs, data.labels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeepStandard(DeepTraining):
+    """A deep standard classifier f, trained on the data with their true labels, or used as it is."""
+
+    kind = "standard network"
+    role = "standard"
+    data: Stage[Dataset]
+
+    def samples(self, result: Results) -> Samples:
+        """Clean inputs and their true labels."""
+        data = result(self.data)
+        return Samples(data.inputs, data.labels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedStandard(Stage[Classifier]):
+    """The standard classifier f that a perturbed set on disk was made with.
+
+    Args:
+        hash: of its weights.
+        stored: the set.
+    """
+
+    kind = "stored standard classifier"
+    hash: str
+    stored: StoredSet = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "standard classifier of the set"
+
+    def run(self, result: Results) -> Classifier:
+        """Read it."""
+        return Classifier.load(self.stored.standard())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSet]):
+    """Some of the samples of a perturbed set that takes long to make.
+
+    Args:
+        attack: source, targets, and how sources are moved.
+        own: hash of the user's own attack; None for all others.
+        part: of the data.
+        rows: which of the set's samples.
+        seed: the run's seed.
+        standard: f.
+        is_whole: whether these are all rows.
+    """
+
+    kind = "shard of a perturbed set"
+    is_read_back = True
+    attack: AttackConfig
+    own: str | None
+    part: Part
+    rows: range
+    seed: int
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+    is_whole: bool = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        name = _name_of_set(self.part)
+        return name if self.is_whole else f"{name}, samples {self.rows.start:,} to {self.rows.stop - 1:,}"
+
+    @property
+    def work(self) -> float:
+        """A step goes forward and back."""
+        steps = self.attack.steps or self.attack.pixels or SEARCH_STEPS if self.attack.is_search else 1
+        return 2.0 * steps * len(self.rows) / self.context.outline().n_samples
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Move the sources towards their targets."""
+        return perturb(
+            result(self.standard).to(device=self.device),
+            result(self.data),
+            self.attack,
+            seed=self.seed,
+            heldout=self.part == "heldout",
+            rows=self.rows,
+            drafts=result.drafts,
+            report=result.report,
+        )
+
+    @classmethod
+    def dump(cls, result: PerturbedSet) -> Artefact:
+        """The samples as an artefact."""
+        return result.dump()
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> PerturbedSet:
+        """The samples again."""
+        return PerturbedSet.load(artefact)
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What the attack costs."""
+        (shard,) = group
+        return estimate_shard(len(shard.rows), shard.context)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Perturbed(ContextStage[PerturbedSet]):
+    """Sources moved towards their targets by an attack on f.
+
+    Not stored: one gradient step is as quick as reading its result. What takes longer is put together from shards,
+    which are stored.
+
+    Args:
+        attack: source, targets, and how sources are moved.
+        own: hash of the user's own attack; None for all others.
+        part: of the data.
+        seed: the run's seed.
+        made_from: f itself, or the set's shards.
+    """
+
+    kind = "perturbed set"
+    version = 3
+    attack: AttackConfig
+    own: str | None
+    part: Part
+    seed: int
+    data: Stage[Dataset]
+    made_from: Stage[Classifier] | tuple[Shard, ...]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return _name_of_set(self.part)
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Move the sources, or join the shards."""
+        data, heldout = result(self.data), self.part == "heldout"
+        if isinstance(self.made_from, Stage):
+            standard = result(self.made_from).to(device=self.device)
+            return perturb(standard, data, self.attack, seed=self.seed, heldout=heldout, report=result.report)
+        sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout)
+        room = torch.empty_like(sources.inputs, device=self.context.data_device)
+        parts = (result(shard) for shard in self.made_from)
+        return replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedSet(Stage[PerturbedSet]):
+    """A perturbed set from disk.
+
+    Args:
+        hash: of the set.
+        part: of the data.
+        stored: the set.
+    """
+
+    kind = "stored perturbed set"
+    hash: str
+    part: Part
+    data: Stage[Dataset]
+    stored: StoredSet = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"stored {_name_of_set(self.part)}"
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Read it."""
+        stored = self.stored
+        heldout = self.part == "heldout"
+        sources = sources_of(result(self.data), stored.config.attack, seed=stored.seed, heldout=heldout)
+        # On the set's own disk, if it can be written to: large sets do not fit into every folder of temporary files.
+        beside = stored.folder.parent
+        scratch = beside if os.access(beside, os.W_OK) else None
+        return replace(StoredSet(stored.folder, self.part).load(scratch=scratch), sources=sources.inputs)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mixed(ContextStage[PerturbedSet]):
+    """A perturbed set in which some samples are clean and keep their true labels.
+
+    Args:
+        share: of perturbed samples.
+        part: of the data.
+        seed: the run's seed.
+    """
+
+    kind = "mixed set"
+    share: float
+    part: Part
+    seed: int
+    data: Stage[Dataset]
+    perturbed: Stage[PerturbedSet]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.perturbed.label}, {1 - self.share:.0%} of it clean"
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Replace some samples by clean ones."""
+        return mix(
+            result(self.perturbed).to(self.context.data_device),
+            result(self.data),
+            self.share,
+            seed=derive_seed(self.seed, "mixing", self.part),
+            heldout=self.part == "heldout",
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Perturbation(TwoLayerTraining):
+    """A two-layer perturbation classifier g, trained on the perturbed set alone: it never sees a true label."""
+
+    kind = "perturbation classifier"
+    version = 2
+    role = "perturbation"
+    perturbed: Stage[PerturbedSet]
+
+    def samples(self, result: Results) -> Samples:
+        """Perturbed inputs and their target labels."""
+        perturbed = result(self.perturbed).to(self.device)
+        if not bool((perturbed.target_labels.abs() == 1).all()):
+            raise DataError(
+                "the data have more than two classes, but a two-layer perturbation classifier tells two apart; choose "
+                "a deep network, for example --perturbation.model.name mlp"
+            )
+        return Samples(perturbed.inputs, perturbed.target_labels, perturbed.factors)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeepPerturbation(DeepTraining):
+    """A deep perturbation classifier g, trained on the perturbed set alone.
+
+    Of the data it knows shape and scale, and never a true label.
+    """
+
+    kind = "perturbation network"
+    role = "perturbation"
+    data: Stage[Dataset]
+    perturbed: Stage[PerturbedSet]
+
+    def samples(self, result: Results) -> Samples:
+        """Perturbed inputs and their target labels."""
+        perturbed = result(self.perturbed)
+        return Samples(perturbed.inputs, perturbed.target_labels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StandardMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+    """What f knows of clean data."""
+
+    kind = "standard measures"
+    version = 2
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "measures of f"
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Measure f."""
+        return measure_standard(result(self.standard).to(device=self.device), result(self.data))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PerturbationMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+    """What g knows of clean data that it never saw.
+
+    Args:
+        loss: g's.
+    """
+
+    kind = "perturbation measures"
+    version = 3
+    loss: str
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+    perturbed: Stage[PerturbedSet]
+    heldout_perturbed: Stage[PerturbedSet]
+    perturbation: Stage[Classifier]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "measures of g"
+
+    def run(self, result: Results) -> Mapping[str, Any]:
+        """Measure g."""
+        return measure_perturbation(
+            result(self.perturbation).to(device=self.device),
+            result(self.standard).to(device=self.device),
+            result(self.data),
+            result(self.perturbed).to(self.context.data_device),
+            result(self.heldout_perturbed).to(self.context.data_device),
+            self.loss,
+        )
+
+
+def _name_of_set(part: Part) -> str:
+    return "perturbed held-out set" if part == "heldout" else "perturbed set"

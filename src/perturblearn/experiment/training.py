@@ -1,0 +1,189 @@
+"""Classifiers as stages: two-layer networks, which train side by side, and deep ones, which train alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier
+from perturblearn.config import ClassifierConfig
+from perturblearn.data import Dataset, Signature
+from perturblearn.errors import PerturbLearnError
+from perturblearn.experiment.context import Context, ContextStage
+from perturblearn.experiment.costs import estimate_classifiers, relative_work
+from perturblearn.experiment.learn import Lesson, learn_side_by_side
+from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.experiment.networks import Interruptions, learn_network
+from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key
+from perturblearn.store import Artefact
+
+Role = Literal["standard", "perturbation"]
+"""f is the standard classifier, g the perturbation classifier."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What a classifier is trained on.
+
+    Args:
+        inputs: (n, ...).
+        labels: (n,), +1 and -1, or 0 .. K-1.
+        factors: C (n, q) and Q (q, d) with orthonormal rows, where the inputs are known to be C Q.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    factors: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Classifier]):
+    """A two-layer classifier, trained full batch or taken to its limit.
+
+    Args:
+        section: network, loss and training, with one learning rate.
+        dtype: of weights and inputs.
+        seed: the run's seed.
+    """
+
+    role: ClassVar[Role]
+    section: ClassifierConfig
+    dtype: str
+    seed: int
+
+    @abstractmethod
+    def samples(self, result: Results) -> Samples:
+        """What it is trained on."""
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.role} classifier, lr {self.section.lr[0]:g}"
+
+    @property
+    def work(self) -> float:
+        """About how many epochs it takes."""
+        return relative_work(self.section)
+
+    @property
+    def together(self) -> str:
+        """Classifiers by descent over the same inputs train together; all others alone."""
+        section = self.section
+        if section.model.name == "limit" or section.training == "flow":
+            return self.key
+        return content_key([self.dtype, section.form, section.products, [source.key for source in self.inputs]])
+
+    @classmethod
+    def run_group(
+        cls, group: Sequence[Any], wanted: Sequence[int], result: Results
+    ) -> Iterator[tuple[int, Classifier | Exception]]:
+        """Train them over the inputs that they share."""
+        samples = group[0].samples(result)
+        lessons = [Lesson(stage.section, samples.labels, stage.seed, cls.role) for stage in group]
+        for position, found in learn_side_by_side(
+            lessons, samples.inputs, factors=samples.factors, wanted=wanted, report=result.report
+        ):
+            yield position, named(group[position], found) if isinstance(found, Exception) else found
+
+    @classmethod
+    def dump(cls, result: Classifier) -> Artefact:
+        """The classifier as an artefact."""
+        return result.dump()
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Classifier:
+        """The classifier again."""
+        return Classifier.load(artefact)
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What training them together costs."""
+        return estimate_classifiers(
+            [stage.section for stage in group],
+            [stage.seed for stage in group],
+            group[0].context,
+            perturbed=cls.role == "perturbation",
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifier]):
+    """A deep classifier, trained by minibatches or taken as it is.
+
+    Args:
+        known_as: what fixes it besides data and seed, without paths: its section, the user's code, first weights.
+        dtype: of weights and inputs.
+        seed: the run's seed.
+        section: network, loss and training, with one learning rate, as found on this machine.
+    """
+
+    role: ClassVar[Role]
+    known_as: Mapping[str, Any]
+    dtype: str
+    seed: int
+    data: Stage[Dataset]
+    section: ClassifierConfig = aside()
+
+    @abstractmethod
+    def samples(self, result: Results) -> Samples:
+        """What it is trained on."""
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        trained = f"lr {self.section.lr[0]:g}" if self.section.training != "none" else "as it is"
+        return f"{self.role} classifier, {self.section.model.name}, {trained}"
+
+    @property
+    def work(self) -> float:
+        """About how many epochs of a two-layer network it takes."""
+        return relative_work(self.section)
+
+    def run(self, result: Results) -> Classifier:
+        """Train it."""
+        data, samples = result(self.data), self.samples(result)
+        try:
+            return learn_network(
+                self.section,
+                Signature.of(data),
+                samples.inputs,
+                samples.labels,
+                seed=self.seed,
+                role=self.role,
+                device=self.device,
+                dtype=data.inputs.dtype,
+                interruptions=interruptions(self.context, result),
+                report=result.report,
+            )
+        except PerturbLearnError as error:
+            raise named(self, error) from None
+
+    @classmethod
+    def dump(cls, result: Classifier) -> Artefact:
+        """The classifier as an artefact."""
+        return result.dump()
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Classifier:
+        """The classifier again."""
+        return Classifier.load(artefact)
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What training it costs."""
+        (stage,) = group
+        return estimate_network(stage.section, stage.context, perturbed=cls.role == "perturbation")
+
+
+def interruptions(context: Context, result: Results) -> Interruptions:
+    """How a long training is kept while it goes on."""
+    return Interruptions(result.drafts, context.checkpoint_minutes, context.checkpoint_epochs)
+
+
+def named(stage: AnyStage, error: Exception) -> Exception:
+    """An error that says which stage of which seed it is of."""
+    return type(error)(f"{stage.label}, seed {stage.drawn_with}: {error}")
