@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from perturblearn.experiment import Experiment
-from perturblearn.graph import Executor, Progress, Stage, make_plan
+from perturblearn.graph import AnyStage, Executor, Progress, make_plan
 from perturblearn.papers import ACCURACY_FIGURES, Figure, FigurePoint
 from perturblearn.training import measure_rates
 
@@ -41,11 +41,11 @@ def plain_operations(found: Iterable[tuple[FigurePoint, Experiment]], counted: s
     runs, operations = 0, 0.0
     for point, experiment in found:
         for of_seed in experiment.seeds.values():
-            for g in (g for row in of_seed.perturbation for g in row):
+            for g in (g for row in of_seed.perturbations for g in row):
                 if g.key in counted:
                     continue
                 counted.add(g.key)
-                outline = g.context["outline"]()
+                outline = experiment.outline
                 n_samples, input_dim = outline.n_samples, outline.signature.input_dim
                 config = point.config
                 epochs = config.standard.epochs + config.perturbation.epochs
@@ -57,11 +57,11 @@ def plain_operations(found: Iterable[tuple[FigurePoint, Experiment]], counted: s
 def show_plan(seed: int, data_dir: Path | None, overrides: dict[str, Any]) -> dict[str, Any]:
     """Operations of every figure and of all together."""
     counted: set[str] = set()
-    everything: dict[str, Stage] = {}
+    everything: dict[str, AnyStage] = {}
     rows, plainly_in_all, runs_in_all = {}, 0.0, 0
     print(f"{'':28}{'runs':>6}{'plain':>10}{'plan':>10}{'times fewer':>13}{'hours':>8}{'MiB':>8}")
 
-    def row(name: str, runs: int, plainly: float, stages: Iterable[Stage]) -> dict[str, float]:
+    def row(name: str, runs: int, plainly: float, stages: Iterable[AnyStage]) -> dict[str, float]:
         costs = [cost for _, cost in make_plan(stages).estimates()]
         operations, hours = sum(cost.operations for cost in costs), sum(cost.seconds for cost in costs) / 3600
         memory = max(cost.memory for cost in costs) / 2**20
@@ -114,7 +114,7 @@ def run_figure(figure: Figure, seed: int, data_dir: Path | None, overrides: dict
     return {"figure": figure.name, "runs": runs, "seconds": taken, "planning_seconds": planned, "points": points}
 
 
-def _targets(experiment: Experiment) -> Iterator[Stage]:
+def _targets(experiment: Experiment) -> Iterator[AnyStage]:
     return (stage for of_seed in experiment.seeds.values() for stage in of_seed.targets)
 
 

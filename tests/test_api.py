@@ -72,7 +72,12 @@ def test_configurations_may_be_mappings_with_targets_of_one_s_own() -> None:
 
 def test_a_plan_runs_nothing(tmp_path: Path) -> None:
     planned = plan(overrides=SMALL, out=tmp_path / "out")
-    assert {stage.kind.name for stage in planned.to_run} >= {"classifier", "control", "selection"}
+    assert {stage.kind for stage in planned.to_run} >= {
+        "standard classifier",
+        "perturbation classifier",
+        "control",
+        "selection",
+    }
     assert not (tmp_path / "out").exists()
     learn_from_perturbations(overrides=SMALL, out=tmp_path / "out")
     assert not plan(overrides=SMALL, out=tmp_path / "out").to_run

@@ -11,7 +11,7 @@ import pytest
 from perturblearn import learn_from_perturbations
 from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store
-from perturblearn.config import resolve_config
+from perturblearn.config import Keep, resolve_config
 from perturblearn.experiment import Experiment, Outcome, Point
 from perturblearn.graph import Progress
 from perturblearn.store import RecordStore
@@ -81,11 +81,12 @@ def test_the_key_of_a_run_is_that_of_the_experiment_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("keep", ["measures", "weights", "all"])
-def test_what_is_kept(tmp_path: Path, keep: str) -> None:
+def test_what_is_kept(tmp_path: Path, keep: Keep) -> None:
     searched = point(seeds=[0], attack__name="pgd", attack__steps=2)
     RunningMany("kept", [searched], keep=keep).run(tmp_path)
     kept = stored(tmp_path)
-    assert kept.pop("classifier", 0) == (0 if keep == "measures" else 2)
+    classifiers = [kept.pop(f"{role} classifier", 0) for role in ("standard", "perturbation")]
+    assert sum(classifiers) == (0 if keep == "measures" else 2)
     assert kept.pop("shard of a perturbed set", 0) == (2 if keep == "all" else 0)
     assert kept == {"standard measures": 1, "perturbation measures": 1, "selection": 1, "control": 2}
 
@@ -94,7 +95,8 @@ def test_weights_that_were_not_kept_are_made_when_they_are_wanted(tmp_path: Path
     first = RunningMany("kept", POINTS).run(tmp_path)
     again = RunningMany("kept", POINTS, keep="weights").run(tmp_path)
     assert again == first
-    assert stored(tmp_path)["classifier"] == 6  # two seeds' f, which epsilons share, and g for each epsilon
+    # Two seeds' f, which epsilons share, and g for each epsilon.
+    assert [stored(tmp_path)[f"{role} classifier"] for role in ("standard", "perturbation")] == [2, 4]
 
 
 def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
@@ -104,7 +106,9 @@ def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
     assert seen == []
     more = RunningMany("three", [*POINTS, point(attack__epsilon=1.0)]).run(tmp_path, watch=seen.append)
     assert more[:4] == first
-    assert {progress.stage.seed for progress in seen if progress.finished and progress.stage.seed is not None} == {0, 1}
+    assert {
+        progress.stage.drawn_with for progress in seen if progress.finished and progress.stage.drawn_with is not None
+    } == {0, 1}
     assert {together.name for together in records(tmp_path).collections()} == {"both", "three"}
     again = RunningMany("both", POINTS).run(tmp_path, force=True, watch=seen.append)
     assert again == first
@@ -158,7 +162,7 @@ def test_an_interruption_keeps_what_was_finished(tmp_path: Path) -> None:
     finished: list[str] = []
 
     def watch(progress: Progress) -> None:
-        if progress.finished and progress.stage.kind.name == "control":
+        if progress.finished and progress.stage.kind == "control":
             finished.append(progress.stage.key)
             if len(finished) == 5:
                 raise KeyboardInterrupt
@@ -199,7 +203,7 @@ def forget(out: Path, outcome: Outcome) -> None:
     store = artefact_store(out)
     for stage in experiment[1].seeds[0].measured:
         store.remove(stage.key)
-    for stage in experiment[1].seeds[0].standard_measures:
+    for stage in [branch.measures for branch in experiment[1].seeds[0].branches]:
         store.remove(stage.key)
 
 

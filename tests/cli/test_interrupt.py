@@ -4,8 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,31 @@ from tests.cli.commands import TINY, records, run_folders, say
 
 from perturblearn import Result, learn_from_perturbations
 from perturblearn.config import parse_value
-from perturblearn.experiment import stages
-from perturblearn.graph import Stage
+from perturblearn.experiment.checks import ControlDraws, Selection
+from perturblearn.experiment.controls import Control
+from perturblearn.experiment.steps import (
+    Data,
+    Perturbation,
+    PerturbationMeasures,
+    Perturbed,
+    Standard,
+    StandardMeasures,
+)
+from perturblearn.graph import Grouped, Results
 
 SENTENCE = "\nperturblearn: interrupted; finished stages are kept, the same command goes on from them\n"
 
 # Every kind of stage; a classifier as f and as g, a set as the one g sees and the one that chooses its learning rate.
-MOMENTS = [
-    ("DATA", {}),
-    ("CLASSIFIER", {"role": "standard"}),
-    ("PERTURBED_SET", {"heldout": False}),
-    ("CLASSIFIER", {"role": "perturbation"}),
-    ("STANDARD_MEASURES", {}),
-    ("PERTURBED_SET", {"heldout": True}),
-    ("PERTURBATION_MEASURES", {}),
-    ("SELECTION", {}),
-    ("CONTROL", {"control": "unperturbed"}),
-    ("CONTROL", {"control": "permuted"}),
+MOMENTS: list[tuple[type[Any], Control | None]] = [
+    (Data, None),
+    (Standard, None),
+    (Perturbed, None),
+    (Perturbation, None),
+    (StandardMeasures, None),
+    (PerturbationMeasures, None),
+    (Selection, None),
+    (ControlDraws, "unperturbed"),
+    (ControlDraws, "permuted"),
 ]
 
 
@@ -40,38 +47,37 @@ def undisturbed() -> Result:
     return learn_from_perturbations(overrides={name: parse_value(name, text) for name, text in keys.items()})
 
 
-@pytest.mark.parametrize(("kind", "which"), MOMENTS, ids=[f"{kind} {which}" for kind, which in MOMENTS])
+@pytest.mark.parametrize(("kind", "control"), MOMENTS, ids=[f"{kind.kind} {which or ''}" for kind, which in MOMENTS])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    which: dict[str, Any],
+    kind: type[Any],
+    control: Control | None,
     late: bool,
     undisturbed: Result,
 ) -> None:
-    original = getattr(stages, kind)
+    original, whole_group = kind.run, getattr(kind, "run_group", lambda *_: ())
 
-    way = next(way for way in ("run", "run_resumable", "run_many") if getattr(original, way) is not None)
-
-    def interrupted(stage: Stage, *arguments: Any) -> Any:
-        here = which.items() <= stage.parameters.items()
-        result = getattr(original, way)(stage, *arguments) if late or not here else None
+    def interrupted(stage: Any, result: Results) -> Any:
+        here = control is None or stage.control == control
+        found = original(stage, result) if late or not here else None
         if here:
             raise KeyboardInterrupt
-        return result
+        return found
 
-    def group_interrupted(group: Sequence[Stage], wanted: Any, inputs: Any, report: Any) -> Iterator[Any]:
-        here = which.items() <= group[0].parameters.items()
-        found = list(original.run_many(group, wanted, inputs, report)) if late or not here else []
-        if here:
-            raise KeyboardInterrupt
-        yield from found
+    def group_interrupted(cls: type[Any], group: Any, wanted: Any, result: Results) -> Iterator[Any]:
+        if late:
+            list(whole_group(group, wanted, result))
+        raise KeyboardInterrupt
+        yield
 
-    changed = {way: group_interrupted if way == "run_many" else interrupted}
     with monkeypatch.context() as patch:
-        patch.setattr(stages, kind, replace(original, **changed))
+        if issubclass(kind, Grouped):
+            patch.setattr(kind, "run_group", classmethod(group_interrupted))
+        else:
+            patch.setattr(kind, "run", interrupted)
         said = say(capsys, "run", *TINY, "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from tests.cli.commands import records, refuse, run_folders, say
 
 import perturblearn
-from perturblearn.experiment import stages
-from perturblearn.graph import Stage
+from perturblearn.experiment.checks import Selection
+from perturblearn.experiment.steps import Perturbed
+from perturblearn.graph import Results
 from perturblearn.papers import ALL, Figure, Panel, Published, Smaller
 
 Say = pytest.CaptureFixture[str]
@@ -140,16 +140,16 @@ def test_points_can_be_left_out(capsys: Say) -> None:
 
 
 def test_a_run_that_fails_takes_a_seed_from_its_point(capsys: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = stages.SELECTION
-    assert original.run is not None
+    original = Selection.run
 
-    def run(stage: Stage, *arguments: Any) -> Any:
-        assert original.run is not None
-        if stage.inputs["perturbation 0 0"].inputs["perturbed"].parameters["attack"]["epsilon"] == 0.3:
+    def run(stage: Selection, result: Results) -> Any:
+        perturbed = stage.perturbation[0][0].perturbed
+        assert isinstance(perturbed, Perturbed)
+        if perturbed.attack.epsilon == 0.3:
             raise RuntimeError("the disk\nis gone")
-        return original.run(stage, *arguments)
+        return original(stage, result)
 
-    monkeypatch.setattr(stages, "SELECTION", replace(original, run=run))
+    monkeypatch.setattr(Selection, "run", run)
     words = ("reproduce", "paper/curves", "--scale", "full", "--seeds", 1, "--panel", 1, "--curves", "narrow")
     said = say(capsys, *words)
     assert said.code == 1
@@ -158,7 +158,7 @@ def test_a_run_that_fails_takes_a_seed_from_its_point(capsys: Say, monkeypatch: 
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         row = next(row for row in csv.DictReader(file) if row["x"] == "0.3")
     assert (row["mean"], row["n_seeds"], row["verdict"]) == ("", "0", "failed")
-    monkeypatch.setattr(stages, "SELECTION", original)
+    monkeypatch.setattr(Selection, "run", original)
     assert say(capsys, *words).code == 1
     assert say(capsys, *words, "--retry").code == 0
 

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from tests.cli.sweep_files import (
 )
 
 import perturblearn
-from perturblearn.experiment import stages
-from perturblearn.graph import Progress, Stage
+from perturblearn.experiment.checks import Selection
+from perturblearn.graph import Progress, Results
 
 Say = pytest.CaptureFixture[str]
 
@@ -34,21 +33,19 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
 @pytest.fixture
-def failing_stage(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Stage], bool]], list[Stage]]:
+def failing_stage(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Selection], bool]], list[Selection]]:
     """Make selections fail for which a condition holds; the list has every selection that is run."""
 
-    def install(fails: Callable[[Stage], bool]) -> list[Stage]:
-        original, seen = stages.SELECTION, list[Stage]()
-        assert original.run is not None
+    def install(fails: Callable[[Selection], bool]) -> list[Selection]:
+        original, seen = Selection.run, list[Selection]()
 
-        def run(stage: Stage, *arguments: Any) -> Any:
+        def run(stage: Selection, result: Results) -> Any:
             seen.append(stage)
             if fails(stage):
                 raise RuntimeError("the disk of the cluster\nis gone")
-            assert original.run is not None
-            return original.run(stage, *arguments)
+            return original(stage, result)
 
-        monkeypatch.setattr(stages, "SELECTION", replace(original, run=run))
+        monkeypatch.setattr(Selection, "run", run)
         return seen
 
     return install
@@ -165,7 +162,7 @@ def test_a_run_that_fails_stops_no_other_and_keeps_its_error(capsys: Say) -> Non
 
 def test_what_failed_is_repeated_only_on_demand(capsys: Say, failing_stage: Any) -> None:
     is_broken = True
-    seen = failing_stage(lambda stage: is_broken and "1e-05" in json.dumps(stage.parameters))
+    seen = failing_stage(lambda stage: is_broken and stage.standard_lr == (1e-5,))
     file = write(BASE + '[sweep.grid]\nseeds = [0, 1]\n"standard.lr" = [0.1, 1e-5]\n')
     assert say(capsys, "sweep", file, "--quiet").code == 1
     assert len(seen) == 4

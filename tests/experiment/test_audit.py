@@ -188,11 +188,11 @@ def test_the_cells_share_data_f_and_the_sets() -> None:
     for seed in SEEDS:
         stages = [cell.seeds[seed] for cell in cells]
         assert len({of_cell.data for of_cell in stages}) == 1
-        assert len({of_cell.standard for of_cell in stages}) == 1
-        assert len({of_cell.standard_measures for of_cell in stages}) == 1
-        assert len({of_cell.perturbed for of_cell in stages}) == 3
-        assert len({of_cell.heldout_perturbed for of_cell in stages}) == 3
-        assert len({of_cell.perturbation for of_cell in stages}) == 6
+        assert len({of_cell.branches[0].standard for of_cell in stages}) == 1
+        assert len({of_cell.branches[0].measures for of_cell in stages}) == 1
+        assert len({of_cell.branches[0].perturbed for of_cell in stages}) == 3
+        assert len({of_cell.branches[0].heldout_perturbed for of_cell in stages}) == 3
+        assert len({of_cell.branches[0].learners[0].perturbation for of_cell in stages}) == 6
         assert len({of_cell.controls["unperturbed"] for of_cell in stages}) == 2
         assert len({of_cell.controls["permuted"] for of_cell in stages}) == 6
         # What a linear classifier learns does not depend on who learns besides.
@@ -234,7 +234,7 @@ def test_each_cell_is_the_experiment_alone() -> None:
         alone = cell.run()
         assert cell.measures(alone) == cell.measures(together)
         for of_seed in cell.seeds.values():
-            g = of_seed.perturbation[0][0]
+            g = of_seed.branches[0].learners[0].perturbation
             same_artefact(alone.result(g).dump(), together.result(g).dump())
 
 
@@ -304,7 +304,7 @@ def test_an_audited_model_is_taken_as_it_stands() -> None:
     data = blobs()
     expected = model(data.heldout_inputs).argmax(dim=1)
     for of_seed in experiment.seeds.values():
-        f = executor.result(of_seed.standard[0])
+        f = executor.result(of_seed.branches[0].standard)
         assert torch.equal(f.outputs(data.heldout_inputs).argmax(dim=1), expected)
 
 

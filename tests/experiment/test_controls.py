@@ -306,8 +306,9 @@ def test_the_unperturbed_set_is_the_set_without_perturbations(keys: dict[str, An
     data = blobs(2)
     experiment = experiment_of({**keys, **changes, "controls.draws": 0}, data)
     (stages,) = experiment.seeds.values()
-    perturbed = experiment.run().result(stages.perturbed[0])
+    perturbed = experiment.run().result(stages.branches[0].perturbed)
     found = unperturbed_set(data.to(dtype=perturbed.inputs.dtype), experiment.config.attack, seed=2)
+    assert perturbed.sources is not None
     assert torch.equal(found.inputs, perturbed.sources)
     assert torch.equal(found.target_labels, perturbed.target_labels)
     assert torch.equal(found.source_index, perturbed.source_index)

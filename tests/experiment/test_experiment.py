@@ -18,7 +18,7 @@ from perturblearn.classifiers import TwoLayer, initialise
 from perturblearn.config import ExperimentConfig, resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.errors import DataError, DivergenceError
-from perturblearn.experiment import Experiment, SeedStages
+from perturblearn.experiment import Experiment, SeedGraph
 from perturblearn.store import ArtefactStore
 
 TINY: dict[str, Any] = {
@@ -175,16 +175,16 @@ def test_the_result_does_not_depend_on_the_store(tmp_path: Path) -> None:
     assert again.measures(again.run(store)) == without
 
 
-def stages_of(**changes: Any) -> SeedStages:
+def stages_of(**changes: Any) -> SeedGraph:
     return Experiment(config_of(seeds=1, **changes)).seeds[0]
 
 
-def keys(stages: SeedStages) -> dict[str, Any]:
+def keys(stages: SeedGraph) -> dict[str, Any]:
     return {
         "data": stages.data.key,
-        "f": [stage.key for stage in stages.standard],
-        "perturbed": [stage.key for stage in stages.perturbed],
-        "g": [[stage.key for stage in row] for row in stages.perturbation],
+        "f": [stage.key for stage in stages.standards],
+        "perturbed": [branch.perturbed.key for branch in stages.branches],
+        "g": [[stage.key for stage in row] for row in stages.perturbations],
         "selection": stages.selection.key,
         "controls": [stage.key for stage in stages.controls.values()],
     }
@@ -214,10 +214,10 @@ def test_what_a_change_keeps(changes: dict[str, Any], kept: set[str]) -> None:
 def test_the_grid_shares_its_stages() -> None:
     one = stages_of(**{"standard.lr": [0.05], "perturbation.lr": [0.1]})
     grid = stages_of()
-    assert one.standard[0] == grid.standard[1]
-    assert one.perturbation[0][0] == grid.perturbation[1][2]
-    assert [len(row) for row in grid.perturbation] == [3, 3]
-    assert len({stage.key for row in grid.perturbation for stage in row}) == 6
+    assert one.branches[0].standard == grid.branches[1].standard
+    assert one.branches[0].learners[0].perturbation == grid.branches[1].learners[2].perturbation
+    assert [len(row) for row in grid.perturbations] == [3, 3]
+    assert len({stage for row in grid.perturbations for stage in row}) == 6
 
 
 def test_seeds_share_nothing_where_the_data_are_drawn() -> None:
@@ -258,10 +258,12 @@ def test_bare_perturbations_of_size_zero() -> None:
     )
     experiment = Experiment(config)
     executor = experiment.run()
-    g = executor.result(experiment.seeds[0].perturbation[0][0])
+    g = executor.result(experiment.seeds[0].branches[0].learners[0].perturbation)
     start = initialise(config.perturbation.model, 12, seed=0, role="perturbation")
+    assert isinstance(g.module, TwoLayer)
     assert torch.equal(g.module.weight, start.weight)
     assert start.bias is not None
+    assert g.module.bias is not None
     assert not torch.equal(g.module.bias, start.bias)
 
 
@@ -284,10 +286,10 @@ def test_labels_play_no_part_in_training_g() -> None:
     experiment = Experiment(config_of(seeds=1))
     stages = experiment.seeds[0]
     for row, column in ((0, 0), (1, 2)):
-        assert set(stages.perturbation[row][column].inputs) == {"perturbed"}
-        assert stages.perturbation[row][column].inputs["perturbed"] == stages.perturbed[row]
+        branch = stages.branches[row]
+        assert branch.learners[column].perturbation.named_inputs() == {"perturbed": branch.perturbed}
     executor = experiment.run()
-    perturbed = executor.result(stages.perturbed[0])
+    perturbed = executor.result(stages.branches[0].perturbed)
     data = executor.result(stages.data)
     assert torch.equal(perturbed.target_labels, -data.labels)
     assert math.isclose(float((perturbed.inputs - data.inputs).norm(dim=1).mean()), 0.8, rel_tol=1e-12)

@@ -15,9 +15,9 @@ from perturblearn.api import make_experiment
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import resolve_config
 from perturblearn.errors import DivergenceError
-from perturblearn.experiment import Experiment, SeedStages
+from perturblearn.experiment import Experiment, SeedGraph
 from perturblearn.experiment import learn as learning
-from perturblearn.graph import Estimate, Executor, Stage, make_plan
+from perturblearn.graph import AnyStage, Estimate, Executor, make_plan
 from perturblearn.store import ArtefactStore
 from perturblearn.training import Job, Outcome, train_side_by_side
 
@@ -55,12 +55,12 @@ def changed(section: str, name: str) -> dict[str, Any]:
     return {f"{section}.{key}": value for key, value in CHANGES[name].items()}
 
 
-def only(experiment: Experiment) -> SeedStages:
+def only(experiment: Experiment) -> SeedGraph:
     (stages,) = experiment.seeds.values()
     return stages
 
 
-def targets(*experiments: Experiment) -> list[Stage]:
+def targets(*experiments: Experiment) -> list[AnyStage]:
     return [stage for experiment in experiments for of_seed in experiment.seeds.values() for stage in of_seed.targets]
 
 
@@ -70,18 +70,18 @@ def execute(store: ArtefactStore | None, *experiments: Experiment) -> Executor:
     return executor
 
 
-def classifiers(stages: SeedStages) -> list[Stage]:
-    return [*stages.standard, *(g for row in stages.perturbation for g in row)]
+def classifiers(stages: SeedGraph) -> list[AnyStage]:
+    return [*stages.standards, *(g for row in stages.perturbations for g in row)]
 
 
 def test_a_grid_of_learning_rates_is_one_group_per_data() -> None:
     experiment = experiment_of(seeds=[3, 8])
     plan = experiment.plan()
     for stages in experiment.seeds.values():
-        for stage in stages.standard:
-            assert plan.group(stage) == stages.standard
+        for stage in stages.standards:
+            assert plan.group(stage) == stages.standards
         # Each f has a perturbed set of its own.
-        for row in stages.perturbation:
+        for row in stages.perturbations:
             for stage in row:
                 assert plan.group(stage) == row
 
@@ -92,9 +92,12 @@ def test_experiments_over_the_same_data_are_one_group(name: str) -> None:
     of_f, of_g = (experiment_of(**changed(section, name)) for section in ("standard", "perturbation"))
     plan = make_plan(targets(base, of_f, of_g))
     first = only(base)
-    assert set(plan.group(first.standard[0])) == {*first.standard, *only(of_f).standard}
+    assert set(plan.group(first.branches[0].standard)) == {*first.standards, *only(of_f).standards}
     for row in (0, 1):
-        assert set(plan.group(first.perturbation[row][0])) == {*first.perturbation[row], *only(of_g).perturbation[row]}
+        assert set(plan.group(first.branches[row].learners[0].perturbation)) == {
+            *first.perturbations[row],
+            *only(of_g).perturbations[row],
+        }
 
 
 @pytest.mark.parametrize(
@@ -111,8 +114,8 @@ def test_experiments_over_the_same_data_are_one_group(name: str) -> None:
 def test_what_cannot_train_together(changes: dict[str, Any]) -> None:
     base, other = experiment_of(), experiment_of(**changes)
     plan = make_plan(targets(base, other))
-    assert plan.group(only(base).standard[0]) == only(base).standard
-    assert plan.group(only(other).standard[0]) == only(other).standard
+    assert plan.group(only(base).branches[0].standard) == only(base).standards
+    assert plan.group(only(other).branches[0].standard) == only(other).standards
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_what_cannot_train_together(changes: dict[str, Any]) -> None:
 def test_what_is_not_trained_by_descent_is_alone(changes: dict[str, Any]) -> None:
     experiment = experiment_of(**changes)
     plan = experiment.plan()
-    for stage in only(experiment).standard:
+    for stage in only(experiment).standards:
         assert plan.group(stage) == (stage,)
 
 
@@ -171,7 +174,7 @@ def test_experiments_that_differ_in_epochs_are_one_training(monkeypatch: pytest.
     assert calls == [[(20, [5, 11, 20])], *[[(25, [25])] * 2] * 3]
 
 
-def tensors(store: ArtefactStore, stage: Stage) -> dict[str, Tensor]:
+def tensors(store: ArtefactStore, stage: AnyStage) -> dict[str, Tensor]:
     return dict(store.read(stage.key).tensors)
 
 
@@ -203,16 +206,16 @@ def test_a_member_that_diverges_leaves_the_rest_finished(tmp_path: Path) -> None
         DivergenceError, match=r"standard classifier, lr 1e\+39, seed 3: training diverged at epoch 1 of"
     ):
         execute(store, wild)
-    assert [store.has(stage.key) for stage in only(wild).standard] == [True, False, True]
+    assert [store.has(stage.key) for stage in only(wild).standards] == [True, False, True]
     # The same f in an experiment without the wild rate.
     tame = experiment_of()
-    assert not set(only(tame).standard) & set(tame.plan(store).to_run)
+    assert not set(only(tame).standards) & set(tame.plan(store).to_run)
 
 
 FORMS = {"plain": "plain", "row_space": "row space", "low_rank": "low rank", "gram": "Gram"}
 
 
-def trained(executor: Executor, stage: Stage) -> Classifier[TwoLayer]:
+def trained(executor: Executor, stage: AnyStage) -> Classifier[TwoLayer]:
     found = executor.result(stage)
     assert isinstance(found, Classifier)
     return found
@@ -229,7 +232,7 @@ def test_forms_give_the_same_measures() -> None:
         if form != "auto":
             names = [trained(executor, stage).training["form"] for stage in classifiers(stages)]
             assert all(name.startswith(FORMS[form]) for name in names[0 if form != "low_rank" else 2 :])
-            assert trained(executor, stages.perturbation[0][0]).training["form_chosen"] == "asked for"
+            assert trained(executor, stages.branches[0].learners[0].perturbation).training["form_chosen"] == "asked for"
     for form in FORMS:
         for one, other in zip(found[form]["grid"], found["plain"]["grid"], strict=True):
             # 45 epochs of float64 rounding.
@@ -248,23 +251,23 @@ def test_products_in_bfloat16_are_recorded_and_near_the_exact_ones() -> None:
         for stage in classifiers(only(experiment)):
             assert trained(executor, stage).training["products"] == products
     start = initialise(exact.config.standard.model, 12, seed=3, role="standard").weight.detach()
-    for one, other in zip(only(exact).standard, only(short).standard, strict=True):
+    for one, other in zip(only(exact).standards, only(short).standards, strict=True):
         expected, found = (trained(ran[i], stage).module.weight.detach() for i, stage in enumerate((one, other)))
         assert not torch.equal(expected, found)
         # A factor is rounded by 2**-9; the gates of 40 samples that flip for it add about as much.
         assert float((found - expected).norm()) < 0.05 * float((expected - start).norm())
 
 
-def estimate_of(plan_of: Sequence[Experiment], stage: Stage) -> Estimate:
+def estimate_of(plan_of: Sequence[Experiment], stage: AnyStage) -> Estimate:
     (found,) = (cost for group, cost in make_plan(targets(*plan_of)).estimates() if stage in group)
     return found
 
 
 def test_estimates_count_one_training_for_epochs_alone() -> None:
     experiments = [experiment_of(**{"standard.epochs": epochs, "standard.lr": 0.3}) for epochs in (20, 5)]
-    cost = estimate_of(experiments, only(experiments[0]).standard[0])
+    cost = estimate_of(experiments, only(experiments[0]).branches[0].standard)
     # 4 N d m T in plain products; one after the other both courses would be run.
-    assert (cost.operations, cost.plainly) == (4 * 40 * 12 * 8 * 20, 4 * 40 * 12 * 8 * 25)
+    assert (cost.operations, cost.unshared) == (4 * 40 * 12 * 8 * 20, 4 * 40 * 12 * 8 * 25)
     assert cost.note.startswith("plain, ")
     assert cost.seconds > 0
     # The inputs, in float32.
@@ -273,7 +276,7 @@ def test_estimates_count_one_training_for_epochs_alone() -> None:
 
 def test_estimates_know_bare_perturbations_to_be_of_low_rank() -> None:
     experiment = experiment_of(**{"attack.source": "none", "perturbation.form": "low_rank"})
-    cost = estimate_of([experiment], only(experiment).perturbation[0][0])
+    cost = estimate_of([experiment], only(experiment).branches[0].learners[0].perturbation)
     # q = 8 coordinates for two networks of 10 units, to which 4 q d m operations lead and from which they come back.
     assert cost.operations == 4 * 40 * 8 * 20 * 25 + 4 * 8 * 12 * 20
     assert cost.note == "low rank, asked for"
@@ -282,16 +285,16 @@ def test_estimates_know_bare_perturbations_to_be_of_low_rank() -> None:
 def test_estimates_count_noise_sources() -> None:
     experiment = experiment_of(**{"attack.source": "gauss", "attack.n_sources": 70, "controls.draws": 3})
     stages = only(experiment)
-    assert estimate_of([experiment], stages.perturbation[0][0]).plainly == 2 * 4 * 70 * 12 * 10 * 25
-    assert estimate_of([experiment], stages.standard[0]).plainly == 2 * 4 * 40 * 12 * 8 * 20
+    assert estimate_of([experiment], stages.branches[0].learners[0].perturbation).unshared == 2 * 4 * 70 * 12 * 10 * 25
+    assert estimate_of([experiment], stages.branches[0].standard).unshared == 2 * 4 * 40 * 12 * 8 * 20
     for control in stages.controls.values():
-        assert estimate_of([experiment], control).plainly == 3 * 4 * 70 * 12 * 10 * 25
+        assert estimate_of([experiment], control).unshared == 3 * 4 * 70 * 12 * 10 * 25
 
 
 def test_estimates_of_controls_with_inputs_of_their_own() -> None:
     experiment = experiment_of(**{"attack.source": "none", "controls.draws": 3})
     cost = estimate_of([experiment], only(experiment).controls["unperturbed"])
-    assert cost.plainly == 3 * 4 * 40 * 12 * 10 * 25
+    assert cost.unshared == 3 * 4 * 40 * 12 * 10 * 25
     assert cost.note.startswith("one by one, each plain, ")
 
 
@@ -304,7 +307,7 @@ def test_estimates_of_low_rank_where_it_is_asked_for() -> None:
     # A limit has two directions.
     limit = {"standard.model.name": "limit", "standard.model.slope": 0.1, "standard.model.hidden_dim": 100}
     experiment = experiment_of(**low_rank, **limit, **{"standard.epochs": 300, "standard.lr": 0.5})
-    cost = estimate_of([experiment], only(experiment).perturbation[0][0])
+    cost = estimate_of([experiment], only(experiment).branches[0].learners[0].perturbation)
     assert cost.operations == 4 * 40 * 2 * 20 * 25 + 4 * 2 * 12 * 20
 
 
@@ -314,7 +317,7 @@ def test_estimates_take_data_from_python() -> None:
     experiment = make_experiment(data=data, overrides={"seeds": 1, "standard.epochs": 3, "standard.lr": 0.1})
     stages = only(experiment)
     n_samples = experiment.run().result(stages.data).n_samples
-    assert estimate_of([experiment], stages.standard[0]).plainly == 4 * n_samples * 5 * 100 * 3
+    assert estimate_of([experiment], stages.branches[0].standard).unshared == 4 * n_samples * 5 * 100 * 3
 
 
 def test_estimates_of_flows_and_limits_are_finite() -> None:
@@ -327,4 +330,4 @@ def test_estimates_of_flows_and_limits_are_finite() -> None:
         for _, cost in experiment.plan().estimates():
             assert math.isfinite(cost.seconds)
             assert cost.operations > 0
-        assert word in estimate_of([experiment], only(experiment).standard[0]).note
+        assert word in estimate_of([experiment], only(experiment).branches[0].standard).note

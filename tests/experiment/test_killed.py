@@ -20,7 +20,7 @@ def test_resumed_groups_end_with_the_same_bytes(tmp_path: Path, stress_count: Ca
     assert lives(tmp_path / "undisturbed", 0)
     undisturbed = ArtefactStore(tmp_path / "undisturbed")
     plan = plan_of(None)
-    classifiers = [stage for stage in plan.stages if stage.kind.name == "classifier"]
+    classifiers = [stage for stage in plan.stages if stage.kind.endswith(" classifier")]
     # Two losses, three f each in one group, and two g for each of those, in a group for each perturbed set.
     assert sorted({len(plan.group(stage)) for stage in classifiers}) == [2, 6]
     assert len(classifiers) == 2 * (3 + 3 * 2)

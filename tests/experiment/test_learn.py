@@ -16,7 +16,7 @@ from torch import Tensor
 from perturblearn import learn_from_perturbations
 from perturblearn.api import make_experiment
 from perturblearn.attacks import input_gradient
-from perturblearn.classifiers import Classifier, initialise
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
@@ -198,7 +198,7 @@ def test_a_searched_set_is_kept_and_found_again(tmp_path: Path) -> None:
     shutil.rmtree(first.folder)
     ran: list[str] = []
     again = learn_from_perturbations(
-        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.kind.name)
+        overrides=keys, out=tmp_path, watch=lambda progress: ran.append(progress.stage.kind)
     )
     # It is put together again to be exported, of shards that are kept.
     assert "perturbed set" in ran
@@ -232,8 +232,10 @@ def test_f_in_an_experiment_is_the_limit_of_its_data() -> None:
     for seed, stages in experiment.seeds.items():
         data = load_dataset(experiment.config.data, seed=seed).to(dtype=torch.float64)
         limit = margin_limit(data.inputs, data.labels, slope=0.05)
-        assert torch.equal(ran.result(stages.standard[0]).module.weight, limit.classifier.module.weight)
-        perturbed = ran.result(stages.perturbed[0])
+        f = ran.result(stages.branches[0].standard)
+        assert isinstance(f.module, TwoLayer)
+        assert torch.equal(f.module.weight, limit.classifier.module.weight)
+        perturbed = ran.result(stages.branches[0].perturbed)
         # Along the boundary's normal, 3 long; u + r - u loses some 1e-16.
         steps = 3 * perturbed.target_labels[:, None] * limit.normal / limit.normal.norm()
         assert torch.allclose(perturbed.perturbations, steps, rtol=0, atol=1e-14)

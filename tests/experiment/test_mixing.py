@@ -13,7 +13,7 @@ from torch import Tensor
 from perturblearn.api import learn_from_perturbations
 from perturblearn.classifiers import label_loss
 from perturblearn.data import Dataset
-from perturblearn.experiment import SeedStages, controls
+from perturblearn.experiment import SeedGraph, controls
 from perturblearn.graph import Executor
 from perturblearn.perturbed import PerturbedSet, mix
 from perturblearn.seeding import derive_seed
@@ -25,7 +25,7 @@ NOISE = {"attack.source": "uniform", "attack.targets": "uniform", "attack.n_sour
 SOURCES: dict[str, dict[str, Any]] = {"natural": {}, "noise": NOISE}
 
 
-def ran(keys: dict[str, Any], data: Dataset) -> tuple[SeedStages, Executor]:
+def ran(keys: dict[str, Any], data: Dataset) -> tuple[SeedGraph, Executor]:
     experiment = experiment_of(keys, data)
     (stages,) = experiment.seeds.values()
     return stages, experiment.run()
@@ -40,8 +40,8 @@ def test_g_sees_what_mixing_by_hand_gives(source: str) -> None:
     stages, executor = ran(mixed_keys(source, **{"controls.draws": 0}), blobs())
     data = executor.result(stages.data)
     for part, perturbed, mixed in (
-        ("training", stages.perturbed[0], stages.mixed[0]),
-        ("heldout", stages.heldout_perturbed[0], stages.heldout_mixed[0]),
+        ("training", stages.branches[0].perturbed, stages.branches[0].mixed),
+        ("heldout", stages.branches[0].heldout_perturbed, stages.branches[0].heldout_mixed),
     ):
         by_hand = mix(
             executor.result(perturbed), data, SHARE, seed=derive_seed(2, "mixing", part), heldout=part == "heldout"
@@ -50,18 +50,20 @@ def test_g_sees_what_mixing_by_hand_gives(source: str) -> None:
         same_set(found, by_hand)
         assert found.clean is not None
         assert int((~found.clean).sum()) == round(SHARE * len(found))
-    assert stages.perturbation[0][0].inputs["perturbed"] == stages.mixed[0]
+    assert stages.branches[0].learners[0].perturbation.named_inputs()["perturbed"] == stages.branches[0].mixed
     # F is attacked alone: what it is measured by, and its perturbations, know nothing of the share.
     whole, _ = ran(DEEP | SOURCES[source] | {"controls.draws": 0}, blobs())
-    assert (whole.standard, whole.perturbed, whole.heldout_perturbed) == (
-        stages.standard, stages.perturbed, stages.heldout_perturbed,
+    of_whole, of_mixed = whole.branches[0], stages.branches[0]
+    assert (of_whole.standard, of_whole.perturbed, of_whole.heldout_perturbed) == (
+        of_mixed.standard, of_mixed.perturbed, of_mixed.heldout_perturbed,
     )  # fmt: skip
 
 
 def test_a_share_of_one_is_no_stage_of_its_own() -> None:
     experiment = experiment_of(DEEP | {"mixing.perturbed_share": 1.0}, blobs())
     (stages,) = experiment.seeds.values()
-    assert (stages.mixed, stages.heldout_mixed) == (stages.perturbed, stages.heldout_perturbed)
+    branch = stages.branches[0]
+    assert (branch.mixed, branch.heldout_mixed) == (branch.perturbed, branch.heldout_perturbed)
     assert experiment.key == experiment_of(DEEP, blobs()).key
 
 
@@ -69,19 +71,20 @@ def test_a_share_of_one_is_no_stage_of_its_own() -> None:
 def test_losses_and_selection_are_those_of_the_mixed_sets(source: str) -> None:
     keys = mixed_keys(source, **{"controls.draws": 0, "perturbation.lr": [0.05, 0.001]})
     stages, executor = ran(keys, blobs())
-    measured = [executor.result(stage) for stage in stages.perturbation_measures[0]]
-    for stage, measures in zip(stages.perturbation[0], measured, strict=True):
-        g = executor.result(stage)
-        for name, mixed in (("", stages.mixed[0]), ("_heldout", stages.heldout_mixed[0])):
+    measured = [executor.result(learner.measures) for learner in stages.branches[0].learners]
+    for learner, measures in zip(stages.branches[0].learners, measured, strict=True):
+        g = executor.result(learner.perturbation)
+        for name, mixed in (("", stages.branches[0].mixed), ("_heldout", stages.branches[0].heldout_mixed)):
             seen = executor.result(mixed)
             loss = label_loss(g.outputs(seen.inputs).double(), seen.target_labels).mean().item()
             assert measures[f"perturbed_loss{name}"] == pytest.approx(loss, rel=1e-12)
-        seen = executor.result(stages.mixed[0])
+        seen = executor.result(stages.branches[0].mixed)
+        assert seen.clean is not None
         kept = seen.redirected & ~seen.clean
         # A mean of some dozen shares 0 and 1.
         assert measures["attack_success"] == pytest.approx(seen.success[kept].double().mean().item(), rel=1e-12)
     losses = [measures["perturbed_loss_heldout"] for measures in measured]
-    assert executor.result(stages.selection)["perturbation"] == losses.index(min(losses))
+    assert executor.result(stages.selection).perturbation == losses.index(min(losses))
 
 
 class Seen:
@@ -105,8 +108,9 @@ class Seen:
 def test_clean_rows_are_clean_in_every_draw_of_every_control(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen(monkeypatch)
     stages, executor = ran(mixed_keys(source, **{"controls.draws": 3}), blobs())
-    data, of_g = executor.result(stages.data), executor.result(stages.mixed[0])
-    whole = executor.result(stages.perturbed[0])
+    data, of_g = executor.result(stages.data), executor.result(stages.branches[0].mixed)
+    whole = executor.result(stages.branches[0].perturbed)
+    assert of_g.clean is not None
     clean, moved = of_g.clean, ~of_g.clean
     assert whole.sources is not None
     for control in ("unperturbed", "permuted"):
@@ -132,7 +136,7 @@ def test_two_layer_controls_of_mixed_sets() -> None:
     data = blobs(2)
     result = learn_from_perturbations({}, data=data, overrides=TWO_LAYER | {"mixing.perturbed_share": 0.0})
     stages, executor = ran(TWO_LAYER | {"mixing.perturbed_share": 0.0}, data)
-    seen = executor.result(stages.mixed[0])
+    seen = executor.result(stages.branches[0].mixed)
     assert torch.equal(seen.inputs, data.inputs.double())
     assert torch.equal(seen.target_labels, data.labels)
     reached = result.seeds[0]["controls"]

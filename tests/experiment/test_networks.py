@@ -165,7 +165,7 @@ def test_networks_and_attack_as_objects_in_python() -> None:
     # f is taken with its weights as they stand.
     share = (said == data.heldout_labels).double().mean().item()
     assert taken.seeds[0]["measures"]["standard_accuracy_heldout"] == share
-    assert stages.standard[0].kind.name == "network"
+    assert stages.branches[0].standard.kind == "standard network"
 
 
 def test_an_attack_that_is_larger_than_it_may_be_is_refused() -> None:
@@ -224,7 +224,7 @@ def test_every_attack_by_its_configuration(keys: dict[str, Any]) -> None:
     result = learn_from_perturbations({}, overrides=keys)
     (stages,) = make_experiment({}, overrides=keys).seeds.values()
     executor = make_executor(keys)
-    perturbed, data = executor.result(stages.perturbed[0]), executor.result(stages.data)
+    perturbed, data = executor.result(stages.branches[0].perturbed), executor.result(stages.data)
     change = perturbed.perturbations.flatten(1)
     sizes = {"l2": change.norm(dim=1), "linf": change.abs().amax(dim=1), "l0": (change != 0).sum(dim=1)}[
         keys.get("attack.norm", "l2")
@@ -236,7 +236,7 @@ def test_every_attack_by_its_configuration(keys: dict[str, Any]) -> None:
         assert low <= float(perturbed.inputs.min()) <= float(perturbed.inputs.max()) <= high
         assert torch.allclose(perturbed.sizes.double(), sizes.double(), rtol=1e-5)
     assert result.seeds[0]["measures"]["attack_success"] > 0
-    heldout = executor.result(stages.heldout_perturbed[0])
+    heldout = executor.result(stages.branches[0].heldout_perturbed)
     assert len(heldout) == data.n_heldout
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from perturblearn.experiment import SELECTED_BY, select
+from perturblearn.experiment import SELECTED_BY, Selected, select
 
 
 def f(heldout: float, training: float = 0.0) -> dict[str, float]:
@@ -42,7 +42,7 @@ def test_rates(standards: Sequence[float], losses: list[list[float]], row: int, 
         for i, of_row in enumerate(losses)
     ]
     chosen = select(best_elsewhere, grid)
-    assert (chosen["standard"], chosen["perturbation"]) == (row, column)
+    assert (chosen.standard, chosen.perturbation) == (row, column)
 
 
 def test_maxima_of_each_measure_over_all_pairs() -> None:
@@ -50,17 +50,17 @@ def test_maxima_of_each_measure_over_all_pairs() -> None:
         [f(0.8, training=0.6), f(0.7, training=0.9)],
         [[g(1.0, 0.1, 0.9, 0.3), g(2.0, 0.8, 0.2, 0.1)], [g(0.0, 0.4, 0.5, 0.6), g(9.0, 0.7, 0.1, 0.5)]],
     )
-    assert chosen == {
-        "standard": 0,
-        "perturbation": 0,
-        "maxima": {
+    assert chosen == Selected(
+        0,
+        0,
+        {
             "standard_accuracy_max": 0.9,
             "standard_accuracy_heldout_max": 0.8,
             "perturbation_accuracy_max": 0.8,
             "perturbation_accuracy_heldout_max": 0.9,
             "agreement_max": 0.6,
         },
-    }
+    )
 
 
 def test_the_rules_are_said_in_words() -> None:

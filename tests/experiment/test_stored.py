@@ -10,7 +10,7 @@ import torch
 from tests.experiment.tiny import DEEP, TWO_LAYER, M, N, blobs, experiment_of, names_of, same_artefact, same_set
 
 from perturblearn.api import learn, learn_from_perturbations, perturb, prepare_learning, prepare_perturbing, verify
-from perturblearn.classifiers import Classifier
+from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment, controls
@@ -65,8 +65,8 @@ def test_what_is_written_is_what_a_run_sees(way: str, tmp_path: Path) -> None:
     (stages,) = experiment.seeds.values()
     stored = written(keys, data, tmp_path)
     assert verify(stored, data=data) == []
-    same_artefact(stored.standard(), executor.result(stages.standard[0]).dump())
-    for part, stage in (("training", stages.perturbed[0]), ("heldout", stages.heldout_perturbed[0])):
+    same_artefact(stored.standard(), executor.result(stages.branches[0].standard).dump())
+    for part, stage in (("training", stages.branches[0].perturbed), ("heldout", stages.branches[0].heldout_perturbed)):
         in_memory = executor.result(stage)
         on_disk = StoredSet(stored.folder, part)
         same_set(on_disk.load(), in_memory, but=NOT_WRITTEN)
@@ -87,12 +87,13 @@ def test_a_run_is_its_two_halves_to_the_bit(way: str, tmp_path: Path) -> None:
     whole, second = halves(keys, data, tmp_path)
     ran, learned = whole.run(), second.run()
     (of_whole,), (of_second,) = whole.seeds.values(), second.seeds.values()
-    pairs = zip(of_whole.perturbation[0], of_second.perturbation[0], strict=True)
-    for one, other in ((of_whole.standard[0], of_second.standard[0]), *pairs):
+    whole_branch, second_branch = of_whole.branches[0], of_second.branches[0]
+    pairs = zip(of_whole.perturbations[0], of_second.perturbations[0], strict=True)
+    for one, other in ((whole_branch.standard, second_branch.standard), *pairs):
         same_artefact(ran.result(one).dump(), learned.result(other).dump())
     for one, other in zip(
-        (of_whole.perturbed[0], of_whole.heldout_perturbed[0], of_whole.mixed[0], of_whole.heldout_mixed[0]),
-        (of_second.perturbed[0], of_second.heldout_perturbed[0], of_second.mixed[0], of_second.heldout_mixed[0]),
+        (whole_branch.perturbed, whole_branch.heldout_perturbed, whole_branch.mixed, whole_branch.heldout_mixed),
+        (second_branch.perturbed, second_branch.heldout_perturbed, second_branch.mixed, second_branch.heldout_mixed),
         strict=True,
     ):
         # Sources too: the set does not hold them, but they are drawn again.
@@ -110,12 +111,21 @@ def test_a_run_of_two_layer_networks_is_its_halves_but_for_rounding(way: str, tm
     whole, second = halves(keys, data, tmp_path)
     ran, learned = whole.run(), second.run()
     (of_whole,), (of_second,) = whole.seeds.values(), second.seeds.values()
-    same_artefact(ran.result(of_whole.standard[0]).dump(), learned.result(of_second.standard[0]).dump())
-    same_set(
-        ran.result(of_whole.mixed[0]), learned.result(of_second.mixed[0]), but=frozenset({"coefficients", "basis"})
+    same_artefact(
+        ran.result(of_whole.branches[0].standard).dump(), learned.result(of_second.branches[0].standard).dump()
     )
-    f, g = (executor.result(stages.perturbation[0][0]) for executor, stages in ((ran, of_whole), (learned, of_second)))
+    same_set(
+        ran.result(of_whole.branches[0].mixed),
+        learned.result(of_second.branches[0].mixed),
+        but=frozenset({"coefficients", "basis"}),
+    )
+    f, g = (
+        executor.result(stages.branches[0].learners[0].perturbation)
+        for executor, stages in ((ran, of_whole), (learned, of_second))
+    )
     # 20 epochs of float64 rounding in the other form, where one knows factors of the set.
+    assert isinstance(f.module, TwoLayer)
+    assert isinstance(g.module, TwoLayer)
     assert torch.allclose(f.module.weight, g.module.weight, rtol=0, atol=1e-12)
     (found,), (again,) = whole.measures(ran), second.measures(learned)
     for name, value in found["measures"].items():
@@ -150,7 +160,8 @@ def test_the_halves_share_their_stages_with_a_run(tmp_path: Path) -> None:
     assert of_whole.controls["permuted"] != of_second.controls["permuted"]
     assert not {"shard of a perturbed set"} & set(names_of(second.plan(store)))
     # G is trained again, because it cannot be known that the set is that of the run; f never.
-    assert names_of(second.plan(store)).count("network") == 1
+    assert names_of(second.plan(store)).count("perturbation network") == 1
+    assert "standard network" not in names_of(second.plan(store))
 
 
 def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,21 +179,22 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     experiment = prepare_learning(stored, data=data, overrides={"seeds": [2, 7]}).experiment
     executor = experiment.run()
     first, second = experiment.seeds.values()
-    assert first.standard == second.standard
-    assert first.perturbed == second.perturbed
+    assert first.standards == second.standards
+    assert first.branches[0].perturbed == second.branches[0].perturbed
     assert first.data == second.data
-    one, other = (executor.result(stages.perturbation[0][0]) for stages in (first, second))
+    one, other = (executor.result(stages.branches[0].learners[0].perturbation) for stages in (first, second))
     assert one.hash != other.hash
     # Controls are g's too, but their sources and targets are those of the set.
-    perturbed = executor.result(first.perturbed[0])
+    perturbed = executor.result(first.branches[0].perturbed)
     assert [seed for seed, *_ in seen] == [2, 7]
     for _, inputs, labels in seen:
+        assert perturbed.sources is not None
         assert torch.equal(inputs, perturbed.sources)
         assert torch.equal(labels, perturbed.target_labels)
     # The seed of the set is that of the whole run.
     whole = experiment_of(keys, data)
     (of_whole,) = whole.seeds.values()
-    assert whole.run().result(of_whole.perturbation[0][0]).hash == one.hash
+    assert whole.run().result(of_whole.branches[0].learners[0].perturbation).hash == one.hash
 
 
 def test_the_standard_classifier_of_the_set_is_its_own(tmp_path: Path) -> None:
@@ -190,7 +202,7 @@ def test_the_standard_classifier_of_the_set_is_its_own(tmp_path: Path) -> None:
     stored = written(keys, data, tmp_path)
     experiment = prepare_learning(stored, data=data).experiment
     (stages,) = experiment.seeds.values()
-    f: Classifier = experiment.run().result(stages.standard[0])
+    f: Classifier = experiment.run().result(stages.branches[0].standard)
     assert f.hash == stored.manifest["standard"]["hash"]
     assert f.training["epochs"] == 3
 

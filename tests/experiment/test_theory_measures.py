@@ -61,7 +61,10 @@ def test_deep_networks() -> None:
     (measured,) = experiment.measures(executor)
     stages = experiment.seeds[2]
     data = executor.result(stages.data)
-    g, perturbed = executor.result(stages.perturbation[0][0]), executor.result(stages.perturbed[0])
+    g, perturbed = (
+        executor.result(stages.branches[0].learners[0].perturbation),
+        executor.result(stages.branches[0].perturbed),
+    )
     signature = Signature.of(data)
     start = first_network(experiment.config.perturbation, signature, seed=2, role="perturbation").double()
     lazy = lazy_regime(start, g.module, perturbed.inputs)

@@ -91,8 +91,8 @@ def test_fooling_against_a_plain_loop(keys: dict[str, Any], n_classes: int) -> N
         for (seed, stage), other in zip(stages.items(), (5, 2), strict=True):
             assert stage is not None
             # The network that is asked was trained by another seed; the set is what its attacked one was moved by.
-            perturbed = executor.result(of.experiments[attacked, fooled].seeds[seed].heldout_perturbed[0])
-            classifier = executor.result(of.experiments[fooled, attacked].seeds[other].standard[0])
+            perturbed = executor.result(of.experiments[attacked, fooled].seeds[seed].branches[0].heldout_perturbed)
+            classifier = executor.result(of.experiments[fooled, attacked].seeds[other].branches[0].standard)
             assert perturbed.clean is None
             expected = plain_fooling(classifier, perturbed)
             # The shares are taken in float32.
@@ -111,7 +111,7 @@ class Fixed:
 
 def a_set(**changes: Any) -> Any:
     of = matrix([2])
-    perturbed = ran(of).result(next(iter(of.experiments.values())).seeds[2].heldout_perturbed[0])
+    perturbed = ran(of).result(next(iter(of.experiments.values())).seeds[2].branches[0].heldout_perturbed)
     logits = torch.eye(3)
     values = {
         "inputs": logits[[0, 1, 2, 0]], "sources": logits[[0, 0, 2, 1]], "target_labels": torch.tensor([0, 1, 1, 2]),
@@ -138,8 +138,8 @@ def test_who_is_fooled_is_the_next_seed_s() -> None:
         for seed, other in ((2, 5), (5, 3), (3, 2)):
             stage = stages[seed]
             assert stage is not None
-            assert stage.inputs["perturbed"] == of.experiments[attacked, attacked].seeds[seed].heldout_perturbed[0]
-            assert stage.inputs["classifier"] == of.experiments[fooled, fooled].seeds[other].standard[0]
+            assert stage.perturbed == of.experiments[attacked, attacked].seeds[seed].branches[0].heldout_perturbed
+            assert stage.classifier == of.experiments[fooled, fooled].seeds[other].branches[0].standard
     assert len(of.beside) == 4 * 3
 
 
@@ -149,7 +149,7 @@ def test_one_seed_asks_no_network_about_its_own_perturbations() -> None:
         stage = stages[2]
         assert (stage is None) == (attacked == fooled)
         if stage is not None:
-            assert stage.inputs["classifier"] == of.experiments[fooled, fooled].seeds[2].standard[0]
+            assert stage.classifier == of.experiments[fooled, fooled].seeds[2].branches[0].standard
     assert len(of.beside) == 2
     executor = ran(of)
     for (attacked, fooled), found in of.measures_of_fooling(executor).items():
@@ -181,12 +181,12 @@ def test_what_the_matrix_shares() -> None:
         assert len({of_pair.data for of_pair in stages.values()}) == 1
         for name in of.architectures:
             # Rows share f and its set, columns the control that knows no f.
-            assert stages[name, first].standard == stages[name, second].standard
-            assert stages[name, first].perturbed == stages[name, second].perturbed
+            assert stages[name, first].standards == stages[name, second].standards
+            assert stages[name, first].branches[0].perturbed == stages[name, second].branches[0].perturbed
             assert stages[first, name].controls["unperturbed"] == stages[second, name].controls["unperturbed"]
-        assert len({of_pair.perturbation for of_pair in stages.values()}) == 4
+        assert len({of_pair.perturbations for of_pair in stages.values()}) == 4
         # F and g of one architecture are two networks.
-        assert stages[first, first].standard[0] != stages[first, first].perturbation[0][0]
+        assert stages[first, first].standards[0] != stages[first, first].perturbations[0][0]
 
 
 def test_shared_stages_run_once() -> None:
@@ -196,13 +196,15 @@ def test_shared_stages_run_once() -> None:
         if progress.finished:
             runs[progress.stage.key] += 1
             if progress.number:
-                kinds[progress.stage.kind.name] += 1
+                kinds[progress.stage.kind] += 1
 
     ran(of, watch=count)
     assert set(runs.values()) == {1}
+    shared = ("standard network", "perturbation network", "shard of a perturbed set", "control", "fooling")
     # Per seed: two f and four g; one shard of each of four sets; two unperturbed and four permuted controls.
-    assert {kind: kinds[kind] for kind in ("network", "shard of a perturbed set", "control", "fooling")} == {
-        "network": 3 * (2 + 4),
+    assert {kind: kinds[kind] for kind in shared} == {
+        "standard network": 3 * 2,
+        "perturbation network": 3 * 4,
         "shard of a perturbed set": 3 * 4,
         "control": 3 * (2 + 4),
         "fooling": 3 * 4,
@@ -219,8 +221,10 @@ def test_each_pair_is_the_experiment_alone() -> None:
         executor = alone.run()
         assert alone.measures(executor) == experiment.measures(together)
         for seed, stages in alone.seeds.items():
-            g = experiment.seeds[seed].perturbation[0][0]
-            same_artefact(executor.result(stages.perturbation[0][0]).dump(), together.result(g).dump())
+            g = experiment.seeds[seed].perturbations[0][0]
+            same_artefact(
+                executor.result(stages.branches[0].learners[0].perturbation).dump(), together.result(g).dump()
+            )
 
 
 def test_own_keys_apply_in_both_roles() -> None:
@@ -268,5 +272,5 @@ def test_where_seeds_draw_their_own_held_out_part_the_fooled_network_is_of_the_s
                 assert stage is None
             else:
                 assert stage is not None
-                own = of.experiments[fooled, fooled].seeds[seed].standard[0]
-                assert stage.inputs["classifier"] == own
+                own = of.experiments[fooled, fooled].seeds[seed].branches[0].standard
+                assert stage.classifier == own

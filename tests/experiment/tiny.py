@@ -58,7 +58,7 @@ def experiment_of(keys: Mapping[str, Any], data: Dataset) -> Experiment:
 
 def names_of(plan: Plan) -> list[str]:
     """Kinds of what will run, once for every stage."""
-    return [stage.kind.name for stage in plan.to_run]
+    return [stage.kind for stage in plan.to_run]
 
 
 def same_artefact(one: Artefact, other: Artefact) -> None:

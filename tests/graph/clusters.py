@@ -66,7 +66,7 @@ def _at_work(machine: Any) -> list[int]:
             found += [
                 int(child)
                 for child in children.read_text().split()
-                if b"ray::carry_out" in Path(f"/proc/{child}/cmdline").read_bytes()
+                if b"ray::execute_task" in Path(f"/proc/{child}/cmdline").read_bytes()
             ]
     return found
 

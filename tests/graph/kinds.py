@@ -1,11 +1,12 @@
-"""Stages for tests: each is the sum of its inputs and of its parameter, and notes that it has run."""
+"""Stages for tests: each is the sum of its inputs and of its value, and notes that it has run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from perturblearn.graph import Report, Stage, StageKind
+from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside
 from perturblearn.store import Artefact
 
 
@@ -16,59 +17,95 @@ class Number:
         self.value = value
 
 
-def kinds(note: Callable[[Stage], object]) -> tuple[StageKind, StageKind]:
-    """A kind that is stored and one that is made on demand."""
+class StoredNumber(Stored[Number]):
+    """A stage whose number is kept."""
 
-    def add(stage: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-        note(stage)
-        value = stage.parameters["value"] + sum(number.value for number in inputs.values())
-        report(1, 2, "half")
+    @classmethod
+    def dump(cls, result: Number) -> Artefact:
+        return Artefact({"value": result.value})
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Number:
+        return Number(artefact.content["value"])
+
+
+def nothing(*_: object) -> None: ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnDemand(Stage[Number]):
+    """Made whenever it is asked for."""
+
+    kind = "on demand"
+    value: int
+    sources: tuple[AnyStage, ...] = ()
+    seed: int | None = None
+    name: str = aside(default="")
+    load_of_work: float = aside(default=0.0)
+    note: Callable[[Any], object] = aside(default=nothing)
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def work(self) -> float:
+        return self.load_of_work
+
+    def run(self, result: Results) -> Number:
+        self.note(self)
+        value = self.value + sum(result(source).value for source in self.sources)
+        result.report(1, 2, "half")
         return Number(value)
 
-    stored = StageKind(
-        "stored", 1, add, lambda number: Artefact({"value": number.value}), lambda found: Number(found.content["value"])
-    )
-    return stored, StageKind("on demand", 1, add)
+
+class Kept(OnDemand, StoredNumber):
+    """Stored when it is made."""
+
+    kind = "stored"
 
 
-def grouped_kind(note: Callable[[list[str], list[str]], object]) -> StageKind:
-    """A stored kind that runs the stages with equal parameter `group` at once; a stage whose label fails does.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class InGroup(OnDemand, Grouped[Number], StoredNumber):
+    """Runs at once with all that have its `group`; one whose label begins with "fails" fails.
 
-    `note` hears the labels of the group and of those that are wanted of it.
+    `note` is called with the labels of the group and of those that are wanted of it.
     """
 
-    def add(
-        group: Sequence[Stage], wanted: Sequence[int], inputs: Mapping[str, Any], report: Report
+    kind = "grouped"
+    group: str = ""
+
+    @property
+    def together(self) -> str:
+        return self.group
+
+    def run(self, result: Results) -> Number:
+        return Grouped.run(self, result)
+
+    @classmethod
+    def run_group(
+        cls, group: Sequence[Any], wanted: Sequence[int], result: Results
     ) -> Iterator[tuple[int, Number | Exception]]:
-        note([member.label for member in group], [group[position].label for position in wanted])
-        shared = sum(number.value for number in inputs.values())
+        group[0].note([member.label for member in group], [group[position].label for position in wanted])
+        shared = sum(result(source).value for source in group[0].sources)
         for done, position in enumerate(wanted, start=1):
             member = group[position]
             if member.label.startswith("fails"):
                 yield position, RuntimeError(member.label)
             else:
-                report(done, len(wanted), member.label)
-                yield position, Number(member.parameters["value"] + shared)
-
-    return StageKind(
-        "grouped",
-        1,
-        dump=lambda number: Artefact({"value": number.value}),
-        load=lambda found: Number(found.content["value"]),
-        fusion=lambda member: str(member.parameters["group"]),
-        run_many=add,
-    )
+                result.report(done, len(wanted), member.label)
+                yield position, Number(member.value + shared)
 
 
-def stage(kind: StageKind, value: int, *inputs: Stage, **more: Any) -> Stage:
-    """A stage that adds `value` to its inputs."""
-    return Stage(kind, {"value": value}, _numbered(inputs), **more)
+class ByValue(Costly[Number]):
+    """A thousand operations and a second for each unit of `value`, of which half are saved; a MiB per stage."""
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        total = sum(member.value for member in group)
+        return Estimate(1000.0 * total, 2000.0 * total, len(group) * 2**20, float(total), f"{len(group)} at once")
 
 
-def grouped(kind: StageKind, value: int, *inputs: Stage, group: str = "", **more: Any) -> Stage:
-    """A stage that does so together with others of its group."""
-    return Stage(kind, {"value": value, "group": group}, _numbered(inputs), **more)
-
-
-def _numbered(inputs: Sequence[Stage]) -> dict[str, Stage]:
-    return {str(number): source for number, source in enumerate(inputs)}
+def stage(kind: type[OnDemand], value: int, *sources: AnyStage, label: str = "", work: float = 0.0, **more: Any) -> Any:
+    """A stage that adds `value` to its sources."""
+    return kind(value=value, sources=sources, name=label, load_of_work=work, **more)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from perturblearn.graph import Progress, Report, Stage, StageKind, make_plan
+from perturblearn.graph import Progress, Results, Stage, Stored, make_plan
 from perturblearn.graph.on_ray import RayExecutor
 from perturblearn.store import Artefact
 
@@ -18,20 +17,38 @@ LARGE = 200_000
 """Numbers in a result; Ray keeps what is smaller than 100 kB in the process that asked for it."""
 
 
-def add(stage: Stage, inputs: Mapping[str, Any], report: Report) -> Tensor:
-    time.sleep(0.2)
-    return sum((inputs[name] for name in inputs), torch.full((LARGE,), float(stage.parameters["value"])))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sum(Stored[Tensor]):
+    kind = "sum"
+    value: int
+    sources: tuple[Stage[Tensor], ...]
+
+    @property
+    def label(self) -> str:
+        return f"stage {self.value}"
+
+    @property
+    def work(self) -> float:
+        return 1.0
+
+    def run(self, result: Results) -> Tensor:
+        time.sleep(0.2)
+        return sum((result(source) for source in self.sources), torch.full((LARGE,), float(self.value)))
+
+    @classmethod
+    def dump(cls, result: Tensor) -> Artefact:
+        return Artefact({}, {"sum": result})
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Tensor:
+        return artefact.tensors["sum"]
 
 
-SUM = StageKind("sum", 1, add, lambda found: Artefact({}, {"sum": found}), lambda found: found.tensors["sum"])
+def stage(value: int, *sources: Stage[Tensor]) -> Sum:
+    return Sum(value=value, sources=sources)
 
 
-def stage(value: int, *inputs: Stage) -> Stage:
-    named = {str(number): source for number, source in enumerate(inputs)}
-    return Stage(SUM, {"value": value}, named, label=f"stage {value}", work=1.0)
-
-
-def wanted() -> list[Stage]:
+def wanted() -> list[Sum]:
     """Two layers of three stages that others share, and twelve stages that want them all."""
     first = [stage(value) for value in range(3)]
     second = [stage(10 + value, *first) for value in range(3)]

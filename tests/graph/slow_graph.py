@@ -6,27 +6,26 @@ import sys
 import time
 from pathlib import Path
 
-from tests.graph.kinds import kinds, stage
+from tests.graph.kinds import Kept, OnDemand, stage
 
-from perturblearn.graph import Executor, Stage, make_plan
+from perturblearn.graph import AnyStage, Executor, make_plan
 from perturblearn.store import ArtefactStore
 
 
-def targets(log: Path | None, seconds: float = 0.0) -> list[Stage]:
+def targets(log: Path | None, seconds: float = 0.0) -> list[AnyStage]:
     """Three layers of stored stages over others that are made on demand."""
 
-    def note(found: Stage) -> None:
-        if log is not None and found.kind.is_stored:
+    def note(found: AnyStage) -> None:
+        if log is not None and found.is_stored:
             with log.open("a") as stream:
                 stream.write(f"{found.key}\n")
         time.sleep(seconds)
 
-    stored, on_demand = kinds(note)
-    layer = [stage(on_demand, value) for value in range(3)]
+    layer = [stage(OnDemand, value, note=note) for value in range(3)]
     for depth in range(3):
-        made = [stage(stored, 10 * depth + value, *layer) for value in range(6)]
-        layer = [*made[:5], stage(on_demand, 7, made[5])]
-    return [stage(stored, 1, *layer), stage(stored, 2, *layer)]
+        made = [stage(Kept, 10 * depth + value, *layer, note=note) for value in range(6)]
+        layer = [*made[:5], stage(OnDemand, 7, made[5], note=note)]
+    return [stage(Kept, 1, *layer, note=note), stage(Kept, 2, *layer, note=note)]
 
 
 def main(folder: Path) -> None:

@@ -8,22 +8,23 @@ import pickle
 import random
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.experiment.tiny import same_artefact
-from tests.graph.kinds import Number, grouped, grouped_kind, kinds, stage
+from tests.graph.kinds import InGroup, Kept, Number, OnDemand, StoredNumber, stage
 
 from perturblearn.errors import DataError, PerturbLearnError
-from perturblearn.graph import Executor, Plan, Progress, Report, Stage, StageKind, make_plan
+from perturblearn.graph import AnyStage, Executor, Plan, Progress, Results, make_plan
 from perturblearn.graph.dispatch import Dispatcher, MachineDied, ProcessDied, ValueLost
 from perturblearn.graph.on_ray import RayExecutor
-from perturblearn.graph.remote import MOST_BYTES, MOST_MADE, Made, Packed, Place, Task, carry_out
+from perturblearn.graph.remote import MOST_BYTES, MOST_MADE, Packed, Place, RecentResults, Task, execute_task
 from perturblearn.graph.tasks import cut
-from perturblearn.store import Artefact, ArtefactStore, Drafts
+from perturblearn.store import Artefact, ArtefactStore
 
 pytest.importorskip("ray", reason="the executor that hears from others is Ray's")
 
@@ -35,12 +36,17 @@ def _forget_runs() -> None:
     RUNS.clear()
 
 
-def note(found: Stage) -> None:
+def note(found: AnyStage) -> None:
     RUNS.append(found.key)
 
 
-STORED, ON_DEMAND = kinds(note)
-GROUPED = grouped_kind(lambda *_: None)
+def made(kind: type[OnDemand], value: int, *sources: AnyStage, **more: Any) -> Any:
+    """A stage that notes its key when it runs."""
+    return stage(kind, value, *sources, note=note, **more)
+
+
+def grouped(value: int, *sources: AnyStage, **more: Any) -> Any:
+    return stage(InGroup, value, *sources, group="g", **more)
 
 
 class Here:
@@ -81,7 +87,7 @@ class Here:
 
     def _carried_out(self, task: Task, arguments: Sequence[Any]) -> Iterator[Any]:
         values = [self.get(argument) if isinstance(argument, str) else argument for argument in arguments]
-        for number, word in enumerate(carry_out(task, *values)):
+        for number, word in enumerate(execute_task(task, *values)):
             if number == self.dies_after and self._dies(task):
                 raise ProcessDied("by its own hand")
             if self._deaths and self._rng.random() < 0.3:
@@ -114,23 +120,29 @@ class Here:
 
 
 def execute(
-    plan: Plan, store: ArtefactStore | None, calls: Here, *, go_on: bool = False, sign: Path | None = None, **more: Any
+    plan: Plan,
+    store: ArtefactStore | None,
+    calls: Here,
+    *,
+    keep_going: bool = False,
+    sign: Path | None = None,
+    **more: Any,
 ) -> RayExecutor:
     executor = RayExecutor(plan, store, **more)
-    executor._goes_on = go_on
+    executor._keeps_going = keep_going
     drafts = None if sign is None or store is None else (str(store.folder), None, str(sign))
     place = Place(uuid.uuid4().hex, os.getcwd(), {}, torch.get_num_threads(), drafts)
     Dispatcher(executor, cut(plan), calls, place).run()
     return executor
 
 
-def layers() -> list[Stage]:
+def layers() -> list[AnyStage]:
     """Shared data, two shared stages, a shared group, and many runs of two stages."""
-    data = stage(ON_DEMAND, 1)
-    shared = [stage(STORED, 10 + value, data, work=1.0) for value in range(2)]
-    together = [grouped(GROUPED, 20 + value, *shared, group="g", label=f"member {value}") for value in range(3)]
-    runs = [stage(STORED, 100 + value, data, together[value % 3], shared[value % 2]) for value in range(12)]
-    return [stage(STORED, 1000, run, data) for run in runs] + together[:1]
+    data = made(OnDemand, 1)
+    shared = [made(Kept, 10 + value, data, work=1.0) for value in range(2)]
+    together = [grouped(20 + value, *shared, label=f"member {value}") for value in range(3)]
+    runs = [made(Kept, 100 + value, data, together[value % 3], shared[value % 2]) for value in range(12)]
+    return [made(Kept, 1000, run, data) for run in runs] + together[:1]
 
 
 @pytest.mark.parametrize("kept", ["all", "last", "in memory"])
@@ -144,7 +156,7 @@ def test_results_are_those_of_one_process_whoever_dies_and_whatever_is_lost(
     alone = ArtefactStore(tmp_path / "alone")
     Executor(plan, alone).run()
 
-    done: list[tuple[Stage, Exception | None]] = []
+    done: list[tuple[AnyStage, Exception | None]] = []
     store = None if kept == "in memory" else ArtefactStore(tmp_path / "others")
     heard: list[Progress] = []
     calls = Here(seed, deaths=seed % 4, losses=2 * (seed % 3))
@@ -169,7 +181,7 @@ def test_nothing_runs_twice_where_nothing_dies(tmp_path: Path) -> None:
     plan = make_plan(layers())
     execute(plan, ArtefactStore(tmp_path), Here())
     stored = [key for key in RUNS if plan.status[key] == "run"]
-    assert len(set(stored)) == len(stored) == sum(found.kind is STORED for found in plan.to_run)
+    assert len(set(stored)) == len(stored) == sum(type(found) is Kept for found in plan.to_run)
     # Data that every task needs are made by the first one in this process, and are there for the others.
     assert len(RUNS) == len(stored) + 1
 
@@ -185,35 +197,35 @@ def test_finished_stages_are_sent_and_not_run(tmp_path: Path) -> None:
 
 
 def test_a_damaged_input_is_made_again_here(tmp_path: Path) -> None:
-    first = stage(STORED, 1)
+    first = made(Kept, 1)
     store = ArtefactStore(tmp_path)
     Executor(make_plan([first], store), store).run()
     (tmp_path / "artefacts" / first.key[:2] / first.key / "artefact.json").write_text("{}")
-    last = stage(STORED, 2, first)
+    last = made(Kept, 2, first)
     with pytest.warns(UserWarning, match="is damaged; it is computed again"):
         executor = execute(make_plan([last], store), store, Here())
     assert executor.result(last).value == 3
     assert store.read(first.key).content == {"value": 1}
 
 
-def _fail(stage: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-    raise DataError("no good")
+class Failing(Kept):
+    kind = "failing"
 
-
-FAILING = StageKind("failing", 1, _fail, lambda _: Artefact({}), lambda _: Number(0))
+    def run(self, result: Results) -> Number:
+        raise DataError("no good")
 
 
 @pytest.mark.parametrize("deaths", [0, 3])
 def test_errors_reach_all_who_need_the_stage_and_nobody_else(deaths: int) -> None:
-    bad = Stage(FAILING, {}, work=1.0)
-    members = [grouped(GROUPED, value, group="g", label=label) for value, label in enumerate(("good", "fails"))]
-    between = stage(ON_DEMAND, 3, bad)
-    lost = [stage(STORED, value, between, members[0]) for value in range(4)] + [stage(STORED, 9, members[1])]
-    fine = [stage(STORED, 10 + value, members[0]) for value in range(4)]
+    bad = stage(Failing, 0, work=1.0)
+    members = [grouped(value, label=label) for value, label in enumerate(("good", "fails"))]
+    between = made(OnDemand, 3, bad)
+    lost = [made(Kept, value, between, members[0]) for value in range(4)] + [made(Kept, 9, members[1])]
+    fine = [made(Kept, 10 + value, members[0]) for value in range(4)]
     done: dict[str, Exception | None] = {}
     plan = make_plan([*lost, *fine])
     calls = Here(1, deaths=deaths)
-    executor = execute(plan, None, calls, go_on=True, done=lambda found, error: done.setdefault(found.key, error))
+    executor = execute(plan, None, calls, keep_going=True, done=lambda found, error: done.setdefault(found.key, error))
     assert {key for key, error in done.items() if error} == {found.key for found in (bad, members[1], *lost)}
     assert isinstance(done[lost[0].key], DataError)
     assert str(done[lost[-1].key]) == "fails"
@@ -222,19 +234,19 @@ def test_errors_reach_all_who_need_the_stage_and_nobody_else(deaths: int) -> Non
         executor.result(lost[0])
 
 
-def test_the_first_error_ends_it_unless_others_are_to_go_on() -> None:
+def test_the_first_error_ends_it_unless_others_are_to_keep_going() -> None:
     with pytest.raises(DataError, match="no good"):
-        execute(make_plan([Stage(FAILING, {})]), None, Here())
+        execute(make_plan([stage(Failing, 0)]), None, Here())
 
 
 @pytest.mark.parametrize(("dies_after", "deaths"), [(1, 4), (0, 20)], ids=["at work", "before it begins"])
 def test_a_piece_of_which_processes_die_fails_alone_with_a_sentence(dies_after: int, deaths: int) -> None:
-    runs = [stage(STORED, value, label=f"run {value}", seed=value) for value in range(30)]
-    users = [stage(STORED, 100 + value, runs[7], runs[8]) for value in range(2)]
+    runs = [made(Kept, value, label=f"run {value}", seed=value) for value in range(30)]
+    users = [made(Kept, 100 + value, runs[7], runs[8]) for value in range(2)]
     deadly = runs[7].key
-    calls = Here(dies=lambda task: any(fields["key"] == deadly and fields["parameters"] for fields in task.stages))
+    calls = Here(dies=lambda task: any(sent.fields["key"] == deadly and "value" in sent.fields for sent in task.stages))
     calls.dies_after = dies_after
-    executor = execute(make_plan([*runs, *users]), None, calls, go_on=True)
+    executor = execute(make_plan([*runs, *users]), None, calls, keep_going=True)
     assert sum(any(step.do == "run" and step.keys == (deadly,) for step in task.steps) for task in calls.tasks) in (
         deaths,
         deaths + 1,  # once among others
@@ -265,19 +277,19 @@ class Losing(Here):
 
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_lost_value_is_made_again_and_the_others_too_only_if_it_is_not_known_which(knows: bool) -> None:
-    shared = [stage(STORED, value, work=1.0) for value in range(3)]
-    users = [stage(STORED, 10 + value, *shared, work=1.0) for value in range(2)]
+    shared = [made(Kept, value, work=1.0) for value in range(3)]
+    users = [made(Kept, 10 + value, *shared, work=1.0) for value in range(2)]
     executor = execute(make_plan(users, keeps=users.__contains__), None, Losing(1, knows=knows))
     assert [executor.result(found).value for found in users] == [13, 14]
     assert [RUNS.count(found.key) for found in shared] == ([2, 1, 1] if knows else [2, 2, 2])
 
 
 def test_nobody_asks_for_ever_for_what_is_lost_again_and_again() -> None:
-    shared = [stage(STORED, value, work=1.0) for value in range(2)]
-    users = [stage(STORED, 10 + value, *shared, label=f"user {value}", work=1.0) for value in range(2)]
-    fine = stage(STORED, 100)
+    shared = [made(Kept, value, work=1.0) for value in range(2)]
+    users = [made(Kept, 10 + value, *shared, label=f"user {value}", work=1.0) for value in range(2)]
+    fine = made(Kept, 100)
     plan = make_plan([*users, fine], keeps=lambda found: found not in shared)
-    executor = execute(plan, None, Losing(10**6, knows=True), go_on=True)
+    executor = execute(plan, None, Losing(10**6, knows=True), keep_going=True)
     assert executor.errors.keys() == {found.key for found in users}
     assert "user 0: one process after the other died of it (by lot)" in str(executor.errors[users[0].key])
     assert executor.result(fine).value == 100
@@ -288,49 +300,55 @@ class Unpicklable(Exception):
         super().__init__(first)
 
 
-def _fail_oddly(stage: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-    raise Unpicklable("odd", "indeed")
+class Odd(Kept):
+    kind = "odd"
+
+    def run(self, result: Results) -> Number:
+        raise Unpicklable("odd", "indeed")
 
 
 def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
-    odd = Stage(StageKind("odd", 1, _fail_oddly, lambda _: Artefact({}), lambda _: Number(0)), {})
-    executor = execute(make_plan([odd]), None, Here(), go_on=True)
+    odd = stage(Odd, 0)
+    executor = execute(make_plan([odd]), None, Here(), keep_going=True)
     assert str(executor.errors[odd.key]) == "Unpicklable: odd"
 
 
-def _warn(stage: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-    warnings.warn("take care", DeprecationWarning, stacklevel=2)
-    return Number(1)
+class Cautious(Kept):
+    kind = "cautious"
+
+    def run(self, result: Results) -> Number:
+        warnings.warn("take care", DeprecationWarning, stacklevel=2)
+        return Number(1)
 
 
 def test_warnings_are_passed_on() -> None:
-    warning = Stage(StageKind("warning", 1, _warn, lambda _: Artefact({}), lambda _: Number(0)), {})
+    warning = stage(Cautious, 0)
     with pytest.warns(DeprecationWarning, match="take care"):
         execute(make_plan([warning]), None, Here())
 
 
-def _draft(stage: Stage, inputs: Mapping[str, Any], drafts: Drafts, report: Report) -> Number:
-    before = drafts.read("begun")
-    drafts.write("begun", Artefact({"value": 1}))
-    if before is None and stage.parameters["interrupted"]:
-        raise KeyboardInterrupt
-    return Number(0 if before is None else before.content["value"])
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Resumable(StoredNumber):
+    kind = "resumable"
+    interrupted: bool
 
+    @property
+    def work(self) -> float:
+        return 1.0
 
-RESUMABLE = StageKind(
-    "resumable",
-    1,
-    dump=lambda number: Artefact({"value": number.value}),
-    load=lambda found: Number(found.content["value"]),
-    run_resumable=_draft,
-)
+    def run(self, result: Results) -> Number:
+        before = result.drafts.read("begun")
+        result.drafts.write("begun", Artefact({"value": 1}))
+        if before is None and self.interrupted:
+            raise KeyboardInterrupt
+        return Number(0 if before is None else before.content["value"])
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["kept", "passed on"])
 def test_drafts_survive_an_interruption_and_go_in_the_end(keeps: bool, tmp_path: Path) -> None:
     store = ArtefactStore(tmp_path / "store")
-    long = Stage(RESUMABLE, {"interrupted": True}, work=1.0)
-    users = [stage(STORED, value, long) for value in range(2)]
+    long = Resumable(interrupted=True)
+    users = [made(Kept, value, long) for value in range(2)]
     plan = make_plan(users, store, keeps=lambda found: keeps or found is not long)
     with store.scratch() as sign:
         with pytest.raises(KeyboardInterrupt):
@@ -343,7 +361,7 @@ def test_drafts_survive_an_interruption_and_go_in_the_end(keeps: bool, tmp_path:
 
 def test_without_the_store_s_disk_there_are_no_drafts(tmp_path: Path) -> None:
     store = ArtefactStore(tmp_path / "store")
-    long = Stage(RESUMABLE, {"interrupted": False})
+    long = Resumable(interrupted=False)
     execute(make_plan([long], store), store, Here(), sign=tmp_path / "elsewhere")
     assert [path.name for path in (tmp_path / "store/artefacts").glob("*/*")] == [long.key]
 
@@ -363,18 +381,18 @@ def test_tensors_are_packed_and_unpacked_to_the_bit() -> None:
 
 
 def test_a_process_keeps_the_last_few_results_that_were_made_on_demand() -> None:
-    made = Made()
+    recent = RecentResults()
     for number in range(MOST_MADE):
-        made.put(str(number), Number(number))
-    assert made.get("0").value == 0
-    made.put("one more", Number(100))
-    assert made.get("1") is None, "it was not used for longest"
-    assert made.get("0").value == 0
+        recent.put(str(number), Number(number))
+    assert recent.get("0").value == 0
+    recent.put("one more", Number(100))
+    assert recent.get("1") is None, "it was not used for longest"
+    assert recent.get("0").value == 0
     large = torch.empty(1, dtype=torch.uint8).expand(MOST_BYTES // 2 + 1)
-    made.put("large", large)
-    made.put("large too", large)
-    assert [made.get(name) for name in ("0", "one more", "large")] == [None] * 3
-    assert made.get("large too") is large
-    made.put("too large", large.expand(2, -1))
-    assert made.get("too large") is None
-    assert made.get("large too") is large
+    recent.put("large", large)
+    recent.put("large too", large)
+    assert [recent.get(name) for name in ("0", "one more", "large")] == [None] * 3
+    assert recent.get("large too") is large
+    recent.put("too large", large.expand(2, -1))
+    assert recent.get("too large") is None
+    assert recent.get("large too") is large

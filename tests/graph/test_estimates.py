@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.graph.kinds import grouped, grouped_kind, kinds, stage
+from tests.graph.kinds import ByValue, InGroup, Kept, OnDemand, stage
 
-from perturblearn.graph import Estimate, Executor, Stage, make_plan
+from perturblearn.graph import AnyStage, Estimate, Executor, make_plan
 from perturblearn.store import ArtefactStore
 
 
-def by_values(group: Sequence[Stage]) -> Estimate:
-    """A thousand operations and a second for each unit of `value`, of which half are saved; a MiB per stage."""
-    total = sum(member.parameters["value"] for member in group)
-    return Estimate(1000.0 * total, 2000.0 * total, len(group) * 2**20, float(total), f"{len(group)} at once")
+class CostlyOnDemand(OnDemand, ByValue): ...
 
 
-STORED, ON_DEMAND = (replace(kind, estimate=by_values) for kind in kinds(lambda _: None))
-GROUPED = replace(grouped_kind(lambda *_: None), estimate=by_values)
-PLAIN, _ = kinds(lambda _: None)
-SOURCE = stage(ON_DEMAND, 1, label="source")
+class CostlyKept(Kept, ByValue): ...
+
+
+class CostlyInGroup(InGroup, ByValue): ...
+
+
+SOURCE = stage(CostlyOnDemand, 1, label="source")
 A, B, C = (
-    grouped(GROUPED, value, SOURCE, label=label, seed=seed)
+    stage(CostlyInGroup, value, SOURCE, label=label, seed=seed)
     for value, label, seed in ((1, "a", 3), (2, "b", 3), (4, "c", 5))
 )
-SINGLE = stage(STORED, 50, SOURCE, label="single", seed=7)
-PUBLIC = stage(STORED, 600, SOURCE, label="public")
+SINGLE = stage(CostlyKept, 50, SOURCE, label="single", seed=7)
+PUBLIC = stage(CostlyKept, 600, SOURCE, label="public")
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore(tmp_path)
 
 
-def finish(store: ArtefactStore, *targets: Stage) -> None:
+def finish(store: ArtefactStore, *targets: AnyStage) -> None:
     Executor(make_plan(targets, store), store).run()
 
 
 def test_each_group_is_estimated_once_and_whole(store: ArtefactStore) -> None:
     finish(store, B)
-    found = list(make_plan([C, SINGLE, A, B, stage(PLAIN, 9)], store).estimates())
+    found = list(make_plan([C, SINGLE, A, B, stage(Kept, 9)], store).estimates())
     # What a group costs does not depend on what is finished of it; what is made on demand is not counted.
     assert [[member.label for member in group] for group, _ in found] == [["c", "a", "b"], ["single"]]
     assert [cost.operations for _, cost in found] == [7000, 50_000]
@@ -78,20 +78,28 @@ def test_costs_in_words(store: ArtefactStore) -> None:
     ],
 )  # fmt: skip
 def test_units_of_time(seconds: float, shown: str) -> None:
-    kind = replace(STORED, estimate=lambda _: Estimate(1.0, 1.0, 0, seconds))
-    assert f"about {shown} on this machine" in make_plan([stage(kind, 1)]).describe()
+    class Timed(CostlyKept):
+        @classmethod
+        def estimate(cls, group: Sequence[Any]) -> Estimate:
+            return Estimate(1.0, 1.0, 0, seconds)
+
+    assert f"about {shown} on this machine" in make_plan([stage(Timed, 1)]).describe()
 
 
 def test_without_estimates_nothing_is_said_of_costs(store: ArtefactStore) -> None:
-    assert "Cost" not in make_plan([stage(PLAIN, 1)]).describe()
+    assert "Cost" not in make_plan([stage(Kept, 1)]).describe()
     finish(store, A, SINGLE)
     assert "Cost" not in make_plan([A, SINGLE], store).describe()
     assert list(make_plan([SOURCE]).estimates()) == []
 
 
 def test_work_without_operations_is_described_too() -> None:
-    kind = replace(STORED, estimate=lambda _: Estimate(0.0, 0.0, 0, 0.0))
-    text = make_plan([stage(kind, 1)]).describe()
+    class Free(CostlyKept):
+        @classmethod
+        def estimate(cls, group: Sequence[Any]) -> Estimate:
+            return Estimate(0.0, 0.0, 0, 0.0)
+
+    text = make_plan([stage(Free, 1)]).describe()
     assert text.endswith(
         "In all 0.0e+00 floating-point operations; at most 0 MiB beside Python and PyTorch; about 0.0 s on this "
         "machine."

@@ -3,39 +3,48 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.graph.kinds import Number, kinds, stage
+from tests.graph.kinds import Kept, Number, OnDemand, stage
 
-from perturblearn.graph import Executor, Progress, Stage, StageKind, make_plan
+from perturblearn.graph import AnyStage, Executor, Progress, Results, make_plan
 from perturblearn.store import ArtefactStore
 
 
 class Workshop:
-    """Kinds of stages, how often each stage has run, and which of their results still live."""
+    """Makes stages; counts how often each has run, and which of their results still live."""
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
         self.alive: weakref.WeakSet[Number] = weakref.WeakSet()
         self.most_alive = 0
-        stored, on_demand = kinds(self._note)
-        self.stored, self.on_demand = self._watched(stored), self._watched(on_demand)
 
-    def _note(self, found: Stage) -> None:
+    def stage(self, kind: type[OnDemand], value: int, *sources: AnyStage, **more: Any) -> Any:
+        """A watched stage of a kind."""
+        return stage(kind, value, *sources, note=self, **more)
+
+    def __call__(self, found: AnyStage) -> None:
         self.runs[found.label] += 1
 
-    def _watched(self, kind: StageKind) -> StageKind:
-        def run(found: Stage, inputs: Mapping[str, Any], report: Any) -> Number:
-            assert kind.run is not None
-            result = kind.run(found, inputs, report)
-            self.alive.add(result)
-            self.most_alive = max(self.most_alive, len(self.alive))
-            return result
+    def made(self, number: Number) -> Number:
+        self.alive.add(number)
+        self.most_alive = max(self.most_alive, len(self.alive))
+        return number
 
-        return StageKind(kind.name, kind.version, run, kind.dump, kind.load)
+
+class Watched(OnDemand):
+    """Its results are watched as they are forgotten."""
+
+    def run(self, result: Results) -> Number:
+        assert isinstance(self.note, Workshop)
+        return self.note.made(super().run(result))
+
+
+class WatchedKept(Watched, Kept):
+    kind = "stored"
 
 
 @pytest.fixture
@@ -50,19 +59,19 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore(tmp_path / "store")
 
 
-def execute(store: ArtefactStore | None, *targets: Stage, force: bool = False, watch: Any = None) -> Executor:
+def execute(store: ArtefactStore | None, *targets: AnyStage, force: bool = False, watch: Any = None) -> Executor:
     executor = Executor(make_plan(targets, store, force=force), store, watch)
     executor.run()
     return executor
 
 
-def diamond(shop: Workshop) -> tuple[Stage, ...]:
+def diamond(shop: Workshop) -> tuple[AnyStage, ...]:
     """data -> f -> set -> g, h; h and g also look at the data."""
-    data = stage(shop.on_demand, 1, label="data")
-    f = stage(shop.stored, 10, data, label="f", work=1)
-    perturbed = stage(shop.on_demand, 100, f, data, label="set")
-    g = stage(shop.stored, 1000, perturbed, data, label="g", work=2)
-    h = stage(shop.stored, 10000, perturbed, label="h", work=1)
+    data = shop.stage(Watched, 1, label="data")
+    f = shop.stage(WatchedKept, 10, data, label="f", work=1)
+    perturbed = shop.stage(Watched, 100, f, data, label="set")
+    g = shop.stage(WatchedKept, 1000, perturbed, data, label="g", work=2)
+    h = shop.stage(WatchedKept, 10000, perturbed, label="h", work=1)
     return data, f, perturbed, g, h
 
 
@@ -91,9 +100,9 @@ def test_nothing_stays_in_memory_after_its_last_user(shop: Workshop, store: Arte
 
 
 def test_a_chain_holds_two_results_at_a_time(shop: Workshop, store: ArtefactStore) -> None:
-    last = stage(shop.on_demand, 0, label="0")
+    last = shop.stage(Watched, 0, label="0")
     for number in range(1, 12):
-        last = stage(shop.stored if number % 2 else shop.on_demand, 1, last, label=str(number))
+        last = shop.stage(WatchedKept if number % 2 else Watched, 1, last, label=str(number))
     execute(store, last)
     assert shop.runs == {str(number): 1 for number in range(12)}
     # The one being made, its input, and the stored input of that, which was read for it.
@@ -108,11 +117,15 @@ def test_without_a_store_the_stored_kinds_stay_and_the_others_go(shop: Workshop)
 
 
 def test_an_input_that_is_not_asked_for_is_not_made(shop: Workshop, store: ArtefactStore) -> None:
-    chosen, other = (stage(shop.on_demand, value, label=str(value)) for value in (1, 2))
-    choose = StageKind(
-        "choice", 1, lambda _, inputs, __: Number(inputs["chosen"].value), shop.stored.dump, shop.stored.load
-    )
-    target = Stage(choose, {}, {"chosen": chosen, "other": other})
+    chosen, other = (shop.stage(Watched, value, label=str(value)) for value in (1, 2))
+
+    class Choice(Kept):
+        kind = "choice"
+
+        def run(self, result: Results) -> Number:
+            return Number(result(self.sources[0]).value)
+
+    target = stage(Choice, 0, chosen, other)
     assert execute(store, target).result(target).value == 1
     assert shop.runs == {"1": 1}
     assert len(shop.alive) == 0
@@ -147,7 +160,7 @@ def test_force_repeats_and_replaces(shop: Workshop, store: ArtefactStore) -> Non
     assert [place.stat().st_ino for place in places] != before
 
 
-def damage(store: ArtefactStore, found: Stage) -> None:
+def damage(store: ArtefactStore, found: AnyStage) -> None:
     (store.folder / "artefacts" / found.key[:2] / found.key / "artefact.json").write_text("{}")
 
 
@@ -205,11 +218,14 @@ def test_holding_ends_with_an_error_too(shop: Workshop, store: ArtefactStore) ->
 
 
 def test_a_stage_that_fails_leaves_nothing_and_those_before_it_stay(shop: Workshop, store: ArtefactStore) -> None:
-    def fail(_: Stage, inputs: Mapping[str, Any], __: Any) -> Number:
-        raise RuntimeError(f"after {inputs['0'].value}")
+    class Failing(Kept):
+        kind = "failing"
+
+        def run(self, result: Results) -> Number:
+            raise RuntimeError(f"after {result(self.sources[0]).value}")
 
     f = diamond(shop)[1]
-    failing = stage(StageKind("failing", 1, fail, shop.stored.dump, shop.stored.load), 1, f)
+    failing = stage(Failing, 1, f)
     with pytest.raises(RuntimeError, match="after 11"):
         execute(store, failing)
     assert store.has(f.key)
@@ -238,16 +254,20 @@ def test_progress_grows_to_one_and_names_each_stage(shop: Workshop, store: Artef
 def test_seconds_of_a_stage_leave_out_what_was_made_for_it(store: ArtefactStore) -> None:
     import time
 
-    def sleep(found: Stage, inputs: Mapping[str, Any], _: Any) -> Number:
-        for source in inputs.values():
-            assert source.value == 0
-        time.sleep(found.parameters["value"] / 1000)
-        return Number(0)
+    class Slow(OnDemand):
+        kind = "slow"
 
-    stored, on_demand = kinds(lambda _: None)
-    slow = stage(StageKind("slow", 1, sleep), 200)
-    quick = stage(StageKind("quick", 1, sleep, stored.dump, stored.load), 0, slow)
+        def run(self, result: Results) -> Number:
+            for source in self.sources:
+                assert result(source).value == 0
+            time.sleep(self.value / 1000)
+            return Number(0)
+
+    class Quick(Slow, Kept):
+        kind = "quick"
+
+    slow = stage(Slow, 200)
+    quick = stage(Quick, 0, slow)
     seconds = execute(store, quick).seconds
     assert seconds[slow.key] >= 0.2
     assert seconds[quick.key] < 0.1 + 0.5 * seconds[slow.key]  # not the sum, whatever the machine is busy with
-    assert on_demand.dump is None

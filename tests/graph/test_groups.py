@@ -5,31 +5,45 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from tests.graph.kinds import Number, grouped, grouped_kind, kinds, stage
+from tests.graph.kinds import InGroup, Kept, Number, OnDemand, stage
 
 from perturblearn.errors import StoreError
-from perturblearn.graph import Executor, Plan, Progress, Stage, make_plan
+from perturblearn.graph import AnyStage, Executor, Plan, Progress, Results, make_plan
 from perturblearn.store import Artefact, ArtefactStore
 
-RUNS: list[tuple[list[str], list[str]]] = []
+RUNS: list[tuple[Any, ...]] = []
 """Of each run of a group: the labels of all its members, and of those that were wanted."""
 SINGLE: list[str] = []
 """Labels of the other stages as they run."""
-GROUPED = grouped_kind(lambda group, wanted: RUNS.append((group, wanted)))
-STORED, ON_DEMAND = kinds(lambda found: SINGLE.append(found.label))
+
+
+def note(*found: Any) -> None:
+    """What has run: a stage alone, or the labels of a group."""
+    if len(found) == 1:
+        SINGLE.append(found[0].label)
+    else:
+        RUNS.append(found)
+
+
+def single(kind: type[OnDemand], value: int, *sources: AnyStage, **more: Any) -> Any:
+    return stage(kind, value, *sources, note=note, **more)
+
+
+def grouped(value: int, *sources: AnyStage, kind: type[InGroup] = InGroup, **more: Any) -> Any:
+    return stage(kind, value, *sources, note=note, **more)
+
 
 # data = 1, base = 2 + data = 3, seen = 4 + base + data = 8: what all members see, made on demand twice over.
-DATA = stage(ON_DEMAND, 1, label="data")
-BASE = stage(STORED, 2, DATA, label="base", work=1)
-SEEN = stage(ON_DEMAND, 4, BASE, DATA, label="seen")
-A, B, C = (grouped(GROUPED, value, SEEN, label=label, work=2) for value, label in ((10, "a"), (20, "b"), (30, "c")))
-OTHER = grouped(GROUPED, 40, SEEN, group="other", label="other", work=2)
-LAST = stage(STORED, 100, A, C, label="last", work=1)
+DATA = single(OnDemand, 1, label="data")
+BASE = single(Kept, 2, DATA, label="base", work=1)
+SEEN = single(OnDemand, 4, BASE, DATA, label="seen")
+A, B, C = (grouped(value, SEEN, label=label, work=2) for value, label in ((10, "a"), (20, "b"), (30, "c")))
+OTHER = grouped(40, SEEN, group="other", label="other", work=2)
+LAST = single(Kept, 100, A, C, label="last", work=1)
 ALL = (A, B, C, OTHER, LAST)
 EXPECTED = (18, 28, 38, 48, 156)
 TOGETHER = ["a", "b", "c"]
@@ -46,28 +60,28 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore(tmp_path / "store")
 
 
-def execute(store: ArtefactStore | None, *targets: Stage, force: bool = False, watch: Any = None) -> Executor:
+def execute(store: ArtefactStore | None, *targets: AnyStage, force: bool = False, watch: Any = None) -> Executor:
     executor = Executor(make_plan(targets, store, force=force), store, watch)
     executor.run()
     return executor
 
 
-def values(executor: Executor, *stages: Stage) -> tuple[int, ...]:
+def values(executor: Executor, *stages: AnyStage) -> tuple[int, ...]:
     return tuple(executor.result(found).value for found in stages)
 
 
-def inode(store: ArtefactStore, found: Stage) -> int:
+def inode(store: ArtefactStore, found: AnyStage) -> int:
     return (store.folder / "artefacts" / found.key[:2] / found.key).stat().st_ino
 
 
-def labels(plan: Plan, found: Stage) -> list[str]:
+def labels(plan: Plan, found: AnyStage) -> list[str]:
     return [member.label for member in plan.group(found)]
 
 
 @pytest.mark.parametrize("finished", [(), (B,), ALL], ids=["none", "one", "all"])
 @pytest.mark.parametrize("force", [False, True])
 def test_a_group_is_all_stages_with_its_fusion_key(
-    store: ArtefactStore, finished: tuple[Stage, ...], force: bool
+    store: ArtefactStore, finished: tuple[AnyStage, ...], force: bool
 ) -> None:
     execute(store, *finished)
     plan = make_plan(ALL, store, force=force)
@@ -78,7 +92,10 @@ def test_a_group_is_all_stages_with_its_fusion_key(
 
 
 def test_groups_are_of_one_kind_and_one_plan() -> None:
-    twin = Stage(replace(GROUPED, name="twin"), B.parameters, B.inputs)
+    class Twin(InGroup):
+        kind = "twin"
+
+    twin = grouped(20, SEEN, kind=Twin, label="twin")
     plan = make_plan([LAST, twin])
     # b is not in the plan, and an equal fusion key of another kind is another group.
     assert labels(plan, A) == ["a", "c"]
@@ -143,7 +160,7 @@ def test_force_wants_every_member_and_replaces_it(store: ArtefactStore) -> None:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "in memory"])
 def test_an_error_of_one_member_leaves_the_others(store: ArtefactStore, kept: bool) -> None:
-    failing = [grouped(GROUPED, value, SEEN, label=f"fails {value}") for value in (1, 2)]
+    failing = [grouped(value, SEEN, label=f"fails {value}") for value in (1, 2)]
     plan = make_plan([A, *failing, C, LAST], store if kept else None)
     executor = Executor(plan, store if kept else None)
     with pytest.raises(RuntimeError, match=r"^fails 1$"):
@@ -160,16 +177,17 @@ def test_an_error_of_one_member_leaves_the_others(store: ArtefactStore, kept: bo
 
 
 def test_what_was_yielded_before_a_crash_is_kept(store: ArtefactStore) -> None:
-    assert GROUPED.run_many is not None
-    complete = GROUPED.run_many
+    class Crashing(InGroup):
+        @classmethod
+        def run_group(cls, group: Sequence[Any], wanted: Sequence[int], result: Results) -> Iterator[tuple[int, Any]]:
+            for count, found in enumerate(super().run_group(group, wanted, result)):
+                if count == 2:
+                    raise KeyboardInterrupt
+                yield found
 
-    def crash(group: Sequence[Stage], wanted: Sequence[int], *more: Any) -> Iterator[tuple[int, Any]]:
-        for count, found in enumerate(complete(group, wanted, *more)):
-            if count == 2:
-                raise KeyboardInterrupt
-            yield found
-
-    crashing = [replace(found, kind=replace(GROUPED, run_many=crash)) for found in (A, B, C)]
+    crashing = [
+        grouped(value, SEEN, kind=Crashing, label=label, work=2) for value, label in ((10, "a"), (20, "b"), (30, "c"))
+    ]
     with pytest.raises(KeyboardInterrupt):
         execute(store, *crashing)
     assert [store.has(found.key) for found in (A, B, C)] == [True, True, False]
@@ -214,22 +232,28 @@ class Watched:
     def __init__(self) -> None:
         self.alive: weakref.WeakSet[Number] = weakref.WeakSet()
         self.most = 0
-        self.grouped = replace(GROUPED, run_many=self._run_many)
-        self.on_demand = replace(ON_DEMAND, run=self._run)
+        WatchedOnDemand.watched = WatchedInGroup.watched = self
 
-    def _note(self, number: Any) -> Any:
+    def note(self, number: Any) -> Any:
         self.alive.add(number)
         self.most = max(self.most, len(self.alive))
         return number
 
-    def _run(self, found: Stage, inputs: Mapping[str, Any], report: Any) -> Number:
-        assert ON_DEMAND.run is not None
-        return self._note(ON_DEMAND.run(found, inputs, report))
 
-    def _run_many(self, group: Sequence[Stage], wanted: Sequence[int], *more: Any) -> Iterator[tuple[int, Any]]:
-        assert GROUPED.run_many is not None
-        for position, number in GROUPED.run_many(group, wanted, *more):
-            self._note(number)
+class WatchedOnDemand(OnDemand):
+    watched: ClassVar[Watched]
+
+    def run(self, result: Results) -> Number:
+        return self.watched.note(super().run(result))
+
+
+class WatchedInGroup(InGroup):
+    watched: ClassVar[Watched]
+
+    @classmethod
+    def run_group(cls, group: Sequence[Any], wanted: Sequence[int], result: Results) -> Iterator[tuple[int, Any]]:
+        for position, number in super().run_group(group, wanted, result):
+            cls.watched.note(number)
             yield position, number
             del number
 
@@ -243,8 +267,8 @@ def watched() -> Iterator[Watched]:
 
 @pytest.mark.parametrize("count", [4, 40])
 def test_members_without_users_do_not_pile_up(watched: Watched, store: ArtefactStore, count: int) -> None:
-    source = stage(watched.on_demand, 1)
-    members = [grouped(watched.grouped, value, source) for value in range(count)]
+    source = single(WatchedOnDemand, 1)
+    members = [grouped(value, source, kind=WatchedInGroup) for value in range(count)]
     execute(store, *members)
     # The input, the first member (which was asked for), the last one and the one before it.
     assert watched.most <= 4
@@ -252,11 +276,11 @@ def test_members_without_users_do_not_pile_up(watched: Watched, store: ArtefactS
 
 
 def test_members_stay_for_their_users_and_inputs_for_all_members(watched: Watched, store: ArtefactStore) -> None:
-    source = stage(watched.on_demand, 1, label="source")
-    first, second = (grouped(watched.grouped, value, source, label="member") for value in (10, 20))
-    middle = stage(STORED, 100, first, label="middle")
-    sets = stage(watched.on_demand, 1000, middle, second, label="set")
-    last = stage(STORED, 10000, sets, second, source, label="last")
+    source = single(WatchedOnDemand, 1, label="source")
+    first, second = (grouped(value, source, kind=WatchedInGroup, label="member") for value in (10, 20))
+    middle = single(Kept, 100, first, label="middle")
+    sets = single(WatchedOnDemand, 1000, middle, second, label="set")
+    last = single(Kept, 10000, sets, second, source, label="last")
     executor = execute(store, last)
     assert executor.result(last).value == 1 + 21 + (1000 + 21 + 111) + 10000
     assert (RUNS, SINGLE) == ([(["member"] * 2, ["member"] * 2)], ["source", "middle", "last", "set"])
@@ -320,8 +344,10 @@ def test_a_full_disk_and_a_damaged_result(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_error_that_is_not_the_store_s_ends_the_run(tmp_path: Path) -> None:
-    def dump(_: Number) -> Artefact:
-        raise ValueError("no such number")
+    class Unwritable(Kept):
+        @classmethod
+        def dump(cls, result: Number) -> Artefact:
+            raise ValueError("no such number")
 
     with pytest.raises(ValueError, match="no such number"):
-        execute(ArtefactStore(tmp_path), stage(replace(STORED, dump=dump), 1))
+        execute(ArtefactStore(tmp_path), single(Unwritable, 1))

@@ -9,20 +9,21 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of, same_artefact
+from tests.graph.kinds import Number, StoredNumber
 
 from perturblearn.api.executors import executor
 from perturblearn.cli import main
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, run_together
-from perturblearn.graph import Executor, Report, Stage, StageKind, cluster, make_plan
+from perturblearn.graph import Executor, Results, Stored, aside, cluster, make_plan
 from perturblearn.store import Artefact, ArtefactStore
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -86,37 +87,59 @@ def test_the_numbers_are_those_of_one_process(ray_machines: Machines, one_thread
             assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def die(stage: Stage, inputs: Mapping[str, Any], report: Report) -> int:
-    if stage.parameters["dies"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return stage.parameters["value"]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mortal(StoredNumber):
+    kind = "mortal"
+    value: int
+    dies: bool = False
+    on: str = aside(default="cpu")
 
+    @property
+    def label(self) -> str:
+        return f"number {self.value}"
 
-MORTAL = StageKind("mortal", 1, die, lambda found: Artefact({"value": found}), lambda found: found.content["value"])
+    @property
+    def device(self) -> str:
+        return self.on
+
+    def run(self, result: Results) -> Number:
+        if self.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Number(self.value)
 
 
 def test_a_stage_that_kills_its_process_fails_and_the_others_go_on(
     ray_machines: Machines, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    stages = [Stage(MORTAL, {"value": value, "dies": value == 3}, label=f"number {value}") for value in range(12)]
+    stages = [Mortal(value=value, dies=value == 3) for value in range(12)]
     ran = executor("ray", address=ray_machines.address)(make_plan(stages))
-    ran.run(go_on=True)
+    ran.run(keep_going=True)
     assert [key == stages[3].key for key in ran.errors] == [True]
     assert str(ran.errors[stages[3].key]).startswith("number 3: one process after the other died of it (WorkerCrashed")
-    assert [ran.result(found) for found in stages if found is not stages[3]] == [0, 1, 2, *range(4, 12)]
+    assert [ran.result(found).value for found in stages if found is not stages[3]] == [0, 1, 2, *range(4, 12)]
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", ""), "nothing is said but by us"
 
 
-def see(stage: Stage, inputs: Mapping[str, Any], report: Report) -> str:
-    return f"GPU {os.environ.get('CUDA_VISIBLE_DEVICES')}, threads {torch.get_num_threads()}"
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Seeing(Stored[str]):
+    kind = "seeing"
+    value: int
 
+    def run(self, result: Results) -> str:
+        return f"GPU {os.environ.get('CUDA_VISIBLE_DEVICES')}, threads {torch.get_num_threads()}"
 
-SEEING = StageKind("seeing", 1, see, lambda found: Artefact({"seen": found}), lambda found: found.content["seen"])
+    @classmethod
+    def dump(cls, result: str) -> Artefact:
+        return Artefact({"seen": result})
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> str:
+        return artefact.content["seen"]
 
 
 def test_a_task_sees_its_gpu_and_has_as_many_threads_as_cpus(ray_machines: Machines) -> None:
-    stages = [Stage(SEEING, {"value": value}) for value in range(3)]
+    stages = [Seeing(value=value) for value in range(3)]
     ran = executor("ray", address=ray_machines.address, gpus=0.25)(make_plan(stages))
     ran.run()
     assert [ran.result(found) for found in stages] == ["GPU 0, threads 1"] * 3
@@ -258,7 +281,7 @@ def test_networks_and_data_are_found_by_relative_names(ray_machines: Machines, t
     ],
 )
 def test_an_address_where_nothing_answers(address: str, told: str) -> None:
-    ran = executor("ray", address=address)(make_plan([Stage(MORTAL, {"value": 1, "dies": False})]))
+    ran = executor("ray", address=address)(make_plan([Mortal(value=1)]))
     with pytest.raises(ConfigError, match="start it with 'ray start --head'") as error:
         ran.run()
     assert told in str(error.value)
@@ -269,9 +292,7 @@ def test_a_task_that_fits_no_machine(
     wanted: dict[str, Any], ray_machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perturblearn.graph.on_ray.PATIENCE", 0.0)
-    ran = executor("ray", address=ray_machines.address, **wanted)(
-        make_plan([Stage(MORTAL, {"value": 1, "dies": False})])
-    )
+    ran = executor("ray", address=ray_machines.address, **wanted)(make_plan([Mortal(value=1)]))
     with pytest.raises(ConfigError, match="the largest have 1 CPUs and 1 GPUs; choose fewer, or add machines"):
         ran.run()
 
@@ -303,7 +324,7 @@ def test_without_ray_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gpu_has_to_be_asked_for() -> None:
-    plan = make_plan([Stage(MORTAL, {"value": 1, "dies": False}, context={"device": "cuda"})])
+    plan = make_plan([Mortal(value=1, on="cuda")])
     with pytest.raises(ConfigError, match="device = 'cuda', but Ray's tasks are given no GPU"):
         executor("ray")(plan)
     executor("ray", gpus=0.25)(plan)

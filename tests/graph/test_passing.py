@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.graph.kinds import Number, grouped_kind, kinds, stage
+from tests.graph.kinds import InGroup, Kept, Number, OnDemand, stage
 
-from perturblearn.graph import Executor, Report, Stage, StageKind, make_plan
-from perturblearn.store import Artefact, ArtefactStore, Drafts
+from perturblearn.graph import AnyStage, Executor, Results, make_plan
+from perturblearn.store import Artefact, ArtefactStore
 
 RAN: list[str] = []
 
 
-STORED, ON_DEMAND = kinds(lambda found: RAN.append(found.label))
+def made(kind: type[OnDemand], value: int, *sources: AnyStage, label: str) -> Any:
+    """A stage that notes its label when it runs."""
+    return stage(kind, value, *sources, label=label, note=lambda found: RAN.append(found.label))
 
 
 @pytest.fixture(autouse=True)
@@ -23,16 +24,16 @@ def nothing_ran() -> None:
     RAN.clear()
 
 
-def is_measure(found: Stage) -> bool:
+def is_measure(found: AnyStage) -> bool:
     return found.label.startswith("measure")
 
 
-def chain(number: int = 1) -> tuple[Stage, Stage, Stage, Stage]:
+def chain(number: int = 1) -> tuple[AnyStage, AnyStage, AnyStage, Any]:
     """data -> f -> g -> measure, of which f and g are not kept."""
-    data = stage(ON_DEMAND, number, label="data")
-    f = stage(STORED, 10, data, label="f")
-    g = stage(STORED, 100, f, data, label="g")
-    return data, f, g, stage(STORED, 1000, g, f, label=f"measure {number}")
+    data = made(OnDemand, number, label="data")
+    f = made(Kept, 10, data, label="f")
+    g = made(Kept, 100, f, data, label="g")
+    return data, f, g, made(Kept, 1000, g, f, label=f"measure {number}")
 
 
 def count(store: ArtefactStore) -> int:
@@ -85,23 +86,28 @@ def test_nothing_that_is_passed_on_stays_in_memory() -> None:
 def test_drafts_of_what_is_passed_on_stay_until_it_has_been_used(tmp_path: Path) -> None:
     heard: list[int] = []
 
-    def work(found: Stage, inputs: Mapping[str, Any], drafts: Drafts, report: Report) -> Number:
-        kept = drafts.read("all of it")
-        heard.append(0 if kept is None else kept.content["value"])
-        drafts.write("all of it", Artefact({"value": 7}))
-        return Number(7)
+    class Long(Kept):
+        kind = "long"
+
+        def run(self, result: Results) -> Number:
+            kept = result.drafts.read("all of it")
+            heard.append(0 if kept is None else kept.content["value"])
+            result.drafts.write("all of it", Artefact({"value": 7}))
+            return Number(7)
 
     fails = [True]
 
-    def use(found: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-        value = inputs["0"].value
-        if fails[0]:
-            raise KeyboardInterrupt
-        return Number(value)
+    class Use(Kept):
+        kind = "use"
 
-    dump, load = STORED.dump, STORED.load
-    long = stage(StageKind("long", 1, dump=dump, load=load, run_resumable=work), 1, label="f")
-    measure = stage(StageKind("use", 1, use, dump, load), 1, long, label="measure")
+        def run(self, result: Results) -> Number:
+            value = result(self.sources[0]).value
+            if fails[0]:
+                raise KeyboardInterrupt
+            return Number(value)
+
+    long = stage(Long, 1, label="f")
+    measure = stage(Use, 1, long, label="measure")
     store = ArtefactStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         Executor(make_plan([measure], store, keeps=is_measure), store).run()
@@ -114,27 +120,32 @@ def test_drafts_of_what_is_passed_on_stay_until_it_has_been_used(tmp_path: Path)
 
 def test_stages_beside_the_targets_belong_to_their_groups(tmp_path: Path) -> None:
     groups: list[tuple[list[str], list[str]]] = []
-    kind = grouped_kind(lambda group, wanted: groups.append((group, wanted)))
-    first, second = (Stage(kind, {"value": value, "group": 0}, label=f"f{value}") for value in (1, 2))
+    first, second = (
+        stage(InGroup, value, label=f"f{value}", note=lambda *labels: groups.append(labels)) for value in (1, 2)
+    )
     plan = make_plan([first], beside=[second])
     assert plan.status[second.key] == "not needed"
     Executor(plan).run()
     assert groups == [(["f2", "f1"], ["f1"])]  # in their order, whatever is wanted of them
 
 
-def failing(label: str, *inputs: Stage) -> Stage:
-    def fail(found: Stage, of: Mapping[str, Any], report: Report) -> Number:
-        RAN.append(found.label)
-        raise RuntimeError(f"{found.label} cannot")
+class Failing(Kept):
+    kind = "failing"
 
-    return stage(StageKind("failing", 1, fail, STORED.dump, STORED.load), len(label), *inputs, label=label)
+    def run(self, result: Results) -> Number:
+        RAN.append(self.label)
+        raise RuntimeError(f"{self.label} cannot")
+
+
+def failing(label: str, *sources: AnyStage) -> AnyStage:
+    return stage(Failing, len(label), *sources, label=label)
 
 
 def test_the_others_go_on_after_an_error(tmp_path: Path) -> None:
     bad = failing("bad")
-    user = stage(STORED, 1, bad, label="user")
-    its_user = stage(STORED, 2, user, label="its user")
-    good = stage(STORED, 3, label="good")
+    user = made(Kept, 1, bad, label="user")
+    its_user = made(Kept, 2, user, label="its user")
+    good = made(Kept, 3, label="good")
     heard: dict[str, str | None] = {}
     store = ArtefactStore(tmp_path)
     executor = Executor(
@@ -142,7 +153,7 @@ def test_the_others_go_on_after_an_error(tmp_path: Path) -> None:
         store,
         done=lambda found, error: heard.update({found.label: None if error is None else str(error)}),
     )
-    executor.run(go_on=True)
+    executor.run(keep_going=True)
     assert RAN.count("bad") == 1
     assert heard == dict.fromkeys(("bad", "user", "its user"), "bad cannot") | {"good": None}
     assert set(executor.errors) == {bad.key, user.key, its_user.key}
@@ -153,33 +164,33 @@ def test_the_others_go_on_after_an_error(tmp_path: Path) -> None:
 
 
 def test_an_error_on_demand_is_that_of_all_who_asked() -> None:
-    def fail(found: Stage, of: Mapping[str, Any], report: Report) -> Number:
-        RAN.append(found.label)
-        raise RuntimeError("no data")
+    class Missing(OnDemand):
+        kind = "missing"
 
-    data = stage(StageKind("missing", 1, fail), 1, label="data")
-    users = [stage(STORED, value, data, label=f"user {value}") for value in (1, 2)]
+        def run(self, result: Results) -> Number:
+            RAN.append(self.label)
+            raise RuntimeError("no data")
+
+    data = stage(Missing, 1, label="data")
+    users = [made(Kept, value, data, label=f"user {value}") for value in (1, 2)]
     heard: list[tuple[str, str]] = []
     executor = Executor(make_plan(users), done=lambda found, error: heard.append((found.label, str(error))))
-    executor.run(go_on=True)
+    executor.run(keep_going=True)
     assert RAN.count("data") == 1
     assert heard == [("user 1", "no data"), ("user 2", "no data")]
 
 
 def test_one_member_of_a_group_fails_alone() -> None:
-    kind = grouped_kind(lambda group, wanted: None)
-    members = [
-        Stage(kind, {"value": value, "group": 0}, label=label) for value, label in enumerate(("a", "fails b", "c"))
-    ]
-    users = [stage(STORED, 10, member, label=f"user of {member.label}") for member in members]
+    members = [stage(InGroup, value, label=label) for value, label in enumerate(("a", "fails b", "c"))]
+    users = [made(Kept, 10, member, label=f"user of {member.label}") for member in members]
     executor = Executor(make_plan(users))
-    executor.run(go_on=True)
+    executor.run(keep_going=True)
     assert set(executor.errors) == {members[1].key, users[1].key}
     assert [executor.result(users[index]).value for index in (0, 2)] == [10, 12]
 
 
 def test_the_first_error_ends_a_run_that_does_not_go_on() -> None:
-    good = stage(STORED, 3, label="good")
+    good = made(Kept, 3, label="good")
     executor = Executor(make_plan([failing("bad"), good]))
     with pytest.raises(RuntimeError, match="bad cannot"):
         executor.run()
@@ -187,10 +198,13 @@ def test_the_first_error_ends_a_run_that_does_not_go_on() -> None:
 
 
 def test_an_interruption_is_no_error_of_a_stage() -> None:
-    def interrupt(found: Stage, of: Mapping[str, Any], report: Report) -> Number:
-        raise KeyboardInterrupt
+    class Interrupted(Kept):
+        kind = "interrupted"
 
-    executor = Executor(make_plan([stage(StageKind("interrupted", 1, interrupt, STORED.dump, STORED.load), 1)]))
+        def run(self, result: Results) -> Number:
+            raise KeyboardInterrupt
+
+    executor = Executor(make_plan([stage(Interrupted, 1)]))
     with pytest.raises(KeyboardInterrupt):
-        executor.run(go_on=True)
+        executor.run(keep_going=True)
     assert executor.errors == {}

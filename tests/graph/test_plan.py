@@ -4,17 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.graph.kinds import kinds, stage
+from tests.graph.kinds import Kept, Number, OnDemand, stage
 
-from perturblearn.graph import Executor, Stage, make_plan
+from perturblearn.graph import AnyStage, Executor, make_plan
 from perturblearn.store import ArtefactStore
 
-STORED, ON_DEMAND = kinds(lambda _: None)
-DATA = stage(ON_DEMAND, 1, label="data")
-FIRST = stage(STORED, 2, DATA, label="first", seed=5)
-SET = stage(ON_DEMAND, 3, FIRST, DATA, label="set")
-SECOND = stage(STORED, 4, SET, label="second")
-THIRD = stage(STORED, 5, FIRST, FIRST, label="third")
+DATA = stage(OnDemand, 1, label="data")
+FIRST = stage(Kept, 2, DATA, label="first", seed=5)
+SET = stage(OnDemand, 3, FIRST, DATA, label="set")
+SECOND = stage(Kept, 4, SET, label="second")
+THIRD = stage(Kept, 5, FIRST, FIRST, label="third")
 
 
 @pytest.fixture
@@ -22,22 +21,22 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore(tmp_path / "store")
 
 
-def finish(store: ArtefactStore, *targets: Stage) -> None:
+def finish(store: ArtefactStore, *targets: AnyStage) -> None:
     Executor(make_plan(targets, store), store).run()
 
 
-def states(*targets: Stage, store: ArtefactStore | None = None, force: bool = False) -> dict[str, str]:
+def states(*targets: AnyStage, store: ArtefactStore | None = None, force: bool = False) -> dict[str, str]:
     plan = make_plan(targets, store, force=force)
     return {found.label: plan.status[found.key] for found in plan.stages}
 
 
 def test_inputs_come_before_users_and_equal_stages_once() -> None:
-    again = stage(STORED, 2, stage(ON_DEMAND, 1), label="the first again", seed=5)
+    again = stage(Kept, 2, stage(OnDemand, 1), label="the first again", seed=5)
     plan = make_plan([SECOND, THIRD, SECOND, again])
     assert [found.label for found in plan.stages] == ["data", "first", "set", "second", "third"]
     assert plan.targets == (SECOND, THIRD, FIRST)
     order = {found: place for place, found in enumerate(plan.stages)}
-    assert all(order[source] < order[user] for user in plan.stages for source in user.inputs.values())
+    assert all(order[source] < order[user] for user in plan.stages for source in user.inputs)
 
 
 def test_users_are_counted_as_stages_not_as_uses() -> None:
@@ -82,9 +81,9 @@ def test_what_only_finished_stages_would_use_is_not_needed(store: ArtefactStore)
 
 
 def test_planning_computes_and_writes_nothing(tmp_path: Path) -> None:
-    ran: list[Stage] = []
-    stored, _ = kinds(ran.append)
-    make_plan([stage(stored, 1, stage(stored, 2))], ArtefactStore(tmp_path / "store"))
+    ran: list[AnyStage] = []
+    source = stage(Kept, 2, note=ran.append)
+    make_plan([stage(Kept, 1, source, note=ran.append)], ArtefactStore(tmp_path / "store"))
     assert ran == []
     assert list(tmp_path.iterdir()) == []
 
@@ -99,7 +98,7 @@ def test_the_plan_as_json_and_as_text(store: ArtefactStore) -> None:
         ("set", "on demand", None),
         ("second", "run", None),
     ]
-    assert content["stages"][2]["inputs"] == {"0": FIRST.key, "1": DATA.key}
+    assert content["stages"][2]["inputs"] == {"sources 0": FIRST.key, "sources 1": DATA.key}
     lines = plan.describe().splitlines()
     assert all(found.key[:10] in line for found, line in zip(plan.stages, lines[:-1], strict=True))
     assert "seed 5" in lines[1]
@@ -114,23 +113,16 @@ def test_no_targets_make_an_empty_plan() -> None:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "in memory"])
 def test_a_long_chain_of_stages_meets_no_recursion_limit(store: ArtefactStore, kept: bool) -> None:
-    ran: list[Stage] = []
-    stored, _ = kinds(ran.append)
-    last = stage(stored, 1)
+    ran: list[AnyStage] = []
+    last = stage(Kept, 1, note=ran.append)
     for _ in range(4999):
-        last = stage(stored, 1, last)
+        last = stage(Kept, 1, last, note=ran.append)
     if kept:  # 5,000 planned, of which 50 are left to run
         for value, found in enumerate(make_plan([last]).stages[:4950], start=1):
-            store.write(found.key, stored.dump(_number(value)), origin={})  # pyright: ignore[reportOptionalCall]
+            store.write(found.key, Kept.dump(Number(value)), origin={})
     plan = make_plan([last], store if kept else None)
     executor = Executor(plan, store if kept else None)
     executor.run()
     assert executor.result(last).value == 5000
     assert len(plan.stages) == 5000
     assert len(ran) == (50 if kept else 5000)
-
-
-def _number(value: int) -> object:
-    from tests.graph.kinds import Number
-
-    return Number(value)

@@ -5,53 +5,73 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.graph.kinds import Number, kinds, stage
+from tests.graph.kinds import Kept, Number, OnDemand, stage
 
-from perturblearn.graph import Executor, Report, Stage, StageKind, make_plan
+from perturblearn.graph import AnyStage, Executor, Results, Stored, make_plan
 from perturblearn.store import Artefact, ArtefactStore
 
 
 class Workshop:
-    """A kind of large results with tensors, how often each is made or read, and which of them live."""
+    """Counts how often large results are made or read, and which of them live."""
 
-    def __init__(self, *, is_read_back: bool = True) -> None:
+    def __init__(self, kind: type[Large] | None = None) -> None:
+        self.kind = kind or Large
         self.runs: Counter[str] = Counter()
         self.reads = 0
         self.alive: weakref.WeakSet[Number] = weakref.WeakSet()
         self.seen: list[int] = []
-        self.large = StageKind("large", 1, self._make, self._dump, self._load, is_read_back=is_read_back)
-        stored, _ = kinds(lambda _: None)
-        self.small = StageKind("small", 1, self._add_one_after_the_other, stored.dump, stored.load)
+        Large.shop = self  # results are read without a stage at hand
 
-    def _make(self, found: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-        self.runs[found.label] += 1
-        return self._living(Number(found.parameters["value"]))
-
-    def _load(self, artefact: Artefact) -> Number:
-        self.reads += 1
-        return self._living(Number(int(artefact.tensors["numbers"][0])))
-
-    def _dump(self, number: Number) -> Artefact:
-        return Artefact({}, {"numbers": torch.full((5,), number.value), "marks": torch.tensor([True, False])})
-
-    def _living(self, number: Number) -> Number:
+    def living(self, number: Number) -> Number:
         self.alive.add(number)
         return number
 
-    def _add_one_after_the_other(self, found: Stage, inputs: Mapping[str, Any], report: Report) -> Number:
-        self.runs[found.label] += 1
-        self.seen.append(len(self.alive))
-        total = found.parameters["value"]
-        for name in inputs:
-            total += inputs[name].value
-            self.seen.append(len(self.alive))
+
+class Large(OnDemand, Stored[Number]):
+    """A result with tensors."""
+
+    kind = "large"
+    is_read_back = True
+    shop: ClassVar[Workshop]
+
+    def run(self, result: Results) -> Number:
+        self.shop.runs[self.label] += 1
+        return self.shop.living(Number(self.value))
+
+    @classmethod
+    def dump(cls, result: Number) -> Artefact:
+        return Artefact({}, {"numbers": torch.full((5,), result.value), "marks": torch.tensor([True, False])})
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Number:
+        cls.shop.reads += 1
+        return cls.shop.living(Number(int(artefact.tensors["numbers"][0])))
+
+
+class Held(Large):
+    is_read_back = False
+
+
+class Small(Kept):
+    """Adds its sources one after the other."""
+
+    kind = "small"
+
+    def run(self, result: Results) -> Number:
+        shop = Large.shop
+        shop.runs[self.label] += 1
+        shop.seen.append(len(shop.alive))
+        total = self.value
+        for source in self.sources:
+            total += result(source).value
+            shop.seen.append(len(shop.alive))
         return Number(total)
 
 
@@ -67,13 +87,13 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore(tmp_path / "store")
 
 
-def parts_and_users(shop: Workshop) -> tuple[Stage, ...]:
+def parts_and_users(shop: Workshop) -> tuple[Any, ...]:
     """Three parts, of which two stages make their sums."""
-    parts = tuple(stage(shop.large, value, label=f"part {value}") for value in (1, 10, 100))
-    return (*parts, *(stage(shop.small, value, *parts, label=f"user {value}") for value in (1000, 2000)))
+    parts = tuple(stage(shop.kind, value, label=f"part {value}") for value in (1, 10, 100))
+    return (*parts, *(stage(Small, value, *parts, label=f"user {value}") for value in (1000, 2000)))
 
 
-def execute(store: ArtefactStore | None, *targets: Stage) -> Executor:
+def execute(store: ArtefactStore | None, *targets: AnyStage) -> Executor:
     executor = Executor(make_plan(targets, store), store)
     executor.run()
     return executor
@@ -96,7 +116,7 @@ def test_what_is_stored_is_not_held(store: ArtefactStore) -> None:
 
 
 def test_other_kinds_are_held_for_their_users(store: ArtefactStore) -> None:
-    shop = Workshop(is_read_back=False)
+    shop = Workshop(Held)
     execute(store, *parts_and_users(shop))
     assert shop.runs == ONCE
     assert shop.reads == 0
@@ -159,7 +179,7 @@ def test_a_second_run_reads_them(store: ArtefactStore) -> None:
     assert [executor.plan.status[part.key] for part in parts] == ["finished"] * 3
 
 
-def artefact(store: ArtefactStore, found: Stage) -> Path:
+def artefact(store: ArtefactStore, found: AnyStage) -> Path:
     return store.folder / "artefacts" / found.key[:2] / found.key
 
 

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.graph.kinds import grouped, grouped_kind, kinds, stage
+from tests.graph.kinds import InGroup, Kept, OnDemand, stage
 
-from perturblearn.graph import Plan, Stage, make_plan
+from perturblearn.graph import AnyStage, Plan, make_plan
 from perturblearn.graph.schedule import MOST_PIECES, Schedule
 from perturblearn.graph.tasks import Piece, cut
-
-STORED, ON_DEMAND = kinds(lambda _: None)
-GROUPED = grouped_kind(lambda *_: None)
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Node:
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Plans of up to 12 stages, stored, grouped and on demand, some of them finished."""
-    made: list[Stage] = []
+    made: list[AnyStage] = []
     finished: set[str] = set()
     for number in range(draw(st.integers(1, 12))):
         kind = draw(st.sampled_from(("stored", "stored", "on demand", "grouped")))
@@ -39,9 +36,9 @@ def plans(draw: st.DrawFn) -> Plan:
         inputs = [made[place] for place in places]
         work = draw(st.sampled_from((0.0, 1.0)))
         if kind == "grouped":  # all members of a group have the same inputs
-            made.append(grouped(GROUPED, number, *inputs, group=str(sorted(places)), work=work))
+            made.append(stage(InGroup, number, *inputs, group=str(sorted(places)), work=work))
         else:
-            made.append(stage(STORED if kind == "stored" else ON_DEMAND, number, *inputs, work=work))
+            made.append(stage(Kept if kind == "stored" else OnDemand, number, *inputs, work=work))
         if draw(st.integers(0, 4)) == 0:
             finished.add(made[-1].key)
     targets = [found for found in made if draw(st.booleans())] or made[-1:]
@@ -83,15 +80,15 @@ def test_every_stage_runs_in_one_piece_after_all_that_it_needs(plan: Plan) -> No
         assert piece.after == {other for other, source in enumerate(pieces) if source.passes & piece.needs}, number
 
 
-def needed_by(stages: tuple[Stage, ...]) -> set[str]:
+def needed_by(stages: tuple[AnyStage, ...]) -> set[str]:
     """Inputs, and inputs of those that are made on demand."""
     found: set[str] = set()
-    waiting = [source for member in stages for source in member.inputs.values()]
+    waiting = [source for member in stages for source in member.inputs]
     while waiting:
         source = waiting.pop()
         found.add(source.key)
-        if not source.kind.is_stored:
-            waiting += source.inputs.values()
+        if not source.is_stored:
+            waiting += source.inputs
     return found
 
 
@@ -111,12 +108,12 @@ def test_what_one_piece_alone_needs_belongs_to_it(plan: Plan) -> None:
 
 
 def test_shared_stages_are_cut_off_and_measures_of_them_stay_with_them() -> None:
-    data = stage(ON_DEMAND, 0)
-    shared = stage(STORED, 1, data, work=1.0)
-    measured = stage(STORED, 2, shared, data)
-    runs = [stage(STORED, 10, stage(STORED, value, shared, data, work=1.0), measured) for value in (20, 21, 22)]
+    data = stage(OnDemand, 0)
+    shared = stage(Kept, 1, data, work=1.0)
+    measured = stage(Kept, 2, shared, data)
+    runs = [stage(Kept, 10, stage(Kept, value, shared, data, work=1.0), measured) for value in (20, 21, 22)]
     pieces = cut(make_plan(runs))
-    assert [[found.parameters["value"] for found in piece.stages] for piece in pieces] == [
+    assert [[found.value for found in piece.stages] for piece in pieces] == [
         [1, 2],
         [20, 10],
         [21, 10],
@@ -127,22 +124,22 @@ def test_shared_stages_are_cut_off_and_measures_of_them_stay_with_them() -> None
 
 
 def test_a_long_chain_is_one_piece() -> None:
-    last = stage(STORED, 0)
+    last = stage(Kept, 0)
     for value in range(1, 3000):
-        last = stage(STORED, value, last)
+        last = stage(Kept, value, last)
     (piece,) = cut(make_plan([last]))
     assert len(piece.units) == 3000
 
 
 def test_what_has_ended_is_not_repeated_unless_somebody_waits_for_it() -> None:
-    first = stage(STORED, 1)
-    second = stage(STORED, 2, first)
-    third = stage(STORED, 3, second)
+    first = stage(Kept, 1)
+    second = stage(Kept, 2, first)
+    third = stage(Kept, 3, second)
     (piece,) = cut(make_plan([third]))
 
-    def left(ended: set[Stage], there: set[Stage]) -> list[int]:
+    def left(ended: set[AnyStage], there: set[AnyStage]) -> list[int]:
         units = piece.left({found.key for found in ended}.__contains__, {found.key for found in there}.__contains__)
-        return [unit.stages[0].parameters["value"] for unit in units]
+        return [unit.stages[0].value for unit in units]
 
     assert left(set(), set()) == [1, 2, 3]
     assert left({first, second}, {second}) == [3]
@@ -157,7 +154,7 @@ class Simulated:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.pieces = cut(plan)
-        on_demand = {found.key: found for found in plan.stages if not found.kind.is_stored}
+        on_demand = {found.key: found for found in plan.stages if not found.is_stored}
         self.schedule = Schedule(self.pieces, on_demand)
         self.held = {found.key for found in plan.finished}
         self.running: list[list[int]] = []
@@ -217,14 +214,14 @@ def test_every_piece_gets_what_it_needs_though_results_are_lost_and_all_is_dropp
     ("seconds", "most"), [(0.01, 100), (0.3, 3), (5.0, 1), (1e-6, MOST_PIECES)], ids=["short", "longer", "long", "tiny"]
 )
 def test_short_pieces_go_together_once_they_are_known(seconds: float, most: int) -> None:
-    simulated = Simulated(make_plan(stage(STORED, value) for value in range(5000)))
+    simulated = Simulated(make_plan(stage(Kept, value) for value in range(5000)))
     assert [len(simulated.take(2)) for _ in range(4)] == [1, 1, 1, 1]  # of unknown length
     simulated.finish(0, seconds)
     assert len(simulated.take(2)) == pytest.approx(most, abs=1)
 
 
 def test_the_last_pieces_are_shared_out() -> None:
-    simulated = Simulated(make_plan(stage(STORED, value) for value in range(17)))
+    simulated = Simulated(make_plan(stage(Kept, value) for value in range(17)))
     simulated.take(2)
     simulated.finish(0, 0.001)
     sizes = []
@@ -234,7 +231,7 @@ def test_the_last_pieces_are_shared_out() -> None:
 
 
 def test_work_tells_how_long_a_piece_takes() -> None:
-    simulated = Simulated(make_plan(stage(STORED, value, work=1.0 if value < 50 else 20.0) for value in range(100)))
+    simulated = Simulated(make_plan(stage(Kept, value, work=1.0 if value < 50 else 20.0) for value in range(100)))
     simulated.take(1)
     simulated.finish(0, 1 / 16)
     sizes = []

@@ -41,7 +41,7 @@ def test_length_of_the_search_in_l0(data: str) -> None:
     }  # fmt: skip
     config = FIGURES[f"iclr2024/artificial_l0_{data}"].default(seeds=[0], overrides=overrides)
     experiment = Experiment(config)
-    perturbed = experiment.run().result(experiment.seeds[0].perturbed[0])
+    perturbed = experiment.run().result(experiment.seeds[0].branches[0].perturbed)
     found = float((perturbed.inputs - perturbed.sources).norm(dim=1).mean())
     assert found == pytest.approx(l0_length(20, 1000, data), rel=0.1)
 

@@ -9,8 +9,8 @@ import pytest
 
 from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_config
 from perturblearn.data import Outline, Signature
-from perturblearn.experiment import Experiment, costs, experiment
-from perturblearn.graph import Stage, make_plan
+from perturblearn.experiment import Experiment, costs, seed_graph
+from perturblearn.graph import AnyStage, make_plan
 from perturblearn.papers import ACCURACY_FIGURES, FIGURES
 from perturblearn.training import NOMINAL
 
@@ -26,29 +26,30 @@ def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
         signature = Signature((config.input_dim or 784,), 2, 0.0, (0.0,), (1.0,))
         return Outline(SAMPLES.get(config.name) or config.n_samples or 0, 1000, signature)
 
-    monkeypatch.setattr(experiment, "data_fingerprint", lambda config, **_: config.name)
-    monkeypatch.setattr(experiment, "data_outline", outline)
+    monkeypatch.setattr(seed_graph, "data_fingerprint", lambda config, **_: config.name)
+    monkeypatch.setattr(seed_graph, "data_outline", outline)
     monkeypatch.setattr(costs, "_rates", lambda device: NOMINAL)
 
 
 @pytest.mark.usefixtures("_without_files")
 def test_the_plan_of_all_figures_saves_what_is_asked() -> None:
-    plainly: dict[str, float] = {}
-    stages: dict[str, Stage] = {}
+    unshared: dict[str, float] = {}
+    stages: dict[str, AnyStage] = {}
     for figure in ACCURACY_FIGURES.values():
         for point in figure.points():
-            (of_seed,) = Experiment(point.config).seeds.values()
+            found = Experiment(point.config)
+            (of_seed,) = found.seeds.values()
             stages |= {stage.key: stage for stage in of_seed.targets}
-            for g in (g for row in of_seed.perturbation for g in row):
-                outline = g.context["outline"]()
+            for g in (g for row in of_seed.perturbations for g in row):
+                outline = found.outline
                 units = point.config.standard.model.hidden_dim
                 epochs = point.config.standard.epochs + point.config.perturbation.epochs
-                plainly[g.key] = 4.0 * outline.n_samples * outline.signature.input_dim * units * epochs
+                unshared[g.key] = 4.0 * outline.n_samples * outline.signature.input_dim * units * epochs
     # Counted independently for this project: 3,671 distinct runs, 8.4e16 operations.
-    assert len(plainly) == 3671
-    assert sum(plainly.values()) == pytest.approx(8.4e16, rel=0.01)
+    assert len(unshared) == 3671
+    assert sum(unshared.values()) == pytest.approx(8.4e16, rel=0.01)
     planned = sum(cost.operations for _, cost in make_plan(stages.values()).estimates())
-    assert planned < sum(plainly.values()) / 3.2
+    assert planned < sum(unshared.values()) / 3.2
 
 
 def _trained(config: ExperimentConfig) -> tuple[ClassifierConfig, ClassifierConfig]:

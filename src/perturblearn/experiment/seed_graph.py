@@ -100,14 +100,23 @@ class SeedGraph:
     theory: TheoryComparison | NetworkComparison | None
 
     @property
+    def standards(self) -> tuple[Stage[Classifier], ...]:
+        """Every f."""
+        return tuple(branch.standard for branch in self.branches)
+
+    @property
+    def perturbations(self) -> tuple[tuple[Stage[Classifier], ...], ...]:
+        """Every g, a row for each f."""
+        return tuple(tuple(learner.perturbation for learner in branch.learners) for branch in self.branches)
+
+    @property
     def targets(self) -> tuple[AnyStage, ...]:
         """The stages that a run wants finished, in the order in which they run.
 
         Classifiers are wanted too, so that a run whose weights have gone from the store trains them again.
         """
-        standards = tuple(branch.standard for branch in self.branches)
-        learners = tuple(learner.perturbation for branch in self.branches for learner in branch.learners)
-        return (*standards, *learners, *self.measured)
+        learners = tuple(stage for row in self.perturbations for stage in row)
+        return (*self.standards, *learners, *self.measured)
 
     @property
     def measured(self) -> tuple[AnyStage, ...]:
