@@ -30,7 +30,7 @@ from perturblearn.graph import Report, Stage, StageKind, content_key
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
-from perturblearn.theory import DecisionMap, perturbation_direction
+from perturblearn.theory import DecisionMap, GateKernel, perturbation_direction
 
 Inputs = Mapping[str, Any]
 MOST_DIRECTIONS = 2**30
@@ -178,9 +178,7 @@ def _predict_directions(stage: Stage, inputs: Inputs, report: Report) -> Tensor 
     data: Dataset = inputs["data"]
     if data.inputs.nbytes > MOST_DIRECTIONS:
         return None
-    return perturbation_direction(
-        data.inputs.flatten(1), data.labels, slope=stage.parameters["slope"], bias=stage.parameters["bias"]
-    )
+    return perturbation_direction(data.inputs.flatten(1), data.labels, kernel=GateKernel(**stage.parameters))
 
 
 def _measure_directions(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
@@ -196,8 +194,7 @@ def _measure_directions(stage: Stage, inputs: Inputs, report: Report) -> dict[st
         perturbation_direction(
             data.inputs.flatten(1),
             data.labels,
-            slope=stage.parameters["slope"],
-            bias=stage.parameters["bias"],
+            kernel=GateKernel(**stage.parameters),
             at=part.flatten(1),
         )
         for part in places.split(DIRECTION_ROWS)
@@ -303,7 +300,7 @@ def _compare(stage: Stage, inputs: Inputs, report: Report) -> Comparison:
     return compare(_case(stage, inputs), report=report)
 
 
-def _compare_networks(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float | None]:
+def _compare_networks(stage: Stage, inputs: Inputs, report: Report) -> dict[str, float]:
     return compare_networks(_case(stage, inputs), report=report)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from perturblearn.attacks import steepest_step
@@ -22,8 +23,8 @@ class BoundaryTerms:
         perturbations: P(z), (M,): in L2 the standard boundary itself, times epsilon sum lambda' / ||q||.
     """
 
-    sources: Tensor
-    perturbations: Tensor
+    sources: Float64[Tensor, "m"]
+    perturbations: Float64[Tensor, "m"]
 
     @property
     def total(self) -> Tensor:
@@ -42,11 +43,11 @@ class BoundaryTerms:
 
 
 def boundary_terms(
-    multipliers: Tensor,
-    targets: Tensor,
-    sources: Tensor,
-    normal: Tensor,
-    z: Tensor,
+    multipliers: Float[Tensor, "n"],
+    targets: Real[Tensor, "n"],
+    sources: Float[Tensor, "n d"],
+    normal: Float[Tensor, "d"],
+    z: Float[Tensor, "m d"],
     *,
     epsilon: float,
     norm: str = "l2",
