@@ -22,6 +22,8 @@ _NEAR = 2**24
 _MOST = 2**29
 """Bytes that a block of `_ROWS` rows may take instead, where fewer rows would make slow products."""
 _ROWS = 512
+_DIAGONAL_ROWS = 64
+"""Rows whose pairs are evaluated for their diagonal: few, as all others are thrown away."""
 
 
 class Kernel(ABC):
@@ -57,8 +59,8 @@ class Kernel(ABC):
         """
 
     def diagonal(self, x: Float[Tensor, "n *d"], *, workspace: int | None = None) -> Float[Tensor, "n"]:
-        r"""Values :math:`\Theta(x_i, x_i)`, (n,), without making the whole matrix."""
-        return torch.cat([self(part, workspace=workspace).diagonal() for part in x.split(64)])
+        r"""Values :math:`\Theta(x_i, x_i)`, (n,), without making the whole matrix; workspace as for the values."""
+        return torch.cat([self(part, workspace=workspace).diagonal() for part in x.split(_DIAGONAL_ROWS)])
 
     def weighted_sum(self, z: Points, centres: Centres, weights: Weights, *, workspace: int | None = None) -> Sums:
         r"""What a lazy network has learned, :math:`\sum_n \alpha_n \Theta(c_n, z)`.
@@ -89,7 +91,7 @@ class Kernel(ABC):
         return torch.cat([gradient(part) for part in row_blocks(z, len(centres), workspace)])
 
     def directional_sum(self, z: Points, centres: Centres, vectors: Centres, *, workspace: int | None = None) -> Sums:
-        r"""What moving the training inputs adds, :math:`\sum_n \langle v_n, \nabla_c \Theta(c_n, z) \rangle`.
+        r"""What moving the training inputs adds [own], :math:`\sum_n \langle v_n, \nabla_c \Theta(c_n, z) \rangle`.
 
         Args:
             z: where to evaluate, (m, ...).

@@ -128,7 +128,9 @@ def predict_from_directions(
     kernel: Kernel,
     workspace: int | None = None,
 ) -> Float[Tensor, "m"]:
-    r"""`perturbation_prediction` from known directions t, which are expensive to take anew for every z.
+    r"""`perturbation_prediction` from known directions t [NeurIPS24, section 4].
+
+    Directions are the expensive part where predictions are wanted in many places z.
 
     Args:
         perturbed: what g is trained on, x', (n, d).
@@ -159,7 +161,7 @@ def full_perturbation_prediction(
     sources: Float[Tensor, "n d"] | None = None,
     workspace: int | None = None,
 ) -> Float[Tensor, "m"]:
-    r"""The perturbation classifier with what the paper argues away, weighted as training weighs it.
+    r"""The perturbation classifier with what the paper argues away, weighted as training weighs it [own].
 
     The lazy g of the *predicted* perturbed set :math:`p_n = u_n + \epsilon y'_n t_n / \|t_n\|`, to first order around
     the true one: :math:`\frac1N \sum_n y'_n [\Theta(x'_n, z) + \langle p_n - x'_n, \nabla_c \Theta(x'_n, z)
