@@ -24,6 +24,7 @@ from perturblearn.store import Artefact
 from perturblearn.theory import (
     BoundaryTerms,
     LazyRegime,
+    MarginLimit,
     Orthogonality,
     boundary_terms,
     expected_cosine,
@@ -144,16 +145,6 @@ class PredictedCase(LazyCase):
         )
 
     @property
-    def f_in_time(self) -> Tensor | None:
-        """The lazy function at f's time of training."""
-        return self._in_time(self.case.f)
-
-    @property
-    def g_in_time(self) -> Tensor | None:
-        """The lazy function at g's time of training."""
-        return self._in_time(self.case.g)
-
-    @property
     def expected_cosine(self) -> float | None:
         """How far perturbations have turned towards t_n at f's time of training, if it is lazy."""
         f = self.case.f
@@ -164,14 +155,14 @@ class PredictedCase(LazyCase):
         return expected.double().mean().item()
 
     @cached_property
-    def f_orthogonality(self) -> Orthogonality | None:
-        """Whether training samples are nearly orthogonal."""
-        return self._orthogonality(self.case.inputs)
+    def f_samples(self) -> Orthogonality | None:
+        """Whether training samples are nearly orthogonal; None of a single one."""
+        return _orthogonality(self.case, self.case.inputs)
 
     @cached_property
-    def g_orthogonality(self) -> Orthogonality | None:
-        """Whether perturbed samples are nearly orthogonal."""
-        return self._orthogonality(self.case.seen)
+    def g_samples(self) -> Orthogonality | None:
+        """Whether perturbed samples are nearly orthogonal; None of a single one."""
+        return _orthogonality(self.case, self.case.seen)
 
     @cached_property
     def limits(self) -> Limits:
@@ -227,7 +218,8 @@ class PredictedCase(LazyCase):
         ]
         return [*limits, *timeless, *self.limits.notes]
 
-    def _in_time(self, trained: Trained) -> Tensor | None:
+    def in_time(self, trained: Trained) -> Tensor | None:
+        """The lazy function at a classifier's time of training, for held-out inputs, (M,)."""
         start = trained.start()
         if start is None or not _has_time(trained):
             return None
@@ -240,100 +232,73 @@ class PredictedCase(LazyCase):
             initial=Classifier(start).outputs(self.case.data.heldout_inputs),
         )
 
-    def _orthogonality(self, inputs: Tensor) -> Orthogonality | None:
-        return orthogonality(inputs, slope=self.case.config.standard.model.slope) if len(inputs) > 1 else None
+    def at_limit(self, limit: MarginLimit | None) -> Tensor | None:
+        """What a limit of long training says of held-out inputs, (M,)."""
+        return None if limit is None else limit.classifier.outputs(self.case.heldout)
 
 
 LAZY_NUMBERS: dict[str, Number[LazyCase]] = {
     "standard_kernel_drift": Number(
-        "f, relative change of its empirical kernel", lambda case: case.f_lazy and case.f_lazy.kernel_drift
-    ),
+        "f, relative change of its empirical kernel", lambda p: p.f_lazy and p.f_lazy.kernel_drift),
     "standard_linearisation_distance": Number(
-        "f, distance from its linearisation", lambda case: case.f_lazy and case.f_lazy.linearisation_distance
-    ),
+        "f, distance from its linearisation", lambda p: p.f_lazy and p.f_lazy.linearisation_distance),
     "perturbation_kernel_drift": Number(
-        "g, relative change of its empirical kernel", lambda case: case.g_lazy and case.g_lazy.kernel_drift
-    ),
+        "g, relative change of its empirical kernel", lambda p: p.g_lazy and p.g_lazy.kernel_drift),
     "perturbation_linearisation_distance": Number(
-        "g, distance from its linearisation", lambda case: case.g_lazy and case.g_lazy.linearisation_distance
-    ),
-}
+        "g, distance from its linearisation", lambda p: p.g_lazy and p.g_lazy.linearisation_distance),
+}  # fmt: skip
 """Numbers that two-layer and deep networks have."""
 
 NUMBERS: dict[str, Number[PredictedCase]] = {
     "cosine_similarity": Number(
-        "size of the cosine of r_n and t_n, mean", lambda case: case.direction_measures["cosine_similarity"]
-    ),
+        "size of the cosine of r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity"]),
     "cosine_similarity_signed": Number(
-        "cosine of y'_n r_n and t_n, mean", lambda case: case.direction_measures["cosine_similarity_signed"]
-    ),
+        "cosine of y'_n r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity_signed"]),
     "cosine_similarity_random": Number(
-        "the size for random directions", lambda case: case.direction_measures["cosine_similarity_random"]
-    ),
+        "the size for random directions", lambda p: p.direction_measures["cosine_similarity_random"]),
     "cosine_similarity_expected": Number(
-        "the size at this training time, if training is lazy", lambda case: case.expected_cosine
-    ),
-    "standard_sign_agreement": Number("f and fhat, held-out inputs", lambda case: agreement(case.f, case.fhat)),
+        "the size at this training time, if training is lazy", lambda p: p.expected_cosine),
+    "standard_sign_agreement": Number("f and fhat, held-out inputs", lambda p: agreement(p.f, p.fhat)),
     "standard_sign_agreement_bias": Number(
-        "f and fhat with the trained bias's +1", lambda case: _agreement(case.f, case.fhat_with_bias)
-    ),
+        "f and fhat with the trained bias's +1", lambda p: _agreement(p.f, p.fhat_with_bias)),
     "standard_sign_agreement_time": Number(
-        "f and the lazy function at f's time, f_0 included", lambda case: _agreement(case.f, case.f_in_time)
-    ),
-    "perturbation_sign_agreement": Number("g and ghat, held-out inputs", lambda case: agreement(case.g, case.ghat)),
+        "f and the lazy function at f's time, f_0 included", lambda p: _agreement(p.f, p.in_time(p.case.f))),
+    "perturbation_sign_agreement": Number("g and ghat, held-out inputs", lambda p: agreement(p.g, p.ghat)),
     "perturbation_sign_agreement_full": Number(
-        "g and ghat with mislabelled samples and bias", lambda case: _agreement(case.g, case.ghat_in_full)
-    ),
+        "g and ghat with mislabelled samples and bias", lambda p: _agreement(p.g, p.ghat_in_full)),
     "perturbation_sign_agreement_time": Number(
-        "g and the lazy function at g's time, g_0 included", lambda case: _agreement(case.g, case.g_in_time)
-    ),
-    "standard_correlation": Number("f and fhat, held-out inputs", lambda case: correlation(case.f, case.fhat)),
-    "perturbation_correlation": Number("g and ghat, held-out inputs", lambda case: correlation(case.g, case.ghat)),
+        "g and the lazy function at g's time, g_0 included", lambda p: _agreement(p.g, p.in_time(p.case.g))),
+    "standard_correlation": Number("f and fhat, held-out inputs", lambda p: correlation(p.f, p.fhat)),
+    "perturbation_correlation": Number("g and ghat, held-out inputs", lambda p: correlation(p.g, p.ghat)),
     **LAZY_NUMBERS,
     "training_orthogonality_left": Number(
-        "training set, gamma^3 R_min^4 / (3 N R_max^2)", lambda case: case.f_orthogonality and case.f_orthogonality.left
-    ),
+        "training set, gamma^3 R_min^4 / (3 N R_max^2)", lambda p: p.f_samples and p.f_samples.left),
     "training_orthogonality_right": Number(
-        "training set, p_max, which the left side must exceed",
-        lambda case: case.f_orthogonality and case.f_orthogonality.right,
-    ),
+        "training set, p_max, which the left side must exceed", lambda p: p.f_samples and p.f_samples.right),
     "training_orthogonality_factor": Number(
-        "training set, right over left: missed by this factor", lambda case: _finite_factor(case.f_orthogonality)
-    ),
+        "training set, right over left: missed by this factor", lambda p: _finite_factor(p.f_samples)),
     "perturbed_orthogonality_left": Number(
-        "perturbed set, gamma^3 R_min^4 / (3 N R_max^2)",
-        lambda case: case.g_orthogonality and case.g_orthogonality.left,
-    ),
+        "perturbed set, gamma^3 R_min^4 / (3 N R_max^2)", lambda p: p.g_samples and p.g_samples.left),
     "perturbed_orthogonality_right": Number(
-        "perturbed set, p_max", lambda case: case.g_orthogonality and case.g_orthogonality.right
-    ),
+        "perturbed set, p_max", lambda p: p.g_samples and p.g_samples.right),
     "perturbed_orthogonality_factor": Number(
-        "perturbed set, right over left", lambda case: _finite_factor(case.g_orthogonality)
-    ),
+        "perturbed set, right over left", lambda p: _finite_factor(p.g_samples)),
     "normal_cosine_similarity": Number(
-        "size of the cosine of r_n and the normal q of the limit's boundary, mean", lambda case: case.normal_cosine
-    ),
+        "size of the cosine of r_n and the normal q of the limit's boundary, mean", lambda p: p.normal_cosine),
     "standard_limit_agreement": Number(
-        "f and the limit of its training set, held-out inputs",
-        lambda case: case.limits.f and agreement(case.f, case.limits.f.classifier.outputs(case.case.heldout)),
-    ),
+        "f and the limit of its training set, held-out inputs", lambda p: _agreement(p.f, p.at_limit(p.limits.f))),
     "perturbation_limit_agreement": Number(
-        "g and the limit of the perturbed set, held-out inputs",
-        lambda case: case.limits.g and agreement(case.g, case.limits.g.classifier.outputs(case.case.heldout)),
-    ),
+        "g and the limit of the perturbed set, held-out inputs", lambda p: _agreement(p.g, p.at_limit(p.limits.g))),
     "limit_pattern_share": Number(
         "training samples on which the linear picture's pattern holds",
-        lambda case: case.limits.f and case.limits.f.pattern_share,
-    ),
+        lambda p: p.limits.f and p.limits.f.pattern_share),
     "boundary_terms_agreement": Number(
         "g and the sum of its two boundary terms, held-out inputs",
-        lambda case: case.boundary and agreement(case.g, case.boundary.total),
-    ),
+        lambda p: p.boundary and agreement(p.g, p.boundary.total)),
     "boundary_dominated_share": Number(
         "held-out inputs at which the perturbations' term is the larger",
-        lambda case: case.boundary and case.boundary.dominated_share,
-    ),
-}
+        lambda p: p.boundary and p.boundary.dominated_share),
+}  # fmt: skip
 COMPARISONS = {name: number.meaning for name, number in NUMBERS.items()}
 """Every number of a comparison, and what it compares."""
 
@@ -429,6 +394,11 @@ def correlation(first: Tensor, second: Tensor) -> float | None:
 
 def _agreement(outputs: Tensor, predicted: Tensor | None) -> float | None:
     return None if predicted is None else agreement(outputs, predicted)
+
+
+def _orthogonality(case: Case, inputs: Tensor) -> Orthogonality | None:
+    # With f's slope for both sets, as in the theorem.
+    return orthogonality(inputs, slope=case.config.standard.model.slope) if len(inputs) > 1 else None
 
 
 def _finite_factor(condition: Orthogonality | None) -> float | None:

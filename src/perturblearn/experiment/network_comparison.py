@@ -106,17 +106,14 @@ NETWORK_NUMBERS: dict[str, Number[LinearisedCase]] = {
     **LAZY_NUMBERS,
     "perturbation_kernel_prediction_agreement": Number(
         "g and what its kernel at the start predicts of it, held-out inputs",
-        lambda case: (known := case.kernel_prediction) and agreement(known.outputs, known.predicted),
-    ),
+        lambda p: (known := p.kernel_prediction) and agreement(known.outputs, known.predicted)),
     "perturbation_kernel_prediction_correlation": Number(
         "g and that prediction, held-out inputs",
-        lambda case: (known := case.kernel_prediction) and correlation(known.outputs, known.predicted),
-    ),
+        lambda p: (known := p.kernel_prediction) and correlation(known.outputs, known.predicted)),
     "perturbation_kernel_prediction_accuracy": Number(
         "the prediction itself, held-out inputs under their true labels",
-        lambda case: (known := case.kernel_prediction) and accuracy(known.predicted, known.labels),
-    ),
-}
+        lambda p: (known := p.kernel_prediction) and accuracy(known.predicted, known.labels)),
+}  # fmt: skip
 NETWORK_COMPARISONS = {name: number.meaning for name, number in NETWORK_NUMBERS.items()}
 """Every number of a comparison of deep networks, and what it compares."""
 

@@ -18,12 +18,7 @@ from perturblearn.theory.empirical_kernel import EmpiricalKernel, empirical_kern
 from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gate_kernel
 from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
-from perturblearn.theory.lazy_training import (
-    expected_cosine,
-    initial_output_variance,
-    lazy_prediction,
-    training_time,
-)
+from perturblearn.theory.lazy_training import expected_cosine, initial_output_variance, lazy_prediction, training_time
 from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
 from perturblearn.theory.orthogonality import Orthogonality, orthogonality

@@ -91,11 +91,7 @@ class EmpiricalKernel(Kernel):
 
 
 def empirical_kernel(
-    module: nn.Module,
-    x: Float[Tensor, "n *d"],
-    z: Float[Tensor, "m *d"] | None = None,
-    *,
-    workspace: int = WORKSPACE,
+    module: nn.Module, x: Float[Tensor, "n *d"], z: Float[Tensor, "m *d"] | None = None, *, workspace: int = WORKSPACE
 ) -> Float[Tensor, "n _"]:
     r"""Kernel of a finite network at its parameters, :math:`\langle \nabla_\theta f(x), \nabla_\theta f(z) \rangle`.
 

@@ -19,12 +19,7 @@ _SAMPLES = 2**29
 
 
 def gate_kernel(
-    x: Float[Tensor, "n d"],
-    z: Float[Tensor, "m d"],
-    *,
-    slope: float,
-    bias: bool = True,
-    workspace: int | None = None,
+    x: Float[Tensor, "n d"], z: Float[Tensor, "m d"], *, slope: float, bias: bool = True, workspace: int | None = None
 ) -> Float[Tensor, "n m"]:
     r"""Overlap of two leaky-ReLU gates at infinite width, :math:`\Phi(x, z)` [NeurIPS24, section 4].
 
