@@ -78,6 +78,7 @@ class Trained:
             return f"it has more than {MOST_FOR_LIMIT:,} samples"
         method = model.method or "two_direction"
         try:
+            # One class alone has a limit too: a handful of noise sources may share a target.
             return margin_limit(
                 self.inputs.flatten(1), self.labels, slope=model.slope, method=method, both_classes=False
             )

@@ -87,5 +87,6 @@ def _frame_of(samples: Tensor) -> tuple[float, float]:
     """Limits of a square map that show nearly all samples and the origin."""
     low, high = torch.quantile(samples.flatten().double(), samples.new_tensor([0.002, 0.998]).double()).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
+    # Quantiles, so that a few outliers do not shrink all other samples to a point.
     margin = 0.08 * (high - low) or 1.0
     return low - margin, high + margin

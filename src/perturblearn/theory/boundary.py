@@ -77,7 +77,9 @@ def boundary_terms(
     check_labels(targets, len(sources), "targets", both_classes=False)
     if multipliers.shape != targets.shape:
         raise DataError(f"multipliers has shape {tuple(multipliers.shape)} for {len(targets)} targets; give one each")
+    # float64: the two terms may cancel, and the sign of what is left is the prediction.
     weights = multipliers.double()
+    # P(z) is the attack's own step on a linear f with gradient q; so the norms are defined in one place.
     step = steepest_step(normal[None].double(), norm, epsilon=epsilon, pixels=pixels)[0]
     learned = (weights * targets.double())[None] @ sources.double()
     exact = z.double()

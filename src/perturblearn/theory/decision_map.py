@@ -58,6 +58,7 @@ class DecisionPlane:
             vectors: the steps, (N, d).
             at: the samples that take them, (N, d).
         """
+        # Kernels see <v, c> as well, so a step's part along its sample's rest is a third coordinate, unlike the others.
         outside = at - (at @ self._basis) @ self._basis.T
         third = (vectors * torch.nn.functional.normalize(outside)).sum(dim=1, keepdim=True)
         return torch.cat((vectors @ self._basis, third), dim=1)
@@ -155,6 +156,7 @@ def decision_map(
     grid = _grid(plane, limits, points)
     parts = coordinates(grid).split(block)
     values = {}
+    # Networks come as they were trained; their graphs over 160,000 points would fill the memory.
     with torch.no_grad():
         for name, function in functions.items():
             values[name] = torch.cat([function(plane.points(part)) for part in parts]).view(points, points)

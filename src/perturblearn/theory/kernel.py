@@ -85,6 +85,7 @@ class Kernel(ABC):
         """
 
         def gradient(part: Tensor) -> Tensor:
+            # All rows in one backward pass: each value depends on its own row alone.
             values, pull_back = vjp(lambda points: self(points, centres).to(weights.dtype) @ weights, part)[:2]
             return pull_back(torch.ones_like(values))[0]
 

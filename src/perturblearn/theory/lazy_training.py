@@ -36,6 +36,7 @@ def training_time(lr: float | Sequence[float], epochs: int, momentum: float = 0.
     if len(rates) != epochs:
         raise ConfigError(f"{len(rates)} learning rates for {epochs} epochs; give one rate, or one per epoch")
     time = velocity = 0.0
+    # A loop instead of the closed form: a plateau rule cuts rates and keeps the velocity.
     for rate in rates:
         velocity = momentum * velocity + 1
         time += rate * velocity
@@ -100,6 +101,7 @@ def expected_cosine(
         DataError: as for `perturbation_direction`.
     """
     moved = time * perturbation_direction(x, y, kernel=kernel, workspace=workspace).norm(dim=1)
+    # Not 1/sqrt(1 + rho^2) itself: rho is infinite where nothing has moved.
     return moved / torch.sqrt(moved.square() + kernel.initial_gradient_square(x))
 
 

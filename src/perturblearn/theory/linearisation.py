@@ -54,6 +54,7 @@ def linearised_outputs(
             "the initial and the trained network differ in their parameters' names or shapes; "
             "give the same network before and after training"
         )
+    # One forward derivative, whatever the number of parameters: the Jacobian itself is never made.
     steps = {name: end[name] - tensor for name, tensor in start.items()}
     derivative = jvp(lambda parameters: call(initial, parameters, inputs), (start,), (steps,))
     outputs, change = derivative[0], derivative[1]
@@ -81,6 +82,7 @@ def lazy_regime(
         raise DataError("there are no inputs; give at least one")
     first, linear = linearised_outputs(initial, trained, inputs)
     final = call(trained, trainable(trained), inputs)
+    # Both kernels whole: their difference has no shorter form. Frobenius norms, as for the outputs.
     before = empirical_kernel(initial, inputs, workspace=workspace)
     after = empirical_kernel(trained, inputs, workspace=workspace)
     return LazyRegime(

@@ -82,7 +82,6 @@ class MarginLimit:
         )
 
 
-# Nine parameters: three are the theorem's, six say how exactly and how long to look, and have defaults.
 def margin_limit(
     x: Float[Tensor, "n d"],
     y: Real[Tensor, "n"],

@@ -109,6 +109,7 @@ class _Descent:
                 used += 1
                 curvature = float(direction @ image)
                 slope = float(self.gradient @ direction)
+                # The minimum along the direction, by conjugate gradients, unless a bound comes first.
                 best = slope / curvature if curvature > 0 else float("inf")
                 room = self._room(direction)
                 if best <= room:
@@ -119,6 +120,7 @@ class _Descent:
                 if room == float("inf"):  # a direction without curvature that no bound stops
                     self.gave_up = True
                     break
+                # Up to the bound, and on along the projected gradient: several multipliers may reach 0 at once.
                 self._move(direction, image, room)
                 free, _ = self._split()
                 target = (self.point - self._step * free).clamp_min(0)
@@ -127,6 +129,7 @@ class _Descent:
                 used += 1
                 self.point = target
             else:
+                # Off the bounds, where the gradient says that multipliers at 0 should grow.
                 image = self._product(chopped)
                 used += 1
                 curvature = float(chopped @ image)

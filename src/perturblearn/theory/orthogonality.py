@@ -63,6 +63,7 @@ def orthogonality(x: Float[Tensor, "n d"], *, slope: float, workspace: int | Non
     check_finite(x)
     if len(x) < 2:
         raise DataError(f"x has {len(x)} samples, but orthogonality is about pairs; give two or more")
+    # The left side in float64: R_min^4 of long samples overflows float32.
     lengths = x.norm(dim=1).double()
     largest, row = 0.0, 0
     for part in row_blocks(x, len(x), workspace):

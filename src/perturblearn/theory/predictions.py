@@ -47,6 +47,7 @@ def standard_prediction(
     """
     _check(x, y)
     _check_points(x, z, "z")
+    # The identity loss's multipliers: +-1/N times the training time, which scales f and moves no sign.
     return kernel.weighted_sum(z, x, y.to(x.dtype), workspace=workspace) / len(x)
 
 
@@ -193,6 +194,7 @@ def full_perturbation_prediction(
     _check_points(perturbed, z, "z")
     signs = targets.to(perturbed.dtype)
     lengths = directions.norm(dim=1, keepdim=True)
+    # Where f's gradient vanishes the attack leaves a sample where it is, and so does its prediction.
     predicted = signs[:, None] * (epsilon * directions / torch.where(lengths > 0, lengths, 1.0))
     if sources is not None:
         check_same_shape(perturbed, sources, "sources")
@@ -256,7 +258,7 @@ def row_cosines(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Fl
 
 def random_cosine(input_dim: int) -> float:
     """Mean absolute cosine of a random direction with a fixed one in d dimensions, sqrt(2 / (pi d)) for large d."""
-    # Exactly Gamma(d/2) / (sqrt(pi) Gamma((d + 1)/2)).
+    # By logarithms: Gamma itself overflows from d = 343 on. Exactly Gamma(d/2) / (sqrt(pi) Gamma((d + 1)/2)).
     return math.exp(math.lgamma(input_dim / 2) - math.lgamma((input_dim + 1) / 2)) / math.sqrt(math.pi)
 
 
