@@ -26,6 +26,7 @@ from perturblearn import theory
 from perturblearn.theory.decision_map import coordinates
 
 N_SAMPLES, INPUT_DIM, DRAWS, LIMITS, BLOCK = 2000, 1000, 100, (-4.0, 5.0), 4000
+KERNEL = theory.GateKernel(slope=0.0)
 
 
 class Problem:
@@ -35,7 +36,7 @@ class Problem:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.randn(N_SAMPLES, INPUT_DIM, generator=generator)
         self.y = 2 * torch.randint(2, (N_SAMPLES,), generator=generator) - 1
-        self.directions = theory.perturbation_direction(self.x, self.y, slope=0.0)
+        self.directions = theory.perturbation_direction(self.x, self.y, kernel=KERNEL)
         self.perturbed = 0.03 * self.directions / self.directions.norm(dim=1, keepdim=True) * self.y[:, None]
         self.plane = theory.mean_plane(self.x, self.y)
         self.points = points
@@ -51,7 +52,7 @@ class Problem:
 def exact(problem: Problem) -> tuple[Tensor, Tensor]:
     """The closed form."""
     drawn = theory.predictions_on(
-        problem.plane, problem.x, problem.y, problem.perturbed, slope=0.0, limits=LIMITS, points=problem.points,
+        problem.plane, problem.x, problem.y, problem.perturbed, kernel=KERNEL, limits=LIMITS, points=problem.points,
         directions=problem.directions,
     )  # fmt: skip
     return drawn.values["fhat"].flatten(), drawn.values["ghat"].flatten()
@@ -104,8 +105,8 @@ def main() -> None:
     z = problem.plane.points(problem.grid[chosen]).double()
     x, perturbed = problem.x.double(), problem.perturbed.double()
     truths = (
-        theory.standard_prediction(x, problem.y, z, slope=0.0),
-        theory.perturbation_prediction(x, problem.y, perturbed, z, slope=0.0),
+        theory.standard_prediction(x, problem.y, z, kernel=KERNEL),
+        theory.perturbation_prediction(x, problem.y, perturbed, z, kernel=KERNEL),
     )
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     errors: dict[str, list[float]] = {}

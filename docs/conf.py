@@ -56,10 +56,12 @@ nitpick_ignore = [
     # Types within signatures that nobody else needs to name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
     ("py:class", "perturblearn.experiment.networks.Interruptions"),
+    ("py:class", "perturblearn.experiment.case.Limits"),
+    ("py:class", "perturblearn.experiment.case.Trained"),
 ]
 nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.report\..*"),  # what results are put together from
-    (r"py:.*", r"(torch|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
+    (r"py:.*", r"(torch|jaxtyping|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
     (r"py:.*", r"(Tensor|Path|Figure|NoneType)"),
     (r"py:.*", r"(collections|os|pathlib|typing|typing_extensions|types|datetime|functools|io)\..*"),
 ]

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
+import tests.shapes  # noqa: F401 - before the rooms whose shapes it checks
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
 REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
@@ -64,6 +66,14 @@ def double_by_default() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Shape types are not checked, as for users: for tests of what the package itself says to a wrong shape."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class SkippedForData:

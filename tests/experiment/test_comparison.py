@@ -18,16 +18,20 @@ from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.perturbed import perturb
 from perturblearn.store import ArtefactStore
 from perturblearn.theory import (
+    GateKernel,
     cosine_similarity,
     empirical_kernel,
+    full_perturbation_prediction,
     lazy_prediction,
     margin_limit,
+    perturbation_direction,
     perturbation_prediction,
     standard_prediction,
     training_time,
 )
 from perturblearn.training import Descent, Flow, train, train_by_flow
 
+KERNEL, TANGENT = GateKernel(0.1), GateKernel(0.1, trained_bias=True)
 WIDE: dict[str, Any] = {
     "seeds": 1,
     "dtype": "float64",
@@ -96,23 +100,21 @@ def test_predictions_of_a_network_with_bias(wide: tuple[Case, Comparison]) -> No
     data, targets = case.data, case.perturbed.target_labels
     z = data.heldout_inputs
     f, g = case.standard.outputs(z), case.perturbation.outputs(z)
-    fhat = standard_prediction(data.inputs, data.labels, z, slope=0.1)
-    ghat = perturbation_prediction(data.inputs, data.labels, case.perturbed.inputs, z, slope=0.1)
-    full = perturbation_prediction(
-        data.inputs, data.labels, case.perturbed.inputs, z, targets=targets, epsilon=0.3, sources=data.inputs,
-        trained_bias=True, slope=0.1,
+    fhat = standard_prediction(data.inputs, data.labels, z, kernel=KERNEL)
+    ghat = perturbation_prediction(data.inputs, data.labels, case.perturbed.inputs, z, kernel=KERNEL)
+    full = full_perturbation_prediction(
+        case.perturbed.inputs, targets, perturbation_direction(data.inputs, data.labels, kernel=KERNEL), z,
+        epsilon=0.3, sources=data.inputs, kernel=TANGENT,
     )  # fmt: skip
     expected = {
         "standard_sign_agreement": agreement(f, fhat),
-        "standard_sign_agreement_bias": agreement(
-            f, standard_prediction(data.inputs, data.labels, z, trained_bias=True, slope=0.1)
-        ),
+        "standard_sign_agreement_bias": agreement(f, standard_prediction(data.inputs, data.labels, z, kernel=TANGENT)),
         "perturbation_sign_agreement": agreement(g, ghat),
         "perturbation_sign_agreement_full": agreement(g, full),
         "standard_correlation": torch.corrcoef(torch.stack((f, fhat)))[0, 1].item(),
         "perturbation_correlation": torch.corrcoef(torch.stack((g, ghat)))[0, 1].item(),
     }
-    cosines = cosine_similarity(data.inputs, data.labels, case.perturbed.perturbations, slope=0.1)
+    cosines = cosine_similarity(data.inputs, data.labels, case.perturbed.perturbations, kernel=KERNEL)
     expected["cosine_similarity"] = cosines.abs().mean().item()
     expected["cosine_similarity_signed"] = (targets * cosines).mean().item()
     for name, value in expected.items():
@@ -134,7 +136,7 @@ def test_the_lazy_functions_start_where_the_networks_started(wide: tuple[Case, C
         start = Classifier(initialise(model, 12, seed=0, role=role).double()).outputs(z)
         # The identity loss falls all the way, so the plateau rule never cuts the rate.
         time = training_time(lr, epochs)
-        lazy = lazy_prediction(inputs, labels, z, slope=0.1, time=time, initial=start)
+        lazy = lazy_prediction(inputs, labels, z, kernel=TANGENT, time=time, initial=start)
         assert found.numbers[f"{role}_sign_agreement_time"] == pytest.approx(agreement(outputs, lazy))
 
 
@@ -209,10 +211,12 @@ def test_perturbations_of_nothing_and_of_noise(source: str) -> None:
     case = case_of({**WIDE, "attack.source": source})
     found = compare(case)
     places = case.data.inputs if source == "none" else case.sources
-    cosines = cosine_similarity(case.data.inputs, case.data.labels, case.perturbed.perturbations, slope=0.1, at=places)
+    cosines = cosine_similarity(
+        case.data.inputs, case.data.labels, case.perturbed.perturbations, kernel=KERNEL, at=places
+    )
     assert found.numbers["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-9)
     ghat = perturbation_prediction(
-        case.data.inputs, case.data.labels, case.perturbed.inputs, case.data.heldout_inputs, slope=0.1, at=places
+        case.data.inputs, case.data.labels, case.perturbed.inputs, case.data.heldout_inputs, kernel=KERNEL, at=places
     )
     assert torch.allclose(found.outputs["ghat"], ghat, rtol=1e-9)
 
@@ -254,7 +258,7 @@ def test_a_map_holds_what_the_networks_say(keys: dict[str, Any]) -> None:
     assert torch.allclose(drawn.values["f"][rows, columns], case.standard.outputs(points), atol=1e-9)
     assert torch.allclose(drawn.values["g"][rows, columns], case.perturbation.outputs(points), atol=1e-9)
     if keys is WIDE:
-        fhat = standard_prediction(case.data.inputs, case.data.labels, points, slope=0.1)
+        fhat = standard_prediction(case.data.inputs, case.data.labels, points, kernel=KERNEL)
         assert torch.allclose(drawn.values["fhat"][rows, columns], fhat, atol=1e-9)
     else:
         assert torch.equal(drawn.values["fhat"].sign(), drawn.values["f"].sign())

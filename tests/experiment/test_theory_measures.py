@@ -19,7 +19,7 @@ from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment import COMPARISONS, NETWORK_COMPARISONS, Experiment, summarise_seeds
 from perturblearn.experiment.networks import first_network
 from perturblearn.report import Result
-from perturblearn.theory import empirical_kernel, kernel_training, lazy_regime
+from perturblearn.theory import EmpiricalKernel, empirical_kernel, kernel_training, lazy_regime
 
 THEORY = {"measures.theory": True}
 PREDICTION = "perturbation_kernel_prediction"
@@ -75,9 +75,10 @@ def test_deep_networks() -> None:
     with torch.no_grad(), evaluating(start):
         first, before = start(perturbed.inputs), start(data.heldout_inputs)
     multipliers = kernel_training(
-        empirical_kernel(start, perturbed.inputs),
+        perturbed.inputs,
         perturbed.target_labels,
         first,
+        kernel=EmpiricalKernel(start),
         time=time,
         derivative=lambda margins: -torch.sigmoid(-margins),
     )

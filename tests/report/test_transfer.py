@@ -18,7 +18,7 @@ from tests.report.looking import Tags, text_lies_inside
 from perturblearn import Result
 from perturblearn.config import resolve_config
 from perturblearn.experiment import summarise
-from perturblearn.report.reading import _STUDENT, spearman
+from perturblearn.report.reading import _interval, spearman
 from perturblearn.report.transfer import TransferMatrix
 from perturblearn.store import ArtefactStore
 
@@ -63,17 +63,12 @@ def test_ties_share_the_mean_of_their_ranks() -> None:
     assert spearman([1, 2, 3, 4], [7, 7, 7, 7]) is None
 
 
-@pytest.mark.parametrize("freedom", range(1, len(_STUDENT) + 1))
-def test_student_s_quantiles_leave_a_fortieth_on_each_side(freedom: int) -> None:
-    # The density integrated from 0 by Simpson's rule; t = tan(u) sqrt(freedom) makes it cos(u)^(freedom - 1).
-    quantile = _STUDENT[freedom - 1]
-    angles = np.linspace(0, math.atan(quantile / math.sqrt(freedom)), 2001)
-    weights = np.ones(2001)
-    weights[1:-1:2], weights[2:-1:2] = 4, 2
-    integral = float((weights * np.cos(angles) ** (freedom - 1)).sum()) * angles[1] / 3
-    scale = math.gamma((freedom + 1) / 2) / (math.gamma(freedom / 2) * math.sqrt(math.pi))
-    # Two digits after the point: half a hundredth times the density there, which is 0.06 at most.
-    assert scale * integral == pytest.approx(0.475, abs=0.005 * 0.06)
+def test_an_interval_is_student_s() -> None:
+    # By hand: differences of 1, 2 and 6 points have mean 3 and deviation sqrt(7); t of 2 degrees is 4.3027.
+    mean, reach = _interval({0: 0.01, 1: 0.02, 2: 0.06}, {0: 0.0, 1: 0.0, 2: 0.0})
+    assert mean == pytest.approx(3)
+    assert reach == pytest.approx(4.3027 * math.sqrt(7 / 3), abs=1e-4)
+    assert _interval({0: 0.5}, {0: 0.25}) == (25, None)
 
 
 # Sentences

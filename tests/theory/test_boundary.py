@@ -109,6 +109,7 @@ def test_the_pattern_s_share() -> None:
         assert statistics.fmean(shares) == pytest.approx(expected, abs=0.08)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_input() -> None:
     known: dict[str, Any] = {
         "multipliers": torch.ones(2), "targets": torch.tensor([1, -1]), "sources": torch.ones(2, 3),

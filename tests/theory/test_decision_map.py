@@ -19,17 +19,19 @@ SHIFTED = X + 3.0 * Y[:, None]  # class means nearly opposite
 def test_predictions_on_a_plane_are_those_in_all_dimensions(x: Tensor, slope: float) -> None:
     plane = theory.mean_plane(x, Y)
     perturbed = 0.1 * normal(40, 9, seed=1)
-    drawn = theory.predictions_on(plane, x, Y, perturbed, slope=slope, limits=(-5.0, 6.0), points=13)
+    drawn = theory.predictions_on(
+        plane, x, Y, perturbed, kernel=theory.GateKernel(slope), limits=(-5.0, 6.0), points=13
+    )
     z = plane.points(coordinates(drawn.grid))
-    fhat = theory.standard_prediction(x, Y, z, slope=slope)
-    ghat = theory.perturbation_prediction(x, Y, perturbed, z, slope=slope)
+    fhat = theory.standard_prediction(x, Y, z, kernel=theory.GateKernel(slope))
+    ghat = theory.perturbation_prediction(x, Y, perturbed, z, kernel=theory.GateKernel(slope))
     # Points that are parallel to a sample up to rounding have an angle known to 1e-8; there are none here.
     assert torch.allclose(drawn.values["fhat"].flatten(), fhat, rtol=0, atol=1e-10)
     assert torch.allclose(drawn.values["ghat"].flatten(), ghat, rtol=0, atol=1e-10)
     assert drawn.labels is Y
     known = theory.predictions_on(
-        plane, x, Y, perturbed, slope=slope, limits=(-5.0, 6.0), points=13,
-        directions=theory.perturbation_direction(x, Y, slope=slope),
+        plane, x, Y, perturbed, kernel=theory.GateKernel(slope), limits=(-5.0, 6.0), points=13,
+        directions=theory.perturbation_direction(x, Y, kernel=theory.GateKernel(slope)),
     )  # fmt: skip
     assert torch.equal(known.values["ghat"], drawn.values["ghat"])
 
@@ -39,7 +41,9 @@ def test_float32_maps_are_near_those_in_float64() -> None:
     for dtype in (torch.float32, torch.float64):
         x = SHIFTED.to(dtype)
         plane = theory.mean_plane(x, Y)
-        maps.append(theory.predictions_on(plane, x, Y, 0.1 * x, slope=0.0, limits=(-5.0, 5.0), points=11))
+        maps.append(
+            theory.predictions_on(plane, x, Y, 0.1 * x, kernel=theory.GateKernel(0.0), limits=(-5.0, 5.0), points=11)
+        )
     for name in ("fhat", "ghat"):
         single, double = (drawn.values[name] for drawn in maps)
         assert float((single - double).abs().max()) < 1e-5 * float(double.abs().max())
@@ -82,10 +86,14 @@ def test_three_coordinates_keep_lengths_and_products_with_the_plane() -> None:
     assert torch.allclose(plane.reduce(X) @ plane.reduce_points(points).T, X @ z.T, atol=1e-12)
     assert torch.allclose(plane.reduce(X).norm(dim=1), X.norm(dim=1))
     assert torch.allclose(plane.reduce_points(points).norm(dim=1), z.norm(dim=1))
-    assert torch.allclose(plane.reduce_vectors(X) @ plane.reduce_points(points).T, X @ z.T, atol=1e-12)
+    steps = normal(40, 9, seed=4)
+    moved = plane.reduce_vectors(steps, X)
+    assert torch.allclose(moved @ plane.reduce_points(points).T, steps @ z.T, atol=1e-12)
+    assert torch.allclose((moved * plane.reduce(X)).sum(dim=1), (steps * X).sum(dim=1))
     assert torch.allclose(plane.reduce(z)[:, 2], torch.zeros(7).double(), atol=1e-6)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_input() -> None:
     plane = theory.mean_plane(X, Y)
     for limits, points in (((1.0, 1.0), 5), ((2.0, 1.0), 5), ((0.0, 1.0), 1)):

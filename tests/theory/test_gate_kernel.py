@@ -142,6 +142,7 @@ def test_overlap_falls_with_the_angle() -> None:
         assert all(left > right for left, right in pairwise(values))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("x", "z", "slope", "error", "words"),
     [

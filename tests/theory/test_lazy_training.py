@@ -11,6 +11,7 @@ from perturblearn.classifiers import initialise
 from perturblearn.config import ModelConfig
 from perturblearn.errors import ConfigError
 from perturblearn.theory import (
+    GateKernel,
     cosine_similarity,
     expected_cosine,
     initial_output_variance,
@@ -45,12 +46,14 @@ def test_a_wide_network_trained_a_little_is_the_lazy_function() -> None:
     width, slope = 40_000, 0.2
     start = initialise(ModelConfig(hidden_dim=width, slope=slope), 6, seed=0, role="standard").double()
     trained = train(start, x, y, Descent("identity", 0.05, 10))
-    lazy = lazy_prediction(x, y, z, slope=slope, time=training_time(0.05, 10), initial=start(z).detach())
+    lazy = lazy_prediction(
+        x, y, z, kernel=GateKernel(slope, trained_bias=True), time=training_time(0.05, 10), initial=start(z).detach()
+    )
     learned = lazy - start(z).detach()
     # The kernel is a mean over m units, off by a few 1/sqrt(m) = 0.005; gates that flip add as much.
     assert float((trained.outputs(z) - lazy).norm() / learned.norm()) < 0.03
     assert torch.allclose(
-        learned, training_time(0.05, 10) * standard_prediction(x, y, z, slope=slope, trained_bias=True)
+        learned, training_time(0.05, 10) * standard_prediction(x, y, z, kernel=GateKernel(slope, trained_bias=True))
     )
 
 
@@ -59,7 +62,9 @@ def test_without_a_bias() -> None:
     y = torch.tensor([1, -1] * 10)
     start = initialise(ModelConfig(name="one_hidden", hidden_dim=40_000, slope=0.2), 6, seed=0, role="f").double()
     trained = train(start, x, y, Descent("identity", 0.02, 10))
-    lazy = lazy_prediction(x, y, z, slope=0.2, time=training_time(0.02, 10), initial=start(z).detach(), bias=False)
+    lazy = lazy_prediction(
+        x, y, z, kernel=GateKernel(0.2, bias=False), time=training_time(0.02, 10), initial=start(z).detach()
+    )
     learned = lazy - start(z).detach()
     # Uniform weights in 6 dimensions are not Gaussian: angles between gates are a few percent off.
     assert float((trained.outputs(z) - lazy).norm() / learned.norm()) < 0.1
@@ -72,8 +77,8 @@ def test_perturbations_turn_as_expected() -> None:
     start = initialise(ModelConfig(hidden_dim=4000), dim, seed=0, role="standard").double()
     for epochs in (2, 4, 8):
         f = train(start, x, y, Descent("identity", 0.01, epochs))
-        found = cosine_similarity(x, y, input_gradient(f.module, x), slope=0.0).abs().mean()
-        expected = expected_cosine(x, y, slope=0.0, time=training_time(0.01, epochs)).mean()
+        found = cosine_similarity(x, y, input_gradient(f.module, x), kernel=GateKernel(0.0)).abs().mean()
+        expected = expected_cosine(x, y, kernel=GateKernel(0.0), time=training_time(0.01, epochs)).mean()
         # The initial gradient's component along t_n, 1/sqrt(d) = 0.02 of its length, and 1/sqrt(m) of the kernel.
         assert float(found) == pytest.approx(float(expected), abs=0.06)
 

@@ -215,6 +215,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(("changed", "error", "words"), REFUSED)
 def test_bad_input(changed: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):

@@ -43,6 +43,7 @@ def test_the_papers_own_setting_misses_it_by_eight_orders() -> None:
     assert 1e8 < factor < 3e8
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_input() -> None:
     with pytest.raises(DataError, match="x has 1 samples, but orthogonality is about pairs"):
         orthogonality(torch.ones(1, 3), slope=0.1)

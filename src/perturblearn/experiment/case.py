@@ -3,18 +3,95 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, TwoLayer
-from perturblearn.config import ClassifierConfig, ExperimentConfig
+from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.config import ClassifierConfig, ExperimentConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
 from perturblearn.perturbed import PerturbedSet
-from perturblearn.theory import MarginLimit, margin_limit
+from perturblearn.theory import GateKernel, MarginLimit, margin_limit
 
 MOST_FOR_LIMIT = 10_000
 """Samples up to which a limit is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One of a case's classifiers with all that it was trained on.
+
+    Args:
+        letter: ``f`` or ``g``.
+        role: ``standard`` or ``perturbation``: whose draws initialised it.
+        training_set: the set it was trained on, in words.
+        config: how it was trained.
+        classifier: what came of it.
+        inputs, labels: the set, (n, ...) and (n,).
+        lr: the learning rate.
+        seed: the run's seed.
+    """
+
+    letter: str
+    role: str
+    training_set: str
+    config: ClassifierConfig
+    classifier: Classifier
+    inputs: Tensor
+    labels: Tensor
+    lr: float
+    seed: int
+
+    @property
+    def network(self) -> TwoLayer:
+        """The classifier's two-layer network; the papers' predictions are for no other."""
+        module = self.classifier.module
+        assert isinstance(module, TwoLayer)
+        return module
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether its units have a bias."""
+        return has_bias(self.config.model)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether there was a network before training; a limit is found without one."""
+        return self.config.model.name != "limit"
+
+    def start(self) -> TwoLayer | None:
+        """The two-layer network before training, if there was one."""
+        if not self.has_start:
+            return None
+        input_dim = self.inputs[0].numel()
+        return initialise(self.config.model, input_dim, seed=self.seed, role=self.role).to(self.inputs)
+
+    def limit(self) -> MarginLimit | str:
+        """Where long training on this set ends, or why theory does not say so."""
+        model = self.config.model
+        if has_bias(model):
+            return "long training of networks with a bias is not covered"
+        if model.slope == 0:
+            return "the slope is 0"
+        if len(self.inputs) > MOST_FOR_LIMIT:
+            return f"it has more than {MOST_FOR_LIMIT:,} samples"
+        method = model.method or "two_direction"
+        try:
+            # One class alone has a limit too: a handful of noise sources may share a target.
+            return margin_limit(
+                self.inputs.flatten(1), self.labels, slope=model.slope, method=method, both_classes=False
+            )
+        except DataError as error:
+            return str(error)
+
+
+class Limits(NamedTuple):
+    """The limits of long training of f and g where theory has them, and why it has not."""
+
+    f: MarginLimit | None
+    g: MarginLimit | None
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +116,20 @@ class Case:
     standard_lr: float
     perturbation_lr: float
 
-    def of(self, role: str) -> TwoLayer:
-        """The two-layer network of f (``standard``) or of g; predictions know no other."""
-        module = (self.standard if role == "standard" else self.perturbation).module
-        assert isinstance(module, TwoLayer)
-        return module
+    @property
+    def f(self) -> Trained:
+        """The standard classifier with its training set."""
+        data, lr = self.data, self.standard_lr
+        return Trained(
+            "f", "standard", "training", self.config.standard, self.standard, data.inputs, data.labels, lr, self.seed
+        )
+
+    @property
+    def g(self) -> Trained:
+        """The perturbation classifier with the perturbed set."""
+        config, perturbed, lr = self.config.perturbation, self.perturbed, self.perturbation_lr
+        inputs, targets = perturbed.inputs, perturbed.target_labels
+        return Trained("g", "perturbation", "perturbed", config, self.perturbation, inputs, targets, lr, self.seed)
 
     @property
     def inputs(self) -> Tensor:
@@ -72,41 +158,28 @@ class Case:
         return None if self.perturbed.true_labels is not None else self.sources
 
     @property
-    def slope(self) -> float:
-        """F's negative slope."""
-        return self.config.standard.model.slope
+    def kernel(self) -> GateKernel:
+        """The kernel of f, by which the papers predict g too."""
+        return kernel_of(self.config.standard.model)
 
-    @property
-    def has_bias(self) -> bool:
-        """Whether f's units have a bias."""
-        return self.config.standard.model.name == "two_layer"
+    def limits(self) -> Limits:
+        """Limits of the training set and of the perturbed set."""
+        f, g = self.f.limit(), self.g.limit()
+        reasons = ((trained.training_set, limit) for trained, limit in ((self.f, f), (self.g, g)))
+        notes = [f"No limit of the {name} set: {reason}." for name, reason in reasons if isinstance(reason, str)]
+        return Limits(None if isinstance(f, str) else f, None if isinstance(g, str) else g, notes)
 
-    def section(self, role: str) -> ClassifierConfig:
-        """The configuration of the ``standard`` or of the ``perturbation`` classifier."""
-        return self.config.standard if role == "standard" else self.config.perturbation
 
-    def limits(self) -> tuple[MarginLimit | None, MarginLimit | None, list[str]]:
-        """Limits of the training set and of the perturbed set where the theory has them, and why it has not."""
-        limits: list[MarginLimit | None] = []
-        notes: list[str] = []
-        sets = (
-            ("standard", self.inputs, self.data.labels, "training"),
-            ("perturbation", self.seen, self.perturbed.target_labels, "perturbed"),
-        )
-        for role, inputs, labels, name in sets:
-            model = self.section(role).model
-            limit = None
-            if model.name == "two_layer":
-                notes.append(f"No limit of the {name} set: long training of networks with a bias is not covered.")
-            elif model.slope == 0:
-                notes.append(f"No limit of the {name} set: the slope is 0.")
-            elif len(inputs) > MOST_FOR_LIMIT:
-                notes.append(f"No limit of the {name} set: it has more than {MOST_FOR_LIMIT:,} samples.")
-            else:
-                method = model.method or "two_direction"
-                try:
-                    limit = margin_limit(inputs, labels, slope=model.slope, method=method, both_classes=False)
-                except DataError as error:
-                    notes.append(f"No limit of the {name} set: {error}.")
-            limits.append(limit)
-        return limits[0], limits[1], notes
+def has_bias(model: ModelConfig) -> bool:
+    """Whether the units of this two-layer network have a bias, as NeurIPS24's have and ICLR24's have not."""
+    return model.name == "two_layer"
+
+
+def kernel_of(model: ModelConfig, *, trained_bias: bool = False) -> GateKernel:
+    """The kernel of a wide two-layer network of this parametrisation.
+
+    Args:
+        model: the network.
+        trained_bias: whether the trained bias's share is included; NeurIPS24 leaves it out.
+    """
+    return GateKernel(model.slope, bias=has_bias(model), trained_bias=trained_bias)

@@ -29,7 +29,7 @@ from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Sto
 from perturblearn.perturbed import PerturbedSet, mix
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
-from perturblearn.theory import DecisionMap, perturbation_direction
+from perturblearn.theory import DecisionMap, GateKernel, perturbation_direction
 
 MOST_DIRECTIONS = 2**30
 """Bytes of predicted directions that are kept for several classifiers; more are made again for each, in blocks."""
@@ -42,12 +42,11 @@ class Directions(Stage[Tensor | None]):
     """The predicted directions t_n at the training inputs, which several f share; None where they are too large.
 
     Args:
-        slope, bias: of the gate kernel that goes with f.
+        kernel: the gate kernel that goes with f.
     """
 
     kind = "perturbation directions"
-    slope: float
-    bias: bool
+    kernel: GateKernel
     data: Stage[Dataset]
 
     @property
@@ -60,7 +59,7 @@ class Directions(Stage[Tensor | None]):
         data = result(self.data)
         if data.inputs.nbytes > MOST_DIRECTIONS:
             return None
-        return perturbation_direction(data.inputs.flatten(1), data.labels, slope=self.slope, bias=self.bias)
+        return perturbation_direction(data.inputs.flatten(1), data.labels, kernel=self.kernel)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,13 +67,12 @@ class DirectionMeasures(ContextStage[Mapping[str, Any]], JsonStage):
     """How well perturbations follow the predicted directions.
 
     Args:
-        slope, bias: of the gate kernel that goes with f.
+        kernel: the gate kernel that goes with f.
         directions: at the training inputs; None where perturbations have places of their own.
     """
 
     kind = "direction measures"
-    slope: float
-    bias: bool
+    kernel: GateKernel
     data: Stage[Dataset]
     perturbed: Stage[PerturbedSet]
     directions: Directions | None
@@ -95,9 +93,7 @@ class DirectionMeasures(ContextStage[Mapping[str, Any]], JsonStage):
         assert perturbed.sources is not None
         places = data.inputs if perturbed.true_labels is not None else perturbed.sources
         blocks = (
-            perturbation_direction(
-                data.inputs.flatten(1), data.labels, slope=self.slope, bias=self.bias, at=part.flatten(1)
-            )
+            perturbation_direction(data.inputs.flatten(1), data.labels, kernel=self.kernel, at=part.flatten(1))
             for part in places.split(DIRECTION_ROWS)
         )
         return measure_directions(perturbed, data, blocks)

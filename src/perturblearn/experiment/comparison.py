@@ -1,28 +1,38 @@
-"""Trained classifiers beside what both papers predict for them."""
+"""Trained classifiers beside what both papers predict for them.
+
+Every number is declared once, in `NUMBERS`: its name, what it compares, and how it follows from a `PredictedCase`,
+which makes each prediction when it is first asked for.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, TwoLayer, initialise
+from perturblearn.classifiers import Classifier
 from perturblearn.config import ClassifierConfig
-from perturblearn.experiment.case import Case
+from perturblearn.experiment.case import Case, Limits, Trained, kernel_of
 from perturblearn.experiment.measures import agreement, measure_directions
-from perturblearn.perturbed import PerturbedSet, pixels_of
+from perturblearn.perturbed import pixels_of
 from perturblearn.store import Artefact
 from perturblearn.theory import (
+    BoundaryTerms,
+    LazyRegime,
+    MarginLimit,
+    Orthogonality,
     boundary_terms,
     expected_cosine,
+    full_perturbation_prediction,
     lazy_prediction,
     lazy_regime,
     orthogonality,
     perturbation_direction,
-    perturbation_prediction,
     predict_from_directions,
     row_cosines,
     standard_prediction,
@@ -30,40 +40,267 @@ from perturblearn.theory import (
 )
 from perturblearn.training import Plateau
 
-COMPARISONS = {
-    "cosine_similarity": "size of the cosine of r_n and t_n, mean",
-    "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean",
-    "cosine_similarity_random": "the size for random directions",
-    "cosine_similarity_expected": "the size at this training time, if training is lazy",
-    "standard_sign_agreement": "f and fhat, held-out inputs",
-    "standard_sign_agreement_bias": "f and fhat with the trained bias's +1",
-    "standard_sign_agreement_time": "f and the lazy function at f's time, f_0 included",
-    "perturbation_sign_agreement": "g and ghat, held-out inputs",
-    "perturbation_sign_agreement_full": "g and ghat with mislabelled samples and bias",
-    "perturbation_sign_agreement_time": "g and the lazy function at g's time, g_0 included",
-    "standard_correlation": "f and fhat, held-out inputs",
-    "perturbation_correlation": "g and ghat, held-out inputs",
-    "standard_kernel_drift": "f, relative change of its empirical kernel",
-    "standard_linearisation_distance": "f, distance from its linearisation",
-    "perturbation_kernel_drift": "g, relative change of its empirical kernel",
-    "perturbation_linearisation_distance": "g, distance from its linearisation",
-    "training_orthogonality_left": "training set, gamma^3 R_min^4 / (3 N R_max^2)",
-    "training_orthogonality_right": "training set, p_max, which the left side must exceed",
-    "training_orthogonality_factor": "training set, right over left: missed by this factor",
-    "perturbed_orthogonality_left": "perturbed set, gamma^3 R_min^4 / (3 N R_max^2)",
-    "perturbed_orthogonality_right": "perturbed set, p_max",
-    "perturbed_orthogonality_factor": "perturbed set, right over left",
-    "normal_cosine_similarity": "size of the cosine of r_n and the normal q of the limit's boundary, mean",
-    "standard_limit_agreement": "f and the limit of its training set, held-out inputs",
-    "perturbation_limit_agreement": "g and the limit of the perturbed set, held-out inputs",
-    "limit_pattern_share": "training samples on which the linear picture's pattern holds",
-    "boundary_terms_agreement": "g and the sum of its two boundary terms, held-out inputs",
-    "boundary_dominated_share": "held-out inputs at which the perturbations' term is the larger",
-}
-"""Every number of a comparison, and what it compares."""
-
 LAZY_INPUTS = 128
 """Training inputs, evenly spaced, over whose pairs the empirical kernel is taken."""
+Predicted = TypeVar("Predicted")
+Predicted_contra = TypeVar("Predicted_contra", contravariant=True)
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Number(Generic[Predicted_contra]):
+    """A number of a comparison.
+
+    Args:
+        meaning: what it compares.
+        value: how it follows from what is predicted; None where it does not apply.
+    """
+
+    meaning: str
+    value: Callable[[Predicted_contra], float | None]
+
+
+class LazyCase:
+    """A case with how lazy its classifiers are, found when it is first asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    @cached_property
+    def f_lazy(self) -> LazyRegime | None:
+        """How lazy f is; None without a start."""
+        return self._laziness(self.case.f)
+
+    @cached_property
+    def g_lazy(self) -> LazyRegime | None:
+        """How lazy g is; None without a start."""
+        return self._laziness(self.case.g)
+
+    def _laziness(self, trained: Trained) -> LazyRegime | None:
+        start = trained.start()
+        return None if start is None else lazy_regime(start, trained.network, lazy_inputs(trained.inputs))
+
+
+class PredictedCase(LazyCase):
+    """A case beside all that is predicted for it, each prediction made when it is first asked for."""
+
+    @cached_property
+    def directions(self) -> Tensor:
+        """The predicted directions of perturbations t_n, (n, d)."""
+        case = self.case
+        return perturbation_direction(case.inputs, case.data.labels, kernel=case.kernel, at=case.places)
+
+    @cached_property
+    def direction_measures(self) -> Mapping[str, float]:
+        """How well perturbations follow them."""
+        return measure_directions(self.case.perturbed, self.case.data, [self.directions])
+
+    @cached_property
+    def f(self) -> Tensor:
+        """Outputs of f for held-out inputs, (M,)."""
+        return self.case.standard.outputs(self.case.data.heldout_inputs)
+
+    @cached_property
+    def g(self) -> Tensor:
+        """Outputs of g for held-out inputs, (M,)."""
+        return self.case.perturbation.outputs(self.case.data.heldout_inputs)
+
+    @cached_property
+    def fhat(self) -> Tensor:
+        """NeurIPS24's prediction of f, up to a positive factor."""
+        case = self.case
+        return standard_prediction(case.inputs, case.data.labels, case.heldout, kernel=case.kernel)
+
+    @cached_property
+    def ghat(self) -> Tensor:
+        """NeurIPS24's prediction of g, up to a positive factor."""
+        case = self.case
+        return predict_from_directions(case.seen, self.directions, case.heldout, kernel=case.kernel)
+
+    @property
+    def fhat_with_bias(self) -> Tensor | None:
+        """The same of f with the trained bias, which the paper leaves out."""
+        case = self.case
+        if not case.f.has_bias:
+            return None
+        kernel = kernel_of(case.config.standard.model, trained_bias=True)
+        return standard_prediction(case.inputs, case.data.labels, case.heldout, kernel=kernel)
+
+    @property
+    def ghat_in_full(self) -> Tensor | None:
+        """The same of g with the trained bias and the mislabelled samples, which the paper leaves out."""
+        case = self.case
+        # The predicted directions stand for perturbations of a given L2 length.
+        length = case.perturbed.perturbations.flatten(1).norm(dim=1).mean().item()
+        if not length > 0:
+            return None
+        return full_perturbation_prediction(
+            case.seen,
+            case.perturbed.target_labels,
+            self.directions,
+            case.heldout,
+            kernel=replace(case.kernel, trained_bias=case.g.has_bias),
+            epsilon=length,
+            sources=None if case.perturbed.source == "none" else case.sources,
+        )
+
+    @property
+    def expected_cosine(self) -> float | None:
+        """How far perturbations have turned towards t_n at f's time of training, if it is lazy."""
+        f = self.case.f
+        is_covered = self.case.places is None and self.case.config.attack.name == "one_step" and f.has_bias
+        if not is_covered or not _has_time(f):
+            return None
+        expected = expected_cosine(self.case.inputs, f.labels, kernel=self.case.kernel, time=_time(f))
+        return expected.double().mean().item()
+
+    @cached_property
+    def f_samples(self) -> Orthogonality | None:
+        """Whether training samples are nearly orthogonal; None of a single one."""
+        return _orthogonality(self.case, self.case.inputs)
+
+    @cached_property
+    def g_samples(self) -> Orthogonality | None:
+        """Whether perturbed samples are nearly orthogonal; None of a single one."""
+        return _orthogonality(self.case, self.case.seen)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Where long training ends [ICLR24]."""
+        return self.case.limits()
+
+    @property
+    def normal_cosine(self) -> float | None:
+        """Size of the cosine of perturbations and the limit's normal, mean."""
+        if self.limits.f is None:
+            return None
+        perturbations = self.case.perturbed.perturbations.flatten(1)
+        return row_cosines(perturbations, self.limits.f.normal.expand_as(perturbations)).abs().double().mean().item()
+
+    @cached_property
+    def boundary(self) -> BoundaryTerms | None:
+        """The two terms of the boundary that g learns [ICLR24]."""
+        case, attack = self.case, self.case.config.attack
+        # A search in L0 chooses its own pixels, other than the theorem's.
+        if self.limits.f is None or self.limits.g is None or (attack.is_search and attack.norm == "l0"):
+            return None
+        return boundary_terms(
+            self.limits.g.boundary_multipliers,
+            case.perturbed.target_labels,
+            case.sources,
+            self.limits.f.normal,
+            case.heldout,
+            epsilon=attack.epsilon,
+            norm=attack.norm,
+            pixels=pixels_of(attack, case.data.input_dim),
+        )
+
+    @property
+    def signed_cosines(self) -> Tensor:
+        """y'_n cos(r_n, t_n), (n,)."""
+        cosines = row_cosines(self.case.perturbed.perturbations.flatten(1), self.directions)
+        return self.case.perturbed.target_labels.to(cosines.dtype) * cosines
+
+    @property
+    def notes(self) -> list[str]:
+        """Why some predictions do not apply."""
+        both = (self.case.f, self.case.g)
+        limits = [
+            f"The {trained.role} classifier is a limit: it has no start from which its kernel could drift."
+            for trained in both
+            if not trained.has_start
+        ]
+        timeless = [
+            "The lazy function at a finite time is exact for full-batch descent on the identity loss only; "
+            f"{trained.letter} was trained otherwise."
+            for trained in both
+            if trained.has_start and not _is_lazy_descent(trained.config)
+        ]
+        return [*limits, *timeless, *self.limits.notes]
+
+    def in_time(self, trained: Trained) -> Tensor | None:
+        """The lazy function at a classifier's time of training, for held-out inputs, (M,)."""
+        start = trained.start()
+        if start is None or not _has_time(trained):
+            return None
+        return lazy_prediction(
+            trained.inputs.flatten(1),
+            trained.labels,
+            self.case.heldout,
+            kernel=kernel_of(trained.config.model, trained_bias=trained.has_bias),
+            time=_time(trained),
+            initial=Classifier(start).outputs(self.case.data.heldout_inputs),
+        )
+
+    def at_limit(self, limit: MarginLimit | None) -> Tensor | None:
+        """What a limit of long training says of held-out inputs, (M,)."""
+        return None if limit is None else limit.classifier.outputs(self.case.heldout)
+
+
+LAZY_NUMBERS: dict[str, Number[LazyCase]] = {
+    "standard_kernel_drift": Number(
+        "f, relative change of its empirical kernel", lambda p: p.f_lazy and p.f_lazy.kernel_drift),
+    "standard_linearisation_distance": Number(
+        "f, distance from its linearisation", lambda p: p.f_lazy and p.f_lazy.linearisation_distance),
+    "perturbation_kernel_drift": Number(
+        "g, relative change of its empirical kernel", lambda p: p.g_lazy and p.g_lazy.kernel_drift),
+    "perturbation_linearisation_distance": Number(
+        "g, distance from its linearisation", lambda p: p.g_lazy and p.g_lazy.linearisation_distance),
+}  # fmt: skip
+"""Numbers that two-layer and deep networks have."""
+
+NUMBERS: dict[str, Number[PredictedCase]] = {
+    "cosine_similarity": Number(
+        "size of the cosine of r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity"]),
+    "cosine_similarity_signed": Number(
+        "cosine of y'_n r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity_signed"]),
+    "cosine_similarity_random": Number(
+        "the size for random directions", lambda p: p.direction_measures["cosine_similarity_random"]),
+    "cosine_similarity_expected": Number(
+        "the size at this training time, if training is lazy", lambda p: p.expected_cosine),
+    "standard_sign_agreement": Number("f and fhat, held-out inputs", lambda p: agreement(p.f, p.fhat)),
+    "standard_sign_agreement_bias": Number(
+        "f and fhat with the trained bias's +1", lambda p: _agreement(p.f, p.fhat_with_bias)),
+    "standard_sign_agreement_time": Number(
+        "f and the lazy function at f's time, f_0 included", lambda p: _agreement(p.f, p.in_time(p.case.f))),
+    "perturbation_sign_agreement": Number("g and ghat, held-out inputs", lambda p: agreement(p.g, p.ghat)),
+    "perturbation_sign_agreement_full": Number(
+        "g and ghat with mislabelled samples and bias", lambda p: _agreement(p.g, p.ghat_in_full)),
+    "perturbation_sign_agreement_time": Number(
+        "g and the lazy function at g's time, g_0 included", lambda p: _agreement(p.g, p.in_time(p.case.g))),
+    "standard_correlation": Number("f and fhat, held-out inputs", lambda p: correlation(p.f, p.fhat)),
+    "perturbation_correlation": Number("g and ghat, held-out inputs", lambda p: correlation(p.g, p.ghat)),
+    **LAZY_NUMBERS,
+    "training_orthogonality_left": Number(
+        "training set, gamma^3 R_min^4 / (3 N R_max^2)", lambda p: p.f_samples and p.f_samples.left),
+    "training_orthogonality_right": Number(
+        "training set, p_max, which the left side must exceed", lambda p: p.f_samples and p.f_samples.right),
+    "training_orthogonality_factor": Number(
+        "training set, right over left: missed by this factor", lambda p: _finite_factor(p.f_samples)),
+    "perturbed_orthogonality_left": Number(
+        "perturbed set, gamma^3 R_min^4 / (3 N R_max^2)", lambda p: p.g_samples and p.g_samples.left),
+    "perturbed_orthogonality_right": Number(
+        "perturbed set, p_max", lambda p: p.g_samples and p.g_samples.right),
+    "perturbed_orthogonality_factor": Number(
+        "perturbed set, right over left", lambda p: _finite_factor(p.g_samples)),
+    "normal_cosine_similarity": Number(
+        "size of the cosine of r_n and the normal q of the limit's boundary, mean", lambda p: p.normal_cosine),
+    "standard_limit_agreement": Number(
+        "f and the limit of its training set, held-out inputs", lambda p: _agreement(p.f, p.at_limit(p.limits.f))),
+    "perturbation_limit_agreement": Number(
+        "g and the limit of the perturbed set, held-out inputs", lambda p: _agreement(p.g, p.at_limit(p.limits.g))),
+    "limit_pattern_share": Number(
+        "training samples on which the linear picture's pattern holds",
+        lambda p: p.limits.f and p.limits.f.pattern_share),
+    "boundary_terms_agreement": Number(
+        "g and the sum of its two boundary terms, held-out inputs",
+        lambda p: p.boundary and agreement(p.g, p.boundary.total)),
+    "boundary_dominated_share": Number(
+        "held-out inputs at which the perturbations' term is the larger",
+        lambda p: p.boundary and p.boundary.dominated_share),
+}  # fmt: skip
+COMPARISONS = {name: number.meaning for name, number in NUMBERS.items()}
+"""Every number of a comparison, and what it compares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,51 +343,37 @@ class Comparison:
         )
 
 
-def compare(case: Case, *, report: Callable[[int, int, str], None] = lambda done, steps, note: None) -> Comparison:
+def compare(case: Case, *, report: Report = lambda done, steps, note: None) -> Comparison:
     """Everything that both papers predict of one seed's classifiers, beside the classifiers themselves.
 
     Args:
         case: the classifiers with their data.
-        report: called with parts done, parts in all and the part that comes next.
+        report: called with numbers done, numbers in all and the name of the next.
     """
-    report(0, 6, "wide networks")
-    notes: list[str] = []
-    found: dict[str, float | None] = dict.fromkeys(COMPARISONS)
-    directions = perturbation_direction(
-        case.inputs, case.data.labels, slope=case.slope, at=case.places, bias=case.has_bias
-    )
-    found |= measure_directions(case.perturbed, case.data, [directions])
-    outputs = {
-        "f": case.standard.outputs(case.data.heldout_inputs),
-        "fhat": standard_prediction(case.inputs, case.data.labels, case.heldout, slope=case.slope, bias=case.has_bias),
-        "g": case.perturbation.outputs(case.data.heldout_inputs),
-        "ghat": predict_from_directions(case.seen, directions, case.heldout, slope=case.slope, bias=case.has_bias),
-    }
-    for role, network, prediction in (("standard", "f", "fhat"), ("perturbation", "g", "ghat")):
-        found[f"{role}_sign_agreement"] = agreement(outputs[network], outputs[prediction])
-        found[f"{role}_correlation"] = correlation(outputs[network], outputs[prediction])
-    report(1, 6, "what is left out")
-    found |= _with_what_is_left_out(case, outputs)
-    report(2, 6, "lazy regime")
-    found |= _lazy_numbers(case, notes)
-    report(3, 6, "finite time")
-    found |= _at_finite_time(case, outputs, notes)
-    report(4, 6, "orthogonality")
-    found |= _orthogonality_numbers(case)
-    report(5, 6, "limits")
-    found |= _limit_numbers(case, outputs, notes)
-    cosines = _signed_cosines(case.perturbed, directions)
-    for name, value in found.items():
+    predicted = PredictedCase(case)
+    numbers = evaluate(NUMBERS, predicted, report)
+    notes = predicted.notes
+    for name, value in numbers.items():
         if value is not None and not math.isfinite(value):
-            found[name] = None
-            notes.append(f"{name} is left out: the networks' or the data's values are too large for it.")
+            numbers[name] = None
+            notes.append(f"{name} is left out: values of the networks or of the data are too large for it.")
+    outputs = {"f": predicted.f, "fhat": predicted.fhat, "g": predicted.g, "ghat": predicted.ghat}
     return Comparison(
-        found,
+        numbers,
         tuple(notes),
         case.data.heldout_labels.cpu(),
-        cosines.cpu(),
+        predicted.signed_cosines.cpu(),
         {name: values.detach().cpu() for name, values in outputs.items()},
     )
+
+
+def evaluate(numbers: Mapping[str, Number[Predicted]], case: Predicted, report: Report) -> dict[str, float | None]:
+    """The value of every number, in the order in which they are declared."""
+    found: dict[str, float | None] = {}
+    for name, number in numbers.items():
+        report(len(found), len(numbers), name.replace("_", " "))
+        found[name] = number.value(case)
+    return found
 
 
 def lazy_inputs(inputs: Tensor) -> Tensor:
@@ -169,129 +392,32 @@ def correlation(first: Tensor, second: Tensor) -> float | None:
     return float((pair[0] @ pair[1]) / lengths.prod())
 
 
-def _with_what_is_left_out(case: Case, outputs: dict[str, Tensor]) -> dict[str, float | None]:
-    """Predictions with the trained bias and the mislabelled samples, which the paper leaves out."""
-    found: dict[str, float | None] = {}
-    if case.has_bias:
-        predicted = standard_prediction(
-            case.inputs, case.data.labels, case.heldout, slope=case.slope, trained_bias=True
-        )
-        found["standard_sign_agreement_bias"] = agreement(outputs["f"], predicted)
-    # The predicted directions stand for perturbations of a given L2 length.
-    lengths = case.perturbed.perturbations.flatten(1).norm(dim=1).mean().item()
-    if lengths > 0:
-        predicted = perturbation_prediction(
-            case.inputs,
-            case.data.labels,
-            case.seen,
-            case.heldout,
-            slope=case.slope,
-            targets=case.perturbed.target_labels,
-            epsilon=lengths,
-            sources=None if case.perturbed.source == "none" else case.sources,
-            trained_bias=case.config.perturbation.model.name == "two_layer",
-            at=case.places,
-            bias=case.has_bias,
-        )
-        found["perturbation_sign_agreement_full"] = agreement(outputs["g"], predicted)
-    return found
+def _agreement(outputs: Tensor, predicted: Tensor | None) -> float | None:
+    return None if predicted is None else agreement(outputs, predicted)
 
 
-def _lazy_numbers(case: Case, notes: list[str]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for role, inputs in (("standard", case.data.inputs), ("perturbation", case.perturbed.inputs)):
-        initial = _initial(case, role)
-        if initial is None:
-            notes.append(f"The {role} classifier is a limit: it has no start from which its kernel could drift.")
-            continue
-        lazy = lazy_regime(initial, case.of(role), lazy_inputs(inputs))
-        found[f"{role}_kernel_drift"] = lazy.kernel_drift
-        found[f"{role}_linearisation_distance"] = lazy.linearisation_distance
-    return found
+def _orthogonality(case: Case, inputs: Tensor) -> Orthogonality | None:
+    # With f's slope for both sets, as in the theorem.
+    return orthogonality(inputs, slope=case.config.standard.model.slope) if len(inputs) > 1 else None
 
 
-def _at_finite_time(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> dict[str, float | None]:
-    """The lazy functions of the identity loss at the time of training."""
-    found: dict[str, float | None] = {}
-    steps = (
-        ("standard", "f", case.standard, case.inputs, case.data.labels, case.standard_lr),
-        ("perturbation", "g", case.perturbation, case.seen, case.perturbed.target_labels, case.perturbation_lr),
-    )
-    for role, name, classifier, inputs, labels, lr in steps:
-        section = case.section(role)
-        initial = _initial(case, role)
-        if initial is None:
-            continue  # a limit has no time; the lazy numbers have said so
-        if section.loss != "identity" or section.training != "descent":
-            notes.append(f"The lazy function at a finite time is exact for the identity loss; {name} has another.")
-            continue
-        time = training_time(_rates(section, lr, classifier.losses.tolist()), section.epochs, section.momentum)
-        if bool((labels == labels[0]).all()):
-            continue
-        bias = section.model.name == "two_layer"
-        predicted = lazy_prediction(
-            inputs,
-            labels,
-            case.heldout,
-            slope=section.model.slope,
-            time=time,
-            initial=Classifier(initial).outputs(case.data.heldout_inputs),
-            bias=bias,
-        )
-        found[f"{role}_sign_agreement_time"] = agreement(outputs[name], predicted)
-        if role == "standard" and case.places is None and case.config.attack.name == "one_step" and bias:
-            expected = expected_cosine(inputs, labels, slope=section.model.slope, time=time)
-            found["cosine_similarity_expected"] = expected.double().mean().item()
-    return found
+def _finite_factor(condition: Orthogonality | None) -> float | None:
+    return condition.factor if condition is not None and math.isfinite(condition.factor) else None
 
 
-def _orthogonality_numbers(case: Case) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for part, inputs in (("training", case.inputs), ("perturbed", case.seen)):
-        if len(inputs) < 2:
-            continue
-        condition = orthogonality(inputs, slope=case.slope)
-        found[f"{part}_orthogonality_left"] = condition.left
-        found[f"{part}_orthogonality_right"] = condition.right
-        found[f"{part}_orthogonality_factor"] = condition.factor if math.isfinite(condition.factor) else None
-    return found
+def _is_lazy_descent(config: ClassifierConfig) -> bool:
+    """Whether the lazy function at a finite time is known: with the identity loss every step has one direction."""
+    return config.loss == "identity" and config.training == "descent"
 
 
-def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    standard, perturbation, reasons = case.limits()
-    notes += reasons
-    if standard is not None:
-        limit = standard.classifier.outputs(case.heldout)
-        found["standard_limit_agreement"] = agreement(outputs["f"], limit)
-        found["limit_pattern_share"] = standard.pattern_share
-        cosines = row_cosines(case.perturbed.perturbations.flatten(1), standard.normal.expand_as(case.seen))
-        found["normal_cosine_similarity"] = cosines.abs().double().mean().item()
-    if perturbation is not None:
-        limit = perturbation.classifier.outputs(case.heldout)
-        found["perturbation_limit_agreement"] = agreement(outputs["g"], limit)
-    attack = case.config.attack
-    if standard is not None and perturbation is not None and not (attack.is_search and attack.norm == "l0"):
-        terms = boundary_terms(
-            perturbation.boundary_multipliers,
-            case.perturbed.target_labels,
-            case.sources,
-            standard.normal,
-            case.heldout,
-            epsilon=attack.epsilon,
-            norm=attack.norm,
-            pixels=pixels_of(attack, case.data.input_dim),
-        )
-        found["boundary_terms_agreement"] = agreement(outputs["g"], terms.total)
-        found["boundary_dominated_share"] = terms.dominated_share
-    return found
+def _has_time(trained: Trained) -> bool:
+    return _is_lazy_descent(trained.config) and not bool((trained.labels == trained.labels[0]).all())
 
 
-def _initial(case: Case, role: str) -> TwoLayer | None:
-    model = case.section(role).model
-    if model.name == "limit":
-        return None
-    return initialise(model, case.data.input_dim, seed=case.seed, role=role).to(case.data.inputs)
+def _time(trained: Trained) -> float:
+    config = trained.config
+    rates = _rates(config, trained.lr, trained.classifier.losses.tolist())
+    return training_time(rates, config.epochs, config.momentum)
 
 
 def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> list[float]:
@@ -303,8 +429,3 @@ def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> lis
         if section.schedule == "plateau":
             rule.update(loss)
     return rates
-
-
-def _signed_cosines(perturbed: PerturbedSet, directions: Tensor) -> Tensor:
-    cosines = row_cosines(perturbed.perturbations.flatten(1), directions)
-    return perturbed.target_labels.to(cosines.dtype) * cosines

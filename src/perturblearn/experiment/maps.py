@@ -34,28 +34,33 @@ def draw_map(case: Case, *, limits: tuple[float, float] | None = None) -> Decisi
     Raises:
         ConfigError: limits that are not in order.
     """
-    weight, readout = case.of("standard").weight.detach(), case.of("standard").readout
-    plane = mean_plane(case.inputs, case.data.labels) if case.has_bias else weight_plane(weight, readout)
+    f = case.f
+    if f.has_bias:
+        plane = mean_plane(case.inputs, case.data.labels)
+    else:
+        plane = weight_plane(f.network.weight.detach(), f.network.readout)
     limits = limits or _frame_of(plane.project(case.inputs))
     networks = {"f": case.standard.outputs, "g": case.perturbation.outputs}
     drawn = decision_map(
         plane, networks, limits=limits, points=MAP_POINTS, samples=case.inputs, labels=case.data.labels
     )
-    if case.has_bias:
+    if f.has_bias:
         predicted = predictions_on(
             plane,
             case.inputs,
             case.data.labels,
             case.seen,
-            slope=case.slope,
+            kernel=case.kernel,
             limits=limits,
             points=MAP_POINTS,
-            directions=perturbation_direction(case.inputs, case.data.labels, slope=case.slope, at=case.places),
+            directions=perturbation_direction(case.inputs, case.data.labels, kernel=case.kernel, at=case.places),
         ).values
     else:
-        of_f, of_g, _ = case.limits()
+        limits_of = case.limits()
         lines = {
-            name: limit.classifier.outputs for name, limit in (("fhat", of_f), ("ghat", of_g)) if limit is not None
+            name: limit.classifier.outputs
+            for name, limit in (("fhat", limits_of.f), ("ghat", limits_of.g))
+            if limit is not None
         }
         predicted = decision_map(plane, lines, limits=limits, points=MAP_POINTS).values
     return DecisionMap(plane, drawn.grid, {**drawn.values, **predicted}, drawn.samples, drawn.labels)
@@ -82,5 +87,6 @@ def _frame_of(samples: Tensor) -> tuple[float, float]:
     """Limits of a square map that show nearly all samples and the origin."""
     low, high = torch.quantile(samples.flatten().double(), samples.new_tensor([0.002, 0.998]).double()).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
+    # Quantiles, so that a few outliers do not shrink all other samples to a point.
     margin = 0.08 * (high - low) or 1.0
     return low - margin, high + margin

@@ -2,45 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch import Tensor
+from typing_extensions import override
 
-from perturblearn.classifiers import Network, TwoLayer, evaluating, initialise
+from perturblearn.classifiers import Network, TwoLayer, evaluating
 from perturblearn.config import ClassifierConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
-from perturblearn.experiment.case import Case
-from perturblearn.experiment.comparison import COMPARISONS, correlation, lazy_inputs
+from perturblearn.experiment.case import Case, Trained
+from perturblearn.experiment.comparison import (
+    LAZY_NUMBERS,
+    LazyCase,
+    Number,
+    Report,
+    correlation,
+    evaluate,
+    lazy_inputs,
+)
 from perturblearn.experiment.measures import accuracy, agreement
 from perturblearn.experiment.networks import BATCH_SIZE, first_network
-from perturblearn.theory import empirical_kernel, kernel_training, lazy_regime, training_time
+from perturblearn.theory import EmpiricalKernel, LazyRegime, kernel_training, lazy_regime, training_time
 from perturblearn.training import LOSSES, Schedule
-
-NETWORK_COMPARISONS = {
-    **{
-        f"{role}_{name}": COMPARISONS[f"{role}_{name}"]
-        for role in ("standard", "perturbation")
-        for name in ("kernel_drift", "linearisation_distance")
-    },
-    "perturbation_kernel_prediction_agreement": "g and what its kernel at the start predicts of it, held-out inputs",
-    "perturbation_kernel_prediction_correlation": "g and that prediction, held-out inputs",
-    "perturbation_kernel_prediction_accuracy": "the prediction itself, held-out inputs under their true labels",
-}
-"""Every number of a comparison of deep networks, and what it compares."""
 
 MOST_FOR_KERNEL = 4000
 """Perturbed samples up to which the kernel is taken over all their pairs."""
 
 
-def compare_networks(
-    case: Case, *, report: Callable[[int, int, str], None] = lambda done, steps, note: None
-) -> dict[str, float | None]:
+@dataclass(frozen=True, eq=False)
+class KernelPrediction:
+    """Outputs of g for held-out inputs, and what its kernel at the start predicts of them.
+
+    Args:
+        outputs, predicted: (M,).
+        labels: true labels, (M,).
+    """
+
+    outputs: Tensor
+    predicted: Tensor
+    labels: Tensor
+
+
+class LinearisedCase(LazyCase):
+    """A case beside its networks' linearisations, each found when it is first asked for."""
+
+    @cached_property
+    def kernel_prediction(self) -> KernelPrediction | None:
+        """G as gradient flow with the kernel of its start would have it, at the time of g's training.
+
+        Weight decay, and the noise of drawing batches, are left out of it.
+        """
+        case, g = self.case, self.case.g
+        if g.config.training != "sgd" or not case.data.is_binary or len(g.inputs) > MOST_FOR_KERNEL:
+            return None
+        start = self._start(g)
+        if start is None:
+            return None
+        device = g.classifier.device
+        inputs, heldout = g.inputs.to(device), case.data.heldout_inputs.to(device)
+        kernel = EmpiricalKernel(start)
+        with _differentiating(g, start):
+            with torch.no_grad():
+                first, before = start(inputs), start(heldout)
+            multipliers = kernel_training(
+                inputs,
+                g.labels.to(device),
+                first,
+                kernel=kernel,
+                time=_time(g.config, g.lr, len(inputs), g.classifier.losses.tolist()),
+                derivative=LOSSES[g.config.loss].derivative,
+            )
+            predicted = (before.double() + kernel.weighted_sum(heldout, inputs, multipliers)).cpu()
+        outputs = g.classifier.outputs(case.data.heldout_inputs).cpu()
+        return KernelPrediction(outputs, predicted, case.data.heldout_labels.cpu())
+
+    @override
+    def _laziness(self, trained: Trained) -> LazyRegime | None:
+        start = self._start(trained)
+        if start is None:
+            return None
+        with _differentiating(trained, start):
+            inputs = lazy_inputs(trained.inputs).to(trained.classifier.device)
+            return lazy_regime(start, _plain(trained.classifier.module), inputs)
+
+    def _start(self, trained: Trained) -> Network | TwoLayer | None:
+        """The network before its training, where its classifier lies; None without a start, or without training."""
+        if trained.config.training == "none":
+            return None
+        device, dtype = self.case.perturbation.device, self.case.data.inputs.dtype
+        if not trained.config.model.is_network:
+            start = trained.start()
+            return start and start.to(device=device, dtype=dtype)
+        network = first_network(trained.config, Signature.of(self.case.data), seed=trained.seed, role=trained.role)
+        return _plain(network.to(device=device, dtype=dtype))
+
+
+NETWORK_NUMBERS: dict[str, Number[LinearisedCase]] = {
+    **LAZY_NUMBERS,
+    "perturbation_kernel_prediction_agreement": Number(
+        "g and what its kernel at the start predicts of it, held-out inputs",
+        lambda p: (known := p.kernel_prediction) and agreement(known.outputs, known.predicted)),
+    "perturbation_kernel_prediction_correlation": Number(
+        "g and that prediction, held-out inputs",
+        lambda p: (known := p.kernel_prediction) and correlation(known.outputs, known.predicted)),
+    "perturbation_kernel_prediction_accuracy": Number(
+        "the prediction itself, held-out inputs under their true labels",
+        lambda p: (known := p.kernel_prediction) and accuracy(known.predicted, known.labels)),
+}  # fmt: skip
+NETWORK_COMPARISONS = {name: number.meaning for name, number in NETWORK_NUMBERS.items()}
+"""Every number of a comparison of deep networks, and what it compares."""
+
+
+def compare_networks(case: Case, *, report: Report = lambda done, steps, note: None) -> dict[str, float]:
     """How lazy f and g are, and how well g's empirical kernel at its start predicts g, where f or g is a deep network.
 
     Args:
         case: the classifiers with their data.
-        report: called with parts done, parts in all and the part that comes next.
+        report: called with numbers done, numbers in all and the name of the next.
 
     Returns:
         Numbers by the names of `NETWORK_COMPARISONS`; those that do not apply are missing: a limit, and a network that
@@ -49,62 +132,25 @@ def compare_networks(
     Raises:
         ModelError: a network of the user's own that cannot be differentiated sample by sample.
     """
-    found: dict[str, float | None] = {}
-    parts = (
-        ("standard", case.standard, case.data.inputs),
-        ("perturbation", case.perturbation, case.perturbed.inputs),
-    )
-    for number, (role, classifier, inputs) in enumerate(parts):
-        report(number, 3, f"lazy regime of {'fg'[number]}")
-        start = _start(case, role)
-        if start is None:
-            continue
-        try:
-            with evaluating(start):
-                lazy = lazy_regime(start, _plain(classifier.module), lazy_inputs(inputs).to(classifier.device))
-                if role == "perturbation":
-                    report(2, 3, "kernel of g")
-                    found |= _kernel_prediction(case, start)
-        except RuntimeError as error:
-            model = case.section(role).model
-            if not model.is_own:
-                raise
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the network {model.name} cannot be differentiated sample by sample ({reason}); "
-                "set measures.theory = false"
-            ) from error
-        found[f"{role}_kernel_drift"] = lazy.kernel_drift
-        found[f"{role}_linearisation_distance"] = lazy.linearisation_distance
-    return found
+    numbers = evaluate(NETWORK_NUMBERS, LinearisedCase(case), report)
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _kernel_prediction(case: Case, start: Network | TwoLayer) -> dict[str, float | None]:
-    """G as gradient flow with the kernel of its start would have it, at the time of g's training.
-
-    Left out of it are weight decay, and what the draw of batches adds.
-    """
-    section, inputs, targets = case.config.perturbation, case.perturbed.inputs, case.perturbed.target_labels
-    if section.training != "sgd" or not case.data.is_binary or len(inputs) > MOST_FOR_KERNEL:
-        return {}
-    device = case.perturbation.device
-    inputs, heldout = inputs.to(device), case.data.heldout_inputs.to(device)
-    with torch.no_grad():
-        first, before = start(inputs), start(heldout)
-    multipliers = kernel_training(
-        empirical_kernel(start, inputs),
-        targets.to(device),
-        first,
-        time=_time(section, case.perturbation_lr, len(inputs), case.perturbation.losses.tolist()),
-        derivative=LOSSES[section.loss].derivative,
-    )
-    predicted = (before.double() + empirical_kernel(start, heldout, inputs).double() @ multipliers).cpu()
-    outputs = case.perturbation.outputs(case.data.heldout_inputs).cpu()
-    return {
-        "perturbation_kernel_prediction_agreement": agreement(outputs, predicted),
-        "perturbation_kernel_prediction_correlation": correlation(outputs, predicted),
-        "perturbation_kernel_prediction_accuracy": accuracy(predicted, case.data.heldout_labels.cpu()),
-    }
+@contextmanager
+def _differentiating(trained: Trained, start: Network | TwoLayer) -> Iterator[None]:
+    """In evaluation mode, and with an error that names a user's network where torch's transforms do not take it."""
+    try:
+        with evaluating(start):
+            yield
+    except RuntimeError as error:
+        model = trained.config.model
+        if not model.is_own:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"the network {model.name} cannot be differentiated sample by sample ({reason}); "
+            "set measures.theory = false"
+        ) from error
 
 
 def _time(section: ClassifierConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
@@ -116,18 +162,6 @@ def _time(section: ClassifierConfig, lr: float, n_samples: int, losses: Sequence
         rates += [schedule.rate(step) for step in range(epoch * per_epoch, (epoch + 1) * per_epoch)]
         schedule.update(loss)
     return training_time(rates, len(rates), section.momentum)
-
-
-def _start(case: Case, role: str) -> Network | TwoLayer | None:
-    """The network before its training, where its classifier lies; None where there was no start, or no training."""
-    section = case.section(role)
-    if section.model.name == "limit" or section.training == "none":
-        return None
-    device, dtype = case.perturbation.device, case.data.inputs.dtype
-    if not section.model.is_network:
-        return initialise(section.model, case.data.input_dim, seed=case.seed, role=role).to(device=device, dtype=dtype)
-    network = first_network(section, Signature.of(case.data), seed=case.seed, role=role)
-    return _plain(network.to(device=device, dtype=dtype))
 
 
 def _plain(module: Network | TwoLayer) -> Network | TwoLayer:

@@ -13,6 +13,7 @@ from perturblearn.classifiers import Classifier
 from perturblearn.config import NOISE_SOURCES, AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig, config_tree
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.errors import ConfigError
+from perturblearn.experiment.case import kernel_of
 from perturblearn.experiment.checks import (
     ControlDraws,
     DirectionMeasures,
@@ -49,7 +50,12 @@ CONTROLS: tuple[Control, ...] = ("unperturbed", "permuted")
 
 @dataclass(frozen=True)
 class Learner:
-    """One g: what it is, and what it knows."""
+    """One g.
+
+    Args:
+        perturbation: the classifier.
+        measures: what it knows.
+    """
 
     perturbation: Stage[Classifier]
     measures: PerturbationMeasures
@@ -322,15 +328,13 @@ class GraphBuilder:
         return Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=self.context)
 
     def _direction_measures(self, data: Data, perturbed: Stage[PerturbedSet]) -> DirectionMeasures:
-        model = self.config.standard.model
-        slope, bias = model.slope, model.name == "two_layer"
+        kernel = kernel_of(self.config.standard.model)
         at_samples = self.config.attack.source not in NOISE_SOURCES
         return DirectionMeasures(
-            slope=slope,
-            bias=bias,
+            kernel=kernel,
             data=data,
             perturbed=perturbed,
-            directions=Directions(slope=slope, bias=bias, data=data) if at_samples else None,
+            directions=Directions(kernel=kernel, data=data) if at_samples else None,
             context=self.context,
         )
 

@@ -140,7 +140,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         part: of the data.
         rows: which of the set's samples.
         seed: the run's seed.
-        standard: f.
+        data, standard: the sources and f.
         is_whole: whether these are all rows.
     """
 

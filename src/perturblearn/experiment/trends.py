@@ -128,6 +128,7 @@ def fit_line(variables: Mapping[str, Sequence[float]], values: Sequence[float], 
     target = np.asarray(values, float)
     if len(target) == 0 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
+    # By lstsq, not by the normal equations, whose condition is the design's squared: this is the reported value.
     coefficients = np.linalg.lstsq(design, target, rcond=None)[0]
     names, places = np.unique(np.asarray(seeds), return_inverse=True)
     resampled = _resampled(design, target, places, len(names)) if len(names) > 1 else None
@@ -141,6 +142,9 @@ def fit_line(variables: Mapping[str, Sequence[float]], values: Sequence[float], 
 
 def _resampled(design: np.ndarray, target: np.ndarray, places: np.ndarray, n_seeds: int) -> np.ndarray:
     """Coefficients of as many resamples of the seeds as determine them, one a row."""
+    # Not scipy.stats.bootstrap: it has no way to leave out the resamples that do not fix the slopes, which few seeds
+    # make often, and one of them turns the whole interval into NaN. From the normal equations of each seed, added up,
+    # because 2,000 fits of all runs would take 2,000 decompositions of the whole design.
     generator = np.random.default_rng(0)  # of the interval, not of any result
     squares = np.stack([design[places == seed].T @ design[places == seed] for seed in range(n_seeds)])
     products = np.stack([design[places == seed].T @ target[places == seed] for seed in range(n_seeds)])

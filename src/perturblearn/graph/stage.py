@@ -26,7 +26,7 @@ def aside(**options: Any) -> Any:
     """A field of a stage that is no part of its identity: where something lies on this machine, how it is shown.
 
     Args:
-        options: as for `dataclasses.field`.
+        options: as for ``dataclasses.field``.
     """
     return field(**options, metadata={_ASIDE: True})
 

@@ -300,7 +300,7 @@ def _mean_std(runs: Sequence[StudyRun], name: str) -> tuple[float, float | None]
 
 def _geometric_mean(runs: Sequence[StudyRun], name: str) -> float:
     """Of numbers that span orders of magnitude."""
-    return math.exp(statistics.fmean(math.log(run.measures[name]) for run in runs))
+    return statistics.geometric_mean(run.measures[name] for run in runs)
 
 
 def _cells(fit: Fit | None, name: str) -> tuple[Cell, ...]:

@@ -10,8 +10,6 @@ from perturblearn.experiment import Pair
 from perturblearn.report.grid import by_seed, controls_of, has_learned, percent, plural
 from perturblearn.report.result import Result
 
-_STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-"""Student's t for intervals of 95 %, by degrees of freedom from 1; for more, the last is a little too wide."""
 _ENOUGH_SEEDS = 3
 """Seeds from which on a sign counts as established: shares of a small data set can differ equally in two by accident,
 which leaves an interval of no width."""
@@ -44,17 +42,13 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     Args:
         first, second: as many values each; equal ones share the mean of their ranks.
     """
-    ranks = _ranks(first), _ranks(second)
-    if any(len(set(of_one)) == 1 for of_one in ranks):
+    if len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    return statistics.correlation(*ranks)
+    # Here and not above: scipy.stats takes longer to import than many a command to run.
+    from scipy.stats import rankdata
 
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1; of equal values each has the mean of theirs."""
-    return [
-        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values
-    ]
+    # Not spearmanr, which is off by a rounding where the correlation is 0.5 exactly, the size that is asked for below.
+    return statistics.correlation(rankdata(first).tolist(), rankdata(second).tolist())
 
 
 def _own_kind(cells: Mapping[Pair, Result], reached: Mapping[Pair, Mapping[int, float]]) -> str:
@@ -164,5 +158,6 @@ def _interval(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[
     mean = statistics.fmean(values)
     if len(values) == 1:
         return mean, None
-    quantile = _STUDENT[min(len(values) - 1, len(_STUDENT)) - 1]
-    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+    from scipy.stats import t  # as in `spearman`
+
+    return mean, float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))

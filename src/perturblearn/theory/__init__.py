@@ -14,19 +14,17 @@ from perturblearn.theory.decision_map import (
     predictions_on,
     weight_plane,
 )
-from perturblearn.theory.gate_kernel import gate_kernel, sampled_gate_kernel
+from perturblearn.theory.empirical_kernel import EmpiricalKernel, empirical_kernel
+from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gate_kernel
+from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
-from perturblearn.theory.lazy_training import (
-    expected_cosine,
-    initial_output_variance,
-    lazy_prediction,
-    training_time,
-)
-from perturblearn.theory.linearisation import LazyRegime, empirical_kernel, lazy_regime, linearised_outputs
+from perturblearn.theory.lazy_training import expected_cosine, initial_output_variance, lazy_prediction, training_time
+from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
 from perturblearn.theory.orthogonality import Orthogonality, orthogonality
-from perturblearn.theory.wide_network import (
+from perturblearn.theory.predictions import (
     cosine_similarity,
+    full_perturbation_prediction,
     perturbation_direction,
     perturbation_prediction,
     predict_from_directions,
@@ -39,6 +37,9 @@ __all__ = [
     "BoundaryTerms",
     "DecisionMap",
     "DecisionPlane",
+    "EmpiricalKernel",
+    "GateKernel",
+    "Kernel",
     "LazyRegime",
     "MarginLimit",
     "Orthogonality",
@@ -49,6 +50,7 @@ __all__ = [
     "expected_cosine",
     "expected_pattern_share",
     "expected_perturbation_accuracy",
+    "full_perturbation_prediction",
     "gate_kernel",
     "initial_output_variance",
     "kernel_training",

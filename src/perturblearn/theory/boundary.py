@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from perturblearn.attacks import steepest_step
@@ -22,8 +23,8 @@ class BoundaryTerms:
         perturbations: P(z), (M,): in L2 the standard boundary itself, times epsilon sum lambda' / ||q||.
     """
 
-    sources: Tensor
-    perturbations: Tensor
+    sources: Float64[Tensor, "m"]
+    perturbations: Float64[Tensor, "m"]
 
     @property
     def total(self) -> Tensor:
@@ -42,11 +43,11 @@ class BoundaryTerms:
 
 
 def boundary_terms(
-    multipliers: Tensor,
-    targets: Tensor,
-    sources: Tensor,
-    normal: Tensor,
-    z: Tensor,
+    multipliers: Float[Tensor, "n"],
+    targets: Real[Tensor, "n"],
+    sources: Float[Tensor, "n d"],
+    normal: Float[Tensor, "d"],
+    z: Float[Tensor, "m d"],
     *,
     epsilon: float,
     norm: str = "l2",
@@ -76,7 +77,9 @@ def boundary_terms(
     check_labels(targets, len(sources), "targets", both_classes=False)
     if multipliers.shape != targets.shape:
         raise DataError(f"multipliers has shape {tuple(multipliers.shape)} for {len(targets)} targets; give one each")
+    # float64: the two terms may cancel, and the sign of what is left is the prediction.
     weights = multipliers.double()
+    # P(z) is the attack's own step on a linear f with gradient q; so the norms are defined in one place.
     step = steepest_step(normal[None].double(), norm, epsilon=epsilon, pixels=pixels)[0]
     learned = (weights * targets.double())[None] @ sources.double()
     exact = z.double()

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.theory.checks import check_finite, check_labels, check_pair
-from perturblearn.theory.wide_network import perturbation_direction, predict_from_directions, standard_prediction
+from perturblearn.theory.kernel import Kernel
+from perturblearn.theory.predictions import perturbation_direction, predict_from_directions, standard_prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,38 +23,49 @@ class DecisionPlane:
         first, second: e1 and e2, (d,), of length 1, not necessarily orthogonal.
     """
 
-    first: Tensor
-    second: Tensor
+    first: Float[Tensor, "d"]
+    second: Float[Tensor, "d"]
 
-    def points(self, coordinates: Tensor) -> Tensor:
+    def points(self, coordinates: Float[Tensor, "p 2"]) -> Float[Tensor, "p d"]:
         """The points (P, d) of coordinates (a, b), (P, 2)."""
         return coordinates @ torch.stack((self.first, self.second))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n 2"]:
         """Where samples are shown, (<x, e1>, <x, e2>), (N, 2)."""
         return torch.stack((x @ self.first, x @ self.second), dim=1)
 
-    def reduce(self, x: Tensor) -> Tensor:
+    def reduce(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
         """Samples in three coordinates, (N, 3): two in the plane and the length of the rest.
 
         Inner products with points of the plane and all lengths are kept, and these are all that the gate kernel sees.
         """
         inside = x @ self._basis
+        # Where a sample lies in the plane its rest is 0 up to rounding, of either sign.
         rest = (x.square().sum(dim=1) - inside.square().sum(dim=1)).clamp_min(0).sqrt()
         return torch.cat((inside, rest[:, None]), dim=1)
 
-    def reduce_points(self, coordinates: Tensor) -> Tensor:
+    def reduce_points(self, coordinates: Float[Tensor, "p 2"]) -> Float[Tensor, "p 3"]:
         """Points of the plane in the same three coordinates, (P, 3), from (a, b)."""
         inside = coordinates @ (torch.stack((self.first, self.second)) @ self._basis)
         return torch.cat((inside, torch.zeros_like(inside[:, :1])), dim=1)
 
-    def reduce_vectors(self, vectors: Tensor) -> Tensor:
-        """Vectors of which only inner products with the plane matter, (N, 3)."""
-        inside = vectors @ self._basis
-        return torch.cat((inside, torch.zeros_like(inside[:, :1])), dim=1)
+    def reduce_vectors(self, vectors: Float[Tensor, "n d"], at: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
+        """How samples move, in the coordinates in which `reduce` gives the samples, (N, 3).
+
+        Inner products with points of the plane and with the samples themselves are kept.
+
+        Args:
+            vectors: the steps, (N, d).
+            at: the samples that take them, (N, d).
+        """
+        # Kernels see <v, c> as well, so a step's part along its sample's rest is a third coordinate, unlike the others.
+        outside = at - (at @ self._basis) @ self._basis.T
+        third = (vectors * torch.nn.functional.normalize(outside)).sum(dim=1, keepdim=True)
+        return torch.cat((vectors @ self._basis, third), dim=1)
 
     @property
     def _basis(self) -> Tensor:
+        # Orthonormal, in float64: the means of two classes may be nearly opposite, and (e1, e2) then a bad basis.
         return torch.linalg.qr(torch.stack((self.first, self.second), dim=1).double()).Q.to(self.first.dtype)
 
 
@@ -69,17 +82,17 @@ class DecisionMap:
     """
 
     plane: DecisionPlane
-    grid: Tensor
+    grid: Float[Tensor, "s"]
     values: Mapping[str, Tensor]
-    samples: Tensor | None = None
-    labels: Tensor | None = None
+    samples: Float[Tensor, "n 2"] | None = None
+    labels: Real[Tensor, "n"] | None = None
 
     def agreement(self, first: str, second: str) -> Tensor:
         """Where two of the values, the first and the second by their names, have one sign: (S, S) bool."""
         return self.values[first].sign() == self.values[second].sign()
 
 
-def mean_plane(x: Tensor, y: Tensor) -> DecisionPlane:
+def mean_plane(x: Float[Tensor, "n d"], y: Real[Tensor, "n"]) -> DecisionPlane:
     """The plane whose axes e1, e2 are the normalised means of positive and of negative samples [NeurIPS24, figures].
 
     Args:
@@ -95,7 +108,7 @@ def mean_plane(x: Tensor, y: Tensor) -> DecisionPlane:
     return _plane(x[y > 0].mean(dim=0), x[y < 0].mean(dim=0), "the mean of a class")
 
 
-def weight_plane(weight: Tensor, readout: Tensor) -> DecisionPlane:
+def weight_plane(weight: Float[Tensor, "m d"], readout: Float[Tensor, "m"]) -> DecisionPlane:
     """The plane of a network's weights [ICLR24, figures].
 
     The axes are v and u, the normalised means of the weight rows with a positive and with a negative readout.
@@ -122,8 +135,8 @@ def decision_map(
     *,
     limits: tuple[float, float],
     points: int = 400,
-    samples: Tensor | None = None,
-    labels: Tensor | None = None,
+    samples: Float[Tensor, "n d"] | None = None,
+    labels: Real[Tensor, "n"] | None = None,
     block: int = 8192,
 ) -> DecisionMap:
     """Functions of an input on a grid of the plane, a e1 + b e2 for a, b within limits [NeurIPS24; ICLR24; figures].
@@ -143,6 +156,7 @@ def decision_map(
     grid = _grid(plane, limits, points)
     parts = coordinates(grid).split(block)
     values = {}
+    # Networks come as they were trained; their graphs over 160,000 points would fill the memory.
     with torch.no_grad():
         for name, function in functions.items():
             values[name] = torch.cat([function(plane.points(part)) for part in parts]).view(points, points)
@@ -151,28 +165,28 @@ def decision_map(
 
 def predictions_on(
     plane: DecisionPlane,
-    x: Tensor,
-    y: Tensor,
-    perturbed: Tensor,
+    x: Float[Tensor, "n d"],
+    y: Real[Tensor, "n"],
+    perturbed: Float[Tensor, "n d"],
     *,
-    slope: float,
+    kernel: Kernel,
     limits: tuple[float, float],
     points: int = 400,
-    directions: Tensor | None = None,
+    directions: Float[Tensor, "n d"] | None = None,
 ) -> DecisionMap:
-    """Both predictions [NeurIPS24, section 4] on a grid of a plane, exactly, at a cost without the dimension in it.
+    """Both predictions [NeurIPS24, section 4] on a grid of a plane.
 
-    The kernel sees inputs only through inner products and lengths, and on a plane these are those of vectors with
-    three coordinates.
+    A kernel that sees inputs only through inner products and lengths (`Kernel.reduced`) is evaluated on three
+    coordinates instead of d: the result is exact, and its cost does not grow with the dimension.
 
     Args:
         plane: where to look.
-        x, y: what f was trained on, (N, d) and (N,).
-        perturbed: what g is trained on, (N, d).
-        slope: negative slope gamma, in [0, 1).
+        x, y: what f was trained on, (n, d) and (n,).
+        perturbed: what g is trained on, (n, d).
+        kernel: kernel of f and g.
         limits: least and largest coordinate.
         points: grid points a side.
-        directions: t, (N, d), if it is known already (see `perturbation_direction`).
+        directions: t, (n, d), if it is known already (see `perturbation_direction`).
 
     Returns:
         A map with the values ``fhat`` and ``ghat``, and x with its labels as samples.
@@ -181,19 +195,22 @@ def predictions_on(
         ConfigError, DataError: as for `perturbation_prediction` and `decision_map`.
     """
     grid = _grid(plane, limits, points)
-    z = plane.reduce_points(coordinates(grid))
-    dim = x.shape[1]
     if directions is None:
-        directions = perturbation_direction(x, y, slope=slope)
-    standard = standard_prediction(plane.reduce(x), y, z, slope=slope, input_dim=dim)
-    perturbation = predict_from_directions(
-        plane.reduce(perturbed), plane.reduce_vectors(directions), z, slope=slope, input_dim=dim
-    )
+        directions = perturbation_direction(x, y, kernel=kernel)
+    samples, centres, steps, z = x, perturbed, directions, coordinates(grid)
+    reduced = kernel.reduced(x.shape[1])
+    if reduced is None:
+        z = plane.points(z)
+    else:
+        z = plane.reduce_points(z)
+        samples, centres, steps = plane.reduce(x), plane.reduce(perturbed), plane.reduce_vectors(directions, perturbed)
+    standard = standard_prediction(samples, y, z, kernel=reduced or kernel)
+    perturbation = predict_from_directions(centres, steps, z, kernel=reduced or kernel)
     values = {"fhat": standard.view(points, points), "ghat": perturbation.view(points, points)}
     return DecisionMap(plane, grid, values, plane.project(x), y)
 
 
-def coordinates(grid: Tensor) -> Tensor:
+def coordinates(grid: Float[Tensor, "s"]) -> Float[Tensor, "_ 2"]:
     """(a, b) of all points of a square grid, (S * S, 2), a running fastest."""
     second, first = torch.meshgrid(grid, grid, indexing="ij")
     return torch.stack((first.flatten(), second.flatten()), dim=1)

@@ -10,35 +10,41 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.theory.checks import check_finite, check_labels
+from perturblearn.theory.kernel import Kernel
 
 TOLERANCE = 1e-3
 """Error of one step of the flow, as a share of 1 plus the largest output."""
 _SAFETY, _LEAST, _MOST = 0.9, 0.2, 3.0
+"""Usual constants of a step control: aim a little below the tolerance, change a step by bounded factors."""
 
 
 def kernel_training(
-    kernel: Tensor,
-    y: Tensor,
-    initial: Tensor,
+    x: Float[Tensor, "n *d"],
+    y: Real[Tensor, "n"],
+    initial: Float[Tensor, "n"],
     *,
+    kernel: Kernel,
     time: float,
     derivative: Callable[[Tensor], Tensor],
     tolerance: float = TOLERANCE,
-) -> Tensor:
-    r"""Multipliers alpha of a linearised network after gradient flow: :math:`f_0(z) + \sum_n \alpha_n K(z, x_n)`.
+) -> Float[Tensor, "n"]:
+    r"""Multipliers alpha of a linearised network after gradient flow: :math:`f_0(z) + \sum_n \alpha_n \Theta(x_n, z)`.
 
-    Solves :math:`\dot\alpha_n = -\frac1n y_n \ell'(y_n u_n)`, :math:`u = u_0 + K \alpha`, from alpha = 0, with Heun's
-    method in steps whose error is kept below the tolerance. That a wide network follows its linearisation is shown by
-    Lee et al., "Wide Neural Networks of Any Depth Evolve as Linear Models Under Gradient Descent", NeurIPS 2019.
+    Solves :math:`\dot\alpha_n = -\frac1n y_n \ell'(y_n u_n)`, :math:`u = u_0 + K \alpha`, K the kernel over x, from
+    alpha = 0, with Heun's method in steps whose error is kept below the tolerance. `Kernel.weighted_sum` then predicts
+    anywhere. That a wide network follows its linearisation is shown by Lee et al., "Wide Neural Networks of Any Depth
+    Evolve as Linear Models Under Gradient Descent", NeurIPS 2019.
 
     Args:
-        kernel: K over the training inputs, (n, n), as `empirical_kernel` gives it at the network's start.
+        x: training inputs (n, ...).
         y: labels +1 and -1, (n,).
         initial: u_0, the network's outputs at its start, (n,).
+        kernel: the network's kernel, for a finite network `EmpiricalKernel` at its start; evaluated over all pairs.
         time: learning rate times steps (with momentum mu, divided by 1 - mu; see `training_time`), 0 or more.
         derivative: l', elementwise; of the logistic loss, -sigmoid(-s).
         tolerance: error of one step in u, as a share of 1 plus the largest \|u\|.
@@ -52,15 +58,16 @@ def kernel_training(
     """
     if not time >= 0:
         raise ConfigError(f"time = {time}, but training goes forward; give a time of 0 or more")
-    check_labels(y, len(kernel), both_classes=False)
-    if kernel.shape != (len(y), len(y)) or initial.shape != y.shape:
+    check_labels(y, len(x), both_classes=False)
+    if initial.shape != y.shape:
         raise DataError(
-            f"the kernel has shape {tuple(kernel.shape)} and the initial outputs {tuple(initial.shape)} for {len(y)} "
-            "labels; give (n, n) and (n,)"
+            f"the initial outputs have shape {tuple(initial.shape)} for {len(y)} samples; give one output per sample"
         )
-    check_finite(kernel, "kernel")
     check_finite(initial, "initial")
-    kernel, signs, start = kernel.double(), y.double(), initial.double()
+    values = kernel(x)
+    check_finite(values, "the kernel's matrix")
+    # float64: float32 would lose the small steps of a long, nearly converged training.
+    matrix, signs, start = values.double(), y.double(), initial.double()
 
     def speed(outputs: Tensor) -> Tensor:
         return -signs * derivative(signs * outputs) / len(signs)
@@ -71,15 +78,17 @@ def kernel_training(
     done, step = 0.0, time
     while done < time:
         step = min(step, time - done)
-        change = kernel @ velocity
+        change = matrix @ velocity
         ahead = speed(outputs + step * change)
         # The second stage's share of Heun's step is also the error of the first stage alone.
-        correction = step / 2 * (kernel @ (ahead - velocity))
+        correction = step / 2 * (matrix @ (ahead - velocity))
         error = float(correction.abs().max() / (tolerance * (1 + outputs.abs().max())))
         if error <= 1:
             learned = learned + step / 2 * (velocity + ahead)
             outputs = outputs + step * change + correction
             velocity = speed(outputs)
+            # Exactly the end, where done + step may round to just below it and ask for one more step.
             done = time if step == time - done else done + step
+        # The error of a second-order method grows as the square of its step.
         step *= min(_MOST, max(_LEAST, _SAFETY / error**0.5)) if error > 0 else _MOST
     return learned

@@ -1,7 +1,7 @@
 """The exact function of lazy training at a finite time, for the identity loss, and what time does to perturbations.
 
 The identity loss sends the same signal back at every step, so a network whose gates do not change moves along one
-straight line: its output is the initial one plus training time times the kernel average of its labels [NeurIPS24,
+straight line: its output is the initial one plus the training time times the kernel average of its labels [NeurIPS24,
 section 3].
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from perturblearn.errors import ConfigError
-from perturblearn.theory.checks import check_labels
-from perturblearn.theory.wide_network import perturbation_direction, standard_prediction
+from perturblearn.theory.kernel import Kernel
+from perturblearn.theory.predictions import perturbation_direction, standard_prediction
 
 
 def training_time(lr: float | Sequence[float], epochs: int, momentum: float = 0.9) -> float:
@@ -35,6 +36,7 @@ def training_time(lr: float | Sequence[float], epochs: int, momentum: float = 0.
     if len(rates) != epochs:
         raise ConfigError(f"{len(rates)} learning rates for {epochs} epochs; give one rate, or one per epoch")
     time = velocity = 0.0
+    # A loop instead of the closed form: a plateau rule cuts rates and keeps the velocity.
     for rate in rates:
         velocity = momentum * velocity + 1
         time += rate * velocity
@@ -42,77 +44,75 @@ def training_time(lr: float | Sequence[float], epochs: int, momentum: float = 0.
 
 
 def lazy_prediction(
-    x: Tensor,
-    y: Tensor,
-    z: Tensor,
+    x: Float[Tensor, "n d"],
+    y: Real[Tensor, "n"],
+    z: Float[Tensor, "m d"],
     *,
-    slope: float,
+    kernel: Kernel,
     time: float,
-    initial: Tensor | float = 0.0,
-    bias: bool = True,
+    initial: Float[Tensor, "m"] | float = 0.0,
     workspace: int | None = None,
-) -> Tensor:
+) -> Float[Tensor, "m"]:
     r"""The infinitely wide network in lazy training with the identity loss, at a finite time.
 
-    :math:`f_0(z) + \frac{\tau}{N} \sum_n y_n \Phi(x_n, z) (\langle x_n, z \rangle + 1)`, the +1 being the trained
-    bias's [NeurIPS24, section 3]. Exact, not up to a factor. With x = x' and y = y' it is the perturbation classifier.
+    :math:`f_0(z) + \frac{\tau}{N} \sum_n y_n \Theta(x_n, z)` [NeurIPS24, section 3]. Exact, not up to a factor, if the
+    kernel is: for NeurIPS24's network ``GateKernel(slope, trained_bias=True)``. With x = x' and y = y' it is the
+    perturbation classifier.
 
     Args:
-        x: training inputs (N, d).
-        y: labels +1 and -1, (N,).
-        z: where to predict, (M, d).
-        slope: negative slope gamma, in [0, 1).
+        x: training inputs (n, d).
+        y: labels +1 and -1, (n,).
+        z: where to predict, (m, d).
+        kernel: the network's kernel, with the trained bias's share if the network has one.
         time: tau, see `training_time`.
-        initial: f_0(z), (M,), of the network as it starts; at infinite width it is Gaussian with variance
-            (1 + gamma^2)/2 (\|z\|^2/d + 1), and 0 is its mean.
-        bias: whether units have a trained bias.
+        initial: f_0(z), (m,), of the network as it starts; at infinite width it is Gaussian with the variance of
+            `initial_output_variance`, and 0 is its mean.
         workspace: bytes for a block of rows of z.
 
     Returns:
-        (M,).
+        (m,).
 
     Raises:
-        ConfigError, DataError: as for `standard_prediction`.
+        DataError: as for `standard_prediction`.
     """
-    learned = standard_prediction(x, y, z, slope=slope, trained_bias=bias, bias=bias, workspace=workspace)
-    return initial + time * learned
+    return initial + time * standard_prediction(x, y, z, kernel=kernel, workspace=workspace)
 
 
 def expected_cosine(
-    x: Tensor, y: Tensor, *, slope: float, time: float, bias: bool = True, workspace: int | None = None
-) -> Tensor:
+    x: Float[Tensor, "n d"], y: Real[Tensor, "n"], *, kernel: Kernel, time: float, workspace: int | None = None
+) -> Float[Tensor, "n"]:
     r"""How far one-step perturbations have turned towards t_n at a finite time, :math:`1/\sqrt{1 + \rho_n^2}` [own].
 
-    The gradient of f is :math:`G_0 + \tau t_n` with an initial gradient G_0 of random direction and of squared length
-    about :math:`(1 + \gamma^2)/2`, so :math:`\rho_n = \sqrt{(1 + \gamma^2)/2}\,/\,(\tau \|t_n\|)`.
+    The gradient of f is :math:`G_0 + \tau t_n`, the initial gradient G_0 of random direction, so
+    :math:`\rho_n = \sqrt{E\|G_0\|^2}\,/\,(\tau \|t_n\|)`; for `GateKernel` :math:`E\|G_0\|^2 = (1 + \gamma^2)/2`.
 
     Args:
-        x: training inputs (N, d).
-        y: labels +1 and -1, (N,).
-        slope: negative slope gamma, in [0, 1).
+        x: training inputs (n, d).
+        y: labels +1 and -1, (n,).
+        kernel: f's kernel, one that knows the network's start (`Kernel.initial_gradient_square`).
         time: tau, see `training_time`; 0 or more.
-        bias: whether units have a bias.
         workspace: bytes for a block of rows.
 
     Returns:
-        \|cos(r_n, t_n)\| for large d, (N,), in [0, 1].
+        \|cos(r_n, t_n)\| for large d, (n,), in [0, 1].
 
     Raises:
-        ConfigError, DataError: as for `perturbation_direction`.
+        ConfigError: a kernel that knows nothing of the network's start.
+        DataError: as for `perturbation_direction`.
     """
-    check_labels(y, len(x))
-    moved = time * perturbation_direction(x, y, slope=slope, bias=bias, workspace=workspace).norm(dim=1)
-    return moved / torch.sqrt(moved.square() + (1 + slope**2) / 2)
+    moved = time * perturbation_direction(x, y, kernel=kernel, workspace=workspace).norm(dim=1)
+    # Not 1/sqrt(1 + rho^2) itself: rho is infinite where nothing has moved.
+    return moved / torch.sqrt(moved.square() + kernel.initial_gradient_square(x))
 
 
-def initial_output_variance(z: Tensor, *, slope: float) -> Tensor:
-    r"""Variance of f_0(z) over initialisations of a wide network, (1 + gamma^2)/2 (\|z\|^2/d + 1) [own].
+def initial_output_variance(z: Float[Tensor, "m d"], *, slope: float) -> Float[Tensor, "m"]:
+    r"""Variance of f_0(z) over initialisations of NeurIPS24's network, (1 + gamma^2)/2 (\|z\|^2/d + 1) [own].
 
     Args:
-        z: inputs (M, d).
+        z: inputs (m, d).
         slope: negative slope gamma, in [0, 1).
 
     Returns:
-        (M,), in the dtype of the inputs.
+        (m,), in the dtype of the inputs.
     """
     return (1 + slope**2) / 2 * (z.square().sum(dim=1) / z.shape[1] + 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer
@@ -49,11 +50,11 @@ class MarginLimit:
 
     method: Method
     slope: float
-    multipliers: Tensor
-    boundary_multipliers: Tensor
-    w_plus: Tensor
-    w_minus: Tensor
-    normal: Tensor
+    multipliers: Float64[Tensor, "n 2"]
+    boundary_multipliers: Float64[Tensor, "n"]
+    w_plus: Float[Tensor, "d"]
+    w_minus: Float[Tensor, "d"]
+    normal: Float[Tensor, "d"]
     duality_gap: float
     violation: float
     pattern_share: float
@@ -82,8 +83,8 @@ class MarginLimit:
 
 
 def margin_limit(
-    x: Tensor,
-    y: Tensor,
+    x: Float[Tensor, "n d"],
+    y: Real[Tensor, "n"],
     *,
     slope: float,
     method: Method = "two_direction",
@@ -158,6 +159,7 @@ class _Problem:
         self.positive = y > 0
         self.signs = y.double()
         self.slope = slope
+        # Beyond _MOST_EXACT samples steps are taken in float32, and only the gradients that decide in float64.
         # From N = 2 d on, two products with the samples cost less than one with their Gram matrix.
         has_gram = len(x) <= 2 * x.shape[1]
         self.exact = len(x) <= _MOST_EXACT or not has_gram
@@ -165,14 +167,14 @@ class _Problem:
         self.gram = self._scaled @ self._scaled.T if has_gram else None
         self._refuse_parallel()
 
-    def images(self, coefficients: Tensor) -> Tensor:
+    def images(self, coefficients: Float64[Tensor, "n k"]) -> Float64[Tensor, "n k"]:
         """<w_i, x_n> for directions w_i = sum_n c_ni x_n, (N, k) to (N, k)."""
         known = coefficients.to(self._scaled.dtype)
         if self.gram is not None:
             return (self.gram @ known).double()
         return (self._scaled @ (self._scaled.T @ known)).double()
 
-    def exact_images(self, coefficients: Tensor) -> Tensor:
+    def exact_images(self, coefficients: Float64[Tensor, "n k"]) -> Float64[Tensor, "n k"]:
         """The same in full precision, by the samples themselves where the Gram matrix is rounded."""
         if self.exact:
             return self.images(coefficients)
@@ -180,25 +182,25 @@ class _Problem:
         blocks = [part.double() @ directions.T for part in self.x.split(1024)]
         return torch.cat(blocks) / self.unit
 
-    def directions(self, coefficients: Tensor) -> Tensor:
+    def directions(self, coefficients: Float64[Tensor, "n k"]) -> Float64[Tensor, "k d"]:
         """w_i = sum_n c_ni x_n in units of the scaled samples, (k, d) float64."""
         total = self.x.new_zeros(coefficients.shape[1], self.x.shape[1], dtype=torch.float64)
         for part, of_part in zip(self.x.split(1024), coefficients.split(1024), strict=True):
             total += of_part.T @ part.double()
         return total / self.unit
 
-    def coefficients(self, own: Tensor, other: Tensor) -> Tensor:
+    def coefficients(self, own: Float64[Tensor, "n"], other: Float64[Tensor, "n"]) -> Float64[Tensor, "n 2"]:
         """Coefficients of u and v, (N, 2), from those of each sample's own and other direction."""
         return torch.stack((torch.where(self.positive, own, other), torch.where(self.positive, other, own)), dim=1)
 
-    def own_and_other(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def own_and_other(self, images: Float64[Tensor, "n 2"]) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n"]]:
         """<own, x_n> and <other, x_n> from <u, x_n> and <v, x_n>."""
         u, v = images.T
         return torch.where(self.positive, u, v), torch.where(self.positive, v, u)
 
     def _refuse_parallel(self) -> None:
         """Equal samples make the Gram matrix singular: the multipliers are then not determined."""
-        threshold = 1 - (_PARALLEL if self.exact else 1e-5)
+        threshold = 1 - (_PARALLEL if self.exact else 1e-5)  # float32 candidates are looked at again in float64
         lengths = self.lengths.to(self._scaled.dtype)
         for start in range(0, len(lengths), 1024):
             rows = slice(start, start + 1024)
@@ -222,6 +224,7 @@ def _solve_two_direction(problem: _Problem, softness: float, tolerance: float, m
     diagonal = torch.cat((2 * squares, (1 + slope**2) * squares))
 
     def product(images: Callable[[Tensor], Tensor], multipliers: Tensor) -> Tensor:
+        # Q mu without making Q, which is (2 N, 2 N): to directions by coefficients, and back by products with samples.
         first, second = multipliers.view(2, count)
         coefficients = problem.coefficients(first + second, -(first + slope * second))
         own, other = problem.own_and_other(images(coefficients))
@@ -258,6 +261,7 @@ def _solve_by_cholesky(problem: _Problem) -> Tensor:
         weights = problem.signs[:, None] * problem.signs * (torch.outer(p, p) + torch.outer(q, q))
         factor, failed = torch.linalg.cholesky_ex(weights * problem.gram)
         pivots = factor.diagonal()
+        # Dependent samples leave a pivot at rounding size: the solution would be noise, however small its residual.
         if int(failed) or float(pivots.min()) < 1e-7 * float(pivots.max()):
             factor = None
     if factor is None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
+Vector = Float64[Tensor, "n"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Solution:
         products: how many products with Q were taken.
     """
 
-    multipliers: Tensor
-    gradient: Tensor
+    multipliers: Vector
+    gradient: Vector
     violation: float
     products: int
 
@@ -32,8 +34,8 @@ class Solution:
 def minimise(
     product: Product,
     exact: Product,
-    diagonal: Tensor,
-    start: Tensor,
+    diagonal: Vector,
+    start: Vector,
     *,
     tolerance: float,
     most_products: int,
@@ -63,6 +65,7 @@ def minimise(
     state = _Descent(lambda mu: scale * product(scale * mu), start / scale, tolerance, scale)
     gradient = exact(start) - 1
     products = 1
+    # Rounded products take the running gradient away from the true one; each round starts from the exact gradient.
     for _ in range(8):
         if _violation(scale * state.point, gradient) <= tolerance or products >= most_products or state.gave_up:
             break
@@ -73,7 +76,7 @@ def minimise(
     return Solution(multipliers, gradient, _violation(multipliers, gradient), products)
 
 
-def _violation(multipliers: Tensor, gradient: Tensor) -> float:
+def _violation(multipliers: Vector, gradient: Vector) -> float:
     free = multipliers > 0
     return float(torch.where(free, gradient.abs(), (-gradient).clamp_min(0)).max())
 
@@ -81,12 +84,12 @@ def _violation(multipliers: Tensor, gradient: Tensor) -> float:
 class _Descent:
     """The iteration itself, in scaled multipliers x with a unit diagonal; `gradient` is A x - b throughout."""
 
-    def __init__(self, product: Product, start: Tensor, tolerance: float, scale: Tensor) -> None:
+    def __init__(self, product: Product, start: Vector, tolerance: float, scale: Vector) -> None:
         self.point = start.clone()
         self.gradient = torch.empty_like(start)
         self.gave_up = False
         self._product = product
-        self._tolerance = tolerance / 4
+        self._tolerance = tolerance / 4  # below what is asked for, so that the exact gradient mostly passes at once
         self._scale = scale
         self._step = 1.0 / self._largest_eigenvalue()
 
@@ -100,11 +103,13 @@ class _Descent:
                 self.gave_up = True
                 break
             reduced = torch.minimum(self.point / self._step, free)
+            # Proportioning: as long as the free part of the gradient outweighs the chopped one, stay on this face.
             if float(chopped @ chopped) <= float(reduced @ free):
                 image = self._product(direction)
                 used += 1
                 curvature = float(direction @ image)
                 slope = float(self.gradient @ direction)
+                # The minimum along the direction, by conjugate gradients, unless a bound comes first.
                 best = slope / curvature if curvature > 0 else float("inf")
                 room = self._room(direction)
                 if best <= room:
@@ -115,6 +120,7 @@ class _Descent:
                 if room == float("inf"):  # a direction without curvature that no bound stops
                     self.gave_up = True
                     break
+                # Up to the bound, and on along the projected gradient: several multipliers may reach 0 at once.
                 self._move(direction, image, room)
                 free, _ = self._split()
                 target = (self.point - self._step * free).clamp_min(0)
@@ -123,6 +129,7 @@ class _Descent:
                 used += 1
                 self.point = target
             else:
+                # Off the bounds, where the gradient says that multipliers at 0 should grow.
                 image = self._product(chopped)
                 used += 1
                 curvature = float(chopped @ image)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from perturblearn.errors import DataError
 from perturblearn.theory.checks import check_finite, check_pair, check_slope
-from perturblearn.theory.gate_kernel import row_blocks
+from perturblearn.theory.kernel import row_blocks
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Orthogonality:
         return 0.0 if self.right == 0 else float("inf")
 
 
-def orthogonality(x: Tensor, *, slope: float, workspace: int | None = None) -> Orthogonality:
+def orthogonality(x: Float[Tensor, "n d"], *, slope: float, workspace: int | None = None) -> Orthogonality:
     r"""Whether samples are nearly orthogonal: :math:`\gamma^3 R_{min}^4 / (3 N R_{max}^2) > p_{max}`.
 
     The condition of [Frei23; ICLR24, section 3]. Needed for the training set and for the perturbed set.
@@ -62,12 +63,13 @@ def orthogonality(x: Tensor, *, slope: float, workspace: int | None = None) -> O
     check_finite(x)
     if len(x) < 2:
         raise DataError(f"x has {len(x)} samples, but orthogonality is about pairs; give two or more")
+    # The left side in float64: R_min^4 of long samples overflows float32.
     lengths = x.norm(dim=1).double()
     largest, row = 0.0, 0
     for part in row_blocks(x, len(x), workspace):
         products = (part @ x.T).abs_()
         index = torch.arange(len(part), device=x.device)
-        products[index, index + row] = 0
+        products[index, index + row] = 0  # of a sample with itself
         largest = max(largest, float(products.max()))
         row += len(part)
     shortest, longest = float(lengths.min()), float(lengths.max())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perturblearn import theory
 from perturblearn.errors import ConfigError, DataError
+from perturblearn.theory import GateKernel
 
 N, D, M = 12, 7, 9
 X, Y = normal(N, D, seed=0), torch.tensor([1, -1] * 6)
@@ -25,16 +26,21 @@ def near(found: Tensor, expected: Tensor) -> bool:
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
 def test_fhat_against_a_double_loop(slope: float) -> None:
-    assert near(theory.standard_prediction(X, Y, Z, slope=slope), fhat(X, Y, Z, slope))
-    assert near(theory.standard_prediction(X, Y, Z, slope=slope, trained_bias=True), fhat(X, Y, Z, slope, added=1.0))
-    assert near(theory.standard_prediction(X, Y, Z, slope=slope, workspace=1), fhat(X, Y, Z, slope))
+    assert near(theory.standard_prediction(X, Y, Z, kernel=GateKernel(slope)), fhat(X, Y, Z, slope))
+    assert near(
+        theory.standard_prediction(X, Y, Z, kernel=GateKernel(slope, trained_bias=True)),
+        fhat(X, Y, Z, slope, added=1.0),
+    )
+    assert near(theory.standard_prediction(X, Y, Z, kernel=GateKernel(slope), workspace=1), fhat(X, Y, Z, slope))
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
 def test_directions_against_a_double_loop(slope: float) -> None:
-    assert near(theory.perturbation_direction(X, Y, slope=slope, at=Z), direction(X, Y, Z, slope))
+    assert near(theory.perturbation_direction(X, Y, kernel=GateKernel(slope), at=Z), direction(X, Y, Z, slope))
     # At x_n itself the loop's angle may be 1e-8 off.
-    assert torch.allclose(theory.perturbation_direction(X, Y, slope=slope), direction(X, Y, X, slope), atol=1e-8)
+    assert torch.allclose(
+        theory.perturbation_direction(X, Y, kernel=GateKernel(slope)), direction(X, Y, X, slope), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
@@ -49,23 +55,29 @@ def test_ghat_against_a_double_loop(slope: float, scenario: str) -> None:
     sources = torch.zeros_like(places) if scenario == "a" else places
     perturbed = sources + steps
     none = torch.zeros(len(places), dtype=torch.float64)
-    found = theory.perturbation_prediction(X, Y, perturbed, Z, slope=slope, at=at)
+    found = theory.perturbation_prediction(X, Y, perturbed, Z, kernel=GateKernel(slope), at=at)
     assert torch.allclose(found, ghat(perturbed, t, none, Z, slope), atol=1e-8)
     # What is left out: mislabelled sources and the trained bias.
-    full = theory.perturbation_prediction(
-        X, Y, perturbed, Z, slope=slope, targets=targets, epsilon=0.2, sources=sources, trained_bias=True, at=at
+    full = theory.full_perturbation_prediction(
+        perturbed,
+        targets,
+        theory.perturbation_direction(X, Y, kernel=GateKernel(slope), at=at),
+        Z,
+        kernel=GateKernel(slope, trained_bias=True),
+        epsilon=0.2,
+        sources=None if scenario == "a" else sources,
     )
     expected = ghat(perturbed, 0.2 * unit + targets[:, None] * sources, targets.double(), Z, slope)
     assert torch.allclose(full, expected, atol=1e-8)
     # That is the full lazy limit of g: the standard prediction of its own training set.
-    whole = theory.standard_prediction(perturbed, targets, Z, slope=slope, trained_bias=True)
+    whole = theory.standard_prediction(perturbed, targets, Z, kernel=GateKernel(slope, trained_bias=True))
     assert torch.allclose(full, whole, atol=1e-8)
 
 
 def test_target_labels_cancel() -> None:
-    t = theory.perturbation_direction(X, Y, slope=0.1)
+    t = theory.perturbation_direction(X, Y, kernel=GateKernel(0.1))
     found = [
-        theory.perturbation_prediction(X, Y, X + 1e-9 * targets[:, None] * t, Z, slope=0.1)
+        theory.perturbation_prediction(X, Y, X + 1e-9 * targets[:, None] * t, Z, kernel=GateKernel(0.1))
         for targets in (TARGETS, -TARGETS, Y, -Y)
     ]
     # They enter only through where x' lies, a billionth apart.
@@ -79,10 +91,12 @@ def test_cosines_against_a_loop() -> None:
     expected = torch.tensor(
         [float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) for a, b in zip(steps, t, strict=True)]
     )
-    assert torch.allclose(theory.cosine_similarity(X, Y, steps, slope=0.1), expected.double(), atol=1e-7)
-    assert torch.allclose(theory.cosine_similarity(X, Y, -3 * t, slope=0.1), -torch.ones(N).double(), atol=1e-12)
-    assert float(theory.cosine_similarity(X, Y, torch.zeros_like(X), slope=0.1).abs().max()) == 0
-    tiny = theory.cosine_similarity(X.float(), Y, 1e-30 * steps.float(), slope=0.1)
+    assert torch.allclose(theory.cosine_similarity(X, Y, steps, kernel=GateKernel(0.1)), expected.double(), atol=1e-7)
+    assert torch.allclose(
+        theory.cosine_similarity(X, Y, -3 * t, kernel=GateKernel(0.1)), -torch.ones(N).double(), atol=1e-12
+    )
+    assert float(theory.cosine_similarity(X, Y, torch.zeros_like(X), kernel=GateKernel(0.1)).abs().max()) == 0
+    tiny = theory.cosine_similarity(X.float(), Y, 1e-30 * steps.float(), kernel=GateKernel(0.1))
     assert torch.allclose(tiny.double(), expected.double(), atol=1e-5)
 
 
@@ -97,19 +111,19 @@ def test_a_random_direction_s_cosine(dim: int) -> None:
 def test_float32_is_near_float64() -> None:
     x, y = noise(50, 30, 0)
     z = normal(20, 30, seed=3)
-    exact = theory.standard_prediction(x, y, z, slope=0.1)
-    found = theory.standard_prediction(x.float(), y, z.float(), slope=0.1)
+    exact = theory.standard_prediction(x, y, z, kernel=GateKernel(0.1))
+    found = theory.standard_prediction(x.float(), y, z.float(), kernel=GateKernel(0.1))
     assert found.dtype == torch.float32
     assert float((found - exact).abs().max()) < 1e-6 * float(exact.abs().max()) * 50
 
 
 def test_predictions_are_differentiable() -> None:
     z = Z.clone().requires_grad_()
-    theory.standard_prediction(X, Y, z, slope=0.2).sum().backward()
+    theory.standard_prediction(X, Y, z, kernel=GateKernel(0.2)).sum().backward()
     assert z.grad is not None
     # The gradient of <t(z), z>, by differences.
     step = 1e-6 * torch.eye(D, dtype=torch.float64)[0]
-    up, down = (theory.standard_prediction(X, Y, Z + sign * step, slope=0.2) for sign in (1, -1))
+    up, down = (theory.standard_prediction(X, Y, Z + sign * step, kernel=GateKernel(0.2)) for sign in (1, -1))
     assert torch.allclose(z.grad[:, 0], (up - down) / 2e-6, atol=1e-7)
 
 
@@ -122,19 +136,23 @@ CALLS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("standard_prediction", {"z": Z[:0]}, DataError, "z has no rows"),
     ("standard_prediction", {"z": Z / 0}, DataError, "z holds NaN or infinite values"),
     ("standard_prediction", {"x": X * float("nan")}, DataError, "x holds NaN"),
-    ("standard_prediction", {"slope": 1.0}, ConfigError, "slope = 1.0"),
     ("perturbation_prediction", {"perturbed": X[:4]}, DataError, r"perturbed has shape \(4, 7\) and x \(12, 7\)"),
-    ("perturbation_prediction", {"trained_bias": True}, ConfigError, "give both targets and epsilon"),
-    ("perturbation_prediction", {"targets": TARGETS}, ConfigError, "give both targets and epsilon"),
-    ("perturbation_prediction", {"targets": TARGETS, "epsilon": 0.0}, ConfigError, "epsilon = 0.0"),
-    ("perturbation_prediction", {"targets": TARGETS[:3], "epsilon": 0.1}, DataError, r"targets has shape \(3,\)"),
+    ("predict_from_directions", {"directions": X[:4]}, DataError, r"directions has shape \(4, 7\) and x \(12, 7\)"),
+    ("predict_from_directions", {"z": Z[:0]}, DataError, "z has no rows"),
+    ("full_perturbation_prediction", {"epsilon": 0.0}, ConfigError, "epsilon = 0.0"),
+    ("full_perturbation_prediction", {"targets": TARGETS[:3]}, DataError, r"targets has shape \(3,\)"),
+    ("full_perturbation_prediction", {"sources": X[:3]}, DataError, r"sources has shape \(3, 7\)"),
 ]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(("function", "changed", "error", "words"), CALLS)
 def test_bad_input(function: str, changed: dict[str, Any], error: type[Exception], words: str) -> None:
-    known: dict[str, Any] = {"x": X, "y": Y, "z": Z, "slope": 0.1}
-    if function == "perturbation_prediction":
-        known["perturbed"] = X
+    known: dict[str, Any] = {
+        "standard_prediction": {"x": X, "y": Y},
+        "perturbation_prediction": {"x": X, "y": Y, "perturbed": X},
+        "predict_from_directions": {"perturbed": X, "directions": X},
+        "full_perturbation_prediction": {"perturbed": X, "directions": X, "targets": TARGETS, "epsilon": 0.1},
+    }[function]
     with pytest.raises(error, match=words):
-        getattr(theory, function)(**{**known, **changed})
+        getattr(theory, function)(**{**known, "z": Z, "kernel": GateKernel(0.1), **changed})
