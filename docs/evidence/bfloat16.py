@@ -54,12 +54,12 @@ def main() -> None:
         }
         for measure in MEASURES:
             print(
-                f"  {measure:27} exact {statistics.mean(exact[measure]):.4f} +- {statistics.stdev(exact[measure]):.4f}"
+                f"  {measure:27} exact {statistics.mean(exact[measure]):.4f} ± {statistics.stdev(exact[measure]):.4f}"
             )
             for other, found in others.items():
                 differences = [abs(a - b) for a, b in zip(exact[measure], found[measure], strict=True)]
                 print(
-                    f"  {'':27} {other} {statistics.mean(found[measure]):.4f} +- "
+                    f"  {'':27} {other} {statistics.mean(found[measure]):.4f} ± "
                     f"{statistics.stdev(found[measure]):.4f}, one seed differs by {max(differences):.4f} at most",
                     flush=True,
                 )

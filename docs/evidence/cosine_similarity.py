@@ -70,4 +70,4 @@ for value, reference in zip(values, published, strict=True):
     }
     found = perturblearn.learn_from_perturbations(overrides=keys).summary["cosine_similarity_max"]
     shown = ("-", "-") if reference is None else (f"{reference:.3f}", f"{found['mean'] - reference:+.3f}")
-    print(f"| {value} | {found['mean']:.3f} +- {found['std'] or 0:.3f} | {shown[0]} | {shown[1]} |", flush=True)
+    print(f"| {value} | {found['mean']:.3f} ± {found['std'] or 0:.3f} | {shown[0]} | {shown[1]} |", flush=True)

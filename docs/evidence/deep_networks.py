@@ -65,7 +65,7 @@ def run(name: str, arguments: argparse.Namespace, keys: dict[str, Any]) -> Resul
     numbers = []
     for column in COLUMNS:
         values = result.summary.get(column, {"mean": None, "std": None})
-        spread = "" if values["std"] is None else f" +- {values['std']:.3f}"
+        spread = "" if values["std"] is None else f" ± {values['std']:.3f}"
         numbers.append("-" if values["mean"] is None else f"{values['mean']:.3f}{spread}")
     minutes = (time.perf_counter() - started) / 60
     print(f"| {name} | {' | '.join(numbers)} | {minutes:.0f} min |", flush=True)
@@ -91,7 +91,7 @@ def targets(arguments: argparse.Namespace) -> None:
         print(f"published at full scale: {PUBLISHED['mnist', rule]}")
     gaps = torch.tensor(found["other"]) - torch.tensor(found["next"])
     listed = ", ".join(f"{gap:.3f}" for gap in gaps.tolist())
-    print(f"other - next, seed by seed: {listed}; {gaps.mean():.3f} +- {gaps.std():.3f}")
+    print(f"other - next, seed by seed: {listed}; {gaps.mean():.3f} ± {gaps.std():.3f}")
 
 
 def noise(arguments: argparse.Namespace) -> None:

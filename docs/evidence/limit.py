@@ -24,7 +24,7 @@ DIM, SAMPLES = 10_000, 1_000
 
 
 def shown(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.3f} +- {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 def measure(slope: float, epochs: tuple[int, ...], seed: int) -> list[dict[str, float]]:

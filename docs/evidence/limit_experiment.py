@@ -70,7 +70,7 @@ for row, keys in ROWS[what].items():
         )
         published = f"{PUBLISHED[n_sources]:.3f}" if n_sources in PUBLISHED else "-"
         print(
-            f"| {row} | {n_sources:,} | {found['mean']:.3f} +- {found['std'] or 0:.3f} | {published} | {law:.3f} | "
+            f"| {row} | {n_sources:,} | {found['mean']:.3f} ± {found['std'] or 0:.3f} | {published} | {law:.3f} | "
             f"{'-' if control is None else format(control['mean'], '.3f')} | {seconds:.1f} |",
             flush=True,
         )

@@ -62,7 +62,7 @@ with tempfile.TemporaryDirectory() as folder:
         summary = perturblearn.compare_with_theory(result).summary
         for name in SHOWN:
             curves[name].append(summary[name])
-        cells = [f"{summary[name]['mean']:.3f} +- {summary[name]['std'] or 0:.3f}" for name in SHOWN]
+        cells = [f"{summary[name]['mean']:.3f} ± {summary[name]['std'] or 0:.3f}" for name in SHOWN]
         print(f"| {width:,} | " + " | ".join(cells) + " |", flush=True)
 
 figure = Figure(figsize=(6.4, 4), layout="constrained")
