@@ -205,7 +205,11 @@ class Bare(nn.Module):
 
 
 def test_parameters_that_nobody_can_reset() -> None:
-    for module, part in ((Bare(), "it (Bare)"), (nn.Sequential(Bare()), "0 (Bare)"), (Bare, "it (Bare)")):
+    for module, part in (
+        (Bare(), "the network (Bare)"),
+        (nn.Sequential(Bare()), "0 (Bare)"),
+        (Bare, "the network (Bare)"),
+    ):
         name = hand_over(module)
         with pytest.raises(ModelError, match=re.escape(f"because {part} has parameters but no reset_parameters; give")):
             made(name)

@@ -87,7 +87,8 @@ NAMES = [
     ),
     (
         "bad_nets:absent",
-        "bad_nets:absent names absent, which the module bad_nets ({folder}/bad_nets.py) does not have; correct",
+        "bad_nets:absent names absent, which the module bad_nets ({folder}/bad_nets.py) does not have; "
+        "correct the name",
     ),
     (
         "bad_nets:number",
@@ -96,7 +97,7 @@ NAMES = [
     (
         "bad_nets:sized",
         "bad_nets:sized needs the arguments inputs, outputs, but a factory is called without any; write a function "
-        "that fills them in",
+        "that supplies them",
     ),
     ("bad_nets:text", "bad_nets:text returns a str; it must return a torch.nn.Module"),
     (
@@ -130,7 +131,7 @@ MISFITS = [
     (
         "bad_nets:larger_images",
         r"the network bad_nets:larger_images fails on inputs of shape \(2, 1, 8, 8\) \(RuntimeError: .*2x64 and "
-        r"784x3.*\); it must take such inputs",
+        r"784x3.*\); it must accept such inputs",
     ),
     (
         "bad_nets:seven_classes",
@@ -228,8 +229,8 @@ DATA = [
         "bee/03.png in unreadable is not a readable image; replace or remove it, or skip unreadable images with "
         "--data.skip_bad true",
     ),
-    ("folder:absent", "there is no absent, which data.name = folder:absent names; check the path"),
-    ("npz:absent.npz", "there is no absent.npz, which data.name = npz:absent.npz names; check the path"),
+    ("folder:absent", "absent, which data.name = folder:absent names, does not exist; check the path"),
+    ("npz:absent.npz", "absent.npz, which data.name = npz:absent.npz names, does not exist; check the path"),
     (
         "absent",
         "data.name = 'absent': there is no such data; choose one of gauss, shifted_gauss, correlated, uniform, digits, "

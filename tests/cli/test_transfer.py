@@ -107,7 +107,7 @@ REFUSED = [
     ),
     (
         "--networks mlp,convnet --data folder:absent",
-        "there is no absent, which data.name = folder:absent names; check the path",
+        "absent, which data.name = folder:absent names, does not exist; check the path",
     ),
     (
         "",
