@@ -149,7 +149,7 @@ def seconds(given: Problem, repeats: int) -> list[dict[str, Any]]:
         work: dict[str, Callable[[], object]] = {
             "passes": partial(passes, given, steps),
             **{name: partial(ATTACKS[name], *arguments) for name in ("pgd", "pgd, bfloat16", "foolbox")},
-            "foolbox, as it is used": partial(by_foolbox, *arguments),
+            "foolbox, default use": partial(by_foolbox, *arguments),
         }
         for row in _interleaved(work, repeats):
             rows.append({"norm": norm, "steps": steps, **row})

@@ -6,7 +6,8 @@
 
 The first command runs every stage of the named figures in one graph, without controls, and prints the time of each
 figure. Results stay in memory. The second runs nothing. For all eight accuracy figures, it prints the floating-point
-operations of their runs in plain loops and according to the plan, figure by figure, and with shared stages counted once.
+operations of their runs in plain loops and according to the plan, figure by figure and with shared stages counted
+once.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ fhat and ghat of N = 2,000 Gaussian samples, d = 1,000, at points x points of th
 - Exact: the closed form on the plane's three coordinates.
 - Monte Carlo, as in the papers' own code: the gates of 100 draws estimate the kernel block by block, which then
   multiplies the inner products.
-- Monte Carlo, summed first: the same 100 draws, summed over samples before the points enter, so that the kernel is never
-  formed.
+- Monte Carlo, summed first: the same 100 draws, summed over samples before the points enter, so that the kernel is
+  never formed.
 
 The error is relative to the exact values in float64 at 2,000 points, in units of their root mean square.
 """

@@ -5,8 +5,8 @@
 
 Both start from the same weights and see the same inputs. The plain loop is autograd, torch.optim.SGD and
 ReduceLROnPlateau, one network after the other. Our times include all preparation (Gram matrices, factorisations). The
-two are timed alternately, after one short warm-up round. Where the plain loop would take minutes, it runs for fewer epochs
-and its time is extrapolated; such times are marked with a *.
+two are timed alternately, after one short warm-up round. Where the plain loop would take minutes, it runs for fewer
+epochs and its time is extrapolated; such times are marked with a *.
 
 cases    the settings of the papers and other users
 grid     every N, d in 10, 100, 1,000, 10,000 and m in 1, 10, 100, 1,000: nothing should be slower than plain

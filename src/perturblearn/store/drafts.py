@@ -58,7 +58,7 @@ class Drafts:
             return None
 
     def write(self, name: str, artefact: Artefact) -> None:
-        """Store a draft under this name, replacing an earlier one."""
+        """Store an artefact under this name, replacing an earlier one."""
         if self._store is not None:
             self._used.add(self._key_of(name))
             origin = {"draft of": self._key, "name": f"{self._prefix}{name}"}
