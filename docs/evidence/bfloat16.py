@@ -1,8 +1,8 @@
-"""Outcomes of bfloat16 products beside those of exact ones: python docs/evidence/bfloat16.py [--data-dir DIR]
+"""Results with bfloat16 products compared with exact ones: python docs/evidence/bfloat16.py [--data-dir DIR]
 
-The same experiments, five seeds, with both kinds of products. Printed per measure: mean and standard deviation over the
-seeds of both, and the largest difference of one seed's value, to be held against that deviation. The last row of each
-block repeats the exact products in another form (rounding alone), as a yardstick.
+The same experiments, five seeds, with both kinds of products. For each measure the script prints mean and standard
+deviation over the seeds of both, and the largest difference for one seed, to compare with that deviation. The last row
+of each block repeats the exact products in another form, which shows the effect of rounding alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def values(figure: str, keys: dict[str, Any], data_dir: Path | None, **both: str) -> dict[str, list[float]]:
-    """Each measure, seed by seed, at a figure's default point."""
+    """Each measure, seed by seed, at a figure's default setting."""
     settings = {**ACCURACY_FIGURES[figure].default(seeds=SEEDS).model_dump(mode="json")}
     overrides = {name: value for name, value in keys.items() if name != "loss"}
     for role in ("standard", "perturbation"):

@@ -2,8 +2,8 @@
 
     python docs/evidence/width.py DATA [SEEDS] [WIDTHS]     DATA: mnist or shifted_gauss; WIDTHS: 10,100,1000,10000
 
-Scenario (a) at the settings of the paper's decision maps, one learning rate; sign agreement on held-out inputs. The
-table goes to standard output, the plot to width_DATA.png. MNIST is looked for in PERTURBLEARN_DATA.
+Scenario (a) at the settings of the paper's decision maps, one learning rate, sign agreement on held-out inputs. The
+table is printed and the plot written to width_DATA.png. MNIST must be in PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
