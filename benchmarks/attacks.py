@@ -1,14 +1,14 @@
-"""Our attacks against foolbox's on the ConvNet of ICLR24: what they reach in equal steps, and how long they take.
+"""Our attacks against foolbox's on the ConvNet of ICLR24: losses reached in equal steps, and times.
 
     python benchmarks/attacks.py [--parts reach time] [--repeats 5] [--batch 256] [--epochs 12] [--json FILE]
 
-The network is trained briefly on MNIST, where PERTURBLEARN_DATA says where it is, or else on scikit-learn's digits,
-enlarged to 28 x 28. Attacked are held-out images, each towards a class drawn from the other ones. Network, images,
-targets, steps, their length and epsilon are the same for all, and all start at the image.
+The network is trained briefly on MNIST if PERTURBLEARN_DATA points to it, otherwise on scikit-learn's digits, enlarged
+to 28 x 28. The attacks perturb held-out images, each towards a class drawn from the others. Network, images, targets,
+number and length of steps, and epsilon are the same for all, and all start at the image.
 
-reach  mean target loss (cross-entropy) and share of images that get the target's label
+reach  mean target loss (cross-entropy) and share of images classified as the target
 time   medians of interleaved repeats, also relative to as many forward-and-input-gradient passes as there are steps;
-       foolbox with the network's parameters frozen, which spares it their gradients, and as it is used
+       foolbox with the network's parameters frozen, which saves it their gradients, and as used by default
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from perturblearn.data import load_dataset
 STEP = 0.2
 STEPS = (10, 20)
 EPSILONS = {"l2": (1.0, 2.0), "linf": (0.05, 0.1)}
-"""Sizes at which some of the images get the target's label and some do not."""
+"""Sizes at which the attack succeeds on some images and fails on others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A trained network, images in [0, 1] and the classes that they are to be taken for."""
+    """A trained network, images in [0, 1] and their target classes."""
 
     network: nn.Module
     images: Tensor
@@ -50,7 +50,7 @@ class Problem:
 
 
 def problem(batch: int, epochs: int) -> Problem:
-    """Train the network and draw what is attacked."""
+    """Train the network and draw images and targets."""
     name = "mnist" if os.environ.get("PERTURBLEARN_DATA") else "digits"
     limit = 3000 if name == "mnist" else None
     data = load_dataset(DataConfig(name=name, n_samples=limit, n_heldout=batch, centre=False, flatten=False))
@@ -97,7 +97,7 @@ def ours(given: Problem, norm: str, epsilon: float, steps: int, *, radial: bool 
 
 
 def passes(given: Problem, count: int) -> None:
-    """Forward-and-input-gradient passes over the whole batch, and nothing else."""
+    """Only forward-and-input-gradient passes over the whole batch."""
     with frozen(given.network):
         for _ in range(count):
             leaf = given.images.clone().requires_grad_()
@@ -105,7 +105,7 @@ def passes(given: Problem, count: int) -> None:
 
 
 def frozen_foolbox(given: Problem, norm: str, epsilon: float, steps: int) -> Tensor:
-    """foolbox, spared the gradients of parameters."""
+    """foolbox without the gradients of parameters."""
     with frozen(given.network):
         return by_foolbox(given, norm, epsilon, steps)
 
@@ -149,7 +149,7 @@ def seconds(given: Problem, repeats: int) -> list[dict[str, Any]]:
         work: dict[str, Callable[[], object]] = {
             "passes": partial(passes, given, steps),
             **{name: partial(ATTACKS[name], *arguments) for name in ("pgd", "pgd, bfloat16", "foolbox")},
-            "foolbox, as it is used": partial(by_foolbox, *arguments),
+            "foolbox, default use": partial(by_foolbox, *arguments),
         }
         for row in _interleaved(work, repeats):
             rows.append({"norm": norm, "steps": steps, **row})
@@ -162,7 +162,7 @@ def seconds(given: Problem, repeats: int) -> list[dict[str, Any]]:
 
 
 def _interleaved(work: dict[str, Callable[[], object]], repeats: int) -> list[dict[str, Any]]:
-    """Medians of times, and of ratios within a repeat, after one that does not count."""
+    """Medians of times, and of ratios within a repeat, after one warm-up repeat."""
     taken: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats + 1):
         for name, what in work.items():
@@ -191,9 +191,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=256, help="images that are attacked")
+    parser.add_argument("--batch", type=int, default=256, help="number of attacked images")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--json", type=Path, help="write the measurements here too")
+    parser.add_argument("--json", type=Path, help="file to write the measurements to")
     arguments = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}, step {STEP}")
     given = problem(arguments.batch, arguments.epochs)

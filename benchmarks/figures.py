@@ -1,13 +1,13 @@
-"""Whole figures of NeurIPS24 at their full settings: what they cost by plan, and how long they take.
+"""Whole figures of NeurIPS24 at full scale: their cost according to the plan, and their measured time.
 
     python benchmarks/figures.py neurips2024/mnist_a neurips2024/fmnist_a [--seed 0] [--data-dir DIR]
         [--products bfloat16]
     python benchmarks/figures.py --plan [--data-dir DIR]
 
-The first runs every stage of the named figures, without controls, in one graph, keeps the results in memory and prints
-the time of each figure. The second runs nothing and prints for all eight accuracy figures the floating-point operations
-of their runs in plain loops, one after the other, beside those of the plan, figure by figure and with the stages that
-figures share counted once.
+The first command runs every stage of the named figures in one graph, without controls, and prints the time of each
+figure. Results stay in memory. The second runs nothing. For all eight accuracy figures, it prints the floating-point
+operations of their runs in plain loops and according to the plan, figure by figure and with shared stages counted
+once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def experiments(
 
 
 def plain_operations(found: Iterable[tuple[FigurePoint, Experiment]], counted: set[str]) -> tuple[int, float]:
-    """Distinct runs that are not counted yet, and what f and g of each cost in plain loops."""
+    """Distinct runs that are not counted yet, and the cost of their f and g in plain loops."""
     runs, operations = 0, 0.0
     for point, experiment in found:
         for of_seed in experiment.seeds.values():
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--products", default="exact", choices=["exact", "bfloat16"])
-    parser.add_argument("--json", type=Path, help="write the measurements here too")
+    parser.add_argument("--json", type=Path, help="file to write the measurements to")
     arguments = parser.parse_args()
     overrides = {f"{role}.products": arguments.products for role in ("standard", "perturbation")}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.products} products")

@@ -1,15 +1,15 @@
-"""What a run costs beside its own computing, and what planning many runs costs.
+"""The overhead of a run, and the cost of planning many runs.
 
     python benchmarks/overhead.py [--runs 2000] [--planned 20000] [--parts run plan] [--json FILE]
 
-run   Runs of some 10 ms each, all different (as many sizes of a perturbation, five seeds, on 64 of the bundled digits),
-      from their configurations to their records: in this process with one thread, then on Ray with two tasks of one
-      thread at a time. The computing time is the sum of the stages' own seconds in this process. The overhead per run
-      is what the wall clock shows beyond the computing time (beyond half of it for two tasks), over the number of runs;
-      that of Ray includes its start, which is shown too. Results go to a folder of temporary files and are compared.
-plan  Seconds and peak memory, in a process of its own, from configurations to a plan, and to Ray's pieces of it.
+run   Different runs of about 10 ms each (perturbation sizes and five seeds, on 64 of the bundled digits), from their
+      configurations to their records: in this process with one thread, then on Ray with two single-threaded tasks at a
+      time. The computing time is the sum of the stages' own times in this process. The overhead per run is the wall
+      time minus the computing time (half of it for two tasks), divided by the number of runs. For Ray it includes Ray's
+      start, which is shown too. Results go to a temporary folder and are compared.
+plan  Time and peak memory, in a separate process, from configurations to a plan and to Ray's pieces of it.
 
-Numbers mean something on a machine that does nothing else.
+Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SEEDS = 5
 
 
 def many(runs: int) -> RunningMany:
-    """So many runs, in five seeds."""
+    """The given number of runs over five seeds."""
     sizes = [0.1 + number / runs for number in range(runs // SEEDS)]
     return RunningMany(
         "overhead",
@@ -59,7 +59,7 @@ def many(runs: int) -> RunningMany:
 
 
 def timed(runs: int, make: MakeExecutor) -> tuple[float, float, list[Outcome]]:
-    """Seconds on the clock, seconds of computing, and what came out."""
+    """Wall time and computing time in seconds, and the results."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         outcomes = many(runs).run(folder, make_executor=make)
@@ -73,7 +73,7 @@ def timed(runs: int, make: MakeExecutor) -> tuple[float, float, list[Outcome]]:
 def measure_runs(runs: int) -> dict[str, Any]:
     """Overhead per run in both ways, in milliseconds."""
     torch.set_num_threads(1)
-    timed(SEEDS, executor())  # what is imported and loaded at first use
+    timed(SEEDS, executor())  # warm-up: imports and loading at first use
     wall, computing, expected = timed(runs, executor(threads=1))
     found: dict[str, Any] = {
         "runs": runs,
@@ -118,7 +118,7 @@ def plan_here(runs: int) -> dict[str, Any]:
 
 
 def measure_plan(runs: int) -> dict[str, Any]:
-    """The same in a process that has done nothing else."""
+    """The same in a fresh process."""
     said = subprocess.run(
         [sys.executable, __file__, "--plan-here", str(runs)], capture_output=True, text=True, check=True
     )
@@ -131,7 +131,7 @@ def measure_plan(runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--planned", type=int, default=20000)

@@ -1,15 +1,15 @@
-"""A page of the browser: how long it takes to write, how large it is, and how long it takes to open.
+"""An HTML report: the time to write it, its size, and the time to open it.
 
     python benchmarks/pages.py [FOLDER] [--points 250] [--seeds 20] [--repeats 3] [--browser chromium] [--keep FILE]
 
-Of the finished run or sweep in FOLDER; without one, of a sweep that is made up: numbers drawn at random for every
-measure and control of so many points (at most 1,000) and seeds, one run in a hundred failed.
+FOLDER is a finished run or sweep. Without it, a sweep is made up: random numbers for every measure and control of the
+given number of points (at most 1,000) and seeds, with one failed run in a hundred.
 
 write  seconds from the folder to the file
 size   MB
-open   seconds, median of repeats: from the browser's start on the file until the first chart is drawn and, of a sweep,
-       the table of runs is there; each time in a new context
-react  of a sweep, seconds that each change takes until the page has been painted again
+open   seconds, median of repeats: from opening the file until the first chart and, for a sweep, the table of runs are
+       shown; each time in a new context
+react  for a sweep, seconds from each change until the page has been painted again
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ REACTIONS = {
         box.dispatchEvent(new Event('input', {bubbles: true})); }""",
     "dark": "() => document.querySelector('#theme').click()",
 }
-"""What a reader does, as JavaScript."""
+"""A reader's actions, as JavaScript."""
 _UNTIL_PAINTED = """async (act) => {
     const start = performance.now();
     (0, eval)(`(${act})`)();
@@ -64,7 +64,7 @@ _UNTIL_PAINTED = """async (act) => {
 
 
 def made_up(folder: Path, points: int, seeds: int) -> Path:
-    """A sweep's folder whose numbers mean nothing."""
+    """A sweep's folder with random numbers."""
     draw = random.Random(0)
     grid = {
         "attack.epsilon": EPSILONS,
@@ -112,7 +112,7 @@ def page_of(folder: Path) -> str:
 
 
 def opened(browser: Browser, path: Path) -> tuple[Page, float]:
-    """The page in a new context, and the seconds until it was there."""
+    """The page in a new context, and the seconds until it was shown."""
     page = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True).new_page()
     start = time.perf_counter()
     page.goto(path.resolve().as_uri())
@@ -123,7 +123,7 @@ def opened(browser: Browser, path: Path) -> tuple[Page, float]:
 
 
 def measure(folder: Path, file: Path, repeats: int, program: str) -> None:
-    """Print what the page of a folder costs."""
+    """Print the costs of a folder's page."""
     start = time.perf_counter()
     write_page(page_of(folder), file)
     print(f"write  {time.perf_counter() - start:.2f} s")
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--browser", default=shutil.which("chromium") or shutil.which("google-chrome"))
-    parser.add_argument("--keep", type=Path, help="where the page is written to; by default nowhere")
+    parser.add_argument("--keep", type=Path, help="file to keep the page in; by default it is deleted")
     given = parser.parse_args()
     if given.browser is None:
         parser.error("no chromium was found; name its program with --browser")

@@ -2,11 +2,15 @@
 
     python benchmarks/theory.py [--repeats 3] [--points 400] [--json FILE]
 
-N = 2,000 Gaussian samples of d = 1,000, fhat and ghat at points x points of the plane of class means. Exact: the closed
-form on the plane's three coordinates. Monte Carlo as the papers' own code takes it: gates of 100 draws give an estimate
-of the kernel, block by block, which then multiplies the inner products. Monte Carlo, summed first: the same 100 draws
-with the sum over samples taken before the points are looked at, which never makes the kernel. The error is that of the
-values against the exact ones in float64 at 2,000 points, in units of their root mean square.
+fhat and ghat of N = 2,000 Gaussian samples, d = 1,000, at points x points of the plane of class means.
+
+- Exact: the closed form on the plane's three coordinates.
+- Monte Carlo, as in the papers' own code: the gates of 100 draws estimate the kernel block by block, which then
+  multiplies the inner products.
+- Monte Carlo, summed first: the same 100 draws, summed over samples before the points enter, so that the kernel is
+  never formed.
+
+The error is relative to the exact values in float64 at 2,000 points, in units of their root mean square.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ def exact(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def sampled_kernel(problem: Problem) -> tuple[Tensor, Tensor]:
-    """The kernel estimated for every sample and point."""
+    """The kernel, estimated for every sample and point."""
     of_samples, of_perturbed = problem.gates(problem.x), problem.gates(problem.perturbed)
     standard, perturbation = [], []
     for part in problem.grid.split(BLOCK):
@@ -73,7 +77,7 @@ def sampled_kernel(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def sampled_summed_first(problem: Problem) -> tuple[Tensor, Tensor]:
-    """The sum over samples taken once per draw."""
+    """The same draws, summed over samples first."""
     of_samples, of_perturbed = problem.gates(problem.x), problem.gates(problem.perturbed)
     standard = of_samples.T @ (problem.y.float()[:, None] * problem.x) / (N_SAMPLES * DRAWS)
     perturbation = of_perturbed.T @ problem.directions / (N_SAMPLES * DRAWS)
@@ -98,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--points", type=int, default=400)
-    parser.add_argument("--json", type=Path, help="write the measurements here too")
+    parser.add_argument("--json", type=Path, help="file to write the measurements to")
     arguments = parser.parse_args()
     problem = Problem(arguments.points)
     chosen = torch.randperm(len(problem.grid), generator=torch.Generator().manual_seed(1))[:2000]
@@ -110,7 +114,7 @@ def main() -> None:
     )
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     errors: dict[str, list[float]] = {}
-    for repeat in range(arguments.repeats + 1):  # the first round does not count
+    for repeat in range(arguments.repeats + 1):  # the first round is a warm-up
         for name, way in WAYS.items():
             started = time.perf_counter()
             values = way(problem)

@@ -3,15 +3,15 @@
     python benchmarks/training.py [--parts cases grid scaling memory rates] [--repeats 3] [--device cpu]
                                   [--json FILE] [--plot FILE]
 
-Both start from the same weights and see the same inputs; the plain loop is autograd, torch.optim.SGD and
-ReduceLROnPlateau, one network after the other. Everything that our forms need beforehand (Gram matrices,
-factorisations) is inside their time. The two are timed in turn, after one short round that does not count. Where the
-plain loop would take minutes it runs for fewer epochs and its time is multiplied; such times are marked with a *.
+Both start from the same weights and see the same inputs. The plain loop is autograd, torch.optim.SGD and
+ReduceLROnPlateau, one network after the other. Our times include all preparation (Gram matrices, factorisations). The
+two are timed alternately, after one short warm-up round. Where the plain loop would take minutes, it runs for fewer
+epochs and its time is extrapolated; such times are marked with a *.
 
 cases    the settings of the papers and other users
-grid     every N, d in 10, 100, 1,000, 10,000 and m in 1, 10, 100, 1,000: nothing may be slower than plain
+grid     every N, d in 10, 100, 1,000, 10,000 and m in 1, 10, 100, 1,000: nothing should be slower than plain
 scaling  time against N, d, m and the number of networks, with fitted exponents (and a plot)
-memory   the largest memory that training takes, beside what the plan says
+memory   peak memory of training, beside the plan's estimate
 rates    the share of the measured rate of matrix products that each form reaches
 """
 
@@ -91,7 +91,7 @@ CASES = (
 
 
 def problem(case: Case, device: str) -> tuple[list[TwoLayer], Tensor, list[Tensor], tuple[Tensor, Tensor] | None]:
-    """Networks as they start, inputs, labels of each network, and the inputs' factors if they are known."""
+    """Initial networks, inputs, labels of each network, and the inputs' factors if they are known."""
     generator = torch.Generator().manual_seed(0)
     labels = 2 * torch.randint(2, (case.n_samples,), generator=generator) - 1
     factors = None
@@ -135,14 +135,14 @@ def ours(
     descents: Sequence[Descent],
     **keys: Any,
 ) -> list[Classifier[TwoLayer]]:
-    """The same networks by the engine."""
+    """The same networks, trained by the engine."""
     jobs = [Job(*parts) for parts in zip(networks, labels, descents, strict=True)]
     outcomes = dict(train_side_by_side(jobs, inputs, **keys))
     return [outcomes[index].after(job.descent.epochs) for index, job in enumerate(jobs)]
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:
-    """How long a piece of work takes, on its device."""
+    """The time of a piece of work on its device."""
     if device != "cpu":
         torch.cuda.synchronize(device)
     started = time.perf_counter()
@@ -153,7 +153,7 @@ def seconds_of(work: Callable[[], object], device: str) -> float:
 
 
 def measure(case: Case, repeats: int, device: str, **keys: Any) -> dict[str, Any]:
-    """Seconds of both, their ratio pair by pair, and how far the weights end apart relative to how far they moved."""
+    """Times of both, their ratio pair by pair, and the distance of the final weights relative to how far they moved."""
     networks, inputs, labels, factors = problem(case, device)
     rates = [case.lr[index % len(case.lr)] for index in range(len(networks))]
     descents = [Descent(case.loss, lr, case.epochs) for lr in rates]
@@ -264,7 +264,7 @@ def shifted_gauss(repeats: int, device: str, *, incremental: bool) -> dict[str, 
 
 
 def grid(repeats: int, device: str) -> list[dict[str, Any]]:
-    """Every size, with epochs such that the plain loop takes about a second."""
+    """Every size, with as many epochs as take the plain loop about a second."""
     rows = []
     print(HEADER)
     for loss in ("identity", "logistic"):
@@ -299,7 +299,7 @@ VALUES: dict[str, Callable[[Case], float]] = {
 
 
 def scaling(repeats: int, device: str) -> list[dict[str, Any]]:
-    """Time against each size in turn, and the exponent of a fitted power."""
+    """Time against each size in turn, and the exponent of a fitted power law."""
     rows = []
     for name, along in SCALING.items():
         for loss in ("logistic", "identity"):
@@ -360,7 +360,7 @@ MEMORY_CASES: tuple[tuple[Form, Case], ...] = (
 
 
 def memory(repeats: int, device: str) -> list[dict[str, Any]]:
-    """The peak of resident memory over what inputs and networks took, each in a process of its own on the CPU."""
+    """Peak resident memory beyond inputs and networks, each in its own process on the CPU."""
     rows = []
     for index, (form, case) in enumerate(MEMORY_CASES):
         command = [sys.executable, os.fspath(Path(__file__)), "--memory-of", str(index)]
@@ -377,16 +377,16 @@ def memory(repeats: int, device: str) -> list[dict[str, Any]]:
 
 
 def memory_of(index: int) -> int:
-    """Bytes by which the peak of resident memory grew while one case trained (Linux)."""
+    """Bytes by which peak resident memory grew while one case trained (Linux)."""
 
     def held(name: str) -> int:
-        # Not getrusage: what it says of a process begins with what its parent held.
+        # Not getrusage, whose peak of a process includes the memory of its parent at the fork.
         (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) * 1024
 
     form, case = MEMORY_CASES[index]
     networks, inputs, labels, factors = problem(case, "cpu")
-    # Libraries set themselves up at their first products.
+    # Warm-up: libraries allocate memory at their first products.
     small = torch.randn(64, 64)
     torch.linalg.eigh((small @ small.T).double())
     before = held("VmRSS")
@@ -395,7 +395,7 @@ def memory_of(index: int) -> int:
 
 
 def rates(repeats: int, device: str) -> list[dict[str, Any]]:
-    """Operations per second of each form's dense epochs, as a share of a large product's."""
+    """Operations per second of each form's dense epochs, relative to a large product."""
     machine = measure_rates(device=device)
     print(", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in machine.products.items()))
     rows = []
@@ -416,7 +416,7 @@ def rates(repeats: int, device: str) -> list[dict[str, Any]]:
                 keys = {"factors": factors, "form": form, "bfloat16": bfloat16}
                 return seconds_of(lambda: ours(networks, inputs, labels, descents, **keys), device)
 
-            # What is done once cancels in the difference of a long and a short training.
+            # The cost of preparation cancels in the difference of a long and a short training.
             taken = [(seconds(1 + case.epochs) - seconds(1)) / case.epochs for _ in range(repeats)]
             q = case.rank or case.input_dim
             operations = 2.0 * case.n_samples**2 if form == "Gram" else 4.0 * case.n_samples * q
@@ -438,12 +438,12 @@ PARTS: dict[str, Callable[[int, str], list[dict[str, Any]]]] = {
 
 
 def main() -> None:
-    """Measure the parts that are asked for."""
+    """Measure the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["cases", "rates", "memory", "scaling"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the measurements here too")
+    parser.add_argument("--json", type=Path, help="file to write the measurements to")
     parser.add_argument("--plot", type=Path, help="draw the scaling here")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make docs`."""
+"""Configuration of Sphinx for `make docs`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ extensions = [
 exclude_patterns = ["_build", "reproduction/notes"]
 source_suffix = {".md": "markdown"}
 highlight_language = "text"
-smartquotes_action = "D"  # dashes alone: f' and y'_n are names, no quotations
+smartquotes_action = "D"  # only dashes: f' and y'_n are names, not quotations
 
-# The pages are read on code forges too, so headings have the anchors that those give them.
+# The pages are read on code hosting sites too, so headings have the same anchors as there.
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-# What the top level shows has its entry there and no second one in its room.
+# Names of the top level have their entry there, and no second one in their room.
 autodoc_default_options = {
     "members": True,
     "exclude-members": ", ".join(name for name in perturblearn.__all__ if name[0].isupper()),
@@ -47,20 +47,20 @@ autodoc_default_options = {
 napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_numpy_docstring = False
-# A word in backticks is a name of ours; `docstring_style` shows it as code where the reference has no entry for it.
+# A word in backticks is one of our names; `docstring_style` shows it as code if the reference has no entry for it.
 default_role = "py:obj"
 
 nitpicky = True
-# There is no network to look names of other projects up, and functions that are handed over have types of their own.
+# Names of other projects cannot be looked up offline, and functions passed as arguments have types of their own.
 nitpick_ignore = [
-    # Types within signatures that nobody else needs to name.
+    # Types within signatures that users do not need by name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
     ("py:class", "perturblearn.experiment.networks.Interruptions"),
     ("py:class", "perturblearn.experiment.case.Limits"),
     ("py:class", "perturblearn.experiment.case.Trained"),
 ]
 nitpick_ignore_regex = [
-    (r"py:class", r"perturblearn\.report\..*"),  # what results are put together from
+    (r"py:class", r"perturblearn\.report\..*"),  # parts of results
     (r"py:.*", r"(torch|jaxtyping|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
     (r"py:.*", r"(Tensor|Path|Figure|NoneType)"),
     (r"py:.*", r"(collections|os|pathlib|typing|typing_extensions|types|datetime|functools|io)\..*"),
@@ -76,14 +76,14 @@ copybutton_prompt_is_regexp = True
 
 
 def add_pages_below(app: Sphinx, page: str, source: list[str]) -> None:
-    """Give the generated overview of reproductions the pages that it links to as pages below it.
+    """Add the pages that the generated overview of reproductions links to as its subpages.
 
-    Here and not in the page, which is read on code forges too.
+    This is done here and not in the page, because the page is read on code hosting sites too.
     """
     if page == "reproduction/README":
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
 def setup(app: Sphinx) -> None:
-    """Register it."""
+    """Register the function above."""
     app.connect("source-read", add_pages_below)

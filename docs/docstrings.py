@@ -1,4 +1,4 @@
-"""What a docstring of a public name must say, beyond what ruff sees; part of `make lint`.
+"""Checks of the docstrings of public names, beyond those of ruff; part of `make lint`.
 
     python docs/docstrings.py
 
@@ -87,34 +87,34 @@ class Subject:
                 found[current] = ""
                 continue
             if line and not line.startswith(" "):
-                current = ""  # what follows a section and is not indented is text again
+                current = ""  # unindented lines after a section are text again
             found[current] += line + "\n"
         return found
 
     def entries(self, section: str) -> list[str]:
-        """The names that a section explains: what stands before the colon of lines with its own indentation."""
+        """The names that a section explains: the text before the colon in lines of the section's own indentation."""
         body = textwrap.dedent(self.sections.get(section, ""))
-        # An entry with many names may go on in the next line, which is indented further and still before the colon.
+        # An entry with many names may continue on the next line, indented further and still before the colon.
         entries = re.findall(r"^(\w[\w, *\n]*?)(?:\s*\([^)]*\))?:(?:\s|$)", body, re.MULTILINE)
         return [name.strip(" *\n") for entry in entries for name in entry.split(",") if name.strip()]
 
     @property
     def function(self) -> FunctionType | None:
-        """The function whose body and arguments are meant, if there is one."""
+        """The function whose body and arguments are checked, if there is one."""
         inner = self.thing.func if hasattr(self.thing, "func") else getattr(self.thing, "fget", self.thing)
         inner = inspect.unwrap(getattr(inner, "__func__", inner))
         return inner if isinstance(inner, FunctionType) else None
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the arguments, of a class those of its constructor."""
+        """Names of the arguments; for a class those of its constructor."""
         if isinstance(self.thing, type):
             if issubclass(self.thing, BaseModel | Exception) or "__init__" not in vars(self.thing):
                 return ()
             if getattr(self.thing, "_is_protocol", False):
                 return ()
             names = list(inspect.signature(vars(self.thing)["__init__"]).parameters)
-            if is_dataclass(self.thing):  # inherited fields are explained by the class that they come from
+            if is_dataclass(self.thing):  # inherited fields are explained by their own class
                 names = [name for name in names if name in self.thing.__annotations__]
         elif self.function is None:
             return ()
@@ -139,7 +139,7 @@ def _name_raised(node: ast.AST) -> str:
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What a function's body holds, without the functions that it defines."""
+    """The nodes of a function's body, without the functions that it defines."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef):
             yield child
@@ -169,7 +169,7 @@ def subjects() -> Iterator[Subject]:
 
 
 def faults(subject: Subject) -> Iterator[str]:
-    """What is wrong with one docstring."""
+    """The faults of one docstring."""
     if not subject.text:
         yield "has no docstring"
         return
@@ -181,11 +181,11 @@ def faults(subject: Subject) -> Iterator[str]:
         else subject.raised - set(subject.entries("Raises")) - {"NotImplementedError", "AssertionError"}
     )
     if missing:
-        yield f"raises {', '.join(sorted(missing))}, which Raises does not have"
+        yield f"raises {', '.join(sorted(missing))}, which Raises does not list"
     without_roles = re.sub(r":\w+:`[^`]*`|``[^`]*``", "", subject.text)
     for word in re.findall(r"`([^`]+)`", without_roles):
         if not _exists(word, subject):
-            yield f"speaks of `{word}`, which does not exist"
+            yield f"mentions `{word}`, which does not exist"
     if subject.room in NUMERIC_ROOMS and _is_numeric(subject):
         if not SHAPE.search(subject.text):
             yield "gives no shapes"
@@ -199,13 +199,13 @@ def _faults_of_arguments(subject: Subject) -> Iterator[str]:
         names = set(documented)
         known = set(subject.arguments) | _fields(subject.thing)
         if names - known:
-            yield f"explains {', '.join(sorted(names - known))}, which are no arguments"
+            yield f"explains {', '.join(sorted(names - known))}, which are not arguments"
         if set(subject.arguments) - names:
             yield f"does not explain {', '.join(sorted(set(subject.arguments) - names))}"
     elif len(subject.arguments) > 1 and not ELSEWHERE.search(subject.text):
         silent = [name for name in subject.arguments if not re.search(rf"\b{name.rstrip('s')}", subject.text)]
         if silent:
-            yield f"has no Args and does not speak of {', '.join(silent)}"
+            yield f"has no Args and does not mention {', '.join(silent)}"
 
 
 def _fields(thing: Any) -> set[str]:
@@ -224,7 +224,7 @@ def _exists(word: str, subject: Subject) -> bool:
 
 def _has(place: Any, dotted: str) -> bool:
     for part in dotted.removesuffix("()").split("."):
-        if part in _fields(place):  # a field without a default is no attribute of its class
+        if part in _fields(place):  # a field without a default is not an attribute of its class
             return True
         if not hasattr(place, part):
             return False
@@ -240,7 +240,7 @@ def _is_numeric(subject: Subject) -> bool:
 
 
 def main() -> int:
-    """Look at every public name."""
+    """Check every public name."""
     count = 0
     for subject in subjects():
         for fault in faults(subject):

@@ -99,7 +99,7 @@ def test_a_job_whose_time_is_over_goes_on_when_it_is_submitted_again(tmp_path: P
         _, said = first.communicate(timeout=120)
     assert first.returncode == 130, said
     assert "interrupted; finished stages are kept" in said
-    assert "submit the same job again to go on" in said
+    assert "submit the same job again to continue" in said
     assert processes(job) == []
     before = finished(tmp_path)
     assert 0 < before < 12

@@ -1,8 +1,8 @@
-"""Outcomes of bfloat16 products beside those of exact ones: python docs/evidence/bfloat16.py [--data-dir DIR]
+"""Results with bfloat16 products compared with exact ones: python docs/evidence/bfloat16.py [--data-dir DIR]
 
-The same experiments, five seeds, with both kinds of products. Printed per measure: mean and standard deviation over the
-seeds of both, and the largest difference of one seed's value, to be held against that deviation. The last row of each
-block repeats the exact products in another form (rounding alone), as a yardstick.
+The same experiments, five seeds, with both kinds of products. For each measure the script prints mean and standard
+deviation over the seeds of both, and the largest difference for one seed, to compare with that deviation. The last row
+of each block repeats the exact products in another form, which shows the effect of rounding alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def values(figure: str, keys: dict[str, Any], data_dir: Path | None, **both: str) -> dict[str, list[float]]:
-    """Each measure, seed by seed, at a figure's default point."""
+    """Each measure, seed by seed, at a figure's default setting."""
     settings = {**ACCURACY_FIGURES[figure].default(seeds=SEEDS).model_dump(mode="json")}
     overrides = {name: value for name, value in keys.items() if name != "loss"}
     for role in ("standard", "perturbation"):
@@ -54,12 +54,12 @@ def main() -> None:
         }
         for measure in MEASURES:
             print(
-                f"  {measure:27} exact {statistics.mean(exact[measure]):.4f} +- {statistics.stdev(exact[measure]):.4f}"
+                f"  {measure:27} exact {statistics.mean(exact[measure]):.4f} ± {statistics.stdev(exact[measure]):.4f}"
             )
             for other, found in others.items():
                 differences = [abs(a - b) for a, b in zip(exact[measure], found[measure], strict=True)]
                 print(
-                    f"  {'':27} {other} {statistics.mean(found[measure]):.4f} +- "
+                    f"  {'':27} {other} {statistics.mean(found[measure]):.4f} ± "
                     f"{statistics.stdev(found[measure]):.4f}, one seed differs by {max(differences):.4f} at most",
                     flush=True,
                 )

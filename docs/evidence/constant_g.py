@@ -2,9 +2,9 @@
 
     python docs/evidence/constant_g.py RUN_FOLDER [DATA_DIR]
 
-After so few epochs g = g_0 + learned, where g_0(z) is nearly the same for every z (its bias decides it, N(0, about 1/2)
-over seeds) and the learned part is about +-s for the two classes. Where |g_0 + offset| exceeds s, g gives every input
-the same label. The script splits the trained g of every seed into these two, on clean held-out inputs.
+After so few epochs g = g_0 + learned. Here g_0(z) is nearly the same for every z (its biases decide it, about N(0, 1/2)
+over seeds), and the learned part is about ±s for the two classes. If |g_0 + offset| exceeds s, g predicts the same
+label for every input. The script splits the trained g of every seed into these two parts, on clean held-out inputs.
 """
 
 from __future__ import annotations

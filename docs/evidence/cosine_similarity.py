@@ -2,11 +2,11 @@
 
     python docs/evidence/cosine_similarity.py PANEL [SEEDS] [POINTS]
 
-PANEL is 1, 2, 3, 5 or 6, as in the paper's figure; POINTS are some of its abscissae, such as 3,5,10.
+PANEL is 1, 2, 3, 5 or 6, as in the paper's figure; POINTS selects some of its x values, such as 3,5,10.
 
-Every point is f alone at the paper's settings (m = 100, slope 0, identity loss): mean |cos(r_n, t_n)| over the training
-set, the maximum over the learning rates of f as published, mean and standard deviation over the seeds. The published
-values are one seed each, read off the figure to within 0.015. MNIST and Fashion-MNIST are looked for in
+Every point is f alone at the paper's settings (m = 100, slope 0, identity loss). It is the mean |cos(r_n, t_n)| over
+the training set, maximised over the learning rates of f as published, with mean and standard deviation over the seeds.
+The published values are one seed each, read off the figure to within 0.015. MNIST and Fashion-MNIST must be in
 PERTURBLEARN_DATA.
 """
 
@@ -70,4 +70,4 @@ for value, reference in zip(values, published, strict=True):
     }
     found = perturblearn.learn_from_perturbations(overrides=keys).summary["cosine_similarity_max"]
     shown = ("-", "-") if reference is None else (f"{reference:.3f}", f"{found['mean'] - reference:+.3f}")
-    print(f"| {value} | {found['mean']:.3f} +- {found['std'] or 0:.3f} | {shown[0]} | {shown[1]} |", flush=True)
+    print(f"| {value} | {found['mean']:.3f} ± {found['std'] or 0:.3f} | {shown[0]} | {shown[1]} |", flush=True)

@@ -1,4 +1,4 @@
-"""ICLR24's section 5 at a scale for two cores, beside the published numbers: what g reaches, part by part.
+"""ICLR24's section 5 scaled down for two cores: accuracy of g beside the published numbers, part by part.
 
     python docs/evidence/deep_networks.py natural|targets|noise [--out runs] [--images 10000] [--seeds 1] [--draws 1]
 
@@ -6,7 +6,7 @@
 them with ``--only mnist``.
 ``targets``: MNIST, L2, targets `other` against `next`. ``noise``: uniform noise instead of images, g against the number
 of samples, gradient steps and epochs. Needs the data in PERTURBLEARN_DATA. Finished stages are kept in the cache inside
-the output folder, so an interrupted part goes on where it was.
+the output folder, so an interrupted part continues where it stopped.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ NOISE = ((2500, 20, 12), (5000, 20, 12), (10_000, 20, 12), (2500, 60, 12), (2500
 
 
 def run(name: str, arguments: argparse.Namespace, keys: dict[str, Any]) -> Result:
-    """One experiment, with a line of what it measured."""
+    """Run one experiment and print a line of its measures."""
     started = time.perf_counter()
     overrides = {**BASE, "name": name, "seeds": arguments.seeds, "data.n_samples": arguments.images, **keys}
     result = learn_from_perturbations({}, overrides=overrides, out=arguments.out, cache_dir=f"{arguments.out}/cache")
     numbers = []
     for column in COLUMNS:
         values = result.summary.get(column, {"mean": None, "std": None})
-        spread = "" if values["std"] is None else f" +- {values['std']:.3f}"
+        spread = "" if values["std"] is None else f" ± {values['std']:.3f}"
         numbers.append("-" if values["mean"] is None else f"{values['mean']:.3f}{spread}")
     minutes = (time.perf_counter() - started) / 60
     print(f"| {name} | {' | '.join(numbers)} | {minutes:.0f} min |", flush=True)
@@ -91,7 +91,7 @@ def targets(arguments: argparse.Namespace) -> None:
         print(f"published at full scale: {PUBLISHED['mnist', rule]}")
     gaps = torch.tensor(found["other"]) - torch.tensor(found["next"])
     listed = ", ".join(f"{gap:.3f}" for gap in gaps.tolist())
-    print(f"other - next, seed by seed: {listed}; {gaps.mean():.3f} +- {gaps.std():.3f}")
+    print(f"other - next, seed by seed: {listed}; {gaps.mean():.3f} ± {gaps.std():.3f}")
 
 
 def noise(arguments: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def noise(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The part that is named."""
+    """Run the chosen part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("natural", "targets", "noise"))
     parser.add_argument("--out", default="runs")

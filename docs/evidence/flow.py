@@ -1,10 +1,10 @@
-"""Gradient flow against plain gradient descent over as many epochs.
+"""Gradient flow compared with gradient descent over the same number of epochs.
 
     python docs/evidence/flow.py [SEEDS]
 
-Uniform noise, N = 100, d = 1,000, m = 1,000, slope 0.01, exponential loss, lr 0.01, momentum 0.9: 30,000 and 100,000
-real epochs, and the flow to the same time, from the same weights; sign agreement and correlation of outputs on 20,000
-fresh draws, and the distance of the weights in units of their length.
+Uniform noise, N = 100, d = 1,000, m = 1,000, slope 0.01, exponential loss, lr 0.01, momentum 0.9. From the same
+weights, the script runs 30,000 and 100,000 real epochs, and the flow to the same time. It prints sign agreement and
+correlation of outputs on 20,000 fresh draws, and the distance of the weights relative to their length.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How well the limits of ICLR24 stand for the trained network: over training time, and over the slope.
+"""How well the limits of ICLR24 describe the trained network, over training time and over the slope.
 
     python docs/evidence/limit.py time|slope [SEEDS]
 
-Uniform noise, d = 10,000, N = 1,000, m = 1,000: sign agreement on 2,000 fresh draws between the network by the flow
-(first 100 epochs exactly) and each limit; the share of training samples on which the linear approximation's pattern
-holds, beside NormalCDF(slope sqrt(2 d / N)); and its least margin.
+Uniform noise, d = 10,000, N = 1,000, m = 1,000. The script prints the sign agreement on 2,000 fresh draws between the
+network, by the flow (first 100 epochs exactly), and each limit. It also prints the share of training samples on which
+the linear approximation's pattern holds, beside NormalCDF(slope sqrt(2 d / N)), and its least margin.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIM, SAMPLES = 10_000, 1_000
 
 
 def shown(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.3f} +- {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 def measure(slope: float, epochs: tuple[int, ...], seed: int) -> list[dict[str, float]]:

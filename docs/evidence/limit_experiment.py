@@ -2,9 +2,10 @@
 
     python docs/evidence/limit_experiment.py limits|networks [SEEDS]
 
-d = 10,000, N = 1,000, L2 epsilon 0.78, slope 0.01: accuracy of g on f's samples over the number of noise sources, mean
-and standard deviation over the seeds. Limits: f and g both limits, perturbed along the normal q or by one step.
-Networks: f and g by the flow at the time of 100,000 epochs (m = 1,000), with the papers' projected gradient descent.
+d = 10,000, N = 1,000, L2 epsilon 0.78, slope 0.01. The script prints the accuracy of g on f's samples over the number
+of noise sources, as mean and standard deviation over the seeds. Limits: f and g are both limits, perturbed along the
+normal q or by one step. Networks: f and g are trained by the flow to the time of 100,000 epochs (m = 1,000) and
+attacked by the papers' projected gradient descent.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ for row, keys in ROWS[what].items():
         )
         published = f"{PUBLISHED[n_sources]:.3f}" if n_sources in PUBLISHED else "-"
         print(
-            f"| {row} | {n_sources:,} | {found['mean']:.3f} +- {found['std'] or 0:.3f} | {published} | {law:.3f} | "
+            f"| {row} | {n_sources:,} | {found['mean']:.3f} ± {found['std'] or 0:.3f} | {published} | {law:.3f} | "
             f"{'-' if control is None else format(control['mean'], '.3f')} | {seconds:.1f} |",
             flush=True,
         )

@@ -3,8 +3,8 @@
     python docs/evidence/mean_of_targets.py RUN_FOLDER
 
 In scenario (a) g sees eps y' t/|t|, so its trained part is proportional to eps <t/|t|, z> + mean(y') up to a gate that
-hardly varies: the labels' mean acts as a threshold. With t/|t| along the shift, <t/|t|, z> is N(+-shift sqrt(d), 1),
-which gives the predicted accuracy below.
+hardly varies: the labels' mean acts as a threshold. If t/|t| points along the shift, <t/|t|, z> is N(±shift sqrt(d),
+1), which gives the predicted accuracy below.
 """
 
 from __future__ import annotations

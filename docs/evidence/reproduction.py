@@ -2,10 +2,10 @@
 
     python docs/evidence/reproduction.py [--out reproduction] [--data-dir DIR] [--only WORD ...] [--pages]
 
-Runs what `PLAN` says, one figure after the other, into one store, and writes the pages after each. What is finished is
-not repeated, so an interrupted call is simply made again. ``--only`` runs figures whose name holds one of the words;
-``--pages`` runs nothing and writes the pages from what has finished. What a person has to say of a figure stands in
-``docs/reproduction/notes/NAME.md`` and is put into its page; ``notes/index.md`` into the first one.
+Runs what `PLAN` says, one figure after the other, into one store, and writes the pages after each. Finished figures
+are not repeated, so an interrupted call can simply be made again. ``--only`` runs the figures whose command contains
+one of the words; ``--pages`` runs nothing and writes the pages from what has finished. Comments on a figure are written
+by hand in ``docs/reproduction/notes/NAME.md`` and inserted into its page; ``notes/index.md`` goes into the first page.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Task:
 
     @property
     def file(self) -> str:
-        """What its images are called."""
+        """The stem of its images' names."""
         parts = [self.figure.replace("/", "-"), self.scale]
         parts += [f"panel{panel}" for panel in self.panels or ()] + ([self.curves] if self.curves else [])
         return "-".join(parts)
 
     def prepare(self, data_dir: Path | None) -> RunningReproduction:
-        """It, validated."""
+        """The validated reproduction, ready to run."""
         return prepare_reproduction(
             self.figure,
             seeds=self.seeds,
@@ -70,14 +70,14 @@ class Task:
 
 
 QUICK_SEARCH = (("attack.products", "bfloat16"),)
-"""The same search with products in bfloat16, several times as quick on processors that have them."""
+"""The same search with products in bfloat16, several times faster on processors that support them."""
 
 CIFAR10 = (("data.name", "folder:cifar10-jpeg.tar.xz"),)
 """CIFAR-10 as JPEG images, ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, in an archive in the working folder."""
 
 
 def plan() -> Iterator[Task]:
-    """What fits: in full what takes minutes, the rest as the smaller problem."""
+    """Figures that take minutes in full; the others as the smaller problem."""
     in_full = {"shifted_gauss_a": 5, "mnist_a": 2, "mnist_b": 2, "fmnist_a": 2, "fmnist_b": 2}
     for name in ACCURACY_FIGURES:
         seeds = in_full.get(name.partition("/")[2])
@@ -130,13 +130,13 @@ def run(tasks: Iterable[Task], out: Path, data_dir: Path | None) -> None:
 
 
 def finished(out: Path, data_dir: Path | None) -> Iterator[Done]:
-    """Tasks whose result lies in the folder."""
+    """Tasks that have a result in the folder."""
     for task in PLAN:
         try:
             prepared = task.prepare(data_dir)
             found = Reproduction.load(prepared.folder_in(out))
         except PerturbLearnError:
-            continue  # its data are not there, or it has not been run
+            continue  # its data are missing, or it has not been run
         yield Done(task, found)
 
 
@@ -154,9 +154,9 @@ def write_pages(out: Path, data_dir: Path | None) -> None:
 
 
 def notes(name: str) -> str:
-    """What a person has written, or a remark where it goes."""
+    """The comments on a figure written by hand, or a placeholder that names their file."""
     path = PAGES / "notes" / f"{name}.md"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else f"<!-- notes/{name}.md is put here -->"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else f"<!-- notes/{name}.md is inserted here -->"
 
 
 def section(done: Done) -> Iterator[str]:
@@ -197,12 +197,11 @@ def index(done: Sequence[Done]) -> str:
         link = f"[{task.figure}]({task.figure.replace('/', '-')}.md)"
         rows.append([link, ", ".join(parts), len(found.seeds), inside, share, miss])
     table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
-    told = (
-        "Written by `python docs/evidence/reproduction.py`, which runs what is missing. Inside: of the published "
-        "points that can be read, those within 0.05 of our mean or, with 2 seeds or more, within 2 standard "
-        "deviations."
+    explanation = (
+        "`python docs/evidence/reproduction.py` writes this page and runs what is missing. *Inside* counts the "
+        "readable published points within 0.05 of our mean or, with at least 2 seeds, within 2 standard deviations."
     )
-    return f"# Reproduction\n\n{notes('index')}\n\n{told}\n\n{table}\n"
+    return f"# Reproduction\n\n{notes('index')}\n\n{explanation}\n\n{table}\n"
 
 
 def main() -> None:

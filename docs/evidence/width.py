@@ -2,8 +2,8 @@
 
     python docs/evidence/width.py DATA [SEEDS] [WIDTHS]     DATA: mnist or shifted_gauss; WIDTHS: 10,100,1000,10000
 
-Scenario (a) at the settings of the paper's decision maps, one learning rate; sign agreement on held-out inputs. The
-table goes to standard output, the plot to width_DATA.png. MNIST is looked for in PERTURBLEARN_DATA.
+Scenario (a) at the settings of the paper's decision maps, one learning rate, sign agreement on held-out inputs. The
+table is printed and the plot written to width_DATA.png. MNIST must be in PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ with tempfile.TemporaryDirectory() as folder:
         summary = perturblearn.compare_with_theory(result).summary
         for name in SHOWN:
             curves[name].append(summary[name])
-        cells = [f"{summary[name]['mean']:.3f} +- {summary[name]['std'] or 0:.3f}" for name in SHOWN]
+        cells = [f"{summary[name]['mean']:.3f} ± {summary[name]['std'] or 0:.3f}" for name in SHOWN]
         print(f"| {width:,} | " + " | ".join(cells) + " |", flush=True)
 
 figure = Figure(figsize=(6.4, 4), layout="constrained")

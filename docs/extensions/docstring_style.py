@@ -1,4 +1,4 @@
-"""Docstrings of this project as Sphinx understands them."""
+"""Conversion of this project's docstrings to the form that Sphinx expects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RAISED = re.compile(r"(\s+)((?:\w+, )+\w+)(: .*)")
 
 
 def part_errors(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Give every error of an entry ``ConfigError, DataError: ...`` an entry of its own, so that each is a link."""
+    """Split entries ``ConfigError, DataError: ...`` into one per error, so that each becomes a link."""
     section = ""
     parted: list[str] = []
     for line in lines:
@@ -62,15 +62,15 @@ def show_as_code(
     `docstrings.py` has checked that a name with this spelling exists. What has a role of its own, and types of
     arguments, stay references that have to lead somewhere.
     """
-    is_word = isinstance(content, nodes.literal)  # what stands in a signature is plain text
+    is_word = isinstance(content, nodes.literal)  # text in signatures is plain
     if is_word and node.get("refdomain") == "py" and node.get("reftype") == "obj":
         return nodes.literal("", content.astext(), classes=["code"])
     return None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register what is above."""
-    # Before napoleon, which has the usual priority of 500.
+    """Register the functions above."""
+    # Before napoleon, which has the default priority of 500.
     app.connect("autodoc-process-docstring", part_errors, priority=400)
     app.connect("autodoc-process-docstring", hide_colon, priority=400)
     app.connect("autodoc-process-docstring", show_colon, priority=600)

@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw themselves: nothing is fetched when a page is read."""
+"""Formulas as MathML, which browsers draw themselves, so that the pages work offline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def visit_displaymath(translator: HTML5Translator, node: nodes.math_block) -> No
 
 
 def mathml_of(node: nodes.Element, *, as_block: bool) -> str:
-    """The formula of a node; a warning, which fails the build, for one that docutils cannot read."""
+    """The formula of a node. One that docutils cannot read gives a warning, which fails the build."""
     try:
         return tex2mathml(node.astext(), as_block=as_block)
     except MathError as error:
@@ -36,7 +36,7 @@ def mathml_of(node: nodes.Element, *, as_block: bool) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Make MathML the way of HTML pages to show formulas."""
+    """Register MathML as the format of formulas in HTML pages."""
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_displaymath, None))
     app.config["html_math_renderer"] = "mathml"
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""A network of one's own: a small vision transformer for grey images of 14 x 20 pixels."""
+"""Example of your own network: a small vision transformer for grey images of 14 x 20 pixels."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Transformer(nn.Module):
 
 
 def load() -> Transformer:
-    """The trained network: what 'perturblearn audit --model nets:load' audits."""
+    """The trained network, for 'perturblearn audit --model nets:load'."""
     network = Transformer()
     network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
     return network

@@ -1,4 +1,4 @@
-"""Stands for what you already have: a folder of PNGs, one folder per class, and a network trained on them.
+"""Stands in for what you already have: PNGs in one folder per class, and a network trained on them.
 
 Writes ``photos`` and ``transformer.pt`` beside this file. Takes ten seconds.
 """

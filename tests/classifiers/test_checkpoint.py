@@ -150,7 +150,7 @@ TRAPS: dict[str, Callable[[Path, Trap], object]] = {
 def test_code_is_refused_and_not_run(kind: str, tmp_path: Path) -> None:
     path, place = tmp_path / "weights.pt", tmp_path / "trapped"
     TRAPS[kind](path, Trap(place))
-    message = f"the checkpoint {path} holds more than tensors, and reading it could run code; save the state dict with"
+    message = f"the checkpoint {path} contains more than tensors, and loading it could run code; save the state"
     target = body()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     with pytest.raises(ModelError, match=re.escape(message)):
@@ -176,14 +176,14 @@ def test_a_text_pickle_is_refused_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [TRAINED, {"state_dict": STATE, "arguments": argparse.Namespace(lr=1)}])
 def test_whole_modules_and_other_objects(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pt")
-    with pytest.raises(ModelError, match=r"weights.pt holds more than tensors, and reading it could run code; save"):
+    with pytest.raises(ModelError, match=r"weights.pt contains more than tensors, and loading it could run code; save"):
         load_weights(body(), tmp_path / "weights.pt")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_programs(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(TRAINED.eval(), torch.zeros(1, 1, 9, 9)), tmp_path / "weights.pt")
-    with pytest.raises(ModelError, match=r"weights.pt holds more than tensors"):
+    with pytest.raises(ModelError, match=r"weights.pt contains more than tensors"):
         load_weights(body(), tmp_path / "weights.pt")
 
 
@@ -193,7 +193,7 @@ def test_programs(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_files_without_a_state_dict(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pt")
-    with pytest.raises(ModelError, match="holds no state dict, a mapping of names to tensors; save one with"):
+    with pytest.raises(ModelError, match="contains no state dict, a mapping of names to tensors; save one with"):
         load_weights(body(), tmp_path / "weights.pt")
 
 
@@ -204,13 +204,13 @@ def without(name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (without("0.bias"), "it has no 0.bias; give the file"),
-        ({**STATE, "9.bias": torch.zeros(1)}, "its 9.bias is none of this one's; give the file"),
-        (body(4).state_dict(), "its 0.weight has shape (4, 1, 3, 3), this one's (3, 1, 3, 3); give the file"),
-        ({**STATE, "3.bias": torch.zeros(10)}, "its 3.bias has shape (10,), this one's (2,); give the file"),
-        ({"layer.weight": torch.zeros(2)}, "it has no 0.weight; give the file"),
-        ({f"module.{key}": tensor for key, tensor in without("1.running_var").items()}, "it has no 1.running_var;"),
-        ({**STATE, "3.bias": torch.zeros(2, dtype=torch.int8)}, "its 3.bias is of type torch.int8, this one's torch.f"),
+        (without("0.bias"), "0.bias is missing; give the file"),
+        ({**STATE, "9.bias": torch.zeros(1)}, "this network has no 9.bias; give the file"),
+        (body(4).state_dict(), "its 0.weight has shape (4, 1, 3, 3) instead of (3, 1, 3, 3); give the file"),
+        ({**STATE, "3.bias": torch.zeros(10)}, "its 3.bias has shape (10,) instead of (2,); give the file"),
+        ({"layer.weight": torch.zeros(2)}, "0.weight is missing; give the file"),
+        ({f"module.{key}": tensor for key, tensor in without("1.running_var").items()}, "1.running_var is missing;"),
+        ({**STATE, "3.bias": torch.zeros(2, dtype=torch.int8)}, "its 3.bias is of type torch.int8 instead of torch.f"),
     ],
 )
 @pytest.mark.parametrize("write", [torch.save, lambda state, path: save_file(dict(state), path)])
@@ -221,7 +221,7 @@ def test_weights_of_another_network(
     write(OrderedDict(state), path)
     target = body()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    with pytest.raises(ModelError, match=re.escape(f"{path} holds the weights of another network: {message}")):
+    with pytest.raises(ModelError, match=re.escape(f"{path} contains the weights of another network: {message}")):
         load_weights(target, path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
 
@@ -231,15 +231,17 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
     broken = STATE["3.weight"].clone()
     broken[0, :2] = value
     torch.save({**STATE, "3.weight": broken}, tmp_path / "weights.pt")
-    with pytest.raises(ModelError, match=r"weights.pt has 2 values in 3.weight that are NaN or infinite; give one"):
+    with pytest.raises(
+        ModelError, match=r"weights.pt has 2 values in 3.weight that are NaN or infinite; give the checkpoint"
+    ):
         load_weights(body(), tmp_path / "weights.pt")
 
 
 def test_no_such_file(tmp_path: Path) -> None:
     for use in (lambda path: load_weights(body(), path), checkpoint_fingerprint):
-        with pytest.raises(ModelError, match=r"absent.pt does not exist; name a file of weights"):
+        with pytest.raises(ModelError, match=r"absent.pt does not exist; give a file of weights"):
             use(tmp_path / "absent.pt")
-        with pytest.raises(ModelError, match=f"{re.escape(str(tmp_path))} is a folder; name a file of weights"):
+        with pytest.raises(ModelError, match=f"{re.escape(str(tmp_path))} is a folder; give a file of weights"):
             use(str(tmp_path))
 
 
@@ -247,7 +249,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 def test_files_of_something_else(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(content)
     with pytest.raises(
-        ModelError, match=r"weights.pt (is neither a safetensors file nor|is damaged or cut off; replace)"
+        ModelError, match=r"weights.pt (is neither a safetensors file nor|is damaged or truncated; replace)"
     ):
         load_weights(body(), tmp_path / "weights.pt")
 

@@ -227,7 +227,7 @@ def test_a_network_that_is_another_one_by_now() -> None:
     other = hand_over(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 3)))
     with pytest.raises(ModelError, match=f"{other} is not the one that was stored: body.1.bias differs; go back to"):
         loaded(name=other)
-    with pytest.raises(ModelError, match="was handed over as an object in Python, which this process does not have"):
+    with pytest.raises(ModelError, match="was passed as a Python object, which this process does not have"):
         loaded(name="python:fedcba9876543210")
 
 
@@ -322,12 +322,12 @@ def test_no_inputs_give_no_logits() -> None:
 def test_outputs_that_are_no_numbers(count: int, broken: int) -> None:
     inputs = images(count)
     inputs[:broken, 2] = float("nan")
-    message = f"mlp, inputs 3 x 2 x 2, 3 classes, 67 parameters gives NaN for {broken} of {count} inputs; train it at"
+    message = f"mlp, inputs 3 x 2 x 2, 3 classes, 67 parameters returns NaN for {broken} of {count} inputs; train it at"
     with pytest.raises(ModelError, match=re.escape(message)):
         Classifier(deep(TINY["mlp"])).outputs(inputs)
     weights = draw(4, 3)
     weights[0, 0] = float("nan")
-    with pytest.raises(ModelError, match="with bias gives NaN for 9 of 9 inputs"):
+    with pytest.raises(ModelError, match="with bias returns NaN for 9 of 9 inputs"):
         Classifier(TwoLayer(weights, draw(4), draw(4), 0.0)).outputs(draw(9, 3))
 
 

@@ -58,8 +58,8 @@ def test_width_multiplies_all_channels(width: float, channels: list[int]) -> Non
     ("side", "depth", "message"),
     [
         (6, 1, "images of 6 x 20 pixels are too small for convnet, which needs at least 7 x 7; choose the model mlp"),
-        (8, 2, "a convnet of depth 2 leaves nothing of images of 8 x 20 pixels; set model.depth to 1"),
-        (18, 10**9, "leaves nothing of images of 18 x 20 pixels; set model.depth to 3 or less"),
+        (8, 2, "a convnet of depth 2 is too deep for images of 8 x 20 pixels; set model.depth to 1"),
+        (18, 10**9, "is too deep for images of 18 x 20 pixels; set model.depth to 3 or less"),
     ],
 )
 def test_images_too_small(side: int, depth: int, message: str) -> None:

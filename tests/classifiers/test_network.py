@@ -191,14 +191,14 @@ def test_shapes_of_outputs(classes: int, shape: tuple[int, ...], count: int) -> 
     ],
 )
 def test_outputs_of_another_shape(classes: int, outputs: Callable[[int], Any], found: str, wanted: str) -> None:
-    message = f"mine:network gives {found} for n = 2 inputs of {classes} classes, but {wanted} is needed"
+    message = f"mine:network returns {found} for n = 2 inputs of {classes} classes, but {wanted} is needed"
     with pytest.raises(ModelError, match=re.escape(message)):
         Network(Seen(outputs), signature(4, n_classes=classes), OWN)
 
 
 def test_outputs_are_looked_at_whenever_the_network_is_used() -> None:
     network = Network(Seen(lambda n: torch.zeros(n, 1 if n == 2 else 5)), signature(4), OWN)
-    with pytest.raises(ModelError, match=re.escape("gives outputs of shape (3, 5) for n = 3 inputs")):
+    with pytest.raises(ModelError, match=re.escape("returns outputs of shape (3, 5) for n = 3 inputs")):
         network(torch.zeros(3, 4))
 
 
@@ -214,7 +214,7 @@ def test_a_state_that_cannot_be_stored() -> None:
         def get_extra_state(self) -> dict[str, int]:
             return {"calls": 3}
 
-    with pytest.raises(ModelError, match=r"keeps body\._extra_state, a dict, in its state dict"):
+    with pytest.raises(ModelError, match=r"has body\._extra_state, a dict, in its state dict"):
         Network(Remembering(), signature(4), OWN)
 
 

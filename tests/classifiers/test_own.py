@@ -114,7 +114,7 @@ def test_what_is_installed_comes_before_the_current_folder(folder: Path) -> None
 BROKEN = {
     "syntax": ("def make(:", "importing syntax fails (SyntaxError: "),
     "needs": ("import not_installed_at_all", "importing needs fails (ModuleNotFoundError: No module named 'not_ins"),
-    "raising": ("1 / 0", "importing raising fails (ZeroDivisionError: division by zero); mend it"),
+    "raising": ("1 / 0", "importing raising fails (ZeroDivisionError: division by zero); fix it"),
     "lacking": ("from math import nothing", "importing lacking fails (ImportError: cannot import name 'nothing'"),
 }
 
@@ -130,14 +130,14 @@ def test_modules_that_fail(folder: Path, module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("absent:make", "absent:make names the module absent, but there is no module absent; mend the name, or run"),
-        ("absent.sub:make", "absent.sub:make names the module absent.sub, but there is no module absent; mend"),
-        ("json.absent:make", "names the module json.absent, but there is no module json.absent; mend the name"),
-        ("mynets.sub:make", "names the module mynets.sub, but there is no module mynets.sub; mend the name"),
+        ("absent:make", "absent:make names the module absent, but there is no module absent; correct the name, or run"),
+        ("absent.sub:make", "absent.sub:make names the module absent.sub, but there is no module absent; correct"),
+        ("json.absent:make", "names the module json.absent, but there is no module json.absent; correct the name"),
+        ("mynets.sub:make", "names the module mynets.sub, but there is no module mynets.sub; correct the name"),
         ("mynets:absent", "mynets:absent names absent, which the module mynets ("),
-        ("mynets:number", "mynets:number is of type int; name a torch module, or a class or function that makes one"),
+        ("mynets:number", "mynets:number is of type int; give a torch module, or a class or function that returns one"),
         ("mynets:wider", "mynets:wider needs the arguments width, depth, but a factory is called without any; write"),
-        ("mynets:failing", "mynets:failing fails when it is called (LookupError: no such thing); mend it"),
+        ("mynets:failing", "mynets:failing fails when it is called (LookupError: no such thing); fix it"),
         ("mynets:text", "mynets:text returns a str; it must return a torch.nn.Module"),
     ],
 )
@@ -149,7 +149,7 @@ def test_names_that_stand_for_no_network(folder: Path, name: str, message: str) 
 
 def test_a_factory_that_returns_one_network_again_and_again(folder: Path) -> None:
     first = made("mynets:same")
-    with pytest.raises(ModelError, match="mynets:same returns one and the same network whenever it is called"):
+    with pytest.raises(ModelError, match="mynets:same returns the same network object in every call"):
         made("mynets:same")
     # As it stands it may be used, in copies.
     for copy in (made("mynets:same", fresh=False), made("mynets:same", fresh=False)):
@@ -205,7 +205,11 @@ class Bare(nn.Module):
 
 
 def test_parameters_that_nobody_can_reset() -> None:
-    for module, part in ((Bare(), "it (Bare)"), (nn.Sequential(Bare()), "0 (Bare)"), (Bare, "it (Bare)")):
+    for module, part in (
+        (Bare(), "the network (Bare)"),
+        (nn.Sequential(Bare()), "0 (Bare)"),
+        (Bare, "the network (Bare)"),
+    ):
         name = hand_over(module)
         with pytest.raises(ModelError, match=re.escape(f"because {part} has parameters but no reset_parameters; give")):
             made(name)
@@ -233,7 +237,7 @@ def test_a_reset_that_fails() -> None:
         def reset_parameters(self, scale: float) -> None:
             raise AssertionError
 
-    with pytest.raises(ModelError, match=r"because reset_parameters of it \(Failing\) fails \(TypeError: .*\); mend"):
+    with pytest.raises(ModelError, match=r"reset_parameters of the network \(Failing\) fails \(TypeError: .*\); fix"):
         made(hand_over(Failing()))
 
 
@@ -244,16 +248,16 @@ def test_networks_that_cannot_be_copied() -> None:
         return module
 
     for network in (grown, grown()):
-        with pytest.raises(ModelError, match=r"in Python cannot be copied \(RuntimeError: .*\); build it of modules"):
+        with pytest.raises(ModelError, match=r"in Python cannot be copied \(RuntimeError: .*\); use modules"):
             hand_over(network)
 
 
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (3, "handed over in Python is of type int; name a torch module"),
-        (lambda width: nn.Linear(4, width), "handed over in Python needs the arguments width, but"),
-        (lambda: 3, "handed over in Python returns a int; it must return a torch.nn.Module"),
+        (3, "passed in Python is of type int; give a torch module"),
+        (lambda width: nn.Linear(4, width), "passed in Python needs the arguments width, but"),
+        (lambda: 3, "passed in Python returns a int; it must return a torch.nn.Module"),
     ],
 )
 def test_what_cannot_be_handed_over(network: Any, message: str) -> None:
@@ -264,7 +268,7 @@ def test_what_cannot_be_handed_over(network: Any, message: str) -> None:
 def test_networks_of_another_process() -> None:
     name = "python:0123456789abcdef"
     for use in (made, fingerprint):
-        with pytest.raises(ModelError, match=f"{name} was handed over as an object in Python, which this process does"):
+        with pytest.raises(ModelError, match=f"{name} was passed as a Python object, which this process does"):
             use(name)
 
 

@@ -215,8 +215,8 @@ LEARNERS = [
     ("--learner mlp,", "'mlp,' names no network in one place; write names with a comma between two"),
     (
         "--learner absent_nets:make",
-        "absent_nets:make names the module absent_nets, but there is no module absent_nets; mend the name, or run from "
-        "the folder that holds it",
+        "absent_nets:make names the module absent_nets, but there is no module absent_nets; correct the name, or run "
+        "from the folder that contains it",
     ),
     (
         "--learner own_nets:make,other_nets:make --make.epochs 3",
@@ -252,5 +252,5 @@ def test_learners_that_cannot_be_meant(
 
 def test_a_learner_that_images_are_too_small_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = refuse(capsys, "audit", *DATA, *TRAINED, *words("--learner convnet --attack.steps 1 --epsilons l2:1"))
-    assert said.endswith("a convnet of depth 2 leaves nothing of images of 8 x 8 pixels; set model.depth to 1")
+    assert said.endswith("a convnet of depth 2 is too deep for images of 8 x 8 pixels; set model.depth to 1")
     assert nothing_looks_finished(tmp_path / "runs", said)

@@ -14,7 +14,7 @@ from tests.cli.commands import Said, nothing_looks_finished, refuse, run_folders
 from tests.data.writers import png_bytes, write_files
 
 from perturblearn.data import load
-from perturblearn.data.decoded import LastDecoded
+from perturblearn.data.decoded import DecodedCache
 
 AUDIT = words("audit --seeds 1 --attack.steps 1 --epsilons l2:1 --learner mlp --mlp.model.hidden_dim 8 --mlp.epochs 1")
 RUN = words(
@@ -82,31 +82,32 @@ KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet1
 NAMES = [
     (
         "absent_module:net",
-        "absent_module:net names the module absent_module, but there is no module absent_module; mend the name, or run "
-        "from the folder that holds it",
+        "absent_module:net names the module absent_module, but there is no module absent_module; correct the name, "
+        "or run from the folder that contains it",
     ),
     (
         "bad_nets:absent",
-        "bad_nets:absent names absent, which the module bad_nets ({folder}/bad_nets.py) does not have; mend the name",
+        "bad_nets:absent names absent, which the module bad_nets ({folder}/bad_nets.py) does not have; "
+        "correct the name",
     ),
     (
         "bad_nets:number",
-        "bad_nets:number is of type int; name a torch module, or a class or function that makes one",
+        "bad_nets:number is of type int; give a torch module, or a class or function that returns one",
     ),
     (
         "bad_nets:sized",
         "bad_nets:sized needs the arguments inputs, outputs, but a factory is called without any; write a function "
-        "that fills them in",
+        "that supplies them",
     ),
     ("bad_nets:text", "bad_nets:text returns a str; it must return a torch.nn.Module"),
     (
         "bad_nets:without_weights",
-        "bad_nets:without_weights fails when it is called (FileNotFoundError: weights.pt); mend it",
+        "bad_nets:without_weights fails when it is called (FileNotFoundError: weights.pt); fix it",
     ),
     (
         "bad_module:net",
         "bad_module:net cannot be used, because importing bad_module fails (NameError: name 'classes' is not "
-        "defined); mend it",
+        "defined); fix it",
     ),
     *(
         (name, f"standard.model.name = '{name}': there is no such network; {KNOWN}factory")
@@ -130,11 +131,11 @@ MISFITS = [
     (
         "bad_nets:larger_images",
         r"the network bad_nets:larger_images fails on inputs of shape \(2, 1, 8, 8\) \(RuntimeError: .*2x64 and "
-        r"784x3.*\); it must take such inputs",
+        r"784x3.*\); it must accept such inputs",
     ),
     (
         "bad_nets:seven_classes",
-        r"the network bad_nets:seven_classes gives outputs of shape \(2, 7\) for n = 2 inputs of 3 classes, but "
+        r"the network bad_nets:seven_classes returns outputs of shape \(2, 7\) for n = 2 inputs of 3 classes, but "
         r"\(n, 3\) is needed; change its last layer",
     ),
 ]
@@ -171,7 +172,7 @@ WEIGHTLESS = [
         "--model resnet18",
         "resnet18 has no weights of its own; name a file of them with --checkpoint, or train it first with --train",
     ),
-    ("--model mlp --checkpoint absent.pt", "the checkpoint absent.pt does not exist; name a file of weights"),
+    ("--model mlp --checkpoint absent.pt", "the checkpoint absent.pt does not exist; give a file of weights"),
     (
         "--model two_layer --train",
         "two_layer is a network of the theory; audit a deep network, or run it with 'perturblearn run'",
@@ -213,23 +214,23 @@ def data(tmp_path: Path) -> None:
 DATA = [
     (
         "folder:one_each",
-        "every class has a single sample, so that none can be held out; give at least two samples of a class, or a "
+        "every class has a single sample, so none can be held out; give at least two samples of a class, or a "
         "held-out part",
     ),
     (
         "folder:unlabelled",
-        "0.png and 5 more in unlabelled lie in no class folder, which would be their label; put the images of each "
-        "class into a folder of its name",
+        "0.png and 5 more in unlabelled are not in a class folder, so they have no label; put the images of each "
+        "class into a folder named after it",
     ),
-    ("folder:stray", "stray.png in stray lies in no class folder; move it into one or remove it"),
+    ("folder:stray", "stray.png in stray is not in a class folder; move it into one or remove it"),
     ("npz:unlabelled.npz", "unlabelled.npz has no array labels or y but inputs; rename the array or add it"),
     (
         "folder:unreadable",
-        "bee/03.png in unreadable is not a readable image; replace or remove it, or go on without unreadable images by "
+        "bee/03.png in unreadable is not a readable image; replace or remove it, or skip unreadable images with "
         "--data.skip_bad true",
     ),
-    ("folder:absent", "there is no absent, which data.name = folder:absent names; check the path"),
-    ("npz:absent.npz", "there is no absent.npz, which data.name = npz:absent.npz names; check the path"),
+    ("folder:absent", "absent, which data.name = folder:absent names, does not exist; check the path"),
+    ("npz:absent.npz", "absent.npz, which data.name = npz:absent.npz names, does not exist; check the path"),
     (
         "absent",
         "data.name = 'absent': there is no such data; choose one of gauss, shifted_gauss, correlated, uniform, digits, "
@@ -269,14 +270,14 @@ def test_unreadable_images_are_left_out_when_asked_and_counted(
 
     def said_afresh(*arguments: object) -> Said:
         """What a process of its own would say: this one keeps what it has decoded last, and warns once."""
-        monkeypatch.setattr(load, "_last_decoded", LastDecoded())
+        monkeypatch.setattr(load, "_last_decoded", DecodedCache())
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             return say(capsys, *arguments)
 
     said = said_afresh(*words_of[command], "--skip-bad")
     assert said.code == 0
-    assert said.err == "perturblearn: warning: left out 1 unreadable image of unreadable: bee/03.png\n"
+    assert said.err == "perturblearn: warning: skipped 1 unreadable image in unreadable: bee/03.png\n"
     (folder,) = run_folders(Path("sets" if command == "perturb" else "runs"))
     if command == "perturb":
         # What is learned from the set is learned without them too, and says so.

@@ -81,7 +81,7 @@ def changed(**keys: str) -> list[str]:
     [
         (
             {"standard__model__name": "own_broken:wide"},
-            "the network own_broken:wide gives outputs of shape (2, 7) for n = 2 inputs of 3 classes",
+            "the network own_broken:wide returns outputs of shape (2, 7) for n = 2 inputs of 3 classes",
         ),
         ({"standard__model__name": "own_broken:needs"}, "own_broken:needs needs the arguments depth"),
         ({"standard__model__name": "own_broken:number"}, "own_broken:number is of type int"),
@@ -127,14 +127,14 @@ def test_one_sentence(capsys: pytest.CaptureFixture[str], keys: dict[str, str], 
 def test_a_checkpoint_of_another_architecture(capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": torch.zeros(3, 64), "bias": torch.zeros(3)}, "other.pt")
     sentence = refuse(capsys, "run", *changed(standard__model__checkpoint="other.pt"), "--out", "runs")
-    assert "the checkpoint other.pt holds the weights of another network" in sentence
+    assert "the checkpoint other.pt contains the weights of another network" in sentence
 
 
 def test_a_malicious_pickle_is_refused_and_not_executed(capsys: pytest.CaptureFixture[str], own: Path) -> None:
     trace = own / "executed"
     torch.save({"weight": torch.zeros(3), "more": Opener(str(trace))}, "evil.pt")
     sentence = refuse(capsys, "run", *changed(standard__model__checkpoint="evil.pt"), "--out", "runs")
-    assert "the checkpoint evil.pt holds more than tensors, and reading it could run code" in sentence
+    assert "the checkpoint evil.pt contains more than tensors, and loading it could run code" in sentence
     assert not trace.exists()
     assert not os.path.exists("runs") or not list(Path("runs").glob("digits-*"))
 

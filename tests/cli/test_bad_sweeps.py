@@ -59,7 +59,7 @@ def test_a_bad_sweep_is_one_sentence(capsys: Say, section: str, sentence: str | 
 def test_data_that_are_not_there_are_said_of_their_point(capsys: Say) -> None:
     base = BASE.replace("input_dim = 10", "").replace("n_samples = 40", "")
     said = refuse(capsys, "sweep", write(base + '[sweep.grid]\ndata.name = ["digits", "npz:absent.npz"]'))
-    assert said.startswith("at the point data.name = 'npz:absent.npz': there is no absent.npz, which data.name")
+    assert said.startswith("at the point data.name = 'npz:absent.npz': absent.npz, which data.name")
     assert list(Path().iterdir()) == [Path("sweep.toml")]
 
 

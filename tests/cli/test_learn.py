@@ -99,7 +99,7 @@ LEARN = [
     ("--data.n_samples 10", f"the key data.n_samples {SETTLED}"),
     ("--dtype float64", "the set set has settled the key dtype; leave it out"),
     ("file.toml", "file.toml is one word too many; a set's configuration is in its manifest, name a set alone"),
-    ("--data npz:absent.npz", "there is no absent.npz, which data.name = npz:absent.npz names; check the path"),
+    ("--data npz:absent.npz", "absent.npz, which data.name = npz:absent.npz names, does not exist; check the path"),
     ("--data npz:a.npz --data.name npz:b.npz", "--data npz:a.npz and --data.name npz:b.npz say the same; give one"),
     ("--seeds 0", "seeds = 0: at least one seed is needed: give a positive number or a list of seeds"),
     ("--perturbation.epochs few", "perturbation.epochs = 'few', but it must be a whole number"),

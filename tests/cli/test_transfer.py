@@ -80,8 +80,8 @@ REFUSED = [
     ("--networks mlp,mlpp", f"perturbation.model.name = 'mlpp': there is no such network; {KNOWN}factory"),
     (
         "--networks mlp,absent_nets:make",
-        "absent_nets:make names the module absent_nets, but there is no module absent_nets; mend the name, or run from "
-        "the folder that holds it",
+        "absent_nets:make names the module absent_nets, but there is no module absent_nets; correct the name, or run "
+        "from the folder that contains it",
     ),
     (
         "--networks mlp,convnet --resnet18.model.width 0.1",
@@ -107,7 +107,7 @@ REFUSED = [
     ),
     (
         "--networks mlp,convnet --data folder:absent",
-        "there is no absent, which data.name = folder:absent names; check the path",
+        "absent, which data.name = folder:absent names, does not exist; check the path",
     ),
     (
         "",
@@ -126,5 +126,5 @@ def test_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path, keys: 
 
 def test_what_shows_only_on_the_way(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = refuse(capsys, "transfer", *words("--networks mlp,convnet --mlp.epochs 1 --mlp.model.hidden_dim 8"), *DATA)
-    assert said.endswith("a convnet of depth 2 leaves nothing of images of 8 x 8 pixels; set model.depth to 1")
+    assert said.endswith("a convnet of depth 2 is too deep for images of 8 x 8 pixels; set model.depth to 1")
     assert nothing_looks_finished(tmp_path / "runs", said)

@@ -77,7 +77,7 @@ def test_a_malicious_batch_is_refused_and_not_executed(tmp_path: Path, protocol:
     trace = tmp_path / "executed"
     payload = pickle.dumps({b"data": Malicious(trace), b"labels": []}, protocol=protocol)
     place(tmp_path, {**cifar_files(), "data_batch_3": payload})
-    with pytest.raises(DataError, match=r"data_batch_3 asks to run \w+\.mkdir, .*it was refused and not executed"):
+    with pytest.raises(DataError, match=r"data_batch_3 tries to run \w+\.mkdir, .*this was refused and not executed"):
         load_dataset(CONFIG, data_dir=tmp_path)
     assert not trace.exists()
     pickle.loads(payload)  # the trap works

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perturblearn.data import RawData
-from perturblearn.data.decoded import LastDecoded
+from perturblearn.data.decoded import DecodedCache
 from perturblearn.errors import DataError
 
 
@@ -33,7 +33,7 @@ def test_bytes_are_those_of_all_tensors() -> None:
 
 
 def test_the_last_is_read_once_and_only_the_last_is_kept() -> None:
-    kept, reads = LastDecoded(), []
+    kept, reads = DecodedCache(), []
 
     def get(key: str) -> RawData:
         return kept.get(key, lambda: reads.append(key) or raw_of())
@@ -47,12 +47,12 @@ def test_the_last_is_read_once_and_only_the_last_is_kept() -> None:
 
 def test_what_is_larger_is_not_kept() -> None:
     for most, same in ((raw_of().n_bytes, True), (raw_of().n_bytes - 1, False)):
-        kept = LastDecoded(most)
+        kept = DecodedCache(most)
         assert (kept.get("a", raw_of) is kept.get("a", raw_of)) is same
 
 
 def test_the_last_is_let_go_before_the_next_is_read() -> None:
-    kept = LastDecoded()
+    kept = DecodedCache()
     first = weakref.ref(kept.get("a", raw_of))
 
     def read() -> RawData:
@@ -65,7 +65,7 @@ def test_the_last_is_let_go_before_the_next_is_read() -> None:
 
 
 def test_an_error_while_reading_keeps_nothing() -> None:
-    kept = LastDecoded()
+    kept = DecodedCache()
 
     def refuse() -> RawData:
         raise DataError("there is no x; make it")

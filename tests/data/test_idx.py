@@ -46,7 +46,7 @@ PACKED = gzip.compress(GOOD)
         (b"\0\0\x07" + GOOD[3:], "is not an IDX file"),
         (b"\0\0\x08\0", "is not an IDX file"),
         (GOOD[:9], "ends within its header"),
-        (GOOD[:-1], "is truncated: its header promises 24 bytes of data for shape (2, 3, 4), but there are 23"),
+        (GOOD[:-1], "is truncated: its header announces 24 bytes of data for shape (2, 3, 4), but there are 23"),
         (b"\0\0\x08\3" + b"\xff" * 12 + b"abc", "is truncated"),
         (GOOD + b"x", "is longer than the 24 bytes"),
         (PACKED[:-10], "is a damaged gzip file"),

@@ -17,7 +17,7 @@ import perturblearn.data.load as load_module
 import perturblearn.data.scan as scan_module
 from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, data_outline, depends_on_seed, load_dataset, resolve_data_dir
-from perturblearn.data.decoded import LastDecoded
+from perturblearn.data.decoded import DecodedCache
 from perturblearn.errors import DataError
 
 
@@ -34,7 +34,7 @@ def test_the_argument_then_the_variable_then_the_cache(monkeypatch: pytest.Monke
 def test_objects_in_python_have_no_loader() -> None:
     config = DataConfig(name="python")
     for use in (load_dataset, data_fingerprint, depends_on_seed):
-        with pytest.raises(DataError, match="python stands for data handed over as objects"):
+        with pytest.raises(DataError, match="python stands for data passed as Python objects"):
             use(config)
 
 
@@ -57,7 +57,7 @@ def aged(path: Path, seconds: int = 60) -> Path:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that are decoded, with nothing kept from other tests."""
-    monkeypatch.setattr(load_module, "_last_decoded", LastDecoded())
+    monkeypatch.setattr(load_module, "_last_decoded", DecodedCache())
     names: list[str] = []
     real = folder_module.decode_image
 

@@ -96,7 +96,7 @@ def test_a_download_that_is_not_the_published_file_is_not_kept(tmp_path: Path, m
         Path(output_file.name if hasattr(output_file, "name") else output_file).write_bytes(b"something else")
 
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", forge)
-    with pytest.raises(DataError, match=r"is not the published train-images-idx3-ubyte.gz"):
+    with pytest.raises(DataError, match=r"did not return the published train-images-idx3-ubyte.gz"):
         load_dataset(DataConfig(name="mnist"), data_dir=tmp_path)
     assert not list(tmp_path.rglob("*ubyte*"))
 
@@ -122,7 +122,7 @@ def test_a_download_is_checked_quiet_and_used(
 
 def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"file/MNIST/raw, which cannot be written to \(.*\); put train-images"):
+    with pytest.raises(DataError, match=r"file/MNIST/raw, and the folder is not writable \(.*\); put train-images"):
         load_dataset(DataConfig(name="mnist"), data_dir=tmp_path / "file")
 
 

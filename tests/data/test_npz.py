@@ -101,28 +101,31 @@ OBJECTS = np.array([{"a": 1}] * 6, dtype=object)
         ({"x": X, "inputs": X, "y": Y}, "has both inputs and x; keep one"),
         ({"x": X, "y": Y[:5]}, "has 6 inputs but 5 labels"),
         ({"x": X, "y": Y, "targets": Y[:5]}, "has 6 inputs but 5 targets"),
-        ({"x": X, "y": Y, "targets": Y + 1}, "contain 4, which is no class of the training data; the classes are 3, 7"),
+        (
+            {"x": X, "y": Y, "targets": Y + 1},
+            "contain 4, which is not a class of the training data; .* are 3, 7",
+        ),
         ({"x": X, "y": Y / 2}, "are floats that are not whole numbers"),
         ({"x": X, "y": Y[:, None]}, r"have shape \(6, 1\); give one per sample"),
         ({"x": OBJECTS, "y": Y}, "is not a readable .npz file of plain arrays .*without objects"),
         ({"x": X, "y": OBJECTS}, "is not a readable .npz file of plain arrays"),
         ({"x": X + 1j, "y": Y}, "are of type complex128; give numbers"),
         ({"x": X[:, 0], "y": Y}, r"have shape \(6,\); give"),
-        ({"x": X, "y": Y, "x_test": X}, "has one half of a held-out part; add labels_heldout or y_test"),
-        ({"x": X, "y": Y, "y_test": Y}, "has one half of a held-out part; add inputs_heldout or x_test"),
-        ({"x": X, "y": Y, "x_test": X, "y_test": Y + 4}, "held-out labels in .* contain 11, which is no class"),
+        ({"x": X, "y": Y, "x_test": X}, "has only one half of a held-out part; add labels_heldout or y_test"),
+        ({"x": X, "y": Y, "y_test": Y}, "has only one half of a held-out part; add inputs_heldout or x_test"),
+        ({"x": X, "y": Y, "x_test": X, "y_test": Y + 4}, "held-out labels in .* contain 11, which is not a class"),
         ({"x": X, "y": Y, "x_test": X.astype(np.uint8), "y_test": Y}, "float32 but held-out inputs of torch.uint8"),
         ({"x": X, "y": Y * 0}, "the data have 1 class"),
         ({"x": X, "y": Y, "groups": Y[:5]}, "has 6 inputs but 5 groups; give one per input"),
         ({"x": X, "y": Y, "groups": Y / 2}, "the groups in .* are floats that are not whole numbers"),
-        ({"x": X, "y": Y, "groups_heldout": Y}, "names groups of a held-out part but has no such part"),
+        ({"x": X, "y": Y, "groups_heldout": Y}, "has groups for a held-out part but no held-out part"),
         (
             {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups": Y},
-            "names groups for one part only; add groups_heldout or groups_test, or remove the others",
+            "has groups for only one part; add groups_heldout or groups_test, or remove the others",
         ),
         (
             {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups_test": Y},
-            "names groups for one part only; add groups, or remove the others",
+            "has groups for only one part; add groups, or remove the others",
         ),
         (
             {"x": X, "y": Y, "x_test": X, "y_test": Y, "groups": Y, "groups_test": Y[:2]},
@@ -154,13 +157,13 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
         (b"text", "is not a readable .npz file"),
         (b"", "is not a readable .npz file"),
         (b"\x80\x04N.", "is not a readable .npz file"),  # a pickle, which is not loaded
-        (single.getvalue(), "holds a single array"),
+        (single.getvalue(), "contains a single array"),
         (whole.replace(X.tobytes(), bytes(len(X.tobytes()))), "is not a readable .npz file"),  # wrong checksum
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"{path} {complaint}"):
             read_npz(path)
-    with pytest.raises(DataError, match=r"there is no .*nothing.npz"):
+    with pytest.raises(DataError, match=r"nothing.npz, which data.name.* does not exist"):
         data_fingerprint(DataConfig(name=f"npz:{tmp_path}/nothing.npz"))
     with pytest.raises(DataError, match="cannot be read"):
         read_npz(tmp_path)

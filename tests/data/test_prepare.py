@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 
 from perturblearn.data import Dataset, Outline, RawData, prepare
-from perturblearn.data.draws import shared_out
+from perturblearn.data.draws import stratified_counts
 from perturblearn.errors import DataError
 
 NAMES = ("a", "b", "c", "d", "2")
@@ -57,7 +57,7 @@ def test_a_drawn_split_is_stratified_and_complete(counts: list[int], share: floa
     raw = raw_data(counts)
     if max(counts) == 1:
         with pytest.raises(
-            DataError, match="every class has a single sample, so that none can be held out; give at least two"
+            DataError, match="every class has a single sample, so none can be held out; give at least two"
         ):
             prepare(raw, heldout_share=share, seed=seed)
         return
@@ -87,7 +87,7 @@ def test_limits_keep_shares_and_every_class(counts: list[int], data: st.DataObje
 def test_shared_out_is_proportional(counts: list[int], data: st.DataObject) -> None:
     present = sum(count > 0 for count in counts)
     total = data.draw(st.integers(present, sum(counts)))
-    taken = shared_out(counts, total)
+    taken = stratified_counts(counts, total)
     assert sum(taken) == total
     for count, number in zip(counts, taken, strict=True):
         assert min(1, count) <= number <= count
@@ -231,7 +231,7 @@ def test_groups_change_nothing_else() -> None:
 
 def test_groups_of_one_part_are_refused() -> None:
     raw = replace(with_groups([6, 6], [2, 2]), heldout_groups=None)
-    with pytest.raises(DataError, match="only one part of the data names groups"):
+    with pytest.raises(DataError, match="only one part of the data has groups"):
         prepare(raw)
 
 

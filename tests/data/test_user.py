@@ -113,7 +113,7 @@ def test_groups_of_a_held_out_part() -> None:
 def test_a_given_range() -> None:
     tenth = (X * 0 + 0.1, Y)
     assert dataset_from(tenth, value_range=(0.1, 1.0)).value_range == pytest.approx((0.1, 1.0), abs=2.0**-24)
-    with pytest.raises(DataError, match=r"value_range = \(0, 1\) does not hold the inputs, which run from 0 to 4.875"):
+    with pytest.raises(DataError, match=r"value_range = \(0, 1\) does not contain .*, which run from 0 to 4.875"):
         dataset_from((X, Y), value_range=(0, 1))
 
     with pytest.raises(DataError, match=r"value_range = \(0, 255\) does not fit bytes"):
@@ -132,38 +132,38 @@ class Stream(IterableDataset[Any]):
         (Stream(), {}, "the training data are of type Stream"),
         ([], {}, "there are no training samples"),
         ([(X[0], 1), X[0]], {}, "training sample 1 is not a pair"),
-        ([(X[0], 1), (X[0, :2], 0)], {}, r"training sample 1 has shape \(2,\) but sample 0 \(4,\)"),
+        ([(X[0], 1), (X[0, :2], 0)], {}, r"training sample 1 has shape \(2,\) but sample 0 has \(4,\)"),
         ([(X[0], [1, 0]), (X[0], [0, 1])], {}, "labels are not single values"),
         ((X, Y[:9]), {}, "10 training inputs but 9 labels"),
         ((X, Y / 3), {}, "not whole numbers"),
         ((X, Y * 0), {}, "the data have 1 class"),
         ((X[:, 0], Y), {}, r"the training inputs have shape \(10,\)"),
         ((X * torch.nan, Y), {}, "NaN or infinite"),
-        ((X, Y), {"heldout": (X, Y * 2)}, "the held-out labels contain -2, which is no class of the training data"),
+        ((X, Y), {"heldout": (X, Y * 2)}, "the held-out labels contain -2, which is not a class of the training data"),
         ((X, Y), {"heldout": (X.to(torch.uint8), Y)}, "but held-out inputs torch.uint8"),
         ((X, Y), {"heldout": (X[:, :2], Y)}, "both parts need the same shape"),
         ((X, Y), {"class_names": ("a", "b", "c")}, r"3 class names for 2 classes \(\+1, -1\)"),
         ((X, Y), {"targets": Y[:3]}, "3 targets for 10 training samples"),
-        ((X, Y), {"targets": Y * 3}, "the targets contain -3, which is no class"),
+        ((X, Y), {"targets": Y * 3}, "the targets contain -3, which is not a class"),
         ((X, Y), {"groups": Y[:3]}, "3 groups for 10 training samples; give one for each"),
         ((X, Y), {"groups": Y[:, None]}, r"groups have shape \(10, 1\); give one per sample"),
         ((X, Y), {"groups": Y / 3}, "groups are floats that are not whole numbers"),
-        ((X, Y), {"heldout_groups": Y}, "heldout_groups are given but no heldout; give the held-out part too"),
-        ((X, Y), {"heldout": (X, Y), "groups": Y}, "groups are given but no heldout_groups; give one group for each"),
-        ((X, Y), {"heldout": (X, Y), "heldout_groups": Y}, "heldout_groups are given but no groups"),
+        ((X, Y), {"heldout_groups": Y}, "heldout_groups is given without heldout; give the held-out part too"),
+        ((X, Y), {"heldout": (X, Y), "groups": Y}, "groups is given without heldout_groups; give one group for each"),
+        ((X, Y), {"heldout": (X, Y), "heldout_groups": Y}, "heldout_groups is given without groups"),
         ((X, Y), {"heldout": (X, Y), "groups": Y, "heldout_groups": Y[:2]}, "2 groups for 10 held-out samples"),
         (
             (X, Y),
             {"heldout": (X, Y), "groups": Y, "heldout_groups": ["a"] * 10},
-            "groups are numbers in one part and texts in the other; name the groups of both in one way",
+            "groups are numbers in one part and texts in the other; use the same kind in both",
         ),
         (X, {}, r"the training data are a single array of shape \(10, 4\) without labels; give a pair"),
         (X.numpy(), {}, "the training data are a single array"),
         ((X, None), {}, "the training data have inputs but no labels; give a pair"),
         ((X, Y), {"heldout": X}, "the held-out data are a single array"),
-        ((X[:2], Y[:2]), {}, "every class has a single sample, so that none can be held out"),
+        ((X[:2], Y[:2]), {}, "every class has a single sample, so none can be held out"),
         ((X, Y), {"heldout_share": 1.0}, "heldout_share = 1.0 is not between 0 and 1"),
-        ((X, [[1], [2, 3]]), {}, "cannot be made an array"),
+        ((X, [[1], [2, 3]]), {}, "cannot be converted to an array"),
     ],
 )
 def test_what_does_not_fit_is_refused(data: Any, options: dict[str, Any], complaint: str) -> None:

@@ -101,7 +101,7 @@ def good(x: Tensor, z: Tensor, *, slope: float) -> Tensor:
     ("function", "found"),
     [
         (silent, ["has no Args", "gives no shapes", "names no source"]),
-        (wrong_names, ["explains gamma", "does not explain slope", "raises ValueError", "speaks of `no_such_name`"]),
+        (wrong_names, ["explains gamma", "does not explain slope", "raises ValueError", "mentions `no_such_name`"]),
         (sourceless, ["names no source"]),
         (good, []),
     ],

@@ -189,7 +189,7 @@ def test_own_code_by_its_import_path_is_known_by_its_content(tmp_path: Path, mon
     result = learn_from_perturbations({}, overrides=keys)
     assert result.seeds[0]["measures"]["perturbation_size"] == 0
     keys["standard.model.name"] = "own_code_c:net"
-    with pytest.raises(ModelError, match=r"gives outputs of shape \(2, 5\) for n = 2 inputs of 3 classes"):
+    with pytest.raises(ModelError, match=r"returns outputs of shape \(2, 5\) for n = 2 inputs of 3 classes"):
         learn_from_perturbations({}, overrides=keys)
     for name in ("a", "b", "c"):
         sys.modules.pop(f"own_code_{name}", None)

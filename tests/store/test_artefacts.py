@@ -311,7 +311,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str, option: s
     (tmp_path / "file").write_text("mine")
     store = ArtefactStore(tmp_path / "file" / below, option=option)
     assert not store.has(KEY)
-    with pytest.raises(StoreError, match=rf"cannot write to .*file.* name another folder with {option}$"):
+    with pytest.raises(StoreError, match=rf"cannot write to .*file.* choose another folder with {option}$"):
         write(store)
     assert (tmp_path / "file").read_text() == "mine"
 

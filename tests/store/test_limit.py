@@ -46,13 +46,13 @@ def counting_scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     from perturblearn.store import artefacts
 
     scans: list[Path] = []
-    original = artefacts.stored_in
+    original = artefacts.list_artefacts
 
     def counted(folder: Path, *, record: str) -> Any:
         scans.append(folder)
         return original(folder, record=record)
 
-    monkeypatch.setattr(artefacts, "stored_in", counted)
+    monkeypatch.setattr(artefacts, "list_artefacts", counted)
     return scans
 
 

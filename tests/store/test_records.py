@@ -92,7 +92,7 @@ def test_a_newer_version_is_refused_and_left_alone(records: RecordStore) -> None
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="name another folder with --out"):
+    with pytest.raises(StoreError, match="choose another folder with --out"):
         RecordStore(tmp_path / "file" / "records.sqlite3").write(FULL)
 
 
@@ -195,7 +195,7 @@ def test_another_process_that_holds_the_file_for_too_long(
     records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records.write(FULL)
-    monkeypatch.setattr("perturblearn.store.records._PATIENCE", 0.01)
+    monkeypatch.setattr("perturblearn.store.records._BUSY_TIMEOUT", 0.01)
     with closing(sqlite3.connect(records.path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         for use in (records.all, lambda: records.write(FULL)):

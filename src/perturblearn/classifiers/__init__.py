@@ -1,4 +1,4 @@
-"""Networks with their parametrisation and initialisation, and the type of a trained one."""
+"""Networks with their parametrisation and initialisation, and the type of a trained classifier."""
 
 from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
 from perturblearn.classifiers.classifier import Classifier, from_state

@@ -1,4 +1,4 @@
-"""A trained network with everything that fixes it, and its way to disk and back."""
+"""A trained network with its training history, and its conversion to and from artefacts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ AnyNetwork = TypeVar("AnyNetwork", bound=TwoLayer | Network, default=TwoLayer | 
 
 @dataclass(frozen=True, eq=False)
 class Classifier(Generic[AnyNetwork]):
-    """A classifier that is not trained any further.
+    """A classifier whose training is finished.
 
-    In annotations ``Classifier[TwoLayer]`` says that it is a two-layer network, ``Classifier`` that it may be any.
+    The annotation ``Classifier[TwoLayer]`` stands for a two-layer network, ``Classifier`` for any network.
 
     Args:
-        module: the network; its outputs say labels as `predicted_labels` reads them.
+        module: the network; `predicted_labels` converts its outputs to labels.
         training: how it was trained: the loss, learning rate, epochs, momentum and parametrisation.
         losses: mean training loss before each epoch's step, (epochs,) float64.
-        final_lr: the learning rate that the schedule left.
+        final_lr: the learning rate at the end of the schedule.
     """
 
     module: AnyNetwork
@@ -47,7 +47,7 @@ class Classifier(Generic[AnyNetwork]):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the network's parameters and buffers, and of what else fixes its outputs."""
+        """SHA-256 of the network's parameters and buffers, and of everything else that determines its outputs."""
         digest = hashlib.sha256()
         if isinstance(self.module, TwoLayer):
             digest.update(repr(self.module.slope).encode())
@@ -58,7 +58,7 @@ class Classifier(Generic[AnyNetwork]):
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The device of the network."""
         return self.module.weight.device if isinstance(self.module, TwoLayer) else self.module.mean.device
 
     def outputs(self, inputs: Tensor, *, block: int | None = None) -> Tensor:
@@ -66,13 +66,13 @@ class Classifier(Generic[AnyNetwork]):
 
         Args:
             inputs: (n, ...), on any device.
-            block: rows at a time, None for a usual number; it changes nothing beyond rounding.
+            block: rows per block, None for a default; it changes outputs only by rounding.
 
         Returns:
             The outputs, on the device of the inputs.
 
         Raises:
-            ModelError: outputs are NaN.
+            ModelError: some outputs are NaN.
         """
         module = self.module
         if isinstance(module, TwoLayer):
@@ -87,13 +87,13 @@ class Classifier(Generic[AnyNetwork]):
         broken = int(outputs.isnan().reshape(len(outputs), -1).any(dim=1).sum())
         if broken:
             raise ModelError(
-                f"the network {module.extra_repr()} gives NaN for {broken} of {len(outputs)} inputs; train it at a "
-                "lower learning rate, or give weights that are finite"
+                f"the network {module.extra_repr()} returns NaN for {broken} of {len(outputs)} inputs; train it at a "
+                "lower learning rate, or give finite weights"
             )
         return outputs
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier[AnyNetwork]:
-        """The same classifier in another precision (dtype) or on another device; parameters are not shared."""
+        """A copy in another precision (dtype) or on another device; it shares no parameters."""
         name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name
         moved = copied(self.module, name).to(device=device, dtype=dtype)
         return Classifier(moved, self.training, self.losses, self.final_lr)
@@ -111,7 +111,7 @@ class Classifier(Generic[AnyNetwork]):
         """The classifier that `dump` wrote.
 
         Raises:
-            ModelError: the network is the user's own, and is not there any more or is another one now.
+            ModelError: a custom network no longer exists or has changed.
         """
         state = {
             name.removeprefix("module."): tensor
@@ -133,10 +133,10 @@ class Classifier(Generic[AnyNetwork]):
 
 
 def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
-    """The two-layer network with these parameters, copied.
+    """A two-layer network with copies of these parameters.
 
     Args:
-        state: ``weight`` (m, d), ``readout`` (m,) and, of units that have one, ``bias`` (m,).
+        state: ``weight`` (m, d), ``readout`` (m,) and, for units with a bias, ``bias`` (m,).
         slope: negative slope gamma, in [0, 1).
     """
     bias = state.get("bias")
@@ -149,6 +149,6 @@ def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
 
 
 def _architecture(network: Network) -> dict[str, Any]:
-    """What a network is made from, besides its weights, as JSON values."""
+    """Everything that defines a network except its weights, as JSON values."""
     config = network.config.model_dump(mode="json", exclude={"checkpoint"})
     return {"model": config, "signature": network.signature.to_dict()}

@@ -11,18 +11,18 @@ from perturblearn.errors import ConfigError
 class ConvNet(nn.Module):
     """A 3x3 convolution of stride 2, then stages that double the channels [ICLR24, section 5].
 
-    A stage is h = relu(conv(x)), unpadded, then h + relu(conv(h)), padded. What is left of the image is averaged (9 x 9
-    pixels of MNIST's 28 x 28), then comes a linear layer. The published network has two stages, 16-128 and 128-256.
-    Initialisation is torch's own.
+    A stage is h = relu(conv(x)), unpadded, then h + relu(conv(h)), padded. The remaining pixels (9 x 9 for MNIST's
+    28 x 28) are averaged, and a linear layer follows. The published network has two stages, 16-128 and 128-256.
+    Initialisation is torch's default.
 
     Args:
-        input_shape: of one image, (channels, height, width).
+        input_shape: shape of one image, (channels, height, width).
         n_outputs: values per input.
-        depth: stages, 1 or more.
-        width: all numbers of channels as a multiple of the published ones, rounded, at least one channel.
+        depth: number of stages, at least 1.
+        width: factor for all published numbers of channels; rounded, at least one channel.
 
     Raises:
-        ConfigError: images too small for that many unpadded convolutions.
+        ConfigError: the images are too small for that many unpadded convolutions.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class _Stage(nn.Module):
 
 def _require_size(input_shape: tuple[int, int, int], depth: int) -> None:
     height, width = input_shape[1:]
-    # The first convolution leaves (side - 3) // 2 + 1 pixels a side, every stage two less, and one must be left.
+    # The first convolution leaves (side - 3) // 2 + 1 pixels per side, every stage removes two, and one must remain.
     deepest = (min(height, width) - 3) // 4
     if deepest < 1:
         raise ConfigError(
@@ -67,6 +67,6 @@ def _require_size(input_shape: tuple[int, int, int], depth: int) -> None:
         )
     if depth > deepest:
         raise ConfigError(
-            f"a convnet of depth {depth} leaves nothing of images of {height} x {width} pixels; set model.depth to "
+            f"a convnet of depth {depth} is too deep for images of {height} x {width} pixels; set model.depth to "
             f"{deepest}{' or less' if deepest > 1 else ''}"
         )

@@ -1,4 +1,4 @@
-"""Seeded draws for modules that draw from torch's global generator."""
+"""Seeded initialisation of modules, which draw from torch's global generator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import torch
 def drawing_from(seed: int) -> Iterator[None]:
     """Inside, new modules draw their parameters from this seed, in float32 on the CPU whatever the session's defaults.
 
-    Outside, nothing has happened: the global generator and the defaults are as they were before. CUDA's generators are
-    not touched.
+    Afterwards the global generator and the defaults are restored. CUDA's generators are not touched.
     """
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        # Not torch.manual_seed, which seeds every device.
+        # Not torch.manual_seed, which would also reseed the generators of every GPU.
         torch.default_generator.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
         try:

@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Temporary evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards, whatever happens, every part is in the mode it was in before."""
+    """Put a network into evaluation mode, and restore the mode of every part afterwards, even after an error."""
     training = [(part, part.training) for part in module.modules()]
     try:
         module.eval()

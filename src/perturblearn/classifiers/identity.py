@@ -1,4 +1,4 @@
-"""Hashes of what fixes a network: its values, its structure and its code."""
+"""Hashes of everything that determines a network: its values, structure and code."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
-    """A tensor's values in order, whatever its type and layout."""
+    """A tensor's values as bytes in row-major order, whatever its type and layout."""
+    # Viewed as uint8, because numpy has no bfloat16 or float8.
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 
 def add_tensors(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
-    """Add names, shapes, types and values, in the order of the names."""
+    """Add names, shapes, types and values to a hash, in the order of the names."""
     for name, tensor in sorted(tensors.items()):
         if is_lazy(tensor):
-            digest.update(f"{name} not made yet".encode())
+            digest.update(f"{name} not made yet".encode())  # a lazy parameter has no shape before the first input
             continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor_bytes(tensor))
 
 
 def module_identity(module: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, structure, plain attributes and, of classes not torch's, code."""
+    """SHA-256 of a network's parameters, buffers, structure, plain attributes, and code outside torch."""
     digest = hashlib.sha256(_without_addresses(repr(module)).encode())
     add_tensors(digest, full_state(module))
     for name, part in module.named_modules():
@@ -47,7 +48,7 @@ def module_identity(module: nn.Module) -> str:
 
 
 def code_identity(target: Any) -> str:
-    """SHA-256 of the source of a function or class, or of its bytecode where there is no source."""
+    """SHA-256 of the source of a function or class, or of its bytecode if there is no source."""
     return hashlib.sha256(_code_text(target).encode()).hexdigest()
 
 
@@ -58,9 +59,10 @@ def _code_text(target: Any) -> str:
     if isinstance(target, types.MethodType):
         return _code_text(target.__func__)
     if not isinstance(target, (type, types.FunctionType)):
-        # An object that can be called: the code is its class's.
+        # A callable object: its code is that of its class.
         return name if isinstance(target, types.BuiltinFunctionType) else _code_text(type(target))
-    module = target.__module__ or ""  # None of what was made by exec
+    module = target.__module__ or ""  # None for code made by exec
+    # Hashing torch's source would be slow, and its version is recorded with every result.
     if module.partition(".")[0] in ("torch", "builtins"):
         return f"{module}.{name}"
     inherited = [_code_text(base) for base in target.__bases__] if isinstance(target, type) else []
@@ -80,7 +82,7 @@ def _bytecode(code: types.CodeType) -> str:
 
 
 def value_identity(value: Any) -> str:
-    """A text that tells values apart, as far as they are plain or their `repr` says what they are."""
+    """A text that distinguishes values, as far as they are plain or their `repr` describes them."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device)):
         return repr(value)
     if isinstance(value, np.ndarray):
@@ -96,10 +98,11 @@ def value_identity(value: Any) -> str:
     if isinstance(value, (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, partial)):
         return _code_text(value)
     kind = type(value)
-    # Modules among them are parts of the network, told apart there.
+    # Modules are parts of the network, and `module_identity` distinguishes them.
     says_what_it_is = kind.__repr__ is not object.__repr__ and not isinstance(value, nn.Module)
     return f"{kind.__module__}.{kind.__qualname__} {_without_addresses(repr(value)) if says_what_it_is else ''}"
 
 
 def _without_addresses(text: str) -> str:
+    # The default `repr` contains the memory address, which differs from run to run.
     return re.sub(r"0x[0-9a-fA-F]+", "", text)

@@ -1,4 +1,4 @@
-"""The user's own code by its name, ``package.module:name``."""
+"""Import of the user's own code by its name, ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from perturblearn.errors import ModelError
 
 
 def import_object(name: str) -> Any:
-    """What ``package.module:name`` stands for.
+    """The object that ``package.module:name`` names.
 
-    The current folder is searched too, as it is by ``python -m``.
+    The current folder is searched too, as by ``python -m``.
 
     Raises:
-        ModelError: there is no such module, importing it fails, or it has no such name.
+        ModelError: the module does not exist, importing it fails, or it does not contain the name.
     """
     path, _, attribute = name.partition(":")
-    # A network that the module makes when it is imported has the same weights in every session.
+    # Seeded, so that a network created while the module is imported has the same weights in every session.
     with drawing_from(0):
         module = _import_module(path, wanted_by=name)
     try:
@@ -31,13 +31,13 @@ def import_object(name: str) -> Any:
     except AttributeError:
         place = getattr(module, "__file__", None) or "a module without a file"
         raise ModelError(
-            f"{name} names {attribute}, which the module {path} ({place}) does not have; mend the name"
+            f"{name} names {attribute}, which the module {path} ({place}) does not have; correct the name"
         ) from None
 
 
 def _import_module(path: str, *, wanted_by: str) -> ModuleType:
-    """The module of that dotted name, from where Python finds modules or from the current folder."""
-    importlib.invalidate_caches()  # it may have been written a moment ago
+    """The module with that dotted name, from Python's usual paths or from the current folder."""
+    importlib.invalidate_caches()  # the file may have been written a moment ago
     try:
         try:
             return importlib.import_module(path)
@@ -49,27 +49,27 @@ def _import_module(path: str, *, wanted_by: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if _is_about(error, path):
             raise ModelError(
-                f"{wanted_by} names the module {path}, but there is no module {error.name}; mend the name, or run from "
-                "the folder that holds it"
+                f"{wanted_by} names the module {path}, but there is no module {error.name}; correct the name, or run "
+                "from the folder that contains it"
             ) from None
         raise _failed(path, wanted_by, error) from error
     except Exception as error:
         raise _failed(path, wanted_by, error) from error
 
 
-def described(error: BaseException) -> str:
-    """An exception of somebody else's code in one line."""
+def describe_error(error: BaseException) -> str:
+    """An exception from foreign code in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def _is_about(error: ModuleNotFoundError, path: str) -> bool:
-    """Whether the module itself is missing, or a package that holds it, rather than something that it imports."""
+    """Whether the module itself or a package that contains it is missing, rather than something that it imports."""
     return error.name is not None and f"{path}.".startswith(f"{error.name}.")
 
 
 def _failed(path: str, wanted_by: str, error: Exception) -> ModelError:
-    return ModelError(f"{wanted_by} cannot be used, because importing {path} fails ({described(error)}); mend it")
+    return ModelError(f"{wanted_by} cannot be used, because importing {path} fails ({describe_error(error)}); fix it")
 
 
 @contextmanager

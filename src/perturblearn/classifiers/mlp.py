@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Linear layers with leaky ReLU in between, biases everywhere, in torch's own initialisation.
+    """Linear layers with biases and leaky ReLU in between, in torch's default initialisation.
 
     Args:
         input_dim: coordinates d of one input.
         n_outputs: values per input.
         hidden_dim: units of each hidden layer.
-        depth: hidden layers, 1 or more.
+        depth: number of hidden layers, at least 1.
         slope: negative slope of the activation, in [0, 1); 0 is ReLU.
     """
 

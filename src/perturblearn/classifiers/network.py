@@ -1,4 +1,4 @@
-"""A deep network as a classifier: inputs in the data's range, one output for two classes, else one per class."""
+"""A deep network as a classifier: inputs in the data's range, one output for two classes, otherwise one per class."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from perturblearn.classifiers.evaluating import evaluating
-from perturblearn.classifiers.importing import described
+from perturblearn.classifiers.importing import describe_error
 from perturblearn.config import ModelConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 
 CONVOLUTIONAL = ("convnet", "wide_resnet", "resnet18")
-"""Our own networks of images, which run in torch's channels-last format."""
+"""Our networks for images, which run in torch's channels-last format because convolutions are faster in it."""
 
 
 class Network(nn.Module):
-    """A network's body between the data's preparation and the labels' convention.
+    """A network's body between the preparation of inputs and the convention for labels.
 
-    Inputs are what a data set holds, with the data's offset subtracted. The body sees them normalised per channel
-    where the configuration asks for it, else as they were in the original data; images as (n, channels, height, width),
-    vectors as (n, d). For two classes it may give one output, or one logit per class: then f(x) is the logit of
-    class 0, which is +1, minus the other, so that the logistic loss is the cross-entropy.
+    Inputs come from a data set, with the data's offset subtracted. The body receives them normalised per channel if the
+    configuration asks for it, otherwise with the values of the original data; images as (n, channels, height, width),
+    vectors as (n, d). For two classes it may return one output, or one logit per class. Then f(x) is the logit of
+    class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy.
 
     Args:
         body: any network that fits the data.
-        signature: of the data.
-        config: how the body came about, and whether inputs are normalised.
+        signature: signature of the data.
+        config: the configuration of the body, and whether inputs are normalised.
 
     Raises:
-        ModelError: a body that fails on two inputs of zeros, or whose outputs have another shape.
+        ModelError: the body fails on two inputs of zeros, or its outputs have another shape.
     """
 
     mean: Tensor
@@ -47,7 +47,7 @@ class Network(nn.Module):
         self.body = body
         if self.is_channels_last:
             _put_channels_last(body)
-        # Their precision is the body's: both are moved together.
+        # Buffers in the body's precision and on its device, so that `Module.to` moves both together.
         made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
         like = next(made, torch.empty(0))
         normalise = (not config.is_own) if config.normalise is None else config.normalise
@@ -58,7 +58,7 @@ class Network(nn.Module):
         self._try_out()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        r"""Outputs (n,) for two classes, (n, K) for more, of inputs (n, d) or (n, \*input_shape).
+        r"""Outputs (n,) for two classes or (n, K) for more, given inputs (n, d) or (n, \*input_shape).
 
         Raises:
             ModelError: the body's outputs have another shape.
@@ -78,12 +78,12 @@ class Network(nn.Module):
         found = f"outputs of shape {shape}" if shape is not None else f"a {type(outputs).__name__}"
         wanted = "(n,), (n, 1) or (n, 2)" if classes == 2 else f"(n, {classes})"
         raise ModelError(
-            f"the network {self.config.name} gives {found} for n = {count} inputs of {classes} classes, but "
+            f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but "
             f"{wanted} is needed; change its last layer"
         )
 
     def channels_first(self) -> Network:
-        """A copy in torch's usual format."""
+        """A copy in torch's default memory format."""
         other = copy.deepcopy(self)
         other.is_channels_last = False
         other.body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - as below
@@ -98,43 +98,43 @@ class Network(nn.Module):
             raise
         except Exception as error:
             raise ModelError(
-                f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} ({described(error)}); "
-                "it must take such inputs"
+                f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} "
+                f"({describe_error(error)}); it must accept such inputs"
             ) from error
         for name, value in self.state_dict().items():
             if not isinstance(value, Tensor):
                 raise ModelError(
-                    f"the network {self.config.name} keeps {name}, a {type(value).__name__}, in its state dict; only "
+                    f"the network {self.config.name} has {name}, a {type(value).__name__}, in its state dict; only "
                     "tensors can be stored"
                 )
 
     def extra_repr(self) -> str:
-        """What `print` shows of the network besides its body."""
+        """The part of the network's `repr` besides its body."""
         shape = " x ".join(str(length) for length in self.signature.input_shape)
         number = sum(parameter.numel() for parameter in self.parameters())
         return f"{self.config.name}, inputs {shape}, {self.signature.n_classes} classes, {number} parameters"
 
 
 def full_state(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name, those too that a state dict leaves out."""
+    """All parameters and buffers by name, including buffers that a state dict omits."""
     return {name: tensor if is_lazy(tensor) else tensor.detach() for name, tensor in _named_tensors(module)}
 
 
 def put_state(network: Network, state: Mapping[str, Tensor]) -> None:
-    """Give a network the parameters and buffers of `full_state`, copied, in their own precision.
+    """Copy the parameters and buffers of `full_state` into a network, in their stored precision.
 
     Raises:
-        ModelError: they are those of another network.
+        ModelError: they belong to another network.
     """
     own = dict(_named_tensors(network))
     different = sorted(own.keys() ^ state.keys()) or [name for name in own if own[name].shape != state[name].shape]
     if different:
         raise ModelError(
             f"the network {network.config.name} is not the one that was stored: {different[0]} differs; go back to "
-            "that version of it, or make the result again"
+            "the stored version, or compute the result again"
         )
     for name, tensor in own.items():
-        # By .data, as Module.to does it: what is shared between parts of the network stays shared.
+        # Through .data, like Module.to, so that parameters shared between parts of the network stay shared.
         tensor.data = state[name].detach().clone(memory_format=torch.contiguous_format)
     if network.config.name in CONVOLUTIONAL:
         _put_channels_last(network.body)

@@ -1,4 +1,4 @@
-"""The user's own networks: named by where to import them from, or handed over as objects in Python."""
+"""The user's own networks, imported by name or passed as Python objects."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from torch.nn.parameter import is_lazy
 
 from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.identity import code_identity, module_identity
-from perturblearn.classifiers.importing import described, import_object
+from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.errors import ModelError
 from perturblearn.store import file_hash
 
 SomeModule = TypeVar("SomeModule", bound=nn.Module)
 
-_HANDED_OVER = "python:"
+_PREFIX = "python:"
 
-_objects: dict[str, tuple[Any, str]] = {}
-"""What was handed over in this process, and its identity, by name."""
+_registered: dict[str, tuple[Any, str]] = {}
+"""Networks passed as objects in this process, with their identity, by name."""
 _identities: dict[str, tuple[Any, str]] = {}
-"""Factories that were imported in this process, and their identity when first asked for, by name."""
+"""Factories imported in this process, with their identity at first use, by name."""
 _returned: WeakSet[nn.Module] = WeakSet()
-"""What factories have returned and somebody still has."""
+"""Networks returned by factories that still exist. Weak references, because networks may be large."""
 
 
 def hand_over(network: nn.Module | Callable[[], nn.Module]) -> str:
-    """Make a network known to this process by a name that a configuration can hold.
+    """Register a network object in this process under a name that a configuration can contain.
 
     Args:
-        network: a module, of which a copy is kept as it is now; or a factory, a class or function that makes one when
-            it is called without arguments. A factory is called once, to know what it makes.
+        network: a module, which is copied; or a factory, that is a class or function that returns a module when called
+            without arguments. A factory is called once, to hash what it returns.
 
     Returns:
-        ``python:`` and 16 hexadecimal digits of its content: equal content has one name.
+        ``python:`` and 16 hexadecimal digits of its hash, so equal networks have equal names.
 
     Raises:
-        ModelError: it is neither, cannot be copied, needs arguments, fails or does not make a module.
+        ModelError: it is neither, cannot be copied, needs arguments, fails or does not return a module.
     """
     if isinstance(network, nn.Module):
-        network = copied(network, "handed over in Python")
-    identity = _identity_of(network, "the factory handed over in Python")
-    name = f"{_HANDED_OVER}{identity[:16]}"
-    _objects[name] = network, identity
+        network = copied(network, "passed in Python")
+    identity = _identity_of(network, "the factory passed in Python")
+    name = f"{_PREFIX}{identity[:16]}"
+    _registered[name] = network, identity
     return name
 
 
@@ -58,28 +58,28 @@ def own_source(name: str) -> Any:
     """The user's module or factory.
 
     Args:
-        name: ``package.module:name`` or what `hand_over` returned.
+        name: ``package.module:name`` or a name returned by `hand_over`.
 
     Raises:
-        ModelError: there is no such thing.
+        ModelError: it does not exist.
     """
-    return _handed_over(name)[0] if name.startswith(_HANDED_OVER) else import_object(name)
+    return _registered_object(name)[0] if name.startswith(_PREFIX) else import_object(name)
 
 
 def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
-    """A network out of a module or factory, with torch's global generator as it is.
+    """A network from a module or factory, drawn from torch's global generator in its present state.
 
     Args:
-        source: what `own_source` returned.
-        name: what it is called in errors.
-        fresh: draw the parameters afresh: those of a module, and those of a factory that does not draw them itself but
-            returns the same weights in each call, such as trained ones. False keeps the weights as they come.
+        source: the module or factory returned by `own_source`.
+        name: its name in error messages.
+        fresh: reinitialise the parameters of a module, and of a factory that returns the same weights in each call,
+            such as trained ones. False keeps the weights.
 
     Returns:
-        A module on the CPU that shares nothing with what it was made from; in float32 if it is fresh.
+        A module on the CPU that shares nothing with its source; in float32 if it is fresh.
 
     Raises:
-        ModelError: it does not make a network.
+        ModelError: the source does not return a network.
     """
     if isinstance(source, nn.Module):
         body = copied(source, name).to("cpu")
@@ -89,12 +89,13 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     made, is_new = _call(source, name)
     if fresh and not is_new:
         raise ModelError(
-            f"{name} returns one and the same network whenever it is called, so every classifier would start from the "
-            "same weights; make a new network in each call"
+            f"{name} returns the same network object in every call, so every classifier would start from the "
+            "same weights; create a new network in each call"
         )
     if not fresh:
         return copied(made, name).to("cpu")
     made = made.to("cpu").float()
+    # A second call under another seed shows whether the factory draws its weights or loads them, as a checkpoint does.
     with drawing_from(1):
         other, _ = _call(source, name)
     if _has_same_weights(made, other):
@@ -103,22 +104,23 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 of what fixes an own network, for results that are kept.
+    """SHA-256 of everything that determines a custom network, as part of the keys of stored results.
 
-    Of a module: its structure, plain attributes, parameters, buffers and its classes' source. Of a factory: its source
-    and the same of what it makes from a fixed seed. Of what is imported also the files of its module and of the one
-    that defines it, as they were when first asked for. What such code reads or imports while it computes is not seen.
+    For a module, this covers its structure, plain attributes, parameters, buffers and the source of its classes. For a
+    factory, it covers its source and the same for the network that it returns under a fixed seed. For imported code, it
+    also covers the files of the named module and of the defining module, as they were at first use. Files that such
+    code reads, or modules that it imports, are not covered.
 
     Args:
-        name: ``package.module:name`` or what `hand_over` returned.
+        name: ``package.module:name`` or a name returned by `hand_over`.
 
     Raises:
-        ModelError: there is no such thing, or it does not make a network.
+        ModelError: it does not exist, or does not return a network.
     """
-    if name.startswith(_HANDED_OVER):
-        return _handed_over(name)[1]
+    if name.startswith(_PREFIX):
+        return _registered_object(name)[1]
     source = import_object(name)
-    # Not looked at again while the code in memory is the same: an edited file would give old code a new identity.
+    # Files are not hashed again while the code in memory is the same: after an edit, old code would get a new hash.
     known, identity = _identities.get(name, (None, ""))
     if known is source and not isinstance(source, nn.Module):
         return identity
@@ -131,7 +133,7 @@ def fingerprint(name: str) -> str:
 
 
 def copied(module: SomeModule, name: str) -> SomeModule:
-    """A copy that shares nothing.
+    """A deep copy of a module.
 
     Raises:
         ModelError: the module cannot be copied.
@@ -140,17 +142,17 @@ def copied(module: SomeModule, name: str) -> SomeModule:
         return copy.deepcopy(module)
     except Exception as error:
         raise ModelError(
-            f"the network {name} cannot be copied ({described(error)}); build it of modules that copy.deepcopy can copy"
+            f"the network {name} cannot be copied ({describe_error(error)}); use modules that copy.deepcopy can copy"
         ) from error
 
 
-def _handed_over(name: str) -> tuple[Any, str]:
-    if name not in _objects:
+def _registered_object(name: str) -> tuple[Any, str]:
+    if name not in _registered:
         raise ModelError(
-            f"the network {name} was handed over as an object in Python, which this process does not have; hand the "
-            "same network over again, or use a factory that can be imported, package.module:name"
+            f"the network {name} was passed as a Python object, which this process does not have; pass the same "
+            "network again, or use a factory that can be imported, package.module:name"
         )
-    return _objects[name]
+    return _registered[name]
 
 
 def _identity_of(source: Any, name: str) -> str:
@@ -158,26 +160,26 @@ def _identity_of(source: Any, name: str) -> str:
         return module_identity(source)
     with drawing_from(0):
         made, _ = _call(source, name)
-    made = copied(made, name)  # what cannot be copied is better told now than after the training
+    made = copied(made, name)  # better to fail here than after training, when the result is copied
     return hashlib.sha256(f"{code_identity(source)} {module_identity(made)}".encode()).hexdigest()
 
 
 def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
-    """What a factory makes, and whether it has not returned the same object before."""
+    """The network that a factory returns, and whether this object is new."""
     if not callable(factory):
         raise ModelError(
-            f"{name} is of type {type(factory).__name__}; name a torch module, or a class or function that makes one"
+            f"{name} is of type {type(factory).__name__}; give a torch module, or a class or function that returns one"
         )
     needed = _needed_arguments(factory)
     if needed:
         raise ModelError(
             f"{name} needs the arguments {', '.join(needed)}, but a factory is called without any; write a function "
-            "that fills them in"
+            "that supplies them"
         )
     try:
         made = factory()
     except Exception as error:
-        raise ModelError(f"{name} fails when it is called ({described(error)}); mend it") from error
+        raise ModelError(f"{name} fails when it is called ({describe_error(error)}); fix it") from error
     if not isinstance(made, nn.Module):
         raise ModelError(f"{name} returns a {type(made).__name__}; it must return a torch.nn.Module")
     is_new = made not in _returned
@@ -188,22 +190,22 @@ def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
 def _needed_arguments(factory: Callable[..., Any]) -> list[str]:
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except (ValueError, TypeError):  # some compiled functions do not say
+    except (ValueError, TypeError):  # some compiled functions have no signature
         return []
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [entry.name for entry in parameters if entry.default is entry.empty and entry.kind not in optional]
 
 
 def _has_same_weights(made: nn.Module, other: nn.Module) -> bool:
-    """Whether two calls gave one network, although torch drew from two seeds."""
+    """Whether two calls under different seeds returned the same weights."""
     mine, others = (list(network.to("cpu").float().parameters()) for network in (made, other))
-    if len(mine) != len(others) or any(map(is_lazy, (*mine, *others))):  # what is not there yet will be drawn
+    if len(mine) != len(others) or any(map(is_lazy, (*mine, *others))):  # lazy parameters will be drawn later
         return False
     return all(map(torch.equal, mine, others))
 
 
 def _reset(module: nn.Module, name: str) -> None:
-    """Draw all parameters afresh; children first, so that a network's own reset_parameters has the last word."""
+    """Reinitialise all parameters; children first, so that a network's own reset_parameters overrides theirs."""
     for path, part in reversed(list(module.named_modules())):
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
@@ -211,15 +213,15 @@ def _reset(module: nn.Module, name: str) -> None:
                 reset()
             except Exception as error:
                 raise ModelError(
-                    f"the network {name} cannot be initialised afresh, because reset_parameters of {path or 'it'} "
-                    f"({type(part).__name__}) fails ({described(error)}); mend it, or give a class or function that "
-                    "makes the network with weights that are drawn anew in each call"
+                    f"the network {name} cannot be reinitialised, because reset_parameters of {path or 'the network'} "
+                    f"({type(part).__name__}) fails ({describe_error(error)}); fix it, or give a class or function "
+                    "that creates the network with newly drawn weights in each call"
                 ) from error
         elif any(True for _ in part.parameters(recurse=False)):
             raise ModelError(
-                f"the network {name} cannot be initialised afresh, because {path or 'it'} ({type(part).__name__}) has "
-                "parameters but no reset_parameters; give a class or function that makes the network with weights that "
-                "are drawn anew in each call"
+                f"the network {name} cannot be reinitialised, because {path or 'the network'} ({type(part).__name__}) "
+                "has parameters but no reset_parameters; give a class or function that creates the network with newly "
+                "drawn weights in each call"
             )
 
 

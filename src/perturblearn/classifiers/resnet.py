@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 [He et al., CVPR 2016] with the first layer that is usual for CIFAR: 3x3, stride 1, no max pool.
+    """ResNet-18 [He et al., CVPR 2016] with the usual first layer for CIFAR: 3x3, stride 1, no max pool.
 
     Four groups of two blocks relu(x + norm(conv(relu(norm(conv(x)))))) with 64, 128, 256 and 512 channels; the first
-    block of the last three groups has stride 2 on its first convolution, and, where the shape changes, a normalised 1x1
-    convolution in place of x. Convolutions have no biases. Then the average over all pixels and a linear layer.
-    Initialisation is torch's own.
+    block of the last three groups has stride 2 on its first convolution. If the shape changes, a normalised 1x1
+    convolution takes the place of x. Convolutions have no biases. An average over all pixels and a linear layer follow.
+    Initialisation is torch's default.
 
     Args:
-        in_channels: of the images.
+        in_channels: channels of the images.
         n_outputs: values per input.
-        width: all numbers of channels as a multiple of the usual ones, rounded, at least one channel.
+        width: factor for all usual numbers of channels; rounded, at least one channel.
     """
 
     def __init__(self, in_channels: int, n_outputs: int, *, width: float = 1.0) -> None:

@@ -24,7 +24,7 @@ class TwoLayer(nn.Module):
         slope: gamma in [0, 1).
 
     Raises:
-        ValueError: shapes that do not fit together, or a slope outside [0, 1).
+        ValueError: the shapes do not match, or the slope is outside [0, 1).
     """
 
     readout: Tensor
@@ -60,7 +60,7 @@ class TwoLayer(nn.Module):
         r"""Gradients of every input's output in W and b, one matrix (n, parameters) each.
 
         :math:`\partial f/\partial w_i = a_i \phi'(h_i) x` and :math:`\partial f/\partial b_i = a_i \phi'(h_i)` with
-        hidden values h; at a kink the slope on its negative side, as in training.
+        preactivations h. At a kink the gate is that of the negative side, as in training.
 
         Args:
             inputs: (n, ...) with d coordinates each.
@@ -73,7 +73,7 @@ class TwoLayer(nn.Module):
         return [of_weight] if self.bias is None else [of_weight, units]
 
     def extra_repr(self) -> str:
-        """What `print` shows of the network."""
+        """The network's part of its `repr`."""
         kind = "without bias" if self.bias is None else "with bias"
         return f"input_dim={self.input_dim}, hidden_dim={self.hidden_dim}, slope={self.slope}, {kind}"
 
@@ -89,10 +89,11 @@ def initialise(config: ModelConfig, input_dim: int, *, seed: int, role: str) -> 
         config: parametrisation, width and slope.
         input_dim: coordinates d of one input.
         seed: the run's seed.
-        role: who asks (``standard``, ``perturbation``, ...): each role draws its own network from the same seed.
+        role: the classifier's role (``standard``, ``perturbation``, ...): each role draws its own network from the same
+            seed.
 
     Returns:
-        The network in float32 on the CPU, where the draws are made whatever precision and device follow.
+        The network in float32 on the CPU, so that the draws are the same whatever precision and device are used later.
     """
     width = config.hidden_dim
 

@@ -9,20 +9,20 @@ from torch import Tensor, nn
 class WideResNet(nn.Module):
     """A residual network of 6 n + 4 layers in three groups of n blocks [ICLR24, section 5: WideResNet-28-10].
 
-    A block is pre-activated, x + conv(relu(norm(dropout(conv(relu(norm(x))))))), with the stride of the second and the
-    third group's first block on the *second* convolution, and, where the shape changes, a 1x1 convolution of the *raw*
-    input in place of x. All convolutions have biases. The last normalisation has momentum 0.9 in torch's sense: its
-    running statistics are 0.9 of the last batch. Initialisation is torch's own.
+    A block is pre-activated: x + conv(relu(norm(dropout(conv(relu(norm(x))))))). The first block of the second and
+    third groups has its stride on the *second* convolution. If the shape changes, a 1x1 convolution of the *raw* input
+    takes the place of x. All convolutions have biases. The last normalisation has momentum 0.9 in torch's sense: the
+    last batch contributes 0.9 to its running statistics. Initialisation is torch's default.
 
     Args:
-        in_channels: of the images.
+        in_channels: channels of the images.
         n_outputs: values per input.
-        depth: layers, 6 n + 4.
+        depth: number of layers, 6 n + 4.
         width: widening factor; the groups have 16, 32 and 64 times as many channels.
         dropout: share of activations dropped between the convolutions in training.
 
     Raises:
-        ValueError: a depth that is not 6 n + 4.
+        ValueError: the depth is not 6 n + 4.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The data set type, and where data come from: drawn, known by name, the user's files, or objects in Python."""
+"""The data set type and its sources: synthetic data, known data sets, the user's files, or Python objects."""
 
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset

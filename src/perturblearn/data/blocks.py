@@ -1,4 +1,4 @@
-"""Large tensors a few rows at a time."""
+"""Iterating over large tensors a few rows at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from torch import Tensor
 
 BLOCK_BYTES = 2**22
-"""Bytes of a block, by default: temporary copies of it stay small beside the whole."""
+"""Default size of a block in bytes: small enough that temporary copies do not count beside the whole tensor."""
 
 
 def row_slices(rows: Tensor, *, block: int | None = None) -> Iterator[slice]:
-    """Ranges of rows that cover a tensor (n, ...) in order.
+    """Consecutive ranges of rows that cover a tensor (n, ...).
 
     Args:
         rows: the tensor.
-        block: rows in a range; by default as many as `BLOCK_BYTES` hold, at least one.
+        block: rows per range; by default as many as fit into `BLOCK_BYTES`, at least one.
     """
     if block is None:
         one = max(1, rows[0].numel() * rows.element_size()) if len(rows) else 1

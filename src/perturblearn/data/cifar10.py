@@ -1,4 +1,4 @@
-"""CIFAR-10 from its published Python batches, read without executing anything in them."""
+"""CIFAR-10 from its published Python batches, read without executing any code in them."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ IMAGE_SHAPE = (3, 32, 32)
 
 
 def locate_cifar10(directory: Path) -> Path:
-    """The folder of batches in the data directory, else the archive, which is downloaded if it is absent too.
+    """The folder of batches in the data directory, or else the archive, which is downloaded if it is missing.
 
     Raises:
-        DataError: neither is there and the archive cannot be downloaded.
+        DataError: both are missing and the archive cannot be downloaded.
     """
     folder, archive = directory / FOLDER, directory / ARCHIVE
     if folder.is_dir():
         return folder
     if not archive.is_file():
-        advice = f"put {ARCHIVE} into {directory}, or name the directory with --data-dir or PERTURBLEARN_DATA"
+        advice = f"put {ARCHIVE} into {directory}, or give the directory with --data-dir or PERTURBLEARN_DATA"
         fetch(URL, archive, sha256=SHA256, advice=advice)
     return archive
 
@@ -50,13 +50,14 @@ def read_cifar10(directory: Path) -> RawData:
     """Images and labels of all six batches.
 
     Args:
-        directory: the data directory, which has or gets the folder of batches or the published archive.
+        directory: the data directory, with the folder of batches or the published archive; the archive is downloaded if
+            both are missing.
 
     Returns:
-        Inputs (50000, 3, 32, 32) uint8 and 10,000 held out; the mean over all training pixels.
+        Inputs (50000, 3, 32, 32) uint8 and 10,000 held-out ones; the mean over all training pixels.
 
     Raises:
-        DataError: files absent or damaged, or a file that asks to run something (it is not run).
+        DataError: files are missing or damaged, or a file contains code (which is not executed).
     """
     location = locate_cifar10(directory)
     contents: dict[str, Any] = {}
@@ -70,7 +71,7 @@ def read_cifar10(directory: Path) -> RawData:
         if len(part) and not 0 <= int(part.min()) <= int(part.max()) < len(names):
             raise DataError(
                 f"{location} has labels from {int(part.min())} to {int(part.max())} for {len(names)} classes; "
-                "replace it by the original"
+                "replace it with the original"
             )
     return RawData(
         inputs=inputs,
@@ -84,14 +85,14 @@ def read_cifar10(directory: Path) -> RawData:
 
 
 def batch_files(location: Path) -> list[Path]:
-    """The files that the batches are read from: those of the folder that are there, or the archive."""
+    """The files that the batches are read from: the existing files of the folder, or the archive."""
     if not location.is_dir():
         return [location]
     return [location / name for name in FILES if (location / name).is_file()]
 
 
 def cifar10_hash(location: Path) -> str:
-    """SHA-256 over the batches, the same for the folder and the archive."""
+    """SHA-256 over the batches, equal for the folder and the archive."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in read_batches(location)}
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
 
@@ -117,7 +118,7 @@ def read_batches(location: Path) -> Iterator[tuple[str, bytes]]:
                         missing.discard(path.name)
                         yield path.name, stream.read()
     if missing:
-        raise DataError(f"{location} lacks {', '.join(sorted(missing))}; replace it by the original")
+        raise DataError(f"{location} lacks {', '.join(sorted(missing))}; replace it with the original")
 
 
 @contextmanager
@@ -127,18 +128,18 @@ def _readable(location: Path) -> Iterator[None]:
     except DataError:
         raise
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{location} cannot be read ({error}); replace it by an intact copy") from error
+        raise DataError(f"{location} cannot be read ({error}); replace it with an intact copy") from error
 
 
 def _batch(content: object, name: str) -> tuple[Tensor, Tensor]:
     values, labels = _entry(content, "data", name), _entry(content, "labels", name)
     length = int(np.prod(IMAGE_SHAPE))
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != length:
-        raise DataError(f"{name} has no array of {length} bytes per image; replace it by the original")
+        raise DataError(f"{name} has no array of {length} bytes per image; replace it with the original")
     if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
-        raise DataError(f"{name} has no list of integer labels; replace it by the original")
+        raise DataError(f"{name} has no list of integer labels; replace it with the original")
     if len(values) != len(labels):
-        raise DataError(f"{name} has {len(values)} images but {len(labels)} labels; replace it by the original")
+        raise DataError(f"{name} has {len(values)} images but {len(labels)} labels; replace it with the original")
     images: NDArray[np.uint8] = values.reshape(-1, *IMAGE_SHAPE)
     return torch.from_numpy(images.copy()), torch.tensor(labels, dtype=torch.int64)
 
@@ -146,7 +147,7 @@ def _batch(content: object, name: str) -> tuple[Tensor, Tensor]:
 def _class_names(content: object, name: str) -> tuple[str, ...]:
     names = _entry(content, "label_names", name)
     if not isinstance(names, list) or not all(isinstance(entry, (str, bytes)) for entry in names):
-        raise DataError(f"{name} has no list of class names; replace it by the original")
+        raise DataError(f"{name} has no list of class names; replace it with the original")
     return tuple(entry.decode("utf-8", "replace") if isinstance(entry, bytes) else entry for entry in names)
 
 
@@ -155,4 +156,4 @@ def _entry(content: object, key: str, name: str) -> Any:
         for spelled in (key.encode(), key):
             if spelled in content:
                 return content[spelled]
-    raise DataError(f"{name} has no entry {key!r}; replace it by the original")
+    raise DataError(f"{name} has no entry {key!r}; replace it with the original")

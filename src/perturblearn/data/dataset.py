@@ -1,4 +1,4 @@
-"""The one data type that everything downstream sees."""
+"""The data set type that everything downstream uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perturblearn.store import Artefact
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled inputs, a held-out part, and what is known of both.
+    """Labelled inputs with a held-out part and what is known about both.
 
     Two classes are labelled +1 (the first class name) and -1 (the second); more are 0 .. K-1.
 
@@ -26,18 +26,18 @@ class Dataset:
         labels: (N,) int64.
         heldout_inputs: (M, ...) inputs of the same shape that no classifier is trained on.
         heldout_labels: (M,) int64.
-        value_range: least and largest value an input may take; infinite where there is no bound.
+        value_range: smallest and largest value an input may take; infinite if there is no bound.
         class_names: one name per class, in the order of the labels.
         mean: the value that was subtracted from every input.
-        image_shape: (channels, height, width) of one input, also when flattened; None if it is no image.
+        image_shape: (channels, height, width) of one input, also if inputs are flattened; None if they are not images.
         given_targets: (N,) target labels that came with the data, for the target rule ``given``.
-        groups: (N,) int64, each sample's group as a position in ``group_names``; None where the data name no groups.
-        heldout_groups: (M,) int64 of the held-out part; both parts name groups or neither.
+        groups: (N,) int64, each sample's group as an index into ``group_names``; None if the data have no groups.
+        heldout_groups: (M,) int64 for the held-out part; both parts have groups or neither.
         group_names: one name per group.
         provenance: where the data came from: provider, options, content hash of the files.
 
     Raises:
-        DataError: empty parts, shapes or labels that do not fit together, values that are not finite.
+        DataError: a part is empty, shapes or labels do not match, or values are not finite.
     """
 
     inputs: Tensor
@@ -74,10 +74,10 @@ class Dataset:
             )
         if self.given_targets is not None and self.given_targets.shape != self.labels.shape:
             raise DataError(
-                f"{self.given_targets.numel()} targets were given for {self.n_samples} training samples; give one each"
+                f"{self.given_targets.numel()} targets for {self.n_samples} training samples; give one for each"
             )
         if (self.groups is None) != (self.heldout_groups is None):
-            raise DataError("only one part of the data names groups; give the groups of the other part too")
+            raise DataError("only one part of the data has groups; give the groups of the other part too")
         for part, groups, number in (
             ("training", self.groups, self.n_samples),
             ("held-out", self.heldout_groups, self.n_heldout),
@@ -97,7 +97,7 @@ class Dataset:
                 f"{part} inputs are {inputs.dtype} and labels {labels.dtype}; inputs must be floats and labels int64"
             )
         if not all(bool(torch.isfinite(inputs[part]).all()) for part in row_slices(inputs)):
-            raise DataError(f"the {part} inputs hold NaN or infinite values; remove those samples")
+            raise DataError(f"the {part} inputs contain NaN or infinite values; remove those samples")
         known = torch.tensor(self.label_values, device=labels.device)
         if not bool(torch.isin(labels, known).all()):
             raise DataError(
@@ -111,12 +111,12 @@ class Dataset:
                 f"{number} {part} inputs but groups of shape {tuple(groups.shape)}; give one group per input"
             )
         if groups.dtype != torch.int64:
-            raise DataError(f"the {part} groups are {groups.dtype}; give positions in group_names as int64")
+            raise DataError(f"the {part} groups are {groups.dtype}; give indices into group_names as int64")
         low, high = int(groups.min()), int(groups.max())
         if not 0 <= low <= high < len(self.group_names):
             raise DataError(
-                f"{part} groups run from {low} to {high}; with {len(self.group_names)} group names, give positions "
-                "among them, counted from 0"
+                f"{part} groups run from {low} to {high}, but there are {len(self.group_names)} group names; give "
+                "indices into group_names, counted from 0"
             )
 
     @property
@@ -150,7 +150,7 @@ class Dataset:
         return [1, -1] if self.is_binary else list(range(self.n_classes))
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Dataset:
-        """The same data in another precision (dtype, of what is no integer) or on another device."""
+        """The same data on another device, or with floating-point tensors in another precision (dtype)."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.dtype.is_floating_point else None)
@@ -167,7 +167,7 @@ class Dataset:
         )
 
     def content_hash(self) -> str:
-        """SHA-256 of all tensors, shapes and names: equal data have equal hashes, wherever they came from."""
+        """SHA-256 of all tensors, shapes and names: equal data have equal hashes, whatever their source."""
         digest = hashlib.sha256()
 
         def add(tensor: Tensor | None) -> None:
@@ -180,14 +180,14 @@ class Dataset:
         for tensor in (self.inputs, self.labels, self.heldout_inputs, self.heldout_labels, self.given_targets):
             add(tensor)
         digest.update(repr((self.value_range, self.class_names, self.mean, self.image_shape)).encode())
-        if self.groups is not None:
+        if self.groups is not None:  # only then, so that data without groups keep the hash of earlier versions
             add(self.groups)
             add(self.heldout_groups)
             digest.update(repr(self.group_names).encode())
         return digest.hexdigest()
 
     def dump(self) -> Artefact:
-        """The data as an artefact; bounds that are infinite are written as None."""
+        """The data as an artefact; infinite bounds become None, because JSON has no infinity."""
         tensors = {
             "inputs": self.inputs,
             "labels": self.labels,

@@ -16,13 +16,13 @@ HIGHEST_PIXEL = 16
 
 
 def read_digits() -> RawData:
-    """The 1,797 digits of scikit-learn's ``load_digits``, pixels / 16; they have no split of their own.
+    """The 1,797 digits of scikit-learn's ``load_digits``, pixels / 16, without a split.
 
     Returns:
         Inputs (1797, 1, 8, 8) in [0, 1], labels 0..9 with the names "0".."9".
     """
     images, labels = _arrays()
-    # Sixteenths are exact in float32.
+    # Exact: sixteenths have a finite binary expansion.
     inputs = torch.from_numpy(images).to(torch.float32)[:, None] / HIGHEST_PIXEL
     return RawData(
         inputs=inputs,

@@ -1,4 +1,4 @@
-"""Seeded draws of samples that keep the classes' shares."""
+"""Seeded draws of samples, stratified by class."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from perturblearn.seeding import derive_seed
 
 
 def generator_for(seed: int, *purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose of the data: equal arguments give equal draws."""
+    """A CPU generator for one kind of draw: equal arguments give equal draws."""
     return torch.Generator().manual_seed(derive_seed(seed, "data", *purpose))
 
 
-def shared_out(counts: list[int], total: int) -> list[int]:
-    """How many of each class make up ``total``, in proportion to ``counts``.
+def stratified_counts(counts: list[int], total: int) -> list[int]:
+    """How many samples of each class make up ``total``, in proportion to ``counts``.
 
-    Largest remainders, but at least one of every class that occurs and never more than there are.
+    The largest-remainder method, but with at least one sample of every class that occurs and never more than there are.
 
     Args:
         counts: samples of each class, 0 or more.
-        total: from the number of classes that occur up to the sum of counts.
+        total: between the number of classes that occur and the sum of counts.
 
     Returns:
         One number per class; they sum to total.
@@ -30,16 +30,17 @@ def shared_out(counts: list[int], total: int) -> list[int]:
     taken = [min(count, max(1, int(quota))) for count, quota in zip(counts, quotas, strict=True)]
     while sum(taken) < total:
         room = [k for k in range(len(counts)) if taken[k] < counts[k]]
+        # -k: ties go to earlier classes.
         taken[max(room, key=lambda k: (quotas[k] - taken[k], -k))] += 1
     while sum(taken) > total:
-        # Only the guaranteed single samples can have made it too many.
+        # Quotas are rounded down, so only the guaranteed single samples can have made the sum too large.
         spare = [k for k in range(len(counts)) if taken[k] > 1]
         taken[max(spare, key=lambda k: (taken[k] - quotas[k], -k))] -= 1
     return taken
 
 
-def draw_of_each(labels: Tensor, per_class: list[int], generator: torch.Generator) -> Tensor:
-    """Positions of randomly drawn samples, ``per_class[k]`` of class k, in ascending order.
+def stratified_draw(labels: Tensor, per_class: list[int], generator: torch.Generator) -> Tensor:
+    """Indices of randomly drawn samples, ``per_class[k]`` of class k, in ascending order.
 
     Args:
         labels: (N,) class indices.
@@ -47,7 +48,7 @@ def draw_of_each(labels: Tensor, per_class: list[int], generator: torch.Generato
         generator: a CPU generator.
 
     Returns:
-        (sum of per_class,) int64 positions.
+        (sum of per_class,) int64 indices.
     """
     drawn = []
     for index, number in enumerate(per_class):

@@ -1,4 +1,4 @@
-"""Download of a known file, checked against its checksum."""
+"""Download of a known file, verified by its checksum."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def fetch(url: str, path: Path, *, sha256: str, advice: str) -> None:
 
     Args:
         url: where the file is published.
-        path: where it is put; the folder is created.
-        sha256: what the file's content must hash to; a file that does not is not kept.
+        path: its destination; the folder is created.
+        sha256: the checksum of its content; a file with another checksum is not kept.
         advice: a clause that says what the user can do without a network.
 
     Raises:
-        DataError: the folder cannot be written to, the download failed, or the content is not what was expected.
+        DataError: the folder is not writable, the download failed, or the checksum differs.
     """
     new_folders = [folder for folder in path.parents if not folder.exists()]
     try:
         _check_writable(path.parent, advice)
         _download(url, path, sha256=sha256, advice=advice)
     finally:
-        for folder in new_folders:  # innermost first; a folder that holds the file stays
+        for folder in new_folders:  # innermost first; folders that contain the file are not empty and stay
             with suppress(OSError):
                 folder.rmdir()
 
@@ -49,15 +49,15 @@ def _download(url: str, path: Path, *, sha256: str, advice: str) -> None:
                 path=path.parent,
                 downloader=downloader,
             )
-        # A network's errors are OSErrors; pooch raises ValueError for a wrong checksum.
+        # Network errors are OSErrors; pooch raises ValueError for a wrong checksum.
         except OSError as error:
             reason = type(error).__name__
             raise DataError(
-                f"{path} is not there and could not be downloaded from {url} ({reason}); {advice}"
+                f"{path} does not exist and could not be downloaded from {url} ({reason}); {advice}"
             ) from error
         except ValueError as error:
             raise DataError(
-                f"what {url} sent is not the published {path.name} (its checksum differs); {advice}"
+                f"{url} did not return the published {path.name} (its checksum differs); {advice}"
             ) from error
 
 
@@ -68,12 +68,12 @@ def _check_writable(folder: Path, advice: str) -> None:
             pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(f"the data are not in {folder}, which cannot be written to ({reason}); {advice}") from error
+        raise DataError(f"the data are not in {folder}, and the folder is not writable ({reason}); {advice}") from error
 
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    # pooch announces each download on stderr; a library leaves the terminal to its caller.
+    # pooch reports each download on stderr, but only our command line may write to the terminal.
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What identifies real data: the content of their files."""
+"""The identity of real data: a hash of the content of their files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from perturblearn.data.digits import digits_hash
 from perturblearn.data.idx import hash_idx
 from perturblearn.data.mnist import IDX_DATASETS, IdxDataset, locate_idx
 from perturblearn.data.npz import npz_hash
-from perturblearn.data.places import own_path, refuse_in_memory, resolve_data_dir
+from perturblearn.data.places import refuse_in_memory, resolve_data_dir, user_path
 from perturblearn.data.scan import folder_hash, image_files
 from perturblearn.data.versions import hash_once
 
 
 def data_fingerprint(config: DataConfig, *, data_dir: str | Path | None = None) -> str | None:
-    """SHA-256 over the contents and relative names of the files that the data come from, without decoding them.
+    """SHA-256 over the contents and relative names of the data's files, without decoding them.
 
-    It does not depend on where the files lie; for the known data sets neither on how they are packed. Files that have
-    not changed are read once by a process.
+    It does not depend on where the files are stored nor, for the known data sets, on how they are packed. A process
+    reads unchanged files only once.
 
     Args:
-        config: which data.
-        data_dir: as for ``load_dataset``; absent files are downloaded.
+        config: the data.
+        data_dir: as for ``load_dataset``; missing files are downloaded.
 
     Returns:
         64 hexadecimal digits; None for synthetic data.
@@ -42,13 +42,13 @@ def data_fingerprint(config: DataConfig, *, data_dir: str | Path | None = None) 
         return hash_once(cifar10_hash, location, batch_files(location))
     if config.provider == "digits":
         return digits_hash()
-    path = own_path(config)
+    path = user_path(config)
     if config.provider == "folder":
         return hash_once(folder_hash, path, image_files(path))
     return hash_once(npz_hash, path, [path])
 
 
 def _idx_hash(dataset: IdxDataset, directory: Path) -> str:
-    # Unpacked, so that a plain file and every way to compress it are one identity.
+    # Hashed unpacked, so that plain and compressed files have the same identity.
     digests = {name: hash_once(hash_idx, path, [path]) for name, path in locate_idx(dataset, directory).items()}
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()

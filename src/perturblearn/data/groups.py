@@ -1,4 +1,4 @@
-"""Groups of samples, such as the place where an image was taken: named by integers or texts, in both parts alike."""
+"""Groups of samples, such as the place where an image was taken, named by integers or texts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from perturblearn.errors import DataError
 def group_positions(
     training: NDArray[Any], heldout: NDArray[Any] | None, *, what: str
 ) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
-    """The groups of both parts as positions in one list of names.
+    """The groups of both parts as indices into one list of names.
 
     Args:
         training: (N,) integers or texts, as ``label_array`` makes them.
-        heldout: (M,) of the same kind; None where there is no held-out part.
-        what: where the groups are from, for the message: ``"the groups in FILE"``.
+        heldout: (M,) of the same kind; None if there is no held-out part.
+        what: what the groups are called in messages: ``"the groups in FILE"``.
 
     Returns:
-        (N,) and (M,) int64 positions, and the names of all groups of either part, ascending.
+        (N,) and (M,) int64 indices, and the names of the groups of both parts in ascending order.
 
     Raises:
         DataError: integers in one part and texts in the other.
     """
     parts = [training] if heldout is None else [training, heldout]
     if len({array.dtype.kind for array in parts}) > 1:
-        raise DataError(f"{what} are numbers in one part and texts in the other; name the groups of both in one way")
+        raise DataError(f"{what} are numbers in one part and texts in the other; use the same kind in both")
     values = np.unique(np.concatenate(parts)).tolist()
     positions = [torch.from_numpy(as_indices(array, values, what=what)) for array in parts]
     return positions[0], None if heldout is None else positions[1], tuple(str(value) for value in values)

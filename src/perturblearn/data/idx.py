@@ -29,20 +29,20 @@ def read_idx(path: Path) -> NDArray[Any]:
     integer, the entries in row-major order.
 
     Args:
-        path: the file; whether it is compressed is seen from its content.
+        path: the file; its content, not its name, shows whether it is compressed.
 
     Returns:
         The array in native byte order.
 
     Raises:
-        DataError: the file cannot be read, is no IDX file, is corrupt, or is shorter or longer than its header says.
+        DataError: the file cannot be read, is not an IDX file, is corrupt, or its length differs from its header.
     """
     with _opened(path) as stream:
         return _read(stream, path)
 
 
 def hash_idx(path: Path) -> str:
-    """SHA-256 of the file's content, unpacked if it is compressed: one value however the file is packed.
+    """SHA-256 of the file's uncompressed content.
 
     Raises:
         DataError: the file cannot be read or unpacked.
@@ -56,14 +56,14 @@ def hash_idx(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open a file for reading, through gzip if its first bytes (not its name) say so."""
+    """Open a file for reading, through gzip if its first bytes (not its name) show that it is compressed."""
     try:
         with path.open("rb") as file:
             compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
             yield stream
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}); replace it by an intact copy") from error
+        raise DataError(f"{path} is a damaged gzip file ({error}); replace it with an intact copy") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
 
@@ -73,27 +73,27 @@ def _read(stream: io.BufferedIOBase, path: Path) -> NDArray[Any]:
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_DTYPES or head[3] == 0:
         raise DataError(
             f"{path} is not an IDX file: it begins with {head.hex(' ') or 'nothing'}, not with 00 00, a type code and "
-            "the number of dimensions; replace it by the original"
+            "the number of dimensions; replace it with the original"
         )
     dimensions = head[3]
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
-        raise DataError(f"{path} ends within its header; replace it by an intact copy")
+        raise DataError(f"{path} ends within its header; replace it with an intact copy")
     shape = struct.unpack(f">{dimensions}I", sizes)
     dtype = np.dtype(IDX_DTYPES[head[2]])
     expected = math.prod(shape) * dtype.itemsize
     content = bytearray()
-    # One byte more than expected shows trailing bytes; chunks, because a damaged header may promise exabytes.
+    # In chunks, because a damaged header may announce exabytes. One byte more than expected reveals trailing bytes.
     while len(content) <= expected and (chunk := stream.read(min(1 << 24, expected + 1 - len(content)))):
         content += chunk
     if len(content) < expected:
         raise DataError(
-            f"{path} is truncated: its header promises {expected} bytes of data for shape {shape}, but there are "
-            f"{len(content)}; replace it by an intact copy"
+            f"{path} is truncated: its header announces {expected} bytes of data for shape {shape}, but there are "
+            f"{len(content)}; replace it with an intact copy"
         )
     if len(content) > expected:
         raise DataError(
-            f"{path} is longer than the {expected} bytes of data that its header promises for shape {shape}; "
-            "replace it by an intact copy"
+            f"{path} is longer than the {expected} bytes of data that its header announces for shape {shape}; "
+            "replace it with an intact copy"
         )
     return np.frombuffer(content, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

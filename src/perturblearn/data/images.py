@@ -1,4 +1,4 @@
-"""One image file as an array of bytes."""
+"""Decoding image files into arrays of bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 GREY_MODES = ("1", "L", "LA", "La")
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG"})
-"""Formats that PIL hands to other programs or to the operating system, or cannot decode."""
+"""Formats that PIL passes to other programs or to the operating system, or cannot decode."""
 
 
 @cache
 def image_formats() -> tuple[str, ...]:
-    """The formats that images may have."""
+    """The accepted image formats."""
     from PIL import Image
 
     Image.init()
@@ -33,7 +33,7 @@ def image_formats() -> tuple[str, ...]:
 
 @cache
 def image_suffixes() -> Collection[str]:
-    """File name endings, in lower case with the dot, that stand for an image."""
+    """File name suffixes of images, in lower case with the dot."""
     from PIL import Image
 
     formats = set(image_formats())
@@ -45,13 +45,13 @@ def decode_image(encoded: bytes, *, name: str) -> NDArray[np.uint8]:
 
     Args:
         encoded: its content.
-        name: the file, for messages.
+        name: the file's name in messages.
 
     Returns:
         (channels, height, width) bytes: one channel for grey images, three for all others.
 
     Raises:
-        DataError: the file is no image, is damaged, or holds floating-point pixels.
+        DataError: the file is not an image, is damaged, or has floating-point pixels.
     """
     from PIL import Image
 
@@ -77,27 +77,27 @@ def decode_image(encoded: bytes, *, name: str) -> NDArray[np.uint8]:
 def image_array(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     """The pixels of a PIL image.
 
-    Grey of 16 bits is rounded to 8; colours from a palette are looked up, and are grey if all of them are;
-    transparency is dropped; of several frames the first is taken.
+    16-bit grey is rounded to 8 bits. Palette colours are looked up, and count as grey if all of them are. Transparency
+    is dropped. Of several frames the first is used.
 
     Args:
-        image: any PIL image but one of floating-point pixels.
-        name: the image, for messages.
+        image: any PIL image except one with floating-point pixels.
+        name: the image's name in messages.
 
     Returns:
         (channels, height, width) bytes: one channel for grey images, three for all others.
 
     Raises:
-        DataError: floating-point pixels, or integers beyond 16 bits.
+        DataError: the pixels are floating-point numbers, or integers beyond 16 bits.
     """
     if image.mode in GREY_MODES:
         return np.asarray(image if image.mode == "L" else image.convert("L"))[None]
     if image.mode in WIDE_GREY_MODES:
         return _narrowed(np.asarray(image), name)[None]
     if image.mode == "F":
-        raise DataError(f"{name} has floating-point pixels, whose range is unknown; put such inputs into an .npz file")
+        raise DataError(f"{name} has floating-point pixels, whose range is unknown; store such inputs in an .npz file")
     if image.mode in ("P", "PA"):
-        # By way of RGBA, because a palette may hold transparent colours.
+        # Via RGBA, because PIL warns about palettes with transparent colours that are converted to RGB directly.
         colours = _channels_first(image.convert("RGBA").convert("RGB"))
         return colours[:1] if bool((colours == colours[:1]).all()) else colours
     return _channels_first(image if image.mode == "RGB" else image.convert("RGB"))
@@ -110,6 +110,6 @@ def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
 def _narrowed(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     wide = pixels.astype(np.int64)
     if wide.size and not 0 <= int(wide.min()) <= int(wide.max()) <= 0xFFFF:
-        raise DataError(f"{name} has pixels up to {wide.max()}, beyond 16 bits; put such inputs into an .npz file")
-    # 65535 = 255 * 257, so full white stays full white.
+        raise DataError(f"{name} has pixels up to {wide.max()}, beyond 16 bits; store such inputs in an .npz file")
+    # 65535 = 255 * 257, so white stays white; adding 128 rounds to the nearest value.
     return ((wide + 128) // 257).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Numbers, texts and byte arrays out of a pickle, without running anything in it."""
+"""Numbers, texts and byte arrays from a pickle, without executing any code in it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from perturblearn.errors import DataError
 
 
 class _Dtype:
-    """Stands in for ``numpy.dtype``: remembers the type's name, does nothing."""
+    """Stand-in for ``numpy.dtype``, which only stores the name of the type."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         self.code = code
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and the like, which single bytes have not."""
+        """Ignore byte order and the like, which do not apply to single bytes."""
 
 
 class _Array:
-    """Stands in for ``numpy.ndarray``: remembers the state, does nothing."""
+    """Stand-in for ``numpy.ndarray``, which only stores the state."""
 
     state: object = None
 
@@ -34,27 +34,27 @@ class _Array:
 
 
 def read_inert_pickle(pickled: bytes, *, name: str) -> Any:
-    """Read a pickle made of plain containers, numbers, texts and numpy arrays of bytes.
+    """Read a pickle of plain containers, numbers, texts and numpy arrays of bytes.
 
-    Nothing that the file names is imported or called: the four names by which numpy writes an array are replaced by
-    stand-ins, any other name is refused.
+    Nothing that the file names is imported or called. The names that numpy uses to write an array are replaced by
+    stand-ins; any other name is refused.
 
     Args:
         pickled: the file's content; texts of Python 2 are returned as bytes.
-        name: the file, for messages.
+        name: the file's name in messages.
 
     Returns:
         The object, with arrays of unsigned bytes as numpy arrays.
 
     Raises:
-        DataError: the pickle names anything else, is damaged, or holds an array of another type.
+        DataError: the pickle names anything else, is damaged, or contains an array of another type.
     """
     try:
         content = _InertUnpickler(pickled, name).load()
     except DataError:
         raise
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise DataError(f"{name} is not a readable pickle ({error}); replace it by an intact copy") from error
+        raise DataError(f"{name} is not a readable pickle ({error}); replace it with an intact copy") from error
     return _with_arrays(content, name)
 
 
@@ -68,15 +68,15 @@ class _InertUnpickler(pickle.Unpickler):
         stand_in = self._stand_ins.get((module_name, global_name))
         if stand_in is None:
             raise DataError(
-                f"{self._name} asks to run {module_name}.{global_name}, which data have no need of; it was refused and "
-                "not executed: do not use this file, get the original"
+                f"{self._name} tries to run {module_name}.{global_name}, which no data need; this was refused and not "
+                "executed; do not use this file, get the original"
             )
         return stand_in
 
 
 def _make_stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
-    # Fresh subclasses and functions for every file: a pickle can set attributes on what it is given, and what it sets
-    # must not outlive it.
+    # New subclasses and functions for every file: a pickle can set attributes on the objects it is given, and these
+    # must not persist beyond it.
     array = type("_ThisArray", (_Array,), {})
     dtype = type("_ThisDtype", (_Dtype,), {})
 
@@ -98,7 +98,7 @@ def _make_stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
 
 
 def _with_arrays(content: object, name: str) -> Any:
-    """The content, one level deep, with stand-ins turned into arrays."""
+    """The content with stand-ins turned into arrays, one level deep."""
     if isinstance(content, dict):
         return {key: _to_array(value, name) if isinstance(value, _Array) else value for key, value in content.items()}
     return _to_array(content, name) if isinstance(content, _Array) else content
@@ -113,4 +113,4 @@ def _to_array(stand_in: _Array, name: str) -> NDArray[np.uint8]:
         ):
             order = "F" if fortran else "C"
             return np.frombuffer(content, dtype=np.uint8).reshape(shape, order=order)
-    raise DataError(f"{name} holds an array that is not one of unsigned bytes; replace it by an intact copy")
+    raise DataError(f"{name} contains an array that is not one of unsigned bytes; replace it with an intact copy")

@@ -1,4 +1,4 @@
-"""Labels of any kind as class indices, and the choice of classes by name or index."""
+"""Conversion of labels to class indices, and the selection of classes by name or index."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
 
     Args:
         values: integers, whole floats, booleans or strings, in one dimension.
-        what: what the labels are, for the message: ``"labels of FILE"``.
+        what: what the labels are called in messages: ``"labels of FILE"``.
 
     Raises:
-        DataError: another shape or type, or floats that are not whole.
+        DataError: the shape or type differs, or floats are not whole.
     """
     array = np.asarray(values)
     if array.ndim != 1:
@@ -38,39 +38,41 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
 
 
 def class_values(labels: NDArray[Any]) -> list[Any]:
-    """The distinct labels in the order of the classes: ascending, but +1 before -1 where these two are all."""
+    """The distinct labels in the order of the classes: ascending, but +1 before -1 if there are no others."""
     values = np.unique(labels).tolist()
     return [1, -1] if values == [-1, 1] else values
 
 
 def names_of(values: Sequence[Any]) -> tuple[str, ...]:
-    """Class names for distinct labels: the labels as text, with their signs for +1 and -1."""
+    """Class names for distinct labels: the labels as text, signed for +1 and -1."""
     return SIGN_NAMES if list(values) == [1, -1] else tuple(str(value) for value in values)
 
 
 def as_indices(labels: NDArray[Any], values: Sequence[Any], *, what: str) -> NDArray[np.int64]:
-    """The position of each label in ``values``.
+    """The index of each label in ``values``.
 
     Raises:
-        DataError: a label that is not among the values.
+        DataError: a label is not among the values.
     """
     position = {value: index for index, value in enumerate(values)}
     unknown = next((label for label in np.unique(labels).tolist() if label not in position), None)
     if unknown is not None:
         listed = ", ".join(names_of(values))
-        raise DataError(f"{what} contain {unknown!r}, which is no class of the training data; the classes are {listed}")
+        raise DataError(
+            f"{what} contain {unknown!r}, which is not a class of the training data; the classes are {listed}"
+        )
     return np.array([position[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def choose_classes(names: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
-    """Class indices in the order asked for.
+    """The indices of the chosen classes, in the given order.
 
     Args:
         names: all class names.
-        wanted: names, or indices as text where no name is equal to it; None means all classes.
+        wanted: names, or indices as text if no name is equal to it; None means all classes.
 
     Raises:
-        DataError: an entry that is neither, or two entries that mean one class.
+        DataError: an entry is neither, or two entries mean the same class.
     """
     if wanted is None:
         return list(range(len(names)))

@@ -1,4 +1,4 @@
-"""Arrays as inputs: where the channels are, and which type the values have."""
+"""Conversion of arrays to inputs: position of the channels and type of the values."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def as_inputs(array: NDArray[Any], *, what: str) -> Tensor:
     """An array of samples as inputs.
 
     Args:
-        array: (N, d), (N, height, width), or four dimensions with 1 or 3 channels second or last (second if both
-            would do, and if neither does).
-        what: what the array is, for messages: ``"inputs in FILE"``.
+        array: (N, d), (N, height, width), or four dimensions with 1 or 3 channels second or last. Channels are
+            assumed to be second if both or neither fit.
+        what: what the array is called in messages: ``"inputs in FILE"``.
 
     Returns:
-        (N, d) or (N, channels, height, width); uint8 stays uint8, all else becomes float32.
+        (N, d) or (N, channels, height, width); uint8 stays uint8, everything else becomes float32.
 
     Raises:
-        DataError: other dimensions, or entries that are no numbers.
+        DataError: the number of dimensions differs, or entries are not numbers.
     """
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} are of type {array.dtype}; give numbers")
@@ -40,6 +40,6 @@ def as_inputs(array: NDArray[Any], *, what: str) -> Tensor:
     elif array.ndim == 4 and array.shape[1] not in CHANNELS and array.shape[3] in CHANNELS:
         array = array.transpose(0, 3, 1, 2)
     kind = np.uint8 if array.dtype == np.uint8 else np.float32
-    # Values beyond float32 become infinite, which the data set refuses with a sentence of its own.
+    # Values beyond float32 become infinite, which `Dataset` refuses with its own message.
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.array(array, dtype=kind, order="C"))

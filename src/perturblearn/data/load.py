@@ -1,4 +1,4 @@
-"""Data sets by name: loading, size, and what depends on the seed."""
+"""Loading data sets by name, their size, and whether they depend on the seed."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from perturblearn.config.data import DataConfig
 from perturblearn.data import synthetic
 from perturblearn.data.cifar10 import read_cifar10
 from perturblearn.data.dataset import Dataset
-from perturblearn.data.decoded import LastDecoded
+from perturblearn.data.decoded import DecodedCache
 from perturblearn.data.digits import read_digits
 from perturblearn.data.fingerprint import data_fingerprint
 from perturblearn.data.folder import read_folder
 from perturblearn.data.mnist import IDX_DATASETS, read_idx_dataset
 from perturblearn.data.npz import npz_has_split, read_npz
-from perturblearn.data.places import own_path, refuse_in_memory, resolve_data_dir
+from perturblearn.data.places import refuse_in_memory, resolve_data_dir, user_path
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
 from perturblearn.data.signature import Signature
 
-_last_decoded = LastDecoded()
+_last_decoded = DecodedCache()
 
 
 def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | None = None) -> Dataset:
-    """The data that a configuration names, ready for an experiment.
+    """Load the data that a configuration names and prepare them for an experiment.
 
     Args:
-        config: which data, which part of it, and how it is prepared.
+        config: the data, the part to use, and how to prepare them.
         seed: the run's seed, for synthetic data, drawn splits and drawn limits.
-        data_dir: where MNIST, Fashion-MNIST and CIFAR-10 lie or are downloaded to; see ``resolve_data_dir``.
+        data_dir: folder of MNIST, Fashion-MNIST and CIFAR-10, also for downloads; see ``resolve_data_dir``.
 
     Returns:
         The data. Their provenance names the provider, the files' content hash and all choices; with ``skip_bad`` also
-        the unreadable images that were left out (``skipped``).
+        the skipped unreadable images (``skipped``).
 
     Raises:
-        DataError: the data cannot be found, downloaded, read, or do not allow what was asked for.
+        DataError: the data cannot be found, downloaded or read, or do not fit the configuration.
     """
     refuse_in_memory(config)
     fingerprint = data_fingerprint(config, data_dir=data_dir)
     provenance: dict[str, object] = {"name": _name(config), "sha256": fingerprint}
     if config.is_synthetic:
-        # The numbers of samples are the numbers drawn: nothing is left to limit.
+        # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
         raw = _draw(config, seed)
         provenance["input_dim"] = raw.inputs.shape[1]
         if config.provider == "shifted_gauss":
@@ -71,11 +71,11 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
 
 @dataclass(frozen=True)
 class Outline:
-    """How large a data set is.
+    """The size of a data set.
 
     Args:
-        n_samples, n_heldout: of its two parts.
-        signature: shape, classes, and the scale of one seed's.
+        n_samples, n_heldout: numbers of training and held-out samples.
+        signature: shape, classes, and the scale of the data of one seed.
     """
 
     n_samples: int
@@ -89,14 +89,14 @@ class Outline:
 
 
 def data_outline(config: DataConfig, *, data_dir: str | Path | None = None) -> Outline:
-    """How large the data are; real data are read for it, once for all seeds and as long as they do not change.
+    """The size of the data. Real data are read for it, once for all seeds as long as they do not change.
 
     Args:
-        config: which data, and what of them.
-        data_dir: where named data lie.
+        config: the data and the part to use.
+        data_dir: folder of the known data sets.
 
     Raises:
-        DataError: the data cannot be found, downloaded, read, or do not allow what was asked for.
+        DataError: the data cannot be found, downloaded or read, or do not fit the configuration.
     """
     if config.is_synthetic:
         signature = Signature((config.input_dim or synthetic.DEFAULT_INPUT_DIM,), 2, 0.0, (0.0,), (1.0,))
@@ -113,9 +113,9 @@ def _outline_of_version(config: str, data_dir: str | None, fingerprint: str | No
 
 
 def depends_on_seed(config: DataConfig) -> bool:
-    """Whether another seed gives other data: drawn data, a drawn split, or a drawn limit.
+    """Whether the data depend on the seed: drawn data, a drawn split, or a drawn limit.
 
-    For the user's own files, a split is looked for by name, without decoding.
+    In the user's own files, a split is recognised by names, without decoding.
 
     Raises:
         DataError: the user's files cannot be listed.
@@ -127,21 +127,21 @@ def depends_on_seed(config: DataConfig) -> bool:
 
 
 def draws_split(config: DataConfig) -> bool:
-    """Whether every seed draws its held-out part from the same samples, so that one seed's is another's training part.
+    """Whether every seed draws its own held-out part, so that one seed trains on samples that another holds out.
 
     Raises:
         DataError: the user's files cannot be listed.
     """
     if config.provider == "folder":
-        return scan_folder(own_path(config)).heldout is None
+        return scan_folder(user_path(config)).heldout is None
     if config.provider == "npz":
-        return not npz_has_split(own_path(config))
+        return not npz_has_split(user_path(config))
     return config.provider == "digits"
 
 
 def _name(config: DataConfig) -> str:
-    # The path's last part tells people what it was; where it lay is nobody's business.
-    return config.provider if config.path is None else f"{config.provider}:{own_path(config).name}"
+    # Only the last part of the path: full paths may reveal private names and must not enter results.
+    return config.provider if config.path is None else f"{config.provider}:{user_path(config).name}"
 
 
 def _shift(config: DataConfig) -> float:
@@ -169,7 +169,7 @@ def _draw(config: DataConfig, seed: int) -> RawData:
 
 
 def _decoded(config: DataConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:
-    # Of a folder, only the chosen classes are decoded.
+    # Only the chosen classes of a folder are decoded, so these are part of the key.
     classes = config.classes if config.provider == "folder" else None
     key = (config.provider, fingerprint, classes, config.skip_bad)
     return _last_decoded.get(key, lambda: _read(config, data_dir))
@@ -179,8 +179,8 @@ def _read(config: DataConfig, data_dir: str | Path | None) -> RawData:
     readers: dict[str, Callable[[], RawData]] = {
         "digits": read_digits,
         "cifar10": lambda: read_cifar10(resolve_data_dir(data_dir)),
-        "folder": lambda: read_folder(own_path(config), config.classes, skip_bad=config.skip_bad),
-        "npz": lambda: read_npz(own_path(config)),
+        "folder": lambda: read_folder(user_path(config), config.classes, skip_bad=config.skip_bad),
+        "npz": lambda: read_npz(user_path(config)),
     }
     for name, dataset in IDX_DATASETS.items():
         readers[name] = lambda dataset=dataset: read_idx_dataset(dataset, resolve_data_dir(data_dir))

@@ -1,4 +1,4 @@
-"""The files of a folder or of an archive, named by their relative paths, without extracting anything."""
+"""The files of a folder or an archive by their relative paths, without extracting anything to disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HIDDEN_FOLDER = "__MACOSX"
 
 @dataclass(frozen=True)
 class Member:
-    """A file or folder, hidden ones left out; ``read`` works only until the next member is asked for."""
+    """A visible file or folder. ``read`` works only until the next member is requested: archives are streamed."""
 
     parts: Parts
     is_folder: bool
@@ -32,7 +32,7 @@ class Member:
 
 
 def walk_members(path: Path) -> Iterator[Member]:
-    """Every file and folder below a folder, or in a .zip or .tar file (packed by gzip, bzip2 or xz).
+    """Every visible file and folder in a folder, or in a .zip or .tar file (compressed by gzip, bzip2 or xz).
 
     A folder's members come in sorted order, an archive's in its own.
 
@@ -40,7 +40,7 @@ def walk_members(path: Path) -> Iterator[Member]:
         path: the folder or archive.
 
     Raises:
-        DataError: the path does not exist, is neither, or is damaged; a tar member that is a link.
+        DataError: the path does not exist, is neither, or is damaged; a tar member is a link.
     """
     with _readable(path):
         if path.is_dir():
@@ -62,12 +62,12 @@ def _readable(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); check it or replace it by an intact copy") from error
+        raise DataError(f"{path} cannot be read ({error}); check it or replace it with an intact copy") from error
 
 
 def _reader(path: Path, open_member: Callable[[], IO[bytes]]) -> Callable[[], bytes]:
     def read() -> bytes:
-        # Here again, because a damaged archive shows only when its content is unpacked.
+        # Errors are explained here too, because some damage shows only when the content is unpacked.
         with _readable(path), open_member() as stream:
             return stream.read()
 
@@ -75,7 +75,7 @@ def _reader(path: Path, open_member: Callable[[], IO[bytes]]) -> Callable[[], by
 
 
 def _visible(parts: Parts) -> bool:
-    # Also drops "..": a member that points outside is not data.
+    # Also drops "..": a member outside the archive's own tree is not data.
     return bool(parts) and not any(part.startswith(".") or part == HIDDEN_FOLDER for part in parts)
 
 
@@ -86,7 +86,7 @@ def _parts(name: str) -> Parts:
 def _walk_folder(root: Path) -> Iterator[Member]:
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_raise):
         here = Path(folder)
-        # A link to a folder above would be followed for ever.
+        # A link to a folder above would be followed forever.
         subfolders[:] = sorted(
             name
             for name in subfolders
@@ -117,14 +117,14 @@ def _walk_zip(path: Path) -> Iterator[Member]:
 
 
 def _walk_tar(path: Path) -> Iterator[Member]:
-    # "r|*" reads from the first to the last byte once, which a compressed file needs to be quick.
+    # "r|*" reads the file once from beginning to end; seeking in a compressed file would unpack it again and again.
     with tarfile.open(path, "r|*") as archive:
         for info in archive:
             parts = _parts(info.name)
             if not _visible(parts):
                 continue
             if info.islnk() or info.issym():
-                raise DataError(f"{path} holds {info.name} as a link; pack the files themselves (tar --dereference)")
+                raise DataError(f"{path} contains the link {info.name}; pack the files themselves (tar --dereference)")
             if info.isfile() or info.isdir():
                 yield Member(parts, info.isdir(), _reader(path, lambda info=info: _content(archive, info)))
 

@@ -19,7 +19,7 @@ PARTS = ("train", "t10k")
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """Where four IDX files lie and are published, and the mean pixel that the papers subtract."""
+    """Location and source of four IDX files, and the mean pixel that the papers subtract."""
 
     folder: str
     url: str
@@ -65,22 +65,22 @@ FASHION_MNIST = IdxDataset(
         "Ankle boot",
     ),
 )
-"""Zalando's articles of clothing, in the same format."""
+"""Zalando's images of clothing, in the same format."""
 
 IDX_DATASETS = {"mnist": MNIST, "fashion_mnist": FASHION_MNIST}
-"""Both, by their names in a configuration."""
+"""Both data sets by their names in a configuration."""
 
 
 def locate_idx(dataset: IdxDataset, directory: Path) -> dict[str, Path]:
-    """The four files, by their names without ``.gz``; those that are absent are downloaded.
+    """The four files by their names without ``.gz``; missing ones are downloaded.
 
     Raises:
-        DataError: a file is absent and cannot be downloaded.
+        DataError: a file is missing and cannot be downloaded.
     """
     folder = directory / dataset.folder
     advice = (
         f"put {', '.join(dataset.sha256)} (each plain or .gz) into {folder}, "
-        "or name the directory above with --data-dir or PERTURBLEARN_DATA"
+        "or give the data directory with --data-dir or PERTURBLEARN_DATA"
     )
     files = {}
     for name, sha256 in dataset.sha256.items():
@@ -96,13 +96,14 @@ def read_idx_dataset(dataset: IdxDataset, directory: Path) -> RawData:
 
     Args:
         dataset: which of the two.
-        directory: the data directory, which has or gets the folder ``MNIST/raw`` or ``FashionMNIST/raw``.
+        directory: the data directory, with the folder ``MNIST/raw`` or ``FashionMNIST/raw``; missing files are
+            downloaded into it.
 
     Returns:
         Inputs (N, 1, height, width) uint8; the published mean pixel.
 
     Raises:
-        DataError: files absent, damaged, or not fitting together.
+        DataError: files are missing, damaged, or do not match.
     """
     files = locate_idx(dataset, directory)
     (inputs, labels), (heldout_inputs, heldout_labels) = (_read_part(dataset, files, part) for part in PARTS)
@@ -124,13 +125,13 @@ def _read_part(dataset: IdxDataset, files: dict[str, Path], part: str) -> tuple[
         if array.ndim != dimensions or array.dtype != np.uint8:
             raise DataError(
                 f"{path} holds {array.dtype} numbers in {array.ndim} dimensions, not bytes in {dimensions}; "
-                "replace it by the original"
+                "replace it with the original"
             )
     if len(images) != len(labels):
         raise DataError(
             f"{images_path} has {len(images)} images but {labels_path} {len(labels)} labels; "
-            "replace both by the originals"
+            "replace both with the originals"
         )
     if len(labels) and int(labels.max()) >= len(dataset.class_names):
-        raise DataError(f"{labels_path} has the label {labels.max()}, beyond 9; replace it by the original")
+        raise DataError(f"{labels_path} has the label {labels.max()}, beyond 9; replace it with the original")
     return torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64))

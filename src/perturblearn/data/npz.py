@@ -31,20 +31,20 @@ HELDOUT_GROUPS = ("groups_heldout", "groups_test")
 
 
 def read_npz(path: Path) -> RawData:
-    """Inputs and labels, and where they are there a held-out part, given targets and groups.
+    """Read inputs and labels and, if present, a held-out part, targets and groups.
 
     Args:
         path: a file with the arrays ``inputs`` (or ``x``, ``images``) and ``labels`` (or ``y``), optionally
             ``inputs_heldout`` and ``labels_heldout`` (or ``x_test``, ``y_test``), ``targets``, and each sample's
             group: ``groups``, with a held-out part also ``groups_heldout`` (or ``groups_test``). Labels and groups are
-            integers or texts; nothing in the file is unpickled.
+            integers or texts. Nothing in the file is unpickled.
 
     Returns:
-        Inputs as ``as_inputs`` makes them; value range [0, 1] for bytes, else the least and largest value that
-        occur; classes in ascending order, but +1 before -1 where these are the labels.
+        Inputs as returned by ``as_inputs``; value range [0, 1] for bytes, otherwise the smallest and largest value that
+        occur; classes in ascending order, but +1 before -1 if these are the labels.
 
     Raises:
-        DataError: no .npz file, arrays missing, of different lengths, or of a type that is not read.
+        DataError: the file is not an .npz file, or arrays are missing, of different lengths, or of an unsupported type.
     """
     with _opened(path) as arrays:
         values = _pick(arrays, path, INPUTS, needed=True)
@@ -76,7 +76,7 @@ def read_npz(path: Path) -> RawData:
 
 
 def npz_has_split(path: Path) -> bool:
-    """Whether the file has a held-out part, from its list of arrays alone."""
+    """Whether the file has a held-out part, judged by the names of its arrays."""
     with _opened(path) as arrays:
         return any(name in arrays.files for name in (*HELDOUT_INPUTS, *HELDOUT_LABELS))
 
@@ -85,7 +85,7 @@ def npz_hash(path: Path) -> str:
     """SHA-256 of the file.
 
     Raises:
-        DataError: there is no such file.
+        DataError: the file does not exist or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -101,7 +101,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             arrays: Any = np.load(file, allow_pickle=False)
             if not hasattr(arrays, "files"):
-                raise DataError(f"{path} holds a single array; save inputs and labels together with numpy.savez")
+                raise DataError(f"{path} contains a single array; save inputs and labels together with numpy.savez")
             yield arrays
     except DataError:
         raise
@@ -120,8 +120,8 @@ def _pick(arrays: Any, path: Path, names: tuple[str, ...], *, needed: bool = Fal
     if present:
         return arrays[present[0]]
     if needed:
-        there = ", ".join(arrays.files) or "nothing"
-        raise DataError(f"{path} has no array {' or '.join(names)} but {there}; rename the array or add it")
+        present_names = ", ".join(arrays.files) or "nothing"
+        raise DataError(f"{path} has no array {' or '.join(names)} but {present_names}; rename the array or add it")
     return None
 
 
@@ -138,7 +138,9 @@ def _heldout(
         return None, None
     if values is None or labels is None:
         lacking = HELDOUT_INPUTS if values is None else HELDOUT_LABELS
-        raise DataError(f"{path} has one half of a held-out part; add {' or '.join(lacking)}, or remove the other half")
+        raise DataError(
+            f"{path} has only one half of a held-out part; add {' or '.join(lacking)}, or remove the other half"
+        )
     inputs = as_inputs(values, what=f"the held-out inputs in {path}")
     if inputs.dtype != training.dtype:
         raise DataError(
@@ -158,12 +160,12 @@ def _groups(
         return None, None, ()
     if heldout_inputs is None and heldout_values is not None:
         raise DataError(
-            f"{path} names groups of a held-out part but has no such part; add {' or '.join(HELDOUT_INPUTS)}, or "
+            f"{path} has groups for a held-out part but no held-out part; add {' or '.join(HELDOUT_INPUTS)}, or "
             "remove them"
         )
     if values is None or (heldout_inputs is not None and heldout_values is None):
         lacking = GROUPS if values is None else HELDOUT_GROUPS
-        raise DataError(f"{path} names groups for one part only; add {' or '.join(lacking)}, or remove the others")
+        raise DataError(f"{path} has groups for only one part; add {' or '.join(lacking)}, or remove the others")
     what = f"the groups in {path}"
     groups, heldout_groups = label_array(values, what=what), None
     _check_lengths(path, inputs, groups, "groups")

@@ -1,4 +1,4 @@
-"""Where the data lie that a configuration names."""
+"""Locations of the data that a configuration names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATA_VARIABLE = "PERTURBLEARN_DATA"
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
-    """Where known data sets lie: the argument, else PERTURBLEARN_DATA, else a folder in the user's cache."""
+    """The folder of the known data sets: the argument, or PERTURBLEARN_DATA, or a folder in the user's cache."""
     chosen = data_dir or os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -21,25 +21,25 @@ def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
     return Path(pooch.os_cache("perturblearn")) / "data"
 
 
-def own_path(config: DataConfig) -> Path:
+def user_path(config: DataConfig) -> Path:
     """The user's own folder or file.
 
     Raises:
-        DataError: there is none.
+        DataError: it does not exist.
     """
     path = Path(config.path or "").expanduser()
     if not path.exists():
-        raise DataError(f"there is no {path}, which data.name = {config.name} names; check the path")
+        raise DataError(f"{path}, which data.name = {config.name} names, does not exist; check the path")
     return path
 
 
 def refuse_in_memory(config: DataConfig) -> None:
-    """Raise for data that lie nowhere.
+    """Raise an error if the data exist only in memory.
 
     Raises:
-        DataError: the configuration stands for objects in Python.
+        DataError: the configuration stands for Python objects.
     """
     if config.provider == IN_MEMORY:
         raise DataError(
-            "data.name = python stands for data handed over as objects; pass them to the run, or name other data"
+            "data.name = python stands for data passed as Python objects; pass them to the run, or name other data"
         )

@@ -1,4 +1,4 @@
-"""From what a provider returned to the data set of an experiment."""
+"""Preparation of a provider's data for an experiment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.data.dataset import Dataset
-from perturblearn.data.draws import draw_of_each, generator_for, shared_out
+from perturblearn.data.draws import generator_for, stratified_counts, stratified_draw
 from perturblearn.data.labels import choose_classes
 from perturblearn.data.raw import RawData
 from perturblearn.errors import DataError
@@ -20,7 +20,7 @@ DEFAULT_HELDOUT_SHARE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Samples of one part; ``labels`` are positions in the chosen classes."""
+    """Samples of one part; ``labels`` are indices into the chosen classes."""
 
     inputs: Tensor
     labels: Tensor
@@ -45,27 +45,28 @@ def prepare(
     seed: int = 0,
     provenance: Mapping[str, object] | None = None,
 ) -> Dataset:
-    """Choose classes, split where there is no split, limit, label, scale and centre.
+    """Choose classes, split if there is no split, limit, label, scale and centre.
 
     Every draw is stratified by class and fixed by the seed; samples keep their order. Two classes are labelled
-    +1 (the first) and -1, more 0 .. K-1. Groups are numbered anew: those of the samples that are kept, in their order.
+    +1 (the first) and -1, more classes 0 .. K-1. Groups are renumbered: those of the remaining samples, in their order.
     The tensors of ``raw`` are not changed.
 
     Args:
         raw: samples and class indices.
         classes: classes to keep, by name or index, in this order; None keeps all.
-        n_samples: training samples to draw; None takes all.
-        n_heldout: held-out samples to draw; None takes all.
-        heldout_share: share of each class that is held out where the data have no split (0.2); a class with at
+        n_samples: training samples to draw; None uses all.
+        n_heldout: held-out samples to draw; None uses all.
+        heldout_share: share of each class that is held out if the data have no split (0.2); a class with at
             least two samples is in both parts.
-        centre: True subtracts ``raw.mean``, a number itself, False nothing; the value range moves along.
+        centre: True subtracts ``raw.mean``, a number is itself subtracted, False subtracts nothing; the value range is
+            shifted too.
         flatten: one vector per sample.
         seed: the run's seed.
-        provenance: what is known of the origin; the choices made here are added.
+        provenance: what is known about the origin; the choices made here are added.
 
     Raises:
-        DataError: unknown classes, a class without training samples, limits beyond what there is, a share for data
-            that have a split, targets outside the chosen classes.
+        DataError: classes are unknown or have no training samples, limits exceed the data, a share is given for data
+            that have a split, or targets are outside the chosen classes.
     """
     chosen = choose_classes(raw.class_names, classes)
     names = tuple(raw.class_names[index] for index in chosen)
@@ -122,7 +123,7 @@ def _parts(raw: RawData, chosen: list[int], share: float | None, seed: int) -> t
 
 
 def _of_classes(part: _Part, chosen: list[int], names: tuple[str, ...]) -> _Part:
-    """Samples of the chosen classes; their labels and targets become positions in these."""
+    """Samples of the chosen classes; their labels and targets become indices into these."""
     position = torch.full((len(names),), -1, dtype=torch.int64)
     position[chosen] = torch.arange(len(chosen))
     part = replace(part, labels=position[part.labels])
@@ -143,7 +144,7 @@ def _nothing_held_out(raw: RawData, names: tuple[str, ...]) -> str:
     if raw.heldout_inputs is not None:
         return f"the held-out part has no samples of the classes {', '.join(names)}; add some, or choose other classes"
     return (
-        "every class has a single sample, so that none can be held out; give at least two samples of a class, or a "
+        "every class has a single sample, so none can be held out; give at least two samples of a class, or a "
         "held-out part"
     )
 
@@ -151,7 +152,7 @@ def _nothing_held_out(raw: RawData, names: tuple[str, ...]) -> str:
 def _occurring(
     names: tuple[str, ...], training: Tensor | None, heldout: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
-    """Groups as positions in the names of those that occur, and these names."""
+    """Groups as indices into the names of those that occur, and these names."""
     parts = [part for part in (training, heldout) if part is not None]
     if not parts:
         return None, None, ()
@@ -165,7 +166,7 @@ def _occurring(
 def _split(part: _Part, n_classes: int, share: float, seed: int) -> tuple[_Part, _Part]:
     counts = torch.bincount(part.labels, minlength=n_classes).tolist()
     wanted = [min(max(1, round(share * count)), count - 1) if count > 1 else 0 for count in counts]
-    held = draw_of_each(part.labels, wanted, generator_for(seed, "split"))
+    held = stratified_draw(part.labels, wanted, generator_for(seed, "split"))
     is_held = torch.zeros(len(part.labels), dtype=torch.bool)
     is_held[held] = True
     return part.take(torch.nonzero(~is_held).flatten()), part.take(held)
@@ -181,7 +182,7 @@ def _limited(part: _Part, n_classes: int, limit: int | None, key: str, what: str
     present = sum(count > 0 for count in counts)
     if limit < present:
         raise DataError(f"{key} = {limit} is too few for {present} classes; ask for at least {present}")
-    return part.take(draw_of_each(part.labels, shared_out(counts, limit), generator_for(seed, key)))
+    return part.take(stratified_draw(part.labels, stratified_counts(counts, limit), generator_for(seed, key)))
 
 
 def _centre_value(raw: RawData, centre: bool | float) -> float:
@@ -193,7 +194,7 @@ def _centre_value(raw: RawData, centre: bool | float) -> float:
 
 
 def _scaled(inputs: Tensor, mean: float, flatten: bool) -> Tensor:
-    # In place on a fresh copy: a large set is in memory once beside what was read.
+    # In place on a fresh copy, so that a large set is in memory only once besides the original.
     if inputs.dtype == torch.uint8:
         values = inputs.to(torch.float32).div_(255).sub_(mean)
     else:
@@ -202,6 +203,6 @@ def _scaled(inputs: Tensor, mean: float, flatten: bool) -> Tensor:
 
 
 def _shifted_range(value_range: tuple[float, float], mean: float) -> tuple[float, float]:
-    # In float32, as the inputs: so no input leaves the range by the rounding of its own subtraction.
+    # In float32 like the inputs, because rounding in their subtraction must not move them out of the range.
     low, high = (torch.tensor(value_range, dtype=torch.float32) - mean).tolist()
     return low, high

@@ -1,4 +1,4 @@
-"""Which images of which classes lie in a folder or an archive, by their names alone, and their identity."""
+"""The images and classes in a folder or an archive, found by their names alone, and their hash."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from perturblearn.errors import DataError
 
 TRAINING_FOLDERS = ("train", "training")
 HELDOUT_FOLDERS = ("test", "val", "valid", "validation")
-"""Names of a held-out folder, the one that is taken first if there are several."""
+"""Names of a held-out folder, in the order of preference if there are several."""
 
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """Which images there are.
+    """The images of a folder by part and class.
 
     Args:
         class_names: sorted.
-        class_level: folders above a class folder, in every path.
+        class_level: number of folders above a class folder, in every path.
         training, heldout: the paths of each part's images by class, sorted; ``heldout`` is None without a split.
     """
 
@@ -35,20 +35,20 @@ class FolderLayout:
 def scan_folder(path: Path) -> FolderLayout:
     """Find the parts, the classes and the images by their names alone.
 
-    Single folders around everything are looked through. If the top folders are ``train`` and one of ``test``,
-    ``val``, ``valid``, ``validation``, they are the split; of several held-out folders the first in this order is taken
-    and the others are left out. Hidden files, and files that are no images by their name, are ignored.
+    A single folder around everything is skipped. If the top folders are ``train`` and one of ``test``, ``val``,
+    ``valid``, ``validation``, they are the split. Of several held-out folders the first in this order is used and the
+    others are ignored. Hidden files, and files whose names do not end like an image's, are ignored too.
 
     Args:
         path: a folder, or a .zip or .tar file.
 
     Raises:
-        DataError: no images, fewer than two classes, a class folder without images, images outside the class
-            folders, a held-out class that is not a training class.
+        DataError: there are no images or fewer than two classes, a class folder is empty, images are outside the class
+            folders, or a held-out class is not a training class.
     """
     images, folders = _list_images(path)
     if not images:
-        raise DataError(f"there are no images in {path}; put them into one folder per class")
+        raise DataError(f"there are no images in {path}; put them into one subfolder per class")
     root = _common_root(images, folders)
     tops = {folder[len(root)] for folder in folders if len(folder) > len(root) and folder[: len(root)] == root}
     split = _split_folders(tops)
@@ -61,9 +61,9 @@ def scan_folder(path: Path) -> FolderLayout:
     names = tuple(sorted(training))
     for name in names:
         if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
-            raise DataError(f"the class folder {os.fsencode(name)!r} in {path} has a name that is no text; rename it")
+            raise DataError(f"the class folder {os.fsencode(name)!r} in {path} has a name that is not text; rename it")
     if len(names) < 2:
-        raise DataError(f"{path} has one class only ({', '.join(names)}); put the images into one folder per class")
+        raise DataError(f"{path} has only one class ({', '.join(names)}); put the images into one subfolder per class")
     unknown = sorted(set(heldout or ()) - set(names))
     if unknown:
         raise DataError(f"{path} has held-out images of the class {unknown[0]}, but no training images; add some")
@@ -78,7 +78,7 @@ def image_files(path: Path) -> list[Path]:
 
 
 def folder_hash(path: Path) -> str:
-    """SHA-256 over the images' relative names and contents; of an archive, over the archive."""
+    """SHA-256 over the images' relative names and contents, or over an archive file itself."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -104,7 +104,7 @@ def _list_images(path: Path) -> tuple[list[Parts], set[Parts]]:
             folders.add(member.parts)
         elif _suffix(member.parts) in suffixes:
             images.add(member.parts)
-        # An archive need not list its folders.
+        # Archives need not list their folders.
         folders.update(member.parts[:depth] for depth in range(1, len(member.parts)))
     return sorted(images), folders
 
@@ -145,15 +145,15 @@ def _by_class(path: Path, root: Parts, images: list[Parts], folders: set[Parts])
         else:
             classes[image[depth]].append(image)
     if len(loose) == 1:
-        raise DataError(f"{loose[0]} in {path} lies in no class folder; move it into one or remove it")
+        raise DataError(f"{loose[0]} in {path} is not in a class folder; move it into one or remove it")
     if loose:
         raise DataError(
-            f"{loose[0]} and {len(loose) - 1} more in {path} lie in no class folder, which would be their label; put "
-            "the images of each class into a folder of its name"
+            f"{loose[0]} and {len(loose) - 1} more in {path} are not in a class folder, so they have no label; put "
+            "the images of each class into a folder named after it"
         )
     empty = sorted(name for name, members in classes.items() if not members)
     if empty:
         raise DataError(
-            f"the class folder {'/'.join((*root, empty[0]))} in {path} holds no images; add some or remove the folder"
+            f"the class folder {'/'.join((*root, empty[0]))} in {path} contains no images; add some or remove it"
         )
     return classes

@@ -1,4 +1,4 @@
-"""What a network has to know of the data that it will see."""
+"""What a network needs to know about its data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from perturblearn.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Signature:
-    """Shape and scale of inputs, and the number of classes: all that fixes a network besides its configuration.
+    """Shape and scale of inputs, and the number of classes: all that a network depends on besides its configuration.
 
     Args:
-        input_shape: of one input as an image, (channels, height, width), or (d,).
-        n_classes: K.
-        offset: what was subtracted from every value of the original data.
-        means, stds: of the inputs per channel (of all values, for inputs that are no images), offset subtracted.
+        input_shape: shape of one input, (channels, height, width) for images, otherwise (d,).
+        n_classes: number of classes K.
+        offset: the value that was subtracted from the original data.
+        means, stds: of the inputs after that subtraction, per channel (over all values for inputs that are not images).
     """
 
     input_shape: tuple[int, ...]
@@ -47,6 +47,7 @@ class Signature:
         """The signature of a data set, its means and deviations over the training part."""
         shape = data.image_shape or tuple(data.inputs.shape[1:])
         channels = shape[0] if len(shape) == 3 else 1
+        # Block by block in float64: a sum of squares in float32 loses the digits that the variance needs.
         total = data.inputs.new_zeros(channels, dtype=torch.float64)
         squares = total.clone()
         for part in row_slices(data.inputs):
@@ -56,7 +57,7 @@ class Signature:
         count = data.n_samples * data.input_dim // channels
         means = total / count
         stds = (squares / count - means.square()).clamp_min(0).sqrt()
-        # A constant channel keeps its scale.
+        # Dividing by 1 leaves a constant channel at its scale instead of dividing by 0.
         known = [std if std > 0 else 1.0 for std in stds.tolist()]
         return cls(shape, data.n_classes, data.mean, tuple(means.tolist()), tuple(known))
 

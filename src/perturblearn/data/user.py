@@ -1,4 +1,4 @@
-"""Data that the user has in Python."""
+"""Data sets from Python objects."""
 
 from __future__ import annotations
 
@@ -37,27 +37,28 @@ def dataset_from(
     """A data set from tensors, arrays, or any sequence of (input, label) pairs.
 
     Args:
-        data: a ``Dataset``, returned as it is; a pair (inputs, labels) of tensors or arrays; or a sequence of
-            (input, label) pairs such as a torch or torchvision data set, whose inputs may be PIL images. Inputs as
-            ``as_inputs`` takes them: bytes are scaled to [0, 1], all else becomes float32. Labels are integers or
-            names; the classes are ordered ascending, but +1 before -1 where these two are all.
+        data: a ``Dataset``, which is returned unchanged; a pair (inputs, labels) of tensors or arrays; or a sequence of
+            (input, label) pairs such as a torch or torchvision data set, whose inputs may be PIL images. Inputs have
+            the form that ``as_inputs`` accepts: bytes are scaled to [0, 1], everything else becomes float32. Labels are
+            integers or names. Classes are in ascending order, but +1 before -1 if there are no others.
         heldout: the held-out part in the same form; None draws it, stratified by class.
         class_names: one name per class in that order.
-        value_range: least and largest value an input may take; None means [0, 1] for bytes, else what occurs.
-        targets: one given target per sample of ``data``, spelled as the labels are; where the held-out part is drawn,
-            those of the samples that stay are kept.
-        groups: each sample's group, one integer or name per sample of ``data``; groups are ordered ascending.
-        heldout_groups: those of ``heldout``, wanted where ``groups`` and ``heldout`` are given.
-        centre: True subtracts the mean over the training inputs, a number itself.
+        value_range: smallest and largest value an input may take; None means [0, 1] for bytes, otherwise the observed
+            range.
+        targets: one target label per sample of ``data``, in the form of the labels. If the held-out part is drawn, the
+            targets of the remaining samples are kept.
+        groups: each sample's group, one integer or name per sample of ``data``; groups are in ascending order.
+        heldout_groups: those of ``heldout``; required if both ``groups`` and ``heldout`` are given.
+        centre: True subtracts the mean over the training inputs, a number is itself subtracted.
         flatten: one vector per sample.
         seed: fixes the drawn split.
-        heldout_share: share of each class to hold out where ``heldout`` is None.
+        heldout_share: share of each class to hold out if ``heldout`` is None.
 
     Returns:
         The data set.
 
     Raises:
-        DataError: data of another form, of shapes, labels or values that do not fit together.
+        DataError: the data have another form, or shapes, labels or values do not match.
     """
     if isinstance(data, Dataset):
         _refuse_options(
@@ -132,10 +133,10 @@ def _checked_range(wanted: tuple[float, float] | None, inputs: Tensor, heldout: 
             f"value_range = ({low:g}, {high:g}) does not fit bytes, which are scaled to [0, 1]; "
             "leave it out or give floats"
         )
-    # In float32, as the inputs: 0.1 must not lie below the bound 0.1.
+    # In float32 like the inputs: the float32 value of 0.1 must not count as outside a bound of 0.1.
     if not float(np.float32(low)) <= seen[0] <= seen[1] <= float(np.float32(high)):
         raise DataError(
-            f"value_range = ({low:g}, {high:g}) does not hold the inputs, which run from {seen[0]:g} to "
+            f"value_range = ({low:g}, {high:g}) does not contain the inputs, which run from {seen[0]:g} to "
             f"{seen[1]:g}; widen it"
         )
     return float(low), float(high)
@@ -156,10 +157,10 @@ def _groups(
     if groups is None and heldout_groups is None:
         return None, None, ()
     if n_heldout is None and heldout_groups is not None:
-        raise DataError("heldout_groups are given but no heldout; give the held-out part too, or groups alone")
+        raise DataError("heldout_groups is given without heldout; give the held-out part too, or only groups")
     if groups is None or (n_heldout is not None and heldout_groups is None):
         given, lacking = ("heldout_groups", "groups") if groups is None else ("groups", "heldout_groups")
-        raise DataError(f"{given} are given but no {lacking}; give one group for each sample of both parts")
+        raise DataError(f"{given} is given without {lacking}; give one group for each sample of both parts")
     training = label_array(_as_array(groups), what="groups")
     heldout = None if n_heldout is None else label_array(_as_array(heldout_groups), what="heldout_groups")
     for array, number, part in ((training, n_samples, "training"), (heldout, n_heldout, "held-out")):
@@ -204,19 +205,19 @@ def _collect(data: Any, part: str) -> tuple[NDArray[Any], NDArray[Any]]:
         value, label = _one_input(sample[0], f"{part} sample {index}"), _as_array(sample[1])
         if inputs and value.shape != inputs[0].shape:
             raise DataError(
-                f"{part} sample {index} has shape {value.shape} but sample 0 {inputs[0].shape}; give all one shape"
+                f"{part} sample {index} has shape {value.shape} but sample 0 has {inputs[0].shape}; give one shape"
             )
         inputs.append(value)
         labels.append(label)
     if not inputs:
-        raise DataError(f"there are no {part} samples; give at least two classes of them")
+        raise DataError(f"there are no {part} samples; give samples of at least two classes")
     if any(label.size != 1 for label in labels):
         raise DataError(f"the {part} labels are not single values; give one integer or name per sample")
     return np.stack(inputs), np.array([label.item() for label in labels])
 
 
 def _one_input(value: Any, what: str) -> NDArray[Any]:
-    # A PIL image, told by what it can do, so that PIL is needed only by those who use it.
+    # A PIL image, recognised by its attributes, so that PIL is imported only by those who use it.
     if hasattr(value, "convert") and hasattr(value, "mode"):
         return image_array(value, name=what)
     return _as_array(value)
@@ -230,4 +231,6 @@ def _as_array(values: Any) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise DataError(f"the data cannot be made an array ({error}); give tensors or arrays of one shape") from error
+        raise DataError(
+            f"the data cannot be converted to an array ({error}); give tensors or arrays of equal shape"
+        ) from error

@@ -1,4 +1,4 @@
-"""Hashes of files, made once for each version of the files."""
+"""Hashes of files, computed once for each version of the files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 
 SETTLED_NANOSECONDS = 2 * 10**9
-"""Age from which one more change of a file shows in its time: the coarsest file systems count in steps of 2 s."""
+"""Age after which any further change of a file alters its time: the coarsest file systems count in steps of 2 s."""
 
 
 def hash_once(compute: Callable[[Path], str], path: Path, files: Iterable[Path]) -> str:
-    """``compute(path)``, from memory as long as the files it reads have not changed.
+    """``compute(path)``, cached as long as the files it reads have not changed.
 
-    A file has changed if its size, its times, its name, or the place on the disk that the name stands for is another.
+    A file counts as changed if its size, times, name or inode differ.
 
     Args:
-        compute: a function of a module that hashes what lies at a path.
+        compute: a module-level function that hashes the content of a path.
         path: its argument.
         files: all files that it reads.
 
@@ -30,18 +30,18 @@ def hash_once(compute: Callable[[Path], str], path: Path, files: Iterable[Path])
 
 
 def _settled_version(files: Iterable[Path]) -> str | None:
-    """What identifies the files as they are; None if a change right after this could go unnoticed."""
+    """An identifier of the files' present state; None if a change right after this could go unnoticed."""
     digest = hashlib.sha256()
     newest = 0
     try:
         for file in files:
             state = file.stat()
             newest = max(newest, state.st_mtime_ns)
-            # The time of the last change of the inode too: copying tools set the other one back.
+            # Also the time of the inode's last change, because copying tools reset the modification time.
             version = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
             digest.update(repr((str(file), version)).encode())
     except OSError:
-        return None  # the computation says what is wrong
+        return None  # the computation itself will report the error
     return digest.hexdigest() if time.time_ns() - newest > SETTLED_NANOSECONDS else None
 
 

@@ -1,4 +1,4 @@
-"""Artefacts by their hash and records of runs, each written whole or not at all; knows not what they mean."""
+"""Artefacts by their hash and records of runs, each written atomically, without knowledge of what they mean."""
 
 from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate, write_tensors
 from perturblearn.store.drafts import Drafts

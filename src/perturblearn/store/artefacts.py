@@ -1,4 +1,4 @@
-"""Artefacts by their key: tensors and JSON, written whole or not at all, checked when read."""
+"""Artefacts by their key: tensors and JSON, written atomically and verified when read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from perturblearn.errors import StoreError
-from perturblearn.store.eviction import Stored, size_of, stored_in
+from perturblearn.store.eviction import StoredArtefact, folder_size, list_artefacts
 from perturblearn.store.versions import versions
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class DamagedArtefact(Exception):
 
 @dataclass(frozen=True)
 class Artefact:
-    """What a stage leaves behind.
+    """The stored result of a stage.
 
     Args:
-        content: JSON values; numbers that are not finite are refused when it is written.
+        content: JSON values. Writing refuses numbers that are not finite.
         tensors: named tensors of any shape and type.
     """
 
@@ -49,23 +49,23 @@ class Artefact:
 
 
 class ArtefactStore:
-    """A folder of artefacts, each in a folder of its own named by its key.
+    """A folder of artefacts, each in its own folder named by its key.
 
-    An artefact is written beside its place and moved there by one rename, so what is found under a key is complete.
-    Every file is checked against its SHA-256 when it is read; that also covers a machine that lost power before
-    the disk had everything, so nothing is forced to the disk at writing.
+    An artefact is written to a scratch folder and moved into place by a single rename, so whatever is found under a key
+    is complete. Every file is verified against its SHA-256 when it is read. This also detects files that were lost in a
+    power cut, so writing does not wait for the disk (no fsync).
 
-    With a limit, a write that brings the artefacts above it removes those least recently written or read, down to 90 %
-    of the limit. Many processes may share such a folder. Each adds up what it writes and looks at the whole folder only
-    when that sum is above the limit, so until then what others write at the same time is not noticed.
+    With a limit, a write that takes the artefacts above it removes the least recently used ones, until 90 % of the
+    limit are left. Many processes may share the folder. Each process adds up what it writes itself and measures the
+    whole folder only when that sum exceeds the limit; until then it does not notice what others write.
 
     Args:
-        folder: where artefacts live; made when first needed.
-        limit: how many bytes the artefacts' files may have together; None for any number.
-        option: the command line's option that names the folder, for errors.
+        folder: the folder of artefacts; created when first needed.
+        limit: maximum size of all artefacts' files, in bytes; None for no limit.
+        option: the command-line option that names the folder, for error messages.
 
     Raises:
-        StoreError: when the folder cannot be made or written.
+        StoreError: the folder cannot be created or written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, limit: int | None = None, option: str = "--out") -> None:
@@ -74,24 +74,24 @@ class ArtefactStore:
         self._option = option
         self._total: int | None = None
         self._warned = False
-        self._clear_leftovers()
+        self._remove_stale_scratch()
 
     def has(self, key: str) -> bool:
-        """Whether a complete artefact lies under the key."""
-        # Not Path.is_file, which raises where another user's folder may not be looked into.
+        """Whether there is a complete artefact under the key."""
+        # Not Path.is_file, which raises an error if another user's folder is not readable.
         return os.path.isfile(self._place(key) / _RECORD)
 
     def write(self, key: str, artefact: Artefact, *, origin: Mapping[str, Any], replace: bool = False) -> None:
         """Store an artefact under a key.
 
-        One that is larger than the limit all by itself is not kept, which is no error: it is as if it had been removed
-        at once.
+        An artefact that alone exceeds the limit is not stored. This is not an error: it is as if it had been evicted at
+        once.
 
         Args:
-            key: hash of what the artefact was made from.
+            key: hash of everything the artefact was made from.
             artefact: what to write.
-            origin: what the key is the hash of, for people.
-            replace: put it in the place of one that is there; otherwise the first one stays.
+            origin: what the key is the hash of, for people who inspect the store.
+            replace: replace an existing artefact; otherwise the existing one is kept.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -113,24 +113,26 @@ class ArtefactStore:
             }
             record = {"sha256": _body_hash(body), **body}
             (scratch / _RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-            size = size_of(scratch)
+            size = folder_size(scratch)
             too_large = self.limit is not None and size > self.limit
             if not too_large:
                 self.move_into_place(scratch, place, replace=replace)
         if not too_large:
-            _renew(place)
-            self._keep_limit(place, size)
+            _mark_used(place)
+            self._enforce_limit(place, size)
         elif replace:
             self.remove(key)
 
     def read(self, key: str) -> Artefact:
-        """The artefact under a key, which counts as used now.
+        """The artefact under a key; reading it counts as use.
 
         Raises:
-            KeyError: there is none, another process has removed it, or it is another user's and cannot be read.
+            KeyError: there is none, another process has removed it, or it belongs to another user and cannot be read.
             DamagedArtefact: its files do not have the content that was written.
         """
         place = self._place(key)
+        # Readers take no lock: locks on shared disks are unreliable, and eviction is rare. Instead, a read that finds
+        # something wrong checks whether the artefact was replaced meanwhile, and starts again if so.
         while True:
             try:
                 file = (place / _RECORD).open("rb")
@@ -144,11 +146,11 @@ class ArtefactStore:
                 except DamagedArtefact:
                     if _is_still_at(file, place / _RECORD):
                         raise
-                    # Another process removed it between two looks, or put an equal one in its place: look again.
+                    # Another process removed or replaced it between opening and reading: read again.
                     continue
                 except PermissionError:
                     raise KeyError(key) from None
-            _renew(place)
+            _mark_used(place)
             return artefact
 
     def _intact(self, place: Path, file: IO[bytes]) -> Artefact:
@@ -157,7 +159,7 @@ class ArtefactStore:
         if record["checksums"]:
             from safetensors.torch import load
 
-            # Read once: another process may put an equal artefact in its place between two looks.
+            # Read once and hash these bytes: another process may replace the file between two reads.
             try:
                 content = (place / _TENSORS).read_bytes()
             except PermissionError:
@@ -180,16 +182,16 @@ class ArtefactStore:
         if schema > _SCHEMA:
             raise StoreError(
                 f"{place} was written by a newer version of perturblearn; update it, "
-                f"or name another folder with {self._option}"
+                f"or choose another folder with {self._option}"
             )
         return record
 
     def place(self, key: str, path: Path) -> None:
-        """Put an artefact's file of tensors somewhere else, checked: the same file where the disk allows it.
+        """Link or copy an artefact's file of tensors to another path, and verify it.
 
         Args:
             key: as for `read`.
-            path: where; nothing may be there.
+            path: the new path; it must not exist.
 
         Raises:
             KeyError, DamagedArtefact: as `read`.
@@ -201,14 +203,14 @@ class ArtefactStore:
                 checksum = self._intact_record(place, file)["checksums"][_TENSORS]
             try:
                 os.link(place / _TENSORS, path)
-            except OSError:  # another disk, or one without links
+            except OSError:  # a different disk, or one without hard links
                 shutil.copyfile(place / _TENSORS, path)
         except (FileNotFoundError, PermissionError):
             raise KeyError(key) from None
         if file_hash(path) != checksum:
             path.unlink()
             raise _damaged(place)
-        _renew(place)
+        _mark_used(place)
 
     def remove(self, key: str) -> None:
         """Delete the artefact under a key, if there is one."""
@@ -217,67 +219,73 @@ class ArtefactStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder on the store's disk, gone afterwards unless it was moved into place.
+        """An empty folder on the store's disk, deleted afterwards unless it was moved into place.
 
         Raises:
             StoreError: the store cannot be written, or its disk is full.
         """
+        # On the store's own disk, because only a rename within one file system is atomic. The name tells
+        # `_remove_stale_scratch` which machine and process the folder belongs to.
         scratch = self.folder / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
             scratch.mkdir(parents=True)
         except OSError as error:
             raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); make it writable or name another folder with "
+                f"cannot write to {self.folder} ({error.strerror}); make it writable or choose another folder with "
                 f"{self._option}"
             ) from error
         try:
             yield scratch
         except OSError as error:
             raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); free some space, or name another folder with "
+                f"cannot write to {self.folder} ({error.strerror}); free some space, or choose another folder with "
                 f"{self._option}"
             ) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def move_into_place(self, finished: Path, place: Path, *, replace: bool) -> None:
-        """Move a finished folder to its place by one rename.
+        """Move a finished folder into place by a single rename.
 
         Args:
             finished: a folder on the store's disk.
-            place: where it goes.
-            replace: move an older one away first; otherwise the older one stays.
+            place: its destination.
+            replace: move an existing folder away first; otherwise the existing one is kept.
         """
         place.parent.mkdir(parents=True, exist_ok=True)
         if replace and place.exists():
             with self.scratch() as old, suppress(FileNotFoundError):
                 os.rename(place, old / "replaced")
-        # The rename fails where another process was first: its folder is as good as ours and stays. By now a third
-        # process may have removed it.
+        # A rename cannot replace a folder that is not empty, so it fails if another process was first. That is fine:
+        # equal keys mean equal content. The folder may be gone again by now if a third process has evicted it, which
+        # is why the error number is checked before the folder's existence.
         try:
             os.rename(finished, place)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not place.is_dir():
                 raise
 
-    def _keep_limit(self, written: Path, size: int) -> None:
+    def _enforce_limit(self, written: Path, size: int) -> None:
         if self.limit is None:
             return
         if self._total is not None and self._total + size <= self.limit:
             self._total += size
             return
-        stored = stored_in(self.folder / "artefacts", record=_RECORD)
+        stored = list_artefacts(self.folder / "artefacts", record=_RECORD)
         total = sum(artefact.size for artefact in stored)
         if total > self.limit:
-            self._total = None  # until the removal has come to its end
-            total = self._remove_oldest(stored, total, keep=written)
+            self._total = None  # if the removal fails half-way, the next write measures the folder again
+            total = self._evict(stored, total, keep=written)
         self._total = total
 
-    def _remove_oldest(self, stored: list[Stored], total: int, *, keep: Path) -> int:
-        """Remove artefacts until 90 % of the limit are left; returns how many bytes that is."""
+    def _evict(self, stored: list[StoredArtefact], total: int, *, keep: Path) -> int:
+        """Remove artefacts until 90 % of the limit are left; returns the remaining bytes.
+
+        Not just down to the limit, because then every further write would have to measure the whole folder.
+        """
         assert self.limit is not None
         stuck: tuple[Path, OSError] | None = None
-        # One rename takes a whole artefact away, so nobody sees half of one.
+        # A rename removes a whole artefact at once, so no reader sees half of one; the files are deleted afterwards.
         with self.scratch() as scratch:
             for number, artefact in enumerate(stored):
                 if total <= 0.9 * self.limit:
@@ -304,8 +312,11 @@ class ArtefactStore:
     def _place(self, key: str) -> Path:
         return self.folder / "artefacts" / key[:2] / key
 
-    def _clear_leftovers(self) -> None:
-        """Delete what processes of this machine that no longer exist have left half-written."""
+    def _remove_stale_scratch(self) -> None:
+        """Delete scratch folders of processes on this machine that no longer exist.
+
+        Folders of other machines stay: whether their processes still run cannot be known from here.
+        """
         for leftover in (self.folder / "tmp").glob("*.*.*"):
             machine, process, _ = leftover.name.rsplit(".", 2)
             if machine == socket.gethostname() and process.isdecimal() and not _is_running(int(process)):
@@ -326,16 +337,16 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file(separate(tensors), path)
     except SafetensorError as error:
-        # A full disk is an error of its own kind there.
+        # safetensors reports a full disk as its own type of error.
         number = re.search(r"os error ([0-9]+)", str(error))
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-    path.chmod(mode)  # safetensors makes files for their owner alone, whatever the umask says
+    path.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them, on the CPU and in memory of their own: copied only where they share it."""
+    """Tensors as safetensors requires them: on the CPU and without shared memory, copied only if necessary."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -354,17 +365,17 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _renew(place: Path) -> None:
-    """Note that an artefact is used now."""
-    # By this process's clock, which is finer than the file system's. A folder that is read-only, another user's or
-    # gone by now keeps its time.
+def _mark_used(place: Path) -> None:
+    """Mark an artefact as used now, for the order of eviction."""
+    # An explicit time, because the file system's own clock may be coarse. A folder that is read-only, belongs to
+    # another user or is gone by now keeps its time.
     now = time.time_ns()
     with suppress(OSError):
         os.utime(place, ns=(now, now))
 
 
 def _is_still_at(file: IO[bytes], path: Path) -> bool:
-    # While it is open, no other file can get its number.
+    # Compares inodes: while the file is open, no other file can get its number.
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

@@ -1,4 +1,4 @@
-"""Unfinished work that survives its process: parts of a result that is not complete yet."""
+"""Parts of unfinished results, which survive the end of their process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefac
 
 
 class Drafts:
-    """Named parts of one piece of work, each written whole or not at all.
+    """Named parts of one unfinished result, each written atomically.
 
-    They serve nothing but to go on after an interruption: what is lost or damaged is made again, and what cannot be
-    written is not kept.
+    They serve only to continue after an interruption. Lost or damaged parts are computed again, and failures to write
+    are ignored.
 
     Args:
-        store: where they lie; None keeps nothing.
-        key: hash of what is being worked on.
-        prefix: of all names, for work that consists of several such pieces.
+        store: the store; None keeps nothing.
+        key: hash of the unfinished result.
+        prefix: prefix of all names, for results that consist of several such parts.
     """
 
     def __init__(self, store: ArtefactStore | None = None, key: str = "", prefix: str = "") -> None:
@@ -29,7 +29,7 @@ class Drafts:
 
     @property
     def are_kept(self) -> bool:
-        """Whether anything written can be read again."""
+        """Whether drafts are stored at all."""
         return self._store is not None
 
     @property
@@ -38,13 +38,13 @@ class Drafts:
         return bool(self._used)
 
     def within(self, name: str) -> Drafts:
-        """Drafts of a piece of this work, under names of their own."""
+        """Drafts of one part of this result, with a prefix of their own."""
         inner = Drafts(self._store, self._key, f"{self._prefix}{name}/")
-        inner._used = self._used
+        inner._used = self._used  # shared, so that `clear` on the whole also removes the parts' drafts
         return inner
 
     def read(self, name: str) -> Artefact | None:
-        """What was last written under this name, or None."""
+        """The draft last written under this name, or None."""
         if self._store is None:
             return None
         key = self._key_of(name)
@@ -58,21 +58,21 @@ class Drafts:
             return None
 
     def write(self, name: str, artefact: Artefact) -> None:
-        """Put an artefact under this name, in the place of what was there."""
+        """Store an artefact under this name, replacing an earlier one."""
         if self._store is not None:
             self._used.add(self._key_of(name))
             origin = {"draft of": self._key, "name": f"{self._prefix}{name}"}
-            with suppress(StoreError):  # told when the finished result cannot be written either
+            with suppress(StoreError):  # writing the finished result will fail too, and report it
                 self._store.write(self._key_of(name), artefact, origin=origin, replace=True)
 
     def remove(self, name: str) -> None:
-        """Delete what is under this name, if there is anything."""
+        """Delete the draft under this name, if there is one."""
         if self._store is not None:
             with suppress(StoreError):
                 self._store.remove(self._key_of(name))
 
     def clear(self) -> None:
-        """Delete everything that was read or written here, once the work is complete."""
+        """Delete everything that was read or written here; call it once the result is stored."""
         if self._store is not None:
             for key in self._used:
                 with suppress(StoreError):
@@ -84,5 +84,5 @@ class Drafts:
 
 
 def draft_key(key: str, name: str) -> str:
-    """SHA-256 that no result has: of a piece of work's key and the name of its draft."""
+    """The key of a draft, a SHA-256 of its result's key and its name that no result can have."""
     return hashlib.sha256(f"draft {name} of {key}".encode()).hexdigest()

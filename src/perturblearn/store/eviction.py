@@ -1,4 +1,4 @@
-"""What lies in a store, and in which order it goes when the store is above its limit."""
+"""The artefacts of a store in the order in which they are evicted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One artefact as it lies on the disk.
+class StoredArtefact:
+    """One artefact on disk.
 
     Args:
         place: its folder.
         size: bytes of its files.
-        used: when it was last written or read, in nanoseconds.
+        used: time of its last write or read, in nanoseconds.
     """
 
     place: Path
@@ -22,26 +22,26 @@ class Stored:
     used: int
 
 
-def stored_in(folder: Path, *, record: str) -> list[Stored]:
-    """Every artefact below a folder, the one least recently used first.
+def list_artefacts(folder: Path, *, record: str) -> list[StoredArtefact]:
+    """Every artefact in a folder, the least recently used first.
 
     Args:
-        folder: where artefacts lie, as ``ab/ab...``.
-        record: name of the file that makes a folder an artefact; whatever else lies there is not ours to count.
+        folder: the folder of artefacts, stored as ``ab/ab...``.
+        record: name of the file that marks an artefact. Folders without it are not ours: neither counted nor removed.
     """
     found = []
     for place in folder.glob("??/*"):
-        # Another process may remove it at any moment.
+        # Another process may evict it at any moment.
         try:
             if not place.name.startswith(place.parent.name) or not (place / record).is_file():
                 continue
-            found.append(Stored(place, size_of(place), place.stat().st_mtime_ns))
+            found.append(StoredArtefact(place, folder_size(place), place.stat().st_mtime_ns))
         except OSError:
             continue
     return sorted(found, key=lambda artefact: artefact.used)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of the files of a folder, as their lengths say."""
+def folder_size(folder: Path) -> int:
+    """Total length of the files in a folder, in bytes."""
     with os.scandir(folder) as entries:
         return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)

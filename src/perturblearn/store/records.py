@@ -1,4 +1,4 @@
-"""Records of runs, and of what runs belong together, in one SQLite file."""
+"""Records of runs, and of collections of runs, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TABLES = (
         error TEXT, folder TEXT, versions TEXT NOT NULL, changed TEXT NOT NULL, seconds TEXT NOT NULL
     )
     """,
-    # Which runs belong together is one text: read and written whole, it costs less than a row for each of thousands.
+    # A collection's runs are one JSON text: it is read and written whole, which is cheaper than thousands of rows.
     """
     CREATE TABLE IF NOT EXISTS collections (
         key TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, config TEXT NOT NULL, runs TEXT NOT NULL,
@@ -31,11 +31,11 @@ _TABLES = (
     )
     """,
 )
-_PATIENCE = 60.0
-"""Seconds to wait while another process writes."""
+_BUSY_TIMEOUT = 60.0
+"""Seconds to wait for a lock while another process writes. Long, because many processes may end at once."""
 _RUN = "key, name, state, config, result, error, folder, versions, changed, seconds"
-# One value, however many keys: SQLite counts its values.
-_AMONG = "WHERE key IN (SELECT value FROM json_each(?))"
+# The keys are passed as one JSON value, because SQLite limits the number of bound values.
+_WITH_KEYS = "WHERE key IN (SELECT value FROM json_each(?))"
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
@@ -46,7 +46,7 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one run.
+    """Everything recorded about one run.
 
     Args:
         key: hash of the run's stages.
@@ -54,9 +54,9 @@ class Record:
         state: running, finished, failed or interrupted.
         config: the configuration as resolved.
         result: the summary of a finished run.
-        error: the sentence that a failed run ended with.
-        folder: where the run was exported to.
-        seconds: per stage that ran, how long it took.
+        error: the error message of a failed run.
+        folder: the folder that the run was exported to.
+        seconds: time taken by each stage that ran.
         versions: of the packages that made the result.
         changed: when the record was last written (ISO 8601, UTC).
     """
@@ -81,7 +81,7 @@ class Collection:
         key: hash of all their stages.
         name: the name that people gave it.
         state: running, finished, failed or interrupted.
-        config: what they were asked for with.
+        config: the configuration that asked for them.
         runs: their keys, in order.
         changed: when this was last written (ISO 8601, UTC).
     """
@@ -95,13 +95,13 @@ class Collection:
 
 
 class RecordStore:
-    """The run records beside the artefacts; each write is one transaction.
+    """The run records; each write is one transaction.
 
     Args:
-        path: the SQLite file; made when first written.
+        path: the SQLite file; created when first written.
 
     Raises:
-        StoreError: the file is no database, of a newer version, or cannot be written.
+        StoreError: the file is not a database, was written by a newer version, or cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -112,7 +112,7 @@ class RecordStore:
         self.write_many([record])
 
     def write_many(self, records: Iterable[Record]) -> None:
-        """The same for several records: all of them are written, or none."""
+        """Add or replace several records in one transaction: all or none are written."""
         rows = [
             (
                 record.key,
@@ -136,19 +136,19 @@ class RecordStore:
         return self.read_many([key]).get(key)
 
     def read_many(self, keys: Iterable[str]) -> dict[str, Record]:
-        """The records under several keys, by key, without those that there are not."""
-        return {record.key: record for record in self._read(_AMONG, json.dumps(list(keys)))}
+        """The records under several keys, by key; missing ones are left out."""
+        return {record.key: record for record in self._read(_WITH_KEYS, json.dumps(list(keys)))}
 
     def states(self, keys: Iterable[str]) -> dict[str, State]:
-        """How far the work under several keys has come, without those of which there is no record."""
+        """The states of several runs, by key; runs without a record are left out."""
         with self._reading() as connection:
             if connection is None or not _has_table(connection, "runs"):
                 return {}
             wanted = json.dumps(list(keys))
-            return dict(connection.execute(f"SELECT key, state FROM runs {_AMONG}", [wanted]))
+            return dict(connection.execute(f"SELECT key, state FROM runs {_WITH_KEYS}", [wanted]))
 
     def all(self) -> list[Record]:
-        """Every record, the one changed last at the end."""
+        """Every record, in the order of the last change."""
         return self._read("ORDER BY rowid")  # a record that is replaced gets a new rowid
 
     def write_collection(self, collection: Collection) -> None:
@@ -165,7 +165,7 @@ class RecordStore:
             connection.execute("INSERT OR REPLACE INTO collections VALUES (?,?,?,?,?,?)", row)
 
     def collections(self) -> list[Collection]:
-        """Every collection, the one changed last at the end."""
+        """Every collection, in the order of the last change."""
         with self._reading() as connection:
             if connection is None or not _has_table(connection, "collections"):
                 return []
@@ -199,7 +199,7 @@ class RecordStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection that changes nothing, so that a read-only folder can be read; None without a file."""
+        """A connection that changes nothing, so that it works in a read-only folder; None if there is no file."""
         if not self.path.exists():
             yield None
             return
@@ -208,8 +208,8 @@ class RecordStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction on a file of this version: one of an older version gets the tables that it has not."""
-        with self._sentences():
+        """A transaction. Files of an older version are extended by the missing tables first."""
+        with self._explained_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as (connection, schema):
             if schema < _SCHEMA:
@@ -221,27 +221,27 @@ class RecordStore:
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[sqlite3.Connection, int]]:
-        """The file and its version."""
-        with self._sentences(), closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+        """A connection and the version of the file's schema."""
+        with self._explained_errors(), closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
             if schema > _SCHEMA:
                 raise StoreError(
                     f"{self.path} was written by a newer version of perturblearn; update it, "
-                    "or name another folder with --out"
+                    "or choose another folder with --out"
                 )
             yield connection, schema
 
     @contextmanager
-    def _sentences(self) -> Iterator[None]:
+    def _explained_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             raise StoreError(
                 f"cannot use the run records in {self.path} ({error}); free some space, make the file writable, "
-                "move it away if it is damaged, or name another folder with --out"
+                "move it away if it is damaged, or choose another folder with --out"
             ) from error
 
 
 def _has_table(connection: sqlite3.Connection, name: str) -> bool:
-    """Whether a file has a table: an older one, or one that was just begun, may not."""
+    """Whether a file has a table. Files of older versions, or just created by another process, may not."""
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone())

@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Parsing of sizes such as 20GB."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def parse_size(value: int | str, *, name: str = "size") -> int:
 
     Args:
         value: bytes, or text such as ``"20GB"``, ``"500 MB"`` (powers of 1000), ``"1.5 GiB"`` (powers of 1024) or
-            ``"4096"`` (bytes); capitals or not. A lone ``"20G"`` is refused, because programs disagree on its meaning.
-        name: what the value was given as, for the error.
+            ``"4096"`` (bytes), in upper or lower case. ``"20G"`` is refused, because programs disagree on its meaning.
+        name: the name of the value in error messages.
 
     Returns:
-        Bytes, at least 1; a fraction of a byte is cut off.
+        Bytes, at least 1, rounded down.
 
     Raises:
-        ConfigError: the value is no size or not above 0.
+        ConfigError: the value is not a size, or not above 0.
 
     Example:
         >>> parse_size("1.5 GiB")

@@ -1,4 +1,4 @@
-"""The versions that every artefact and record names."""
+"""The versions recorded in every artefact and run record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers: this package, torch, numpy, Python, and the machine's architecture."""
+    """Versions of everything that affects the numbers: this package, torch, numpy, Python, and the architecture."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("perturblearn", "torch", "numpy"):
         try:
