@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,15 @@ STRESS_VARIABLE = "PERTURBLEARN_STRESS"
 CACHE_VARIABLES = ("PERTURBLEARN_CACHE", "PERTURBLEARN_CACHE_SIZE")
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for subprocesses too
+# Before anything imports torch: tests run side by side (pytest -n), and their problems are so small that threads of one
+# process would only wait for each other. Numbers are equal to the bit only at an equal number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Under nohup, in a shell's background and on some CI runners this process is started with Ctrl-C ignored, and all
+    # that it starts would inherit that, so that no test could interrupt it. A handler that does nothing is not
+    # inherited across exec: this process goes on ignoring Ctrl-C, and its children hear it.
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 def is_switched_on(variable: str) -> bool:
@@ -74,7 +84,7 @@ class SkippedForData:
 
     def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped and isinstance(report.longrepr, tuple) and DATA_VARIABLE in report.longrepr[2]:
-            self.skipped.append(report.nodeid)
+            self.skipped.append(report.nodeid)  # under pytest -n all reports reach the first process, which says this
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._note(report)
@@ -104,7 +114,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "stress_count" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stress)
+    if not is_switched_on(STRESS_VARIABLE):
+        long = [item for item in items if item.get_closest_marker("long")]
+        if long:
+            items[:] = [item for item in items if item not in set(long)]
+            config.hook.pytest_deselected(items=long)

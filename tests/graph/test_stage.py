@@ -39,7 +39,7 @@ OTHER_SOURCE = Stage(KIND, {"value": 1})
         {"seed": 4},
         {"seed": None},
     ],
-    ids=str,
+    ids=lambda change: " ".join(change),  # no addresses: each worker must give a test the same name
 )
 def test_what_fixes_the_result_changes_the_key(change: dict[str, Any]) -> None:
     changed = replace(STAGE, **change)
@@ -58,7 +58,7 @@ def test_what_fixes_the_result_changes_the_key(change: dict[str, Any]) -> None:
         {"kind": StageKind("kind", 1, lambda *_: 3)},
         {"inputs": {"first": Stage(KIND, {"value": 0}, label="words")}},
     ],
-    ids=str,
+    ids=lambda change: " ".join(change),
 )
 def test_what_does_not_fix_the_result_leaves_the_stage_the_same(change: dict[str, Any]) -> None:
     changed = replace(STAGE, **change)
