@@ -67,6 +67,18 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
 
 
 @pytest.fixture
+def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures on disk are one grey pixel: laying one out takes longer than a tiny run, and tests/report draws them."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    def save_one_pixel(_: Figure, path: Path, *, dpi: float) -> None:
+        Image.new("L", (1, 1), 128).save(path)
+
+    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
+
+
+@pytest.fixture
 def double_by_default() -> Iterator[None]:
     """Tensors are float64 unless somebody says otherwise, as in a user's session that set it so."""
     import torch
