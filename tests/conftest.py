@@ -34,13 +34,18 @@ def is_switched_on(variable: str) -> bool:
     return value == "1"
 
 
-def stress_count(full: int) -> int:
-    """How often a kill, fuzz or load loop runs: a tenth of `full`, at least once; `full` if PERTURBLEARN_STRESS=1."""
-    return full if is_switched_on(STRESS_VARIABLE) else max(1, full // 10)
+def stress_count(full: int, quick: int | None = None) -> int:
+    """How often a kill, fuzz or load loop runs: a tenth of `full`, at least once; `full` if PERTURBLEARN_STRESS=1.
+
+    `quick` stands for the tenth where even that takes long.
+    """
+    if is_switched_on(STRESS_VARIABLE):
+        return full
+    return quick if quick is not None else max(1, full // 10)
 
 
 @pytest.fixture(name="stress_count")
-def stress_count_fixture() -> Callable[[int], int]:
+def stress_count_fixture() -> Callable[..., int]:
     """`stress_count` for tests that need it while they run; it marks them as stress."""
     return stress_count
 

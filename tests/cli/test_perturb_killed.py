@@ -21,7 +21,7 @@ N_SOURCES = {"one_step": 200_000, "search": 20_000}
 
 @pytest.mark.parametrize("attack", N_SOURCES)
 def test_killed_perturbing_ends_with_the_same_bytes(
-    tmp_path: Path, attack: str, stress_count: Callable[[int], int]
+    tmp_path: Path, attack: str, stress_count: Callable[..., int]
 ) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 14, 14)).astype(np.uint8)

@@ -38,7 +38,7 @@ def check(out: Path, undisturbed: Path) -> None:
 
 @pytest.mark.parametrize("keep", ["measures", "all"])
 def test_a_killed_sweep_goes_on_and_ends_as_an_undisturbed_one(
-    tmp_path: Path, keep: str, stress_count: Callable[[int], int]
+    tmp_path: Path, keep: str, stress_count: Callable[..., int]
 ) -> None:
     file = write(SWEEP, tmp_path / "sweep.toml")
     moments = random.Random(keep)

@@ -27,7 +27,7 @@ def run(processes: int, out: Path, batch_size: int = 32) -> subprocess.Completed
     start = torchrun if processes > 1 else alone
     return subprocess.run(
         [sys.executable, *start, *COMMAND, "--standard.batch_size", str(batch_size), "--out", str(out)],
-        env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

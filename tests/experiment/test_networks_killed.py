@@ -13,7 +13,7 @@ from tests.store.killing import survives
 from perturblearn.store import ArtefactStore
 
 
-def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[..., int]) -> None:
     def lives(folder: Path, kill_after: float | None) -> bool:
         return survives("tests.experiment.slow_network_run", folder, kill_after=kill_after)
 

@@ -12,7 +12,7 @@ from perturblearn.graph import Executor, make_plan
 from perturblearn.store import ArtefactStore
 
 
-def test_a_killed_graph_goes_on_where_it_was(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_a_killed_graph_goes_on_where_it_was(tmp_path: Path, stress_count: Callable[..., int]) -> None:
     wanted = targets(None)
     undisturbed = Executor(make_plan(wanted))
     undisturbed.run()

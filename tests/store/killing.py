@@ -26,14 +26,26 @@ def running(module: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 def survives(module: str, *arguments: object, kill_after: float | None = None) -> bool:
     """Whether a program comes to its end before it is killed, so many seconds after its first word (None: never)."""
+    code, _ = _live(module, *arguments, kill_after=kill_after)
+    assert code in (0, -9), f"{module} ended with {code}"
+    return code == 0
+
+
+def printed_by(module: str, *arguments: object) -> str:
+    """What a program prints that comes to its end, in a child of its own, as for one that is killed."""
+    code, said = _live(module, *arguments)
+    assert code == 0, f"{module} ended with {code}"
+    return said
+
+
+def _live(module: str, *arguments: object, kill_after: float | None = None) -> tuple[int, str]:
     lives = _lives()
     assert lives.stdin is not None
     assert lives.stdout is not None
     lives.stdin.write(json.dumps([module, [str(word) for word in arguments], kill_after]) + "\n")
     lives.stdin.flush()
-    code = int(lives.stdout.readline())
-    assert code in (0, -9), f"{module} ended with {code}"
-    return code == 0
+    code, said = json.loads(lives.stdout.readline())
+    return code, said
 
 
 @cache

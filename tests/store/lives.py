@@ -1,8 +1,8 @@
 """Lives of programs, one after the other, in children that have everything imported already.
 
 For every line on standard input, JSON of a module, its arguments and the seconds after which it is killed (None:
-never), a line with its exit code, -9 if it was killed. The seconds count from the program's first line, so that blows
-fall into its work.
+never), a line of JSON with its exit code, -9 if it was killed, and what it printed. The seconds count from the
+program's first line, so that blows fall into its work.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import time
 import traceback
 
 
-def live(module: str, arguments: list[str], kill_after: float | None) -> int:
-    """The exit code of a child that runs a program."""
+def live(module: str, arguments: list[str], kill_after: float | None) -> tuple[int, str]:
+    """The exit code of a child that runs a program, and what it printed."""
     file = importlib.import_module(module).__file__
     assert file is not None
     hear, say = os.pipe()
@@ -27,10 +27,19 @@ def live(module: str, arguments: list[str], kill_after: float | None) -> int:
     if child == 0:
         _be(file, arguments, say)
     os.close(say)
-    with open(hear, encoding="utf-8") as said:
-        if said.readline() == "ready\n" and not _is_silent(hear, kill_after):
+    said, deadline = b"", None
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([hear], [], [], left)[0]:
             os.kill(child, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            break
+        if not (more := os.read(hear, 4096)):
+            break
+        said += more
+        if deadline is None and kill_after is not None:
+            deadline = time.monotonic() + kill_after
+    os.close(hear)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said.decode()
 
 
 def _be(file: str, arguments: list[str], say: int) -> None:
@@ -51,19 +60,7 @@ def _be(file: str, arguments: list[str], say: int) -> None:
         os._exit(code)
 
 
-def _is_silent(hear: int, seconds: float | None) -> bool:
-    """Whether the child, and with it its end of the pipe, is gone before so many seconds have passed."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([hear], [], [], left)[0]:
-            return False
-        if not os.read(hear, 4096):
-            return True
-
-
 if __name__ == "__main__":
     for line in sys.stdin:
-        code = live(*json.loads(line))
-        sys.stdout.write(f"{code}\n")
+        sys.stdout.write(json.dumps(live(*json.loads(line))) + "\n")
         sys.stdout.flush()

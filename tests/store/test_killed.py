@@ -11,7 +11,7 @@ from tests.store.killing import survives
 from perturblearn.store import ArtefactStore, RecordStore
 
 
-def test_what_a_killed_writer_leaves_is_complete(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_what_a_killed_writer_leaves_is_complete(tmp_path: Path, stress_count: Callable[..., int]) -> None:
     rng, left, written = random.Random(0), stress_count(100), list[str]()
     while left > 0 or not written:  # on a busy machine a writer may get nowhere in its time
         left -= 1
@@ -29,7 +29,7 @@ def test_what_a_killed_writer_leaves_is_complete(tmp_path: Path, stress_count: C
 
 
 def test_what_a_writer_killed_while_it_evicts_leaves_is_complete(
-    tmp_path: Path, stress_count: Callable[[int], int]
+    tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
     limit, rng, left = 500_000, random.Random(1), stress_count(100)  # six artefacts of some 80,000 bytes
     records, written = RecordStore(tmp_path / "records.sqlite3"), list[str]()

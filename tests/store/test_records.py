@@ -216,7 +216,7 @@ def test_two_processes_extend_an_old_file_at_once(tmp_path: Path) -> None:
 
 
 def test_a_writer_of_batches_that_is_killed_leaves_no_batch_in_part(
-    tmp_path: Path, stress_count: Callable[[int], int]
+    tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
     rng, kept, blows = random.Random(0), list[str](), stress_count(50)
     store = RecordStore(tmp_path / "records.sqlite3")

@@ -16,7 +16,7 @@ TRAINING_SECONDS = 0.6
 """About how long the training takes, with a draft after every step; blows fall within it."""
 
 
-def test_killed_trainings_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_killed_trainings_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[..., int]) -> None:
     def lives(folder: Path, kill_after: float | None) -> bool:
         return survives("tests.training.dying_training", folder, kill_after=kill_after)
 
