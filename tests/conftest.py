@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
 REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
@@ -24,6 +25,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # that it starts would inherit that, so that no test could interrupt it. A handler that does nothing is not
     # inherited across exec: this process goes on ignoring Ctrl-C, and its children hear it.
     signal.signal(signal.SIGINT, lambda *_: None)
+
+# Nothing that is drawn at random has a deadline: how long it takes says how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def is_switched_on(variable: str) -> bool:
