@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for 
 # Before anything imports torch: tests run side by side (pytest -n), and their problems are so small that threads of one
 # process would only wait for each other. Numbers are equal to the bit only at an equal number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Files are compiled once, and not again in each of the hundreds of processes that are started here.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Under nohup, in a shell's background and on some CI runners this process is started with Ctrl-C ignored, and all
