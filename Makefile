@@ -9,6 +9,9 @@ BROWSER := $(VENV)/.looked-for-browser
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
+# As many tests at a time as there are cores; each process reads all test files first, so that more than 8 gain little.
+# PYTEST_ARGS="-n 0" runs them one after the other, in one process that a debugger can enter.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 BENCH_ARGS ?=
 
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -37,8 +40,8 @@ help: ## say what can be made
 demo: $(RUNTIME) ## one small experiment from data to report
 	@$(BIN)/perturblearn $(DEMO_ARGS)
 
-test: lint $(BROWSER) ## lint, then all tests (PYTEST_ARGS="-k ..." for some)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint $(BROWSER) ## lint, then the tests (PYTEST_ARGS="-k ..." for some)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 lint: $(DEV) ## format, lint, types and docstrings, changing nothing
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: make format"; exit 1; }
@@ -59,8 +62,8 @@ docs: $(DEV) ## the documentation as a site; a warning or a link that leads nowh
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -b html -W -n --keep-going -q docs docs/_build/html
 	@echo "The documentation: docs/_build/html/index.html"
 
-stress: $(DEV) ## kill, fuzz and load loops at their full count
-	@PERTURBLEARN_STRESS=1 $(BIN)/python -m pytest -m stress $(PYTEST_ARGS)
+stress: $(BROWSER) ## kill, fuzz and load loops at their full count, and the tests that take long
+	@PERTURBLEARN_STRESS=1 $(PYTEST) -m "stress or long" $(PYTEST_ARGS)
 
 bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side; what a run costs beside its computing; how fast pages are written and opened
 	@$(BIN)/python benchmarks/training.py $(BENCH_ARGS)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
 import tests.shapes  # noqa: F401 - before the rooms whose shapes it checks
+from hypothesis import HealthCheck, settings
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
 REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
@@ -16,6 +19,22 @@ STRESS_VARIABLE = "PERTURBLEARN_STRESS"
 CACHE_VARIABLES = ("PERTURBLEARN_CACHE", "PERTURBLEARN_CACHE_SIZE")
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for subprocesses too
+# Before anything imports torch: tests run side by side (pytest -n), and their problems are so small that threads of one
+# process would only wait for each other. Numbers are equal to the bit only at an equal number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+# Files are compiled once, and not again in each of the hundreds of processes that are started here.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Under nohup, in a shell's background and on some CI runners this process is started with Ctrl-C ignored, and all
+    # that it starts would inherit that, so that no test could interrupt it. A handler that does nothing is not
+    # inherited across exec: this process goes on ignoring Ctrl-C, and its children hear it.
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+# Nothing that is drawn at random has a deadline: how long it takes says how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def is_switched_on(variable: str) -> bool:
@@ -26,13 +45,18 @@ def is_switched_on(variable: str) -> bool:
     return value == "1"
 
 
-def stress_count(full: int) -> int:
-    """How often a kill, fuzz or load loop runs: a tenth of `full`, at least once; `full` if PERTURBLEARN_STRESS=1."""
-    return full if is_switched_on(STRESS_VARIABLE) else max(1, full // 10)
+def stress_count(full: int, quick: int | None = None) -> int:
+    """How often a kill, fuzz or load loop runs: a tenth of `full`, at least once; `full` if PERTURBLEARN_STRESS=1.
+
+    `quick` stands for the tenth where even that takes long.
+    """
+    if is_switched_on(STRESS_VARIABLE):
+        return full
+    return quick if quick is not None else max(1, full // 10)
 
 
 @pytest.fixture(name="stress_count")
-def stress_count_fixture() -> Callable[[int], int]:
+def stress_count_fixture() -> Callable[..., int]:
     """`stress_count` for tests that need it while they run; it marks them as stress."""
     return stress_count
 
@@ -56,6 +80,18 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
         for variable in CACHE_VARIABLES:
             patch.delenv(variable, raising=False)
         yield
+
+
+@pytest.fixture
+def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures on disk are one grey pixel: laying one out takes longer than a tiny run, and tests/report draws them."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    def save_one_pixel(_: Figure, path: Path, *, dpi: float) -> None:
+        Image.new("L", (1, 1), 128).save(path)
+
+    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
 
 
 @pytest.fixture
@@ -84,7 +120,7 @@ class SkippedForData:
 
     def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped and isinstance(report.longrepr, tuple) and DATA_VARIABLE in report.longrepr[2]:
-            self.skipped.append(report.nodeid)
+            self.skipped.append(report.nodeid)  # under pytest -n all reports reach the first process, which says this
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._note(report)
@@ -114,7 +150,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "stress_count" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stress)
+    if not is_switched_on(STRESS_VARIABLE):
+        long = [item for item in items if item.get_closest_marker("long")]
+        if long:
+            items[:] = [item for item in items if item not in set(long)]
+            config.hook.pytest_deselected(items=long)

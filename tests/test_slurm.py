@@ -96,7 +96,7 @@ def test_a_job_whose_time_is_over_goes_on_when_it_is_submitted_again(tmp_path: P
             assert first.poll() is None, first.stderr.read() if first.stderr else ""
             time.sleep(0.1)
         first.send_signal(signal.SIGINT)  # to the script alone, as Slurm sends it
-        _, said = first.communicate(timeout=120)
+        _, said = first.communicate()
     assert first.returncode == 130, said
     assert "interrupted; finished stages are kept" in said
     assert "submit the same job again to continue" in said
@@ -105,7 +105,7 @@ def test_a_job_whose_time_is_over_goes_on_when_it_is_submitted_again(tmp_path: P
     assert 0 < before < 12
 
     with submit(tmp_path, job) as second:
-        _, said = second.communicate(timeout=240)
+        _, said = second.communicate()
     assert (second.returncode, said) == (0, "")
     assert finished(tmp_path) == 12
     assert processes(job) == []

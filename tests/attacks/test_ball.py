@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor
 
 from perturblearn.attacks.ball import Ball
@@ -26,7 +26,6 @@ def ball_of(norm: str, sources: Tensor, epsilon: float, value_range: tuple[float
     return Ball(norm, sources, torch.full((len(sources),), epsilon, dtype=torch.float64), value_range)
 
 
-@settings(deadline=None)
 @given(
     norm=st.sampled_from(["l2", "linf"]),
     dtype=st.sampled_from(DTYPES),

@@ -7,7 +7,7 @@ import math
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor
 
 from perturblearn.attacks import steepest_step
@@ -42,7 +42,6 @@ def test_against_naive_loops(norm: str, pixels: int | None, epsilon: float) -> N
         assert step == pytest.approx(naive(row, norm, epsilon, pixels), rel=20 * 2**-53, abs=0)
 
 
-@settings(deadline=None)
 @given(
     dim=st.integers(1, 40),
     epsilon=st.floats(1e-3, 1e3),

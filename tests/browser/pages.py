@@ -19,8 +19,8 @@ PHONE, DESKTOP = 360, 1440
 """Widths in pixels at which every page is looked at."""
 SCREENSHOTS_VARIABLE = "PERTURBLEARN_SCREENSHOTS"
 DOCS_PICTURES = Path(__file__).parents[2] / "docs/images/report"
-_PATIENCE = 10_000
-"""Milliseconds that a test waits for something to appear."""
+_PATIENCE = 120_000
+"""Milliseconds that a test waits for something to appear, on a machine however busy."""
 _CHARTS_PATIENCE = 250
 """Milliseconds until Plotly, which waits for a window that keeps changing, has drawn its charts again."""
 _MOST_STEPS = 1000
@@ -61,7 +61,8 @@ class Opened:
         """Wait until the page has answered to a change of its surroundings."""
         self.page.evaluate(_NEXT_FRAMES)
         if self.page.evaluate("() => 'Plotly' in window"):
-            self.page.wait_for_timeout(_CHARTS_PATIENCE)
+            # A timer of the page itself, so that Plotly's, which is set for earlier, goes off before it.
+            self.page.evaluate("(patience) => new Promise((done) => setTimeout(done, patience))", _CHARTS_PATIENCE)
 
 
 def open_file(browser: Browser, path: Path, *, width: int = DESKTOP, height: int = 900, dark: bool = False) -> Opened:

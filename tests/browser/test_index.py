@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from tests.browser.pages import PHONE, Opened, check_page
+from tests.browser.pages import PHONE, SCREENSHOTS_VARIABLE, Opened, check_page
+from tests.conftest import is_switched_on
 from tests.report import project
 from tests.report.project import put, run, write_project
 
@@ -15,6 +17,7 @@ import perturblearn
 from perturblearn.api.index import index
 
 Open = Callable[..., Opened]
+FEW_EPOCHS = {"standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
 HOSTILE = "</script><script>alert('ran')</script><img src=x onerror=alert('ran')>\"'`${alert('ran')}\u202eevil\u200f"
 
 
@@ -255,15 +258,13 @@ def test_a_folder_without_results_is_a_page_too(open_page: Open, tmp_path: Path)
     check_page(opened)
 
 
-def test_thousands_are_paged_and_quick(open_page: Open, tmp_path: Path) -> None:
+def test_thousands_are_paged(open_page: Open, tmp_path: Path) -> None:
     content = run().to_dict()
     for number in range(2000):
         content["config"]["attack"]["epsilon"] = number / 1000
         put(tmp_path / f"run-{number:04}", "result.json", content, minutes=number)
     index(tmp_path)
     page = open_page(tmp_path / "index.html").page
-    timing = page.evaluate("() => performance.getEntriesByType('navigation')[0].loadEventEnd")
-    assert timing < 3000  # milliseconds; a tenth of it on an idle machine
     assert rows(page).count() == 50
     page.get_by_role("button", name="Next").click()
     assert "51 to 100 of 2000" in page.locator("#entries").inner_text()
@@ -276,20 +277,22 @@ def test_thousands_are_paged_and_quick(open_page: Open, tmp_path: Path) -> None:
 def test_runs_of_the_digits_with_their_reports(
     open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screenshot: Callable[..., Path]
 ) -> None:
-    """What the documentation shows: two runs, a sweep and a set as their commands leave them."""
+    """What the documentation shows (here after few epochs): two runs, a sweep and a set, each as its command does."""
     monkeypatch.chdir(tmp_path)
+    less: dict[str, Any] = {} if is_switched_on(SCREENSHOTS_VARIABLE) else {"seeds": 2, **FEW_EPOCHS}
     perturblearn.sweep(
         {
             "name": "sizes",
             "data": {"name": "digits", "classes": [3, 8]},
             "controls": {"draws": 2},
-            "sweep": {"grid": {"attack.epsilon": [0.25, 0.5, 1.0, 2.0]}},
+            "sweep": {"grid": {"attack.epsilon": [0.25, 2.0] if less else [0.25, 0.5, 1.0, 2.0]}},
         },
+        overrides=less,
         out="runs",
     )
-    perturblearn.perturb(overrides={"name": "shared", "seeds": 1}, out="runs")
-    perturblearn.learn_from_perturbations(overrides={"name": "images"}, out="runs", report=False)
-    keys = {"name": "bare", "attack.source": "none", "attack.epsilon": 0.5}
+    perturblearn.perturb(overrides={"name": "shared", **less, "seeds": 1}, out="runs")
+    perturblearn.learn_from_perturbations(overrides={"name": "images", **less}, out="runs", report=False)
+    keys = {"name": "bare", "attack.source": "none", "attack.epsilon": 0.5, **less}
     bare = perturblearn.learn_from_perturbations(overrides=keys, out="runs")
     found = index("runs")
     assert found.unread == []

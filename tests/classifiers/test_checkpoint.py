@@ -272,7 +272,7 @@ def test_files_that_are_cut_off(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["state dict", "older torch", "safetensors"])
-def test_files_with_flipped_bytes(form: str, tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_files_with_flipped_bytes(form: str, tmp_path: Path, stress_count: Callable[..., int]) -> None:
     """Whatever is damaged: it is read all the same, or a sentence says why not; nothing else is raised."""
     path = tmp_path / "weights"
     FORMS[form](path)

@@ -15,6 +15,10 @@ F = words(
 )
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(undrawn_pictures: None) -> None: ...
+
+
 @pytest.fixture
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import torch
+import torch._dynamo  # as an optimiser does when it is first used, which takes a second
 from tests.cli.commands import words
 from tests.experiment.large_set import held
 

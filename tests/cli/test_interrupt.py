@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +111,37 @@ def test_ctrl_c_while_the_folder_is_written_leaves_none(
     assert len(run_folders(tmp_path)) == 1
 
 
+@contextmanager
+def started(*words: object, ignores_interrupts: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, which does not outlive the block."""
+    command = [sys.executable, "-m", "perturblearn", *map(str, words)]
+    ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignores_interrupts else None
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_real_signal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    # A shell that runs the tests in the background has switched the signal off for its children: switch it on.
-    program = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from perturblearn.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    slow = [*TINY[:-1], "100000000", "--out", str(tmp_path)]
-    command = [sys.executable, "-c", program, "run", *slow]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started("run", *TINY[:-1], "100000000", "--out", tmp_path) as process:
         while process.poll() is None and not list((tmp_path / ".store").glob("artefacts/*/*")):
             time.sleep(0.01)  # until f is finished, and g has begun
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     assert (process.returncode, out, err) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
     assert run_folders(tmp_path) == []
     shorter = say(capsys, "run", *TINY, "--out", tmp_path)
     assert "6 stages ran in" in shorter.out  # f was kept
+
+
+def test_under_nohup_a_signal_is_ignored(tmp_path: Path) -> None:
+    with started("run", *TINY, "--out", tmp_path, "--quiet", ignores_interrupts=True) as process:
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+    assert process.returncode == 0
+    assert [record.state for record in records(tmp_path)] == ["finished"]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,53 +36,33 @@ def check(out: Path, undisturbed: Path) -> None:
     assert list((out / ".store" / "tmp").iterdir()) == []
 
 
-@contextmanager
-def sweeping() -> Iterator[Callable[[float, str, str, Path], bool]]:
-    """Lives of sweeps: whether one comes to its end before it is killed, so many seconds after its birth."""
-    with subprocess.Popen(
-        [sys.executable, "-m", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-
-        def lives(kill_after: float, file: str, keep: str, out: Path) -> bool:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            words = [file, "--sweep.keep", keep, "--out", str(out)]
-            process.stdin.write(json.dumps([kill_after, words]) + "\n")
-            process.stdin.flush()
-            code = int(process.stdout.readline())
-            assert code in (0, -9)
-            return code == 0
-
-        yield lives
-
-
 @pytest.mark.parametrize("keep", ["measures", "all"])
 def test_a_killed_sweep_goes_on_and_ends_as_an_undisturbed_one(
-    tmp_path: Path, keep: str, stress_count: Callable[[int], int]
+    tmp_path: Path, keep: str, stress_count: Callable[..., int]
 ) -> None:
     file = write(SWEEP, tmp_path / "sweep.toml")
     moments = random.Random(keep)
     left, attempt, went_on = stress_count(50), 0, 0
-    with sweeping() as lives:
-        started = time.monotonic()
-        assert lives(600, file, keep, tmp_path / "undisturbed")
-        length = time.monotonic() - started
-        (undisturbed,) = run_folders(tmp_path / "undisturbed")
-        whole = {record["key"]: record for record in lasting_records(tmp_path / "undisturbed")}
-        # One blow at least shall fall when something is there to go on from.
-        while left > 0 or not went_on:
-            out = tmp_path / str(attempt)
-            attempt += 1
-            while not lives(moments.uniform(0, length) if left > 0 or not went_on else 600, file, keep, out):
-                left -= 1
-                went_on += any((out / ".store" / "artefacts").glob("*/*"))
-                assert not out.is_dir() or run_folders(out) in ([], [out / undisturbed.name])
-                assert all(record == whole[record["key"]] for record in lasting_records(out))
-            check(out, tmp_path / "undisturbed")
-            shutil.rmtree(out)
+
+    def lives(out: Path, kill_after: float | None) -> bool:
+        return survives(PROGRAM, file, "--sweep.keep", keep, "--out", out, kill_after=kill_after)
+
+    started = time.monotonic()
+    assert lives(tmp_path / "undisturbed", None)
+    length = time.monotonic() - started
+    (undisturbed,) = run_folders(tmp_path / "undisturbed")
+    whole = {record["key"]: record for record in lasting_records(tmp_path / "undisturbed")}
+    # One blow at least shall fall when something is there to go on from.
+    while left > 0 or not went_on:
+        out = tmp_path / str(attempt)
+        attempt += 1
+        while not lives(out, moments.uniform(0, length) if left > 0 or not went_on else None):
+            left -= 1
+            went_on += any((out / ".store" / "artefacts").glob("*/*"))
+            assert not out.is_dir() or run_folders(out) in ([], [out / undisturbed.name])
+            assert all(record == whole[record["key"]] for record in lasting_records(out))
+        check(out, tmp_path / "undisturbed")
+        shutil.rmtree(out)
 
 
 def test_two_sweeps_at_once_share_a_store(tmp_path: Path) -> None:
@@ -101,7 +77,7 @@ def test_two_sweeps_at_once_share_a_store(tmp_path: Path) -> None:
     ):
         assert [one.wait(), same.wait(), other.wait()] == [0, 0, 0]
     for file, alone in ((first, tmp_path / "first"), (second, tmp_path / "second")):
-        assert survives(PROGRAM, file, "--out", alone, kill_after=600)
+        assert survives(PROGRAM, file, "--out", alone)
     keys = {record["key"] for name in ("first", "second") for record in lasting_records(tmp_path / name)}
     assert {record["key"] for record in lasting_records(out)} == keys
     assert {record["state"] for record in lasting_records(out)} == {"finished"}

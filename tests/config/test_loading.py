@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perturblearn.config import (
@@ -77,7 +77,6 @@ trees = section(
 )
 
 
-@settings(deadline=None)
 @given(tree=trees)
 def test_every_valid_configuration_survives_its_files(tree: dict[str, Any]) -> None:
     config = resolve_config(tree)

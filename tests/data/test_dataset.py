@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
@@ -40,7 +40,6 @@ def grouped(training: Sequence[int] = (0, 1, 2, 1), heldout: Sequence[int] = (2,
     }
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 9), m=st.integers(1, 9), d=st.integers(1, 9), classes=st.integers(2, 5))
 def test_sizes_and_round_trip_through_float64(n: int, m: int, d: int, classes: int) -> None:
     data = made(n, m, d, classes)

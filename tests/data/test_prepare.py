@@ -51,7 +51,7 @@ def serials(data: Dataset) -> tuple[list[int], list[int]]:
 COUNTS = st.lists(st.integers(1, 30), min_size=2, max_size=5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(counts=COUNTS, share=st.floats(0.01, 0.99), seed=st.integers(0, 2**63 - 1))
 def test_a_drawn_split_is_stratified_and_complete(counts: list[int], share: float, seed: int) -> None:
     raw = raw_data(counts)
@@ -71,7 +71,7 @@ def test_a_drawn_split_is_stratified_and_complete(counts: list[int], share: floa
     assert data.content_hash() == prepare(raw, heldout_share=share, seed=seed).content_hash()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(counts=COUNTS, data=st.data())
 def test_limits_keep_shares_and_every_class(counts: list[int], data: st.DataObject) -> None:
     limit = data.draw(st.integers(len(counts), sum(counts)))
@@ -82,7 +82,6 @@ def test_limits_keep_shares_and_every_class(counts: list[int], data: st.DataObje
         assert 1 <= int((prepared.labels == label).sum()) <= count
 
 
-@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 1000), min_size=2, max_size=12).filter(any), data=st.data())
 def test_shared_out_is_proportional(counts: list[int], data: st.DataObject) -> None:
     present = sum(count > 0 for count in counts)
@@ -95,7 +94,7 @@ def test_shared_out_is_proportional(counts: list[int], data: st.DataObject) -> N
         assert abs(number - total * count / sum(counts)) < 1 + present
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(chosen=st.permutations(range(5)), number=st.integers(2, 5))
 def test_classes_in_the_order_asked_for(chosen: list[int], number: int) -> None:
     # The fifth class is called "2": the name wins over the index.
@@ -209,7 +208,7 @@ def named_groups(data: Dataset) -> tuple[list[str], list[str]]:
     return training, heldout
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(counts=st.lists(st.integers(2, 12), min_size=2, max_size=5), own=st.booleans(), draw=st.data())
 def test_groups_follow_their_samples(counts: list[int], own: bool, draw: st.DataObject) -> None:
     raw = with_groups(counts, counts if own else None, n_groups=draw.draw(st.integers(1, 9)))

@@ -52,7 +52,7 @@ def test_the_papers_two_classes(
     assert (float(data.inputs.min()), float(data.inputs.max())) == (low, high)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # 60,000 images are decoded; tests/data/test_folder.py reads archives of every form
 def test_cifar10_as_jpeg_images_in_a_tar_file(data_dir: Path) -> None:
     path = needed(data_dir, "cifar10-jpeg.tar.xz")
     data = load_dataset(DataConfig(name=f"folder:{path}", centre=False, flatten=False))

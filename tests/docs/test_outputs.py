@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from tests.docs.pages import Block, blocks, commands, pages, python_blocks, text_of
 from tests.docs.printing import assert_printed
+
+from perturblearn.cli import main
 
 LANGUAGES = ("sh", "console", "text", "python", "toml", "{eval-rst}", "{toctree}")
 NO_OUTPUT = ("4 N d m T\n", "data --> standard classifier")
@@ -53,9 +55,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def printed_by(line: str, folder: Path) -> str:
-    """What a command prints in a folder, in a process of its own as for a reader."""
-    command = [sys.executable, "-m", "perturblearn", *line.split()]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    """What a command prints in a folder."""
+    with chdir(folder), redirect_stdout(StringIO()) as printed:
+        assert main(line.split()) == 0
+    return printed.getvalue()
 
 
 def without_time(printed: str) -> str:

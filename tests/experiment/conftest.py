@@ -6,6 +6,10 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(undrawn_pictures: None) -> None: ...
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Bits are equal at an equal number of threads."""

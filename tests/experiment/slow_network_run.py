@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # as an optimiser does when it is first used, which takes a second
 
 from perturblearn.config import resolve_config
 from perturblearn.data import Dataset

@@ -13,9 +13,9 @@ from tests.store.killing import survives
 from perturblearn.store import ArtefactStore
 
 
-def test_resumed_groups_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[[int], int]) -> None:
+def test_resumed_groups_end_with_the_same_bytes(tmp_path: Path, stress_count: Callable[..., int]) -> None:
     def lives(folder: Path, writes: int) -> bool:
-        return survives("tests.experiment.dying_run", folder, writes, kill_after=120)
+        return survives("tests.experiment.dying_run", folder, writes)
 
     assert lives(tmp_path / "undisturbed", 0)
     undisturbed = ArtefactStore(tmp_path / "undisturbed")

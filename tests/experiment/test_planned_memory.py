@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.experiment.large_set import STATUS
+from tests.store.killing import printed_by
 
 from perturblearn.api import make_experiment
 from perturblearn.graph import memory, plan
@@ -35,8 +34,7 @@ IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
 )
 @pytest.mark.skipif(not STATUS.exists(), reason="only Linux says how much memory a program has held")
 def test_a_run_stays_under_the_planned_memory(keys: dict[str, Any], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.experiment.planned_run", json.dumps(keys), str(tmp_path)]
-    planned, measured = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    planned, measured = map(int, printed_by("tests.experiment.planned_run", json.dumps(keys), tmp_path).split())
     # An allocator rounds up and keeps a little: 16 MB. A plan of twice what is needed would say nothing.
     assert measured <= planned + 2**24
     assert planned < 3 * measured

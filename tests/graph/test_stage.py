@@ -79,7 +79,7 @@ OTHER_SOURCE = Plain(a=1)
         replace(STAGE, seed=4),
         replace(STAGE, seed=None),
     ],
-    ids=lambda changed: str(changed.identity),
+    ids=lambda changed: repr(changed.identity),
 )
 def test_what_fixes_the_result_changes_the_key(changed: Plain) -> None:
     assert changed.key != STAGE.key
@@ -95,7 +95,7 @@ def test_what_fixes_the_result_changes_the_key(changed: Plain) -> None:
         OtherCode(**FIELDS),
         replace(STAGE, first=replace(SOURCE, name="words")),
     ],
-    ids=lambda changed: repr(changed),
+    ids=repr,
 )
 def test_what_does_not_fix_the_result_leaves_the_stage_the_same(changed: Plain) -> None:
     assert changed.key == STAGE.key

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.graph.kinds import InGroup, Kept, OnDemand, stage
 
@@ -182,7 +182,6 @@ class Simulated:
                     self.held.discard(key)
 
 
-@settings(deadline=None)
 @given(plans(), st.data())
 def test_every_piece_gets_what_it_needs_though_results_are_lost_and_all_is_dropped_in_the_end(
     plan: Plan, data: st.DataObject

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -21,9 +24,34 @@ def running(module: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def survives(module: str, *arguments: object, kill_after: float) -> bool:
-    """Whether a program comes to its end before it is killed, so many seconds after its first word."""
-    with running(module, *arguments) as process, suppress(subprocess.TimeoutExpired):
-        process.wait(kill_after)
-    assert process.returncode in (0, -9)
-    return process.returncode == 0
+def survives(module: str, *arguments: object, kill_after: float | None = None) -> bool:
+    """Whether a program comes to its end before it is killed, so many seconds after its first word (None: never)."""
+    code, _ = _live(module, *arguments, kill_after=kill_after)
+    assert code in (0, -9), f"{module} ended with {code}"
+    return code == 0
+
+
+def printed_by(module: str, *arguments: object) -> str:
+    """What a program prints that comes to its end, in a child of its own, as for one that is killed."""
+    code, said = _live(module, *arguments)
+    assert code == 0, f"{module} ended with {code}"
+    return said
+
+
+def _live(module: str, *arguments: object, kill_after: float | None = None) -> tuple[int, str]:
+    lives = _lives()
+    assert lives.stdin is not None
+    assert lives.stdout is not None
+    lives.stdin.write(json.dumps([module, [str(word) for word in arguments], kill_after]) + "\n")
+    lives.stdin.flush()
+    code, said = json.loads(lives.stdout.readline())
+    return code, said
+
+
+@cache
+def _lives() -> subprocess.Popen[str]:
+    """The process that forks one child for every life: PyTorch is imported once, not once a life."""
+    words = [sys.executable, "-m", "tests.store.lives"]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.communicate)  # the end of its input ends it
+    return process

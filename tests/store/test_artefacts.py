@@ -88,7 +88,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)  # busy disks have no deadline
+@settings(max_examples=20)
 @given(content=st.dictionaries(st.text(), json_values))
 def test_json_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
     store = ArtefactStore(tmp_path_factory.mktemp("store"))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -215,18 +216,19 @@ def test_two_processes_extend_an_old_file_at_once(tmp_path: Path) -> None:
 
 
 def test_a_writer_of_batches_that_is_killed_leaves_no_batch_in_part(
-    tmp_path: Path, stress_count: Callable[[int], int]
+    tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
-    rng, kept = random.Random(0), list[str]()
+    rng, kept, blows = random.Random(0), list[str](), stress_count(50)
     store = RecordStore(tmp_path / "records.sqlite3")
-    for number in range(stress_count(50)):
+    for number in count():
+        if number >= blows and kept:  # on a busy machine a writer may get nowhere in its time
+            break
         assert not survives("tests.store.batch_writer", tmp_path, number, kill_after=rng.uniform(0.01, 0.1))
         kept = [record.key for record in store.all()]
         assert len(kept) % batch_writer.BATCH == 0
         for collection in store.collections():
             turns = [int(run.partition("-")[2]) for run in collection.runs]
             assert turns == list(range(len(turns)))
-    assert len(kept) >= batch_writer.BATCH  # the writers did get somewhere
 
 
 def test_thousands_of_runs_cost_far_less_than_a_millisecond_each(records: RecordStore) -> None:

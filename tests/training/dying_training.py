@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # as an optimiser does when it is first used, which takes a second
 from tests.training.minibatch_problems import dense, samples, state_of
 
 from perturblearn.store import Artefact, ArtefactStore, Drafts
@@ -24,7 +25,6 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)  # bits are equal at an equal number of threads
     inputs, labels = samples(41, (6,), 3)
     network = dense(3, dropout=0.2)
-    torch.optim.SGD(network.parameters())  # which takes a second the first time
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     drafts = drafts_in(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -26,7 +26,6 @@ def one_by_one(images: Tensor, draws: Tensor, names: tuple[str, ...], fill: floa
     return found
 
 
-@settings(deadline=None)
 @given(
     n_samples=st.integers(1, 5),
     channels=st.integers(1, 3),

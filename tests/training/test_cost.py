@@ -121,7 +121,7 @@ def test_training_takes_no_more_memory_than_its_cost_says(
             assert found > said.memory / 8, (form, bfloat16)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     n_samples=st.integers(1, 20000),
     dim=st.integers(1, 20000),

@@ -246,7 +246,7 @@ def test_long_windows(epochs: int) -> None:
     assert losses == pytest.approx(plain, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     n_samples=st.integers(1, 14),

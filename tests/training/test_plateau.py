@@ -50,7 +50,7 @@ def pytorch_rates(lr: float, losses: list[float]) -> list[float]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(lr=RATES, losses=SEQUENCES)
 def test_against_pytorch(lr: float, losses: list[float]) -> None:
     assert rates(lr, losses) == pytorch_rates(lr, losses)
