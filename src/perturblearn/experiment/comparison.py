@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from perturblearn.attacks import make_norm
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import ClassifierConfig
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.measures import agreement, measure_directions
-from perturblearn.perturbed import PerturbedSet, pixels_of
+from perturblearn.perturbed import PerturbedSet
 from perturblearn.store import Artefact
 from perturblearn.theory import (
     boundary_terms,
@@ -279,8 +280,7 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
             standard.normal,
             case.heldout,
             epsilon=attack.epsilon,
-            norm=attack.norm,
-            pixels=pixels_of(attack, case.data.input_dim),
+            norm=make_norm(attack, case.data.input_dim),
         )
         found["boundary_terms_agreement"] = agreement(outputs["g"], terms.total)
         found["boundary_dominated_share"] = terms.dominated_share
