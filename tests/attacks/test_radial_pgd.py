@@ -278,7 +278,7 @@ def test_outputs_as_a_column_and_no_sources() -> None:
 
 
 def test_sources_outside_the_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="but the attack clips to the data's range"):
+    with pytest.raises(ConfigError, match="outside the data's range"):
         radial_pgd(F, 2 * SOURCES, TARGETS, norm="l2", epsilon=0.5, value_range=(-1.0, 1.0))
     # Centred data may leave their range by a rounding.
     beyond = SOURCES / SOURCES.abs().max() * (1 + 1e-7)

@@ -296,7 +296,7 @@ def test_g_of_bare_perturbations_of_a_limit_has_no_limit() -> None:
 
 def test_noise_outside_the_range_of_the_data_is_not_clipped_in_silence() -> None:
     keys = both({"epochs": 3}, **{"attack.name": "radial_pgd", "attack.source": "gauss", "seeds": 1})
-    with pytest.raises(ConfigError, match=r"outside the data's range -1 to 1, into which the attack clips"):
+    with pytest.raises(ConfigError, match=r"outside the data's range -1 to 1, to which the attack clips"):
         learn_from_perturbations(overrides=keys)
 
 

@@ -169,7 +169,7 @@ def test_errors_pass_through() -> None:
         perturb(F, DATA, attack(norm="l0", pixels=7), seed=0)
     with pytest.raises(ConfigError, match="draws over the data's value range"):
         perturb(F, replace(DATA, value_range=(-math.inf, math.inf)), attack(source="uniform"), seed=0)
-    with pytest.raises(DataError, match="the data bring no targets"):
+    with pytest.raises(DataError, match="the data contain no targets"):
         perturb(F, replace(DATA, given_targets=None), attack(targets="given"), seed=0)
 
 

@@ -161,6 +161,6 @@ def check_sources(sources: Tensor, targets: Tensor, value_range: tuple[float, fl
     slack = 1e-6 * (high - low) if math.isfinite(high - low) else 0.0  # rounding of centred data
     if least < low - slack or largest > high + slack:
         raise ConfigError(
-            f"sources run from {least:.3g} to {largest:.3g}, but the attack clips to the data's range {low:.3g} to "
-            f"{high:.3g}; choose uniform or natural sources, or another attack"
+            f"sources run from {least:.3g} to {largest:.3g}, outside the data's range {low:.3g} to {high:.3g}, to "
+            "which the attack clips; choose uniform or natural sources, or another attack"
         )

@@ -75,6 +75,7 @@ class ProjectedDescent(Attack):
         with frozen(module):
             for block in blocks(self, module, sources, targets, context, bfloat16=self.bfloat16):
                 best = Best()
+                # Otherwise the first iterate is the source itself, and its pass is the one that has to be made anyway.
                 if self.random_start or self.bfloat16:
                     best.keep(block.ball.centres, *block.exact.evaluate(block.ball.centres))
                 for restart, generator in enumerate(generators):

@@ -113,9 +113,7 @@ def foolbox_attack(
         except ValueError as error:
             if "unsupported criterion" not in str(error):
                 raise
-            raise ConfigError(
-                f"foolbox's {name} takes no target labels; choose another, such as LinfPGD"
-            ) from error
+            raise ConfigError(f"foolbox's {name} takes no target labels; choose another, such as LinfPGD") from error
         return clipped
 
     call.__name__ = f"foolbox:{name}"

@@ -66,6 +66,7 @@ class ForeignAttack(Attack):
                 points = block.ball.clip(_checked(returned, block, name_of(function)))
                 if not block.ball.holds(points):
                     points = block.ball.fit(points)
+                # The attack's own verdict does not count: the network is asked again at the points that are returned.
                 outputs, losses = block.exact.evaluate(points)
                 results.append(block.result(points, outputs, losses))
                 context.report(block.number + 1, block.of, f"attack on block {block.number + 1}/{block.of}")
@@ -148,6 +149,7 @@ def _checked(perturbed: object, block: Block, name: str) -> Tensor:
             f"the attack {name} returned values from {least:.6g} to {largest:.6g}, outside the range {low:.6g} to "
             f"{high:.6g}; clip them in the attack"
         )
+    # Sample by sample: a mean within the bound would hide one perturbation that is twice too large.
     sizes = ball.sizes(points)
     excess = sizes - ball.norm.tolerance(ball, TOLERANCE)
     if bool((excess > 0).any()):

@@ -92,6 +92,7 @@ class MinimumNorm(Attack):
             context.report(
                 block.number * total + (number + 1) * steps, block.of * total, f"round {number}/{self.rounds}"
             )
+        # The inner balls are smaller than this one, but the sizes they were made from are rounded.
         if not ball.holds(best.points):
             best.points = ball.fit(best.points)
             best.outputs, best.losses = block.exact.evaluate(best.points)
@@ -174,6 +175,7 @@ class _Nearest:
         """Take the samples' points where they are better."""
         if self.outputs.shape != outputs.shape:
             self.outputs = outputs.clone()
+        # In the points' own precision: it ranks iterates, and what is reported is measured in float64 in the end.
         sizes = self.norm.sizes(points - self.centres)[:, 0]
         self._take(slice(None), points, outputs, losses, sizes, is_target(outputs, self.targets))
 

@@ -112,6 +112,7 @@ class L2(Norm):
         points = ball.clip(points.clone())
         centres = ball.centres.double()
         safe = ball.room * max(0.0, 1 - (centres.shape[1] / 4 + 8) * ball.eps) - ball.roundoff
+        # In float64 and rounded once: a shortening in float32 would need a margin of its own.
         shorter = (points.double() - centres) * (safe.clamp_min(0) / ball.sizes(points)) + centres
         return torch.where(self.is_too_far(ball, points), ball.clip(shorter.to(points.dtype)), points)
 
@@ -122,6 +123,7 @@ class L2(Norm):
         # The normal distribution's inverse, up to a factor; at 0 it is infinite, so the nearest number inside is taken.
         normal = (2 * drawn[:, 1:] - 1).clamp_min_(-1 + 2**-24).erfinv_()
         share = drawn[:, :1].double().pow(1 / coordinates)
+        # In float64, so that float32 and float64 sources start at the same points but for one rounding.
         direction = normal.double() / normal.double().norm(dim=1, keepdim=True)
         return ball.rescale(ball.centres + (direction * share).to(ball.centres) * ball.radius)
 
@@ -146,6 +148,7 @@ class LInf(Norm):
 
     def limit(self, ball: Ball) -> Float[Tensor, "n 1"]:
         """The room, rounded down: a difference of at most that is never measured as more."""
+        # Rounding to nearest may go up, and then a perturbation of exactly that size would be too large.
         rounded = ball.room.to(ball.centres.dtype)
         return torch.where(rounded > ball.room, rounded.nextafter(torch.zeros_like(rounded)), rounded).double()
 

@@ -62,7 +62,9 @@ class StepAttack(Attack):
         self, module: nn.Module, sources: Tensor, targets: Tensor, steps: Tensor, context: AttackContext
     ) -> AttackResult:
         """The result of these steps, which may be overwritten."""
+        # Of the steps and in float64: x' - u is rounded, and squares of tiny steps would vanish in float32.
         sizes = self.norm.sizes(steps.flatten(1).double())[:, 0].to(steps.dtype)
+        # In place, to hold one copy of large inputs instead of two.
         inputs = steps if self.bare else steps.add_(sources)
         name, rows = name_of_network(module), context.block or rows_per_pass(module)
         with frozen(module), torch.no_grad():

@@ -32,7 +32,7 @@ def perturb(
     drafts: Drafts | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> PerturbedSet:
-    """Move sources a little towards target labels [NeurIPS24, section 3; ICLR24, section 3].
+    """Perturb sources towards target labels [NeurIPS24, section 3; ICLR24, section 3].
 
     The set is made block by block (see `blocks_in`), so a part of it has the same bits as it has in the whole.
 
@@ -135,9 +135,9 @@ class _Work:
         context = AttackContext(value_range=self.data.value_range, seed=seed, report=report)
         module, device = self.standard.module, self.standard.device
         given = sources.points.to(device), targets.to(device)
-        found = self.attack.search(module, *given, context)
-        unmoved = self.attack.count_zero_gradients(module, *given, found)
-        result = found.to(sources.inputs.device)
+        attacked = self.attack.search(module, *given, context)
+        unmoved = self.attack.count_zero_gradients(module, *given, attacked)
+        result = attacked.to(sources.inputs.device)
         if sources.labels is None:
             redirected = ~is_target(self.standard.outputs(sources.inputs), targets)
         else:
