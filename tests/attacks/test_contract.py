@@ -189,7 +189,8 @@ def run(
     name: str, module: nn.Module, sources: Tensor, targets: Tensor, *, epsilon: float | None = None, **context: Any
 ) -> AttackResult:
     attack = CASES[name].attack if epsilon is None else replace(CASES[name].attack, epsilon=epsilon)
-    told = AttackContext(**{"value_range": RANGES["bounded"], **context})
+    options: dict[str, Any] = {"value_range": RANGES["bounded"], **context}
+    told = AttackContext(**options)
     return attack.for_network(module).search(module, sources, targets, told)
 
 
@@ -348,8 +349,9 @@ def test_repeated_with_the_global_generators_untouched(name: str) -> None:
     torch.manual_seed(2)
     again = run(name, module, sources, targets)
     for field in fields(AttackResult):
-        one, other = getattr(first, field.name), getattr(again, field.name)
-        assert (one is None and other is None) or torch.equal(one, other)
+        one: Any = getattr(first, field.name)
+        other: Any = getattr(again, field.name)
+        assert one is other or torch.equal(one, other)
 
 
 @EVERY_NETWORK

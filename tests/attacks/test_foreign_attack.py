@@ -163,6 +163,6 @@ def test_several_sizes() -> None:
     curve = over_epsilons(Along(LInf(), 0), Sum(), X, TARGETS, epsilons=[0.1, 0.3], context=within)
     assert [round(float(found.sizes.mean()), 4) for found in curve] == [0.1, 0.3]
     attack = CallableAttack(L2(), 0, partial(along, size=0.1))
-    fixed = over_epsilons(attack, Sum(), X, TARGETS, epsilons=[0.1, 0.3])
+    fixed = over_epsilons(attack, Sum(), X, TARGETS, epsilons=[0.1, 0.3], context=AttackContext())
     # At 0.1 what rounding has made too long is fitted.
     assert torch.allclose(fixed[0].inputs, fixed[1].inputs, rtol=0, atol=1e-6)

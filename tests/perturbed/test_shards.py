@@ -347,9 +347,7 @@ class Counted(Attack):
     calls: Calls
     attack: Attack
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         if len(self.calls.rows) == self.calls.most:
             raise KeyboardInterrupt
         self.calls.rows.append(len(sources))

@@ -7,6 +7,7 @@ An attack is a frozen value with one method, ``search``; `make_attack` makes it 
 from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.context import AttackContext, Iterate
+from perturblearn.attacks.descent import ProjectedDescent
 from perturblearn.attacks.factored_step import gate_basis, one_step_factors
 from perturblearn.attacks.foolbox_attack import FoolboxAttack, foolbox_attack
 from perturblearn.attacks.foreign_attack import CallableAttack, ForeignAttack, run_attack
@@ -40,6 +41,7 @@ __all__ = [
     "Norm",
     "OneStep",
     "OwnAttack",
+    "ProjectedDescent",
     "RadialPGD",
     "attack_fingerprint",
     "foolbox_attack",

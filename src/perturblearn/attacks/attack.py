@@ -40,9 +40,7 @@ class Attack(ABC):
         return DEFAULT_STEPS
 
     @abstractmethod
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """Perturb the sources towards their targets.
 
         Meanwhile the module is in evaluation mode and its parameters are constants; afterwards it is as before.
@@ -68,11 +66,16 @@ class Attack(ABC):
         return self
 
     def has_factors(self, hidden_dim: int, input_dim: int) -> bool:
-        """Whether its results have factors of rank ``hidden_dim`` for a two-layer network of this shape."""
+        """Whether results for a two-layer network of hidden_dim units and input_dim inputs have factors of low rank."""
         return False
 
     def count_zero_gradients(self, module: nn.Module, sources: Tensor, targets: Tensor, result: AttackResult) -> int:
-        """How many samples were not perturbed because the gradient is zero at their source."""
+        """How many samples were not perturbed because the gradient is zero at their source.
+
+        Args:
+            module, sources, targets: as they were searched, (n, ...) and (n,).
+            result: of that search.
+        """
         # A search may also stay where it starts because no iterate is better, so the gradient itself is looked at.
         still = (result.inputs == sources).flatten(1).all(dim=1)
         if not bool(still.any()):

@@ -38,7 +38,7 @@ class AttackResult:
 
     @classmethod
     def joined(cls, parts: Sequence[AttackResult], sources: Tensor) -> AttackResult:
-        """The results of successive blocks as one; without blocks, the result of attacking no sources."""
+        """The parts, results of successive blocks, as one; without any, the result of attacking no sources."""
         if not parts:
             none = sources.new_empty(0)
             return cls(sources.clone(), none, none, none.bool(), none)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from perturblearn.attacks.norms import Norm, normalised, row_norms
+from perturblearn.attacks.norms import Norm, row_norms
 from perturblearn.errors import ConfigError, DataError
 
 
@@ -90,10 +90,6 @@ class Ball:
         # Only those that are too long: a factor computed for the others would round to 1 or to its neighbour.
         factor = torch.where(length > self.radius, self.radius / length, 1)
         return self.clip(change.mul_(factor).add_(self.centres))
-
-    def along(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Gradients divided by their size in the norm, without signs in L-infinity."""
-        return normalised(gradient, self.norm.order)
 
     def project(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The nearest points of the ball, clipped into the range; the points may be overwritten."""

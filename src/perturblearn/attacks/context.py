@@ -38,7 +38,7 @@ Callback = Callable[[Iterate], None]
 
 
 def silent(done: int, steps: int, note: str) -> None:
-    """Report nothing."""
+    """Report nothing of steps done and in all, nor the note."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,8 @@ class AttackContext:
     report: Report = silent
 
 
-class ContextOptions(TypedDict, total=False):
-    """The fields of `AttackContext` as keyword arguments."""
+class SearchOptions(TypedDict, total=False):
+    """Keyword arguments of the functions: the fields of `AttackContext`, and those that the searches share."""
 
     value_range: tuple[float, float]
     seed: int
@@ -73,19 +73,9 @@ class ContextOptions(TypedDict, total=False):
     block: int | None
     callback: Callback | None
     report: Report
-
-
-class SearchOptions(ContextOptions, total=False):
-    """The same with the arguments that all searches by gradients share."""
-
     steps: int
     step: float
     bfloat16: bool
-
-
-class DescentOptions(SearchOptions, total=False):
-    """The same with the arguments of a projected gradient descent."""
-
     random_start: bool
     restarts: int
 

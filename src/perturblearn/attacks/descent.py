@@ -64,9 +64,7 @@ class ProjectedDescent(Attack):
     def update_rule(self, ball: Ball) -> UpdateRule:
         """A step within this ball."""
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The best iterates of all restarts; see `Attack.search`."""
         seeds = [derive_seed(context.seed, "start", str(restart)) for restart in range(self.restarts)]
         # One generator per restart goes through all blocks, so that a sample's start does not depend on their size.

@@ -32,9 +32,7 @@ class FactoredStep(StepAttack):
         """C Q, shaped as the points."""
         return (self._coefficients(module, points, targets, block) @ self.basis).view_as(points)
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The bare steps with their factors; see `Attack.search`."""
         sources = sources.detach()
         coefficients = self._coefficients(module, sources, targets, context.block)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.blocks import Block, blocks
-from perturblearn.attacks.context import AttackContext, ContextOptions
+from perturblearn.attacks.context import AttackContext, SearchOptions, split_options
 from perturblearn.attacks.frozen import frozen
 from perturblearn.attacks.norms import Norm, norm_of
 from perturblearn.errors import ModelError
@@ -46,10 +46,8 @@ class ForeignAttack(Attack):
             ConfigError, ModelError: there is none, or it cannot be used.
         """
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
-        """What the code returns, checked; see `Attack.search`.
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
+        """What the code returns for sources (n, ...), checked; see `Attack.search`.
 
         Raises:
             ModelError: the result has another shape, is not finite, or misses the bound or the range by more than
@@ -98,9 +96,9 @@ def run_attack(
     norm: Norm | str,
     epsilon: float | Tensor,
     pixels: int | None = None,
-    **options: Unpack[ContextOptions],
+    **options: Unpack[SearchOptions],
 ) -> AttackResult:
-    """`CallableAttack` in one call.
+    """`CallableAttack` in one call [own].
 
     Args:
         attack: ``attack(module, inputs, targets)`` returns the perturbed inputs. It knows norm and size itself.
@@ -117,8 +115,8 @@ def run_attack(
     Raises:
         ConfigError, DataError, ModelError: as in `ForeignAttack.search`.
     """
-    made = CallableAttack(norm_of(norm, pixels), epsilon, attack)
-    return made.search(module, sources, targets, AttackContext(**options))
+    context, own = split_options(options)
+    return CallableAttack(norm_of(norm, pixels), epsilon, attack, **own).search(module, sources, targets, context)
 
 
 def name_of(attack: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -64,9 +63,7 @@ class MinimumNorm(Attack):
         """Gradient steps of one of the searches."""
         return self.steps
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The nearest points found; see `Attack.search`."""
         with frozen(module):
             parts = blocks(self, module, sources, targets, context, bfloat16=self.bfloat16)
@@ -104,11 +101,11 @@ class MinimumNorm(Attack):
     ) -> _Nearest:
         """One descent within a ball; its successes hold in the module's own precision."""
         nearest = _Nearest(ball, block.quick.targets[rows])
-        tell = _teller(block, rows, number, context)
 
         def see(step: int, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
             nearest.keep(points, outputs, losses)
-            tell(step, points, losses)
+            if context.callback is not None:
+                context.callback(Iterate(number, step, block.rows[rows], points.view(-1, *block.shape), losses))
 
         objective = block.quick.of_rows(rows)
         rule = steepest(ball, self.step * FINER if number else self.step)
@@ -132,7 +129,7 @@ def minimum_norm(
     rounds: int = 8,
     **options: Unpack[SearchOptions],
 ) -> AttackResult:
-    """`MinimumNorm` in one call.
+    """`MinimumNorm` in one call [own].
 
     Args:
         module, sources, targets: as in `Attack.search`.
@@ -150,14 +147,6 @@ def minimum_norm(
     context, own = split_options(options)
     attack = MinimumNorm(l2_or_linf(norm, "minimum_norm"), epsilon, rounds=rounds, **own)
     return attack.search(module, sources, targets, context)
-
-
-def _teller(block: Block, rows: Tensor, number: int, context: AttackContext) -> Callable[[int, Tensor, Tensor], None]:
-    def tell(step: int, points: Tensor, losses: Tensor) -> None:
-        if context.callback is not None:
-            context.callback(Iterate(number, step, block.rows[rows], points.view(-1, *block.shape), losses))
-
-    return tell
 
 
 class _Nearest:

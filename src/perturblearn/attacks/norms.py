@@ -36,7 +36,7 @@ class Norm(ABC):
         """
 
     def budget(self, epsilon: float | Tensor) -> float | Tensor:
-        """The largest size allowed, in the units of `sizes`."""
+        """The largest size allowed, a number or (n,), in the units of `sizes`."""
         return epsilon
 
     def sizes(self, changes: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
@@ -48,24 +48,24 @@ class Norm(ABC):
         """The direction of size 1 along which a loss of this gradient rises most; 0 where the gradient is 0."""
 
     def room(self, epsilon: Float[Tensor, "n 1"], clipped_off: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
-        """What is left of epsilon around sources that clipping into the range has moved."""
+        """What is left of epsilon around sources from which clipping into the range has taken ``clipped_off``."""
         return (epsilon - self.sizes(clipped_off)).clamp_min(0)
 
-    @abstractmethod
     def limit(self, ball: Ball) -> Float[Tensor, "n 1"]:
         """The largest size that is aimed at, float64: below the room by what measuring in low precision can add."""
+        return ball.room
 
     @abstractmethod
     def project(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The nearest points of the ball, clipped into the range; the points may be overwritten."""
 
-    @abstractmethod
     def fit(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The points, inside the range, with those that are too far from their source moved near for certain."""
+        """The points, inside the range, with those that are too far to be in the ball moved near for certain."""
+        return self.project(ball, points.clone())
 
     @abstractmethod
     def random_points(self, ball: Ball, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """Points drawn uniformly from the ball, then clipped into the range.
+        """Points drawn uniformly from the ball by a generator, then clipped into the range.
 
         They are drawn row by row from uniform numbers in float32 on the CPU, so that neither the device nor the number
         of rows at a time changes a draw.
@@ -75,11 +75,16 @@ class Norm(ABC):
         """
 
     def is_too_far(self, ball: Ball, points: Float[Tensor, "n d"]) -> Tensor:
-        """Which points somebody might measure as farther from their source than allowed, (n, 1) bool."""
+        """Which points somebody might measure as outside the ball, (n, 1) bool."""
         return ball.sizes(points) > ball.limit
 
     def tolerance(self, ball: Ball, relative: float) -> Float[Tensor, "n 1"]:
-        """The largest size of a foreign result that rounding explains, for a relative error of the size."""
+        """The largest size at which rounding explains why a foreign result is outside the ball.
+
+        Args:
+            ball: of the result.
+            relative: error of a size that is explained.
+        """
         # Sums u + r are rounded, which for a tiny r is not small against it.
         return ball.epsilon * (1 + relative) + ball.roundoff
 
@@ -156,10 +161,6 @@ class LInf(Norm):
         """The points clamped to the box."""
         return torch.clamp(points, *ball.box)
 
-    def fit(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The points clamped to the box, whose corners hold the bound exactly."""
-        return self.project(ball, points)
-
     def random_points(self, ball: Ball, generator: torch.Generator) -> Float[Tensor, "n d"]:
         """Every coordinate uniform in its interval."""
         drawn = 2 * torch.rand(ball.centres.shape, generator=generator, dtype=torch.float32) - 1
@@ -219,17 +220,9 @@ class L0(Norm):
         """All pixels: a coordinate that clipping has moved by a rounding is not one that the attack changes."""
         return epsilon
 
-    def limit(self, ball: Ball) -> Float[Tensor, "n 1"]:
-        """The pixels; counts are not rounded."""
-        return ball.room
-
     def project(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The points clipped; the attacks in L0 choose their coordinates themselves."""
         return ball.clip(points)
-
-    def fit(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The points, clipped."""
-        return ball.clip(points.clone())
 
     def random_points(self, ball: Ball, generator: torch.Generator) -> Float[Tensor, "n d"]:
         """Refuse: no volume, nothing to draw from.

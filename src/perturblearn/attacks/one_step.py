@@ -58,7 +58,7 @@ def one_step(
     pixels: int | None = None,
     block: int | None = None,
 ) -> Tensor:
-    """The perturbations of `OneStep` in one call.
+    """The perturbations of `OneStep` in one call [NeurIPS24, section 4].
 
     Args:
         module: f, with outputs (n,) or (n, 1) for two classes, or logits (n, K).

@@ -19,11 +19,11 @@ def over_epsilons(
     targets: Tensor,
     *,
     epsilons: Sequence[float],
-    context: AttackContext = AttackContext(),
+    context: AttackContext,
 ) -> list[AttackResult]:
     """The results of an attack at each of several sizes, as for a curve of success against epsilon [own].
 
-        curve = over_epsilons(PGD(L2(), 0), f, x, targets, epsilons=(0.1, 0.2))
+        curve = over_epsilons(PGD(L2(), 0), f, x, targets, epsilons=(0.1, 0.2), context=AttackContext((0, 1)))
         rates = [float(result.success.float().mean()) for result in curve]
 
     Args:

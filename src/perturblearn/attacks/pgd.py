@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Ball
-from perturblearn.attacks.context import DescentOptions, split_options
+from perturblearn.attacks.context import SearchOptions, split_options
 from perturblearn.attacks.descent import ProjectedDescent
 from perturblearn.attacks.norms import Norm, l2_or_linf
 from perturblearn.attacks.update_rules import UpdateRule, steepest
@@ -49,9 +49,9 @@ def pgd(
     *,
     norm: Norm | str,
     epsilon: float | Tensor,
-    **options: Unpack[DescentOptions],
+    **options: Unpack[SearchOptions],
 ) -> AttackResult:
-    """`PGD` in one call.
+    """`PGD` in one call (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018).
 
     Args:
         module, sources, targets: as in `Attack.search`.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Ball
-from perturblearn.attacks.context import DescentOptions, split_options
+from perturblearn.attacks.context import SearchOptions, split_options
 from perturblearn.attacks.descent import ProjectedDescent
 from perturblearn.attacks.norms import L0, Norm, norm_of
 from perturblearn.attacks.update_rules import UpdateRule, pixel_by_pixel, radial
@@ -46,9 +46,9 @@ def radial_pgd(
     norm: Norm | str,
     epsilon: float | Tensor,
     pixels: int | None = None,
-    **options: Unpack[DescentOptions],
+    **options: Unpack[SearchOptions],
 ) -> AttackResult:
-    """`RadialPGD` in one call.
+    """`RadialPGD` in one call [ICLR24, section 5].
 
     Args:
         module, sources, targets: as in `Attack.search`.

@@ -50,9 +50,7 @@ class StepAttack(Attack):
             ModelError: as in `input_gradient`.
         """
 
-    def search(
-        self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext = AttackContext()
-    ) -> AttackResult:
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The sources moved by their steps, or the bare steps; see `Attack.search`."""
         sources = sources.detach()
         steps = self.perturbations(module, sources, targets, context.block)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.attacks.ball import Ball
-from perturblearn.attacks.norms import row_norms
+from perturblearn.attacks.norms import normalised, row_norms
 from perturblearn.errors import ConfigError
 
 UpdateRule = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ def radial(ball: Ball, step: float) -> UpdateRule:
     lengths = (step * ball.epsilon).to(ball.centres.dtype)
 
     def update(points: Tensor, gradient: Tensor) -> Tensor:
-        return ball.rescale(ball.along(gradient).mul_(-lengths).add_(points))
+        return ball.rescale(normalised(gradient, ball.norm.order).mul_(-lengths).add_(points))
 
     return update
 
