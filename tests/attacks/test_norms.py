@@ -116,7 +116,7 @@ def test_shape_layout_and_dtype(norm: str, pixels: int | None) -> None:
 @pytest.mark.parametrize(
     ("pixels", "sentence"),
     [
-        (None, "attack.pixels is missing, but in l0 it is the bound"),
+        (None, "attack.pixels = None, but in l0 the number of coordinates that may change is the bound; give one"),
         (0, "attack.pixels = 0, but an L0 perturbation changes at least one coordinate; choose 1 or more"),
         (-1, "attack.pixels = -1, but an L0 perturbation changes at least one"),
         (11, "attack.pixels = 11, but inputs have 10 coordinates; choose between 1 and that number"),

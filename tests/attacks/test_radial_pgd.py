@@ -246,7 +246,11 @@ def test_progress_is_reported() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ConfigError, match=r"attack\.norm = 'l1', but perturbations are bounded in l0, l2 or linf"):
         radial_pgd(F, SOURCES, TARGETS, norm="l1", epsilon=0.5)
-    for pixels, sentence in ((None, "is missing"), (0, "= 0, but"), (DIM + 1, "= 13, but inputs have 12 coordinates")):
+    for pixels, sentence in (
+        (None, "= None, but in l0"),
+        (0, "= 0, but"),
+        (DIM + 1, "= 13, but inputs have 12 coordinates"),
+    ):
         with pytest.raises(ConfigError, match=f"attack.pixels {sentence}"):
             radial_pgd(F, SOURCES, TARGETS, norm="l0", epsilon=0.5, pixels=pixels)
     with pytest.raises(ConfigError, match="random_start applies to l2 and linf"):

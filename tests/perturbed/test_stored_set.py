@@ -251,5 +251,5 @@ def test_the_standard_classifier_comes_back(folder: Path) -> None:
     stored = StoredSet(folder)
     assert Classifier.load(stored.standard()).hash == STANDARD.hash == stored.manifest["standard"]["hash"]
     (folder / "standard.safetensors").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"^standard.safetensors of .* is damaged, and the perturbed samples do not"):
+    with pytest.raises(StoreError, match=r"^standard.safetensors of .* is damaged, and the standard classifier cannot"):
         stored.standard()

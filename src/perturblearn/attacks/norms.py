@@ -255,7 +255,7 @@ def norm_of(norm: Norm | str, pixels: int | None = None) -> Norm:
         return norm
     if norm == "l0" and pixels is None:
         raise ConfigError(
-            "attack.pixels is missing, but in l0 it is the bound: the number of coordinates that may change; give it"
+            "attack.pixels = None, but in l0 the number of coordinates that may change is the bound; give one"
         )
     known = {"l0": lambda: L0(pixels or 0), "l2": L2, "linf": LInf}
     if norm not in known:

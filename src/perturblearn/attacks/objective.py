@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -59,7 +60,7 @@ class Objective:
         """The same for some of the samples."""
         return Objective(self._call, self._name, self._targets[rows], self._shape, self._loss)
 
-    def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, points: Float[Tensor, "n d"]) -> tuple[Tensor, Float[Tensor, " n"]]:
         """Outputs and losses (n,) at points (n, d).
 
         Raises:
@@ -68,7 +69,7 @@ class Objective:
         with torch.no_grad():
             return self._pass(points)
 
-    def differentiate(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiate(self, points: Float[Tensor, "n d"]) -> tuple[Tensor, Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Outputs, losses and the gradient of each sample's loss at points (n, d).
 
         Raises:
@@ -125,7 +126,7 @@ def name_of_network(module: nn.Module) -> str:
     return f"the network {module.config.name}" if isinstance(module, Network) else type(module).__name__
 
 
-def outputs_of(outputs: Tensor, count: int, name: str) -> Tensor:
+def outputs_of(outputs: object, count: int, name: str) -> Tensor:
     """Outputs as (n,) or logits (n, K); a column (n, 1) is the former.
 
     Raises:
