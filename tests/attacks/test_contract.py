@@ -145,9 +145,13 @@ class Case:
         return (usual,) if self.is_fixed else (usual, 0.1, 1e-6)
 
     @property
+    def is_ours(self) -> bool:
+        return not isinstance(self.attack, ForeignAttack)
+
+    @property
     def is_best(self) -> bool:
         """Whether the source counts among what the best is chosen from."""
-        return self.attack.is_search and not isinstance(self.attack, ForeignAttack)
+        return self.attack.is_search and self.is_ours
 
 
 FIXED = partial(own, epsilon=0.15, high=1.0)
@@ -372,6 +376,37 @@ def test_under_no_grad_and_with_sources_that_require_gradients(name: str) -> Non
     assert torch.equal(found.inputs, expected.inputs)
     assert not found.inputs.requires_grad
     assert not run(name, module, leaf, targets).inputs.requires_grad
+
+
+class InPlace(Net):
+    """Prepares its inputs where they are."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs.sub_(0.5).div_(0.25))
+
+
+class Aside(Net):
+    """The same with tensors of its own."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward((inputs - 0.5) / 0.25)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.network is Net and case.is_ours])
+def test_a_network_may_work_in_place(name: str) -> None:
+    _, sources, targets = problem(name, 4)
+    given = sources.clone()
+    found, expected = (run(name, network(4).eval(), sources, targets) for network in (InPlace, Aside))
+    assert torch.equal(sources, given)
+    assert torch.equal(found.inputs, expected.inputs)
+    assert torch.equal(found.losses, expected.losses)
+
+
+def test_points_of_foreign_attacks_do_not_move_when_they_are_judged() -> None:
+    _, sources, targets = problem("own", 4)
+    attack = CallableAttack(LInf(), 0.1, lambda module, inputs, targets: inputs)
+    found = attack.search(InPlace(4).eval(), sources, targets, AttackContext())
+    assert torch.equal(found.inputs, sources)
 
 
 def test_attacks_are_values() -> None:

@@ -103,7 +103,9 @@ class Objective:
             )
 
     def _pass(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = outputs_of(self._call(points.view(-1, *self._shape)), len(points), self._name).to(points.dtype)
+        # A copy: a network that works on its inputs in place would move the points, beyond any bound.
+        inputs = points.view(-1, *self._shape).clone()
+        outputs = outputs_of(self._call(inputs), len(points), self._name).to(points.dtype)
         first = self._missing is None
         # Checked in words at the sources alone; later passes only count, so that no step waits for the device.
         if first:
