@@ -5,11 +5,12 @@
 For every name in the ``__all__`` of the package and of its rooms, and for the public methods of classes there:
 
 - a section ``Args`` explains every argument, under its real name; it may be left out where the text has every
-  argument's name or says where they are explained, and by a function of one argument;
+  argument's name or says where they are explained, by a function of one argument, and by a method that a base class
+  explains;
 - an error that the body raises stands under ``Raises``;
 - a name in backticks exists;
-- a numeric function of `attacks` and `theory` gives the shapes of its tensors and its source: a paper with section or
-  equation, or a paper by its title, or ``[own]`` for what was derived or chosen here.
+- a numeric function of `attacks` and `theory` gives the shapes of its tensors, in its types or in words, and its
+  source: a paper with section or equation, or a paper by its title, or ``[own]`` for what was derived or chosen here.
 
 Prints what it finds, one line each, and exits with 1 if there is any.
 """
@@ -122,6 +123,12 @@ class Subject:
             names = list(inspect.signature(self.function).parameters)
         return tuple(name for name in names if name not in ("self", "cls"))
 
+    @property
+    def is_override(self) -> bool:
+        """Whether it is a method that a base class has already."""
+        own = self.name.rpartition(".")[2]
+        return self.owner is not None and any(own in vars(base) for base in self.owner.__mro__[1:])
+
     @cached_property
     def raised(self) -> set[str]:
         """Names of the errors that the body raises itself."""
@@ -187,7 +194,7 @@ def faults(subject: Subject) -> Iterator[str]:
         if not _exists(word, subject):
             yield f"mentions `{word}`, which does not exist"
     if subject.room in NUMERIC_ROOMS and _is_numeric(subject):
-        if not SHAPE.search(subject.text):
+        if _has_bare_tensors(subject) and not subject.is_override and not SHAPE.search(subject.text):
             yield "gives no shapes"
         if subject.owner is None and not SOURCE.search(subject.text):  # a method's is its class's
             yield "names no source: [paper, section], a title with its year, or [own]"
@@ -202,7 +209,7 @@ def _faults_of_arguments(subject: Subject) -> Iterator[str]:
             yield f"explains {', '.join(sorted(names - known))}, which are not arguments"
         if set(subject.arguments) - names:
             yield f"does not explain {', '.join(sorted(set(subject.arguments) - names))}"
-    elif len(subject.arguments) > 1 and not ELSEWHERE.search(subject.text):
+    elif len(subject.arguments) > 1 and not subject.is_override and not ELSEWHERE.search(subject.text):
         silent = [name for name in subject.arguments if not re.search(rf"\b{name.rstrip('s')}", subject.text)]
         if silent:
             yield f"has no Args and does not mention {', '.join(silent)}"
@@ -237,6 +244,12 @@ def _is_numeric(subject: Subject) -> bool:
         return False
     annotations = subject.thing.__annotations__
     return any("Tensor" in str(annotation) for annotation in annotations.values())
+
+
+def _has_bare_tensors(subject: Subject) -> bool:
+    """Whether a tensor's type says nothing of its shape."""
+    annotations = " ".join(str(annotation) for annotation in subject.thing.__annotations__.values())
+    return "Tensor" in re.sub(r"\w+\[Tensor, *(\"[^\"]*\"|'[^']*')\]", "", annotations)
 
 
 def main() -> int:

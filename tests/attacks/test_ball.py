@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
+from perturblearn.attacks import norm_of
 from perturblearn.attacks.ball import Ball
 
 DTYPES = [torch.float32, torch.float64]
@@ -23,7 +24,7 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tens
 
 
 def ball_of(norm: str, sources: Tensor, epsilon: float, value_range: tuple[float, float] = ENDLESS) -> Ball:
-    return Ball(norm, sources, torch.full((len(sources),), epsilon, dtype=torch.float64), value_range)
+    return Ball(norm_of(norm), sources, torch.full((len(sources),), epsilon, dtype=torch.float64), value_range)
 
 
 @given(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perturblearn.attacks import Found, foolbox_attack, pgd, run_attack
+from perturblearn.attacks import AttackResult, foolbox_attack, pgd, run_attack
 from perturblearn.attacks.foolbox_attack import _foolbox
 from perturblearn.errors import ConfigError
 
@@ -32,7 +32,7 @@ def targets_of(outputs: int) -> Tensor:
     return 2 * drawn - 1 if outputs == 1 else drawn
 
 
-def run(attack: Any, outputs: int, norm: str, epsilon: float, **options: Any) -> Found:
+def run(attack: Any, outputs: int, norm: str, epsilon: float, **options: Any) -> AttackResult:
     made = foolbox_attack(attack, norm=norm, epsilon=epsilon, **WITHIN, **options)
     return run_attack(made, network(outputs), X, targets_of(outputs), norm=norm, epsilon=epsilon, **WITHIN)
 
@@ -83,13 +83,13 @@ def test_objects_and_attacks_that_look_for_the_smallest() -> None:
         ("L2PGD", "linf", {}, "foolbox's L2ProjectedGradientDescentAttack bounds perturbations in l2, not in linf"),
         ("L2PGD", "l0", {}, "attack.norm = 'l0', but foolbox_attack bounds perturbations in l2 or linf"),
         ("LinfFastGradientAttack", "linf", {"steps": 5}, "has no argument steps; it takes random_start: remove it"),
-        (nn.Linear(1, 1), "linf", {}, "Linear is no attack of foolbox; use run_attack for others"),
-        (nn.Linear(1, 1), "linf", {"steps": 3}, "Linear is an attack already, so its steps and other arguments are"),
+        (nn.Linear(1, 1), "linf", {}, "Linear is not an attack of foolbox; use run_attack for other attacks"),
+        (nn.Linear(1, 1), "linf", {"steps": 3}, "Linear is already an attack with its own steps and other arguments"),
         (
             "LinfPGD",
             "linf",
             {"value_range": (0, math.inf)},
-            "foolbox needs a finite range of values, but this one is 0",
+            "foolbox needs a finite range of values, but the data's range is 0",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from perturblearn.attacks import steepest_step
+from perturblearn.attacks import L0, L2, LInf, norm_of, steepest_step
 from perturblearn.errors import ConfigError
 
 NORMS = [("l2", None), ("linf", None), ("l0", 3)]
@@ -112,10 +112,27 @@ def test_shape_layout_and_dtype(norm: str, pixels: int | None) -> None:
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize("pixels", [None, 0, -1, 11])
-def test_pixels_out_of_range(pixels: int | None) -> None:
-    with pytest.raises(ConfigError, match=f"attack.pixels = {pixels}, but inputs have 10 coordinates; choose between"):
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (None, "attack.pixels = None, but in l0 the number of coordinates that may change is the bound; give one"),
+        (0, "attack.pixels = 0, but an L0 perturbation changes at least one coordinate; choose 1 or more"),
+        (-1, "attack.pixels = -1, but an L0 perturbation changes at least one"),
+        (11, "attack.pixels = 11, but inputs have 10 coordinates; choose between 1 and that number"),
+    ],
+)
+def test_pixels_out_of_range(pixels: int | None, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
         steepest_step(gradients(), "l0", epsilon=1.0, pixels=pixels)
+
+
+def test_norms_are_values() -> None:
+    assert [norm_of("l0", 3), norm_of("l2"), norm_of("linf")] == [L0(3), L2(), LInf()]
+    assert len({L0(3), L0(3), L0(4), L2(), LInf()}) == 4
+    assert norm_of(L0(3)) == L0(3)
+    assert torch.equal(
+        steepest_step(gradients(), L0(3), epsilon=0.7), steepest_step(gradients(), "l0", epsilon=0.7, pixels=3)
+    )
 
 
 def test_unknown_norm() -> None:

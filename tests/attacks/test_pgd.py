@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perturblearn.attacks import at_sizes, pgd, radial_pgd
+from perturblearn.attacks import PGD, AttackContext, LInf, RadialPGD, over_epsilons, pgd, radial_pgd
 from perturblearn.errors import ConfigError
 
 DIM, COUNT = 8, 6
@@ -110,10 +110,11 @@ def test_l0_is_refused() -> None:
 
 
 def test_several_sizes_are_several_calls() -> None:
-    module = network(DIM, 10, 3)
-    for search in (pgd, radial_pgd):
-        curve = at_sizes(search, module, SOURCES, CLASSES, epsilons=(0.0, 0.1, 0.5), norm="linf", steps=5)
-        for epsilon, found in zip((0.0, 0.1, 0.5), curve, strict=True):
+    module, sizes = network(DIM, 10, 3), (0.0, 0.1, 0.5)
+    for kind, search in ((PGD, pgd), (RadialPGD, radial_pgd)):
+        attack = kind(LInf(), 1.0, steps=5)
+        curve = over_epsilons(attack, module, SOURCES, CLASSES, epsilons=sizes, context=AttackContext())
+        for epsilon, found in zip(sizes, curve, strict=True):
             alone = search(module, SOURCES, CLASSES, epsilon=epsilon, norm="linf", steps=5)
             assert torch.equal(found.inputs, alone.inputs)
         assert curve[0].losses.mean() > curve[1].losses.mean() > curve[2].losses.mean()

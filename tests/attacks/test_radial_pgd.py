@@ -246,8 +246,12 @@ def test_progress_is_reported() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ConfigError, match=r"attack\.norm = 'l1', but perturbations are bounded in l0, l2 or linf"):
         radial_pgd(F, SOURCES, TARGETS, norm="l1", epsilon=0.5)
-    for pixels in (None, 0, DIM + 1):
-        with pytest.raises(ConfigError, match=f"attack.pixels = {pixels}, but inputs have 12 coordinates"):
+    for pixels, sentence in (
+        (None, "= None, but in l0"),
+        (0, "= 0, but"),
+        (DIM + 1, "= 13, but inputs have 12 coordinates"),
+    ):
+        with pytest.raises(ConfigError, match=f"attack.pixels {sentence}"):
             radial_pgd(F, SOURCES, TARGETS, norm="l0", epsilon=0.5, pixels=pixels)
     with pytest.raises(ConfigError, match="random_start applies to l2 and linf"):
         radial_pgd(F, SOURCES, TARGETS, norm="l0", epsilon=0.5, pixels=3, random_start=True)
@@ -258,7 +262,7 @@ def test_bad_input() -> None:
             radial_pgd(F, SOURCES, TARGETS, norm="l2", epsilon=0.5, step=step)
     with pytest.raises(ConfigError, match=r"a search in bfloat16 needs float32 inputs, but these are torch\.float64"):
         radial_pgd(F, SOURCES, TARGETS, norm="l2", epsilon=0.5, bfloat16=True)
-    with pytest.raises(DataError, match=r"sources are torch\.int64, but attacks move them by gradients"):
+    with pytest.raises(DataError, match=r"sources are torch\.int64, but attacks follow gradients in them"):
         radial_pgd(F, SOURCES.long(), TARGETS, norm="l2", epsilon=0.5)
     with pytest.raises(DataError, match=r"targets have shape \(6,\), but there are 7 sources"):
         radial_pgd(F, SOURCES, TARGETS[:6], norm="l2", epsilon=0.5)

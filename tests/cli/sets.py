@@ -9,8 +9,8 @@ from tests.cli.commands import words
 G = words("--controls.draws 1 --perturbation.epochs 2")
 SHARD, HELDOUT = "training/shard-00000.safetensors", "heldout/shard-00000.safetensors"
 LOST = (
-    "standard.safetensors of set is damaged, and the perturbed samples do not tell the standard classifier; bring it "
-    "back from a copy, or move the set away and write it again with 'perturblearn perturb'"
+    "standard.safetensors of set is damaged, and the standard classifier cannot be recovered from the samples; restore "
+    "it from a copy, or move the set away and write it again with 'perturblearn perturb'"
 )
 
 

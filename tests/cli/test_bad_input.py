@@ -84,7 +84,7 @@ RUNS = [
     ("--data.name digits --name ten --data.classes 0,1,2,3,4,5,6,7,8,9", "the data have 10 classes"),
     ("--data.name shifted_gauss --data.n_samples 7", "n_samples = 7 is odd, .*; choose an even number"),
     ("--attack.norm l0 --attack.pixels 65", "attack.pixels = 65, but inputs have 64 coordinates; choose"),
-    ("--attack.targets given", "attack.targets is 'given', but the data bring no targets"),
+    ("--attack.targets given", "attack.targets is 'given', but the data contain no targets"),
     ("--data.name gauss --attack.source uniform", "'uniform' draws over the data's value range, but .* choose gauss"),
     ("--data.name python", "stands for data passed as Python objects"),
     ("--data.name folder:absent", "absent, which data.name = folder:absent names, does not exist; check the path"),

@@ -87,8 +87,8 @@ NO_SETS: list[tuple[Callable[[Path], None], str]] = [
     *(
         (
             damage,
-            "set/manifest.json is damaged or is no manifest of a perturbed set; bring it back from a copy, or move set "
-            "away and write the set again with 'perturblearn perturb'",
+            "set/manifest.json is damaged or is not the manifest of a perturbed set; restore it from a copy, or move "
+            "set away and write the set again with 'perturblearn perturb'",
         )
         for damage in (cut_manifest, edited_manifest)
     ),

@@ -33,7 +33,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     (SHARD, Path.unlink, "is missing"),
     (SHARD, flipped, "does not have the checksum that the manifest gives"),
     (HELDOUT, emptied, r"has 0 bytes instead of \d+"),
-    ("manifest.json", one_line, "is not written as it was"),
+    ("manifest.json", one_line, "differs from what was written"),
 ]
 
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_the_set_s_does_no_harm(capsys: pytest.CaptureFixture
     (own_set / "notes.txt").write_text("mine")
     for repair in ([], ["--repair"]):
         said = say(capsys, "verify", own_set, *repair)
-        assert (said.code, said.out, said.err) == (0, "notes.txt is not of this set\nset is whole.\n", "")
+        assert (said.code, said.out, said.err) == (0, "notes.txt does not belong to this set\nset is whole.\n", "")
     assert (own_set / "notes.txt").read_text() == "mine"
 
 

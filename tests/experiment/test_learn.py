@@ -25,7 +25,7 @@ from perturblearn.experiment.learn import Lesson, learn, learn_side_by_side
 from perturblearn.perturbed import perturb
 from perturblearn.perturbed.sources import draw_sources
 from perturblearn.seeding import derive_seed
-from perturblearn.theory import cosine_similarity, margin_limit
+from perturblearn.theory import GateKernel, cosine_similarity, margin_limit
 from perturblearn.training import Descent, Flow, Job, Outcome, train, train_by_flow, train_side_by_side
 
 LIMIT = {"model.name": "limit", "model.slope": 0.05}
@@ -257,7 +257,7 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     # The noise is not kept, but drawn again from its seed.
     drawn = draw_sources(source, data, heldout=False, count=30, seed=derive_seed(5, "sources", "training"))
     at = drawn.points.double()
-    cosines = cosine_similarity(x, y, kept["inputs"] - drawn.inputs.double(), slope=0.1, at=at)
+    cosines = cosine_similarity(x, y, kept["inputs"] - drawn.inputs.double(), kernel=GateKernel(0.1, bias=True), at=at)
     # u + r - u loses some 1e-16 of u, and perturbations are of length 1.
     assert measures["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-12)
     signed = (kept["target_labels"] * cosines).mean().item()
@@ -296,7 +296,7 @@ def test_g_of_bare_perturbations_of_a_limit_has_no_limit() -> None:
 
 def test_noise_outside_the_range_of_the_data_is_not_clipped_in_silence() -> None:
     keys = both({"epochs": 3}, **{"attack.name": "radial_pgd", "attack.source": "gauss", "seeds": 1})
-    with pytest.raises(ConfigError, match=r"outside the data's range -1 to 1, into which the attack clips"):
+    with pytest.raises(ConfigError, match=r"outside the data's range -1 to 1, to which the attack clips"):
         learn_from_perturbations(overrides=keys)
 
 

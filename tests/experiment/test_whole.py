@@ -119,8 +119,8 @@ def keys(overrides: dict[str, Any]) -> tuple[str, list[str], list[str]]:
     stages = experiment.seeds[0]
     return (
         experiment.key,
-        [stage.key for stage in stages.standard],
-        [stage.key for row in stages.perturbation for stage in row],
+        [stage.key for stage in stages.standards],
+        [stage.key for row in stages.perturbations for stage in row],
     )
 
 

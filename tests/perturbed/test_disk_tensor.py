@@ -73,12 +73,12 @@ def test_a_set_larger_than_memory_takes_the_memory_of_a_few_shards(tmp_path: Pat
 
 
 def test_no_room_on_the_disk(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreError, match=r"cannot lay 480 bytes .* a file in .*nowhere \(No such file"):
+    with pytest.raises(StoreError, match=r"cannot store 480 bytes .* a file in .*nowhere \(No such file"):
         StoredSet(folder).load(0, tmp_path / "nowhere")
 
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", no_space, raising=False)
-    with pytest.raises(StoreError, match=r"cannot lay 480 bytes .*No space left on device\); free some space"):
+    with pytest.raises(StoreError, match=r"cannot store 480 bytes .*No space left on device\); free some space"):
         StoredSet(folder).load(0)

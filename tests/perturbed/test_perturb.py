@@ -11,13 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from perturblearn.attacks import one_step
+from perturblearn.attacks import make_attack, one_step
 from perturblearn.classifiers import Classifier, TwoLayer, initialise, is_target
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import PerturbedSet, perturb
-from perturblearn.perturbed.perturb import has_factors
 from perturblearn.store import ArtefactStore
 
 DIM = 6
@@ -170,7 +169,7 @@ def test_errors_pass_through() -> None:
         perturb(F, DATA, attack(norm="l0", pixels=7), seed=0)
     with pytest.raises(ConfigError, match="draws over the data's value range"):
         perturb(F, replace(DATA, value_range=(-math.inf, math.inf)), attack(source="uniform"), seed=0)
-    with pytest.raises(DataError, match="the data bring no targets"):
+    with pytest.raises(DataError, match="the data contain no targets"):
         perturb(F, replace(DATA, given_targets=None), attack(targets="given"), seed=0)
 
 
@@ -259,7 +258,7 @@ def test_other_sets_have_no_factors(width: int, keys: dict[str, Any]) -> None:
     f = Classifier(initialise(ModelConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
     found = perturb(f, DATA, attack(**keys), seed=0)
     assert found.factors is None
-    assert not has_factors(attack(**keys), f.module.hidden_dim, f.module.input_dim)
+    assert not make_attack(attack(**keys), DIM).has_factors(f.module.hidden_dim, f.module.input_dim)
 
 
 def test_factors_go_along_to_a_device_but_not_to_disk() -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from perturblearn.attacks import Attack, AttackContext, AttackResult, make_attack
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
-from perturblearn.perturbed.perturb import pixels_of
-from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import block_rows, blocks_in
 from perturblearn.seeding import derive_seed
 from perturblearn.store import ArtefactStore, Drafts
@@ -175,16 +174,8 @@ def test_each_block_is_a_search_of_its_own(way: str, heldout: bool) -> None:
     assert found.sizes is not None
     for start in range(0, count, SMALL):
         rows = slice(start, min(start + SMALL, count))
-        by_hand = search(
-            WIDE,
-            sources.inputs[rows],
-            found.target_labels[rows],
-            attack,
-            pixels=pixels_of(attack, DIM),
-            value_range=DATA.value_range,
-            seed=derive_seed(of_part, "part", str(start)),
-            report=lambda *_: None,
-        )
+        context = AttackContext(DATA.value_range, seed=derive_seed(of_part, "part", str(start)))
+        by_hand = make_attack(attack, DIM).search(WIDE.module, sources.inputs[rows], found.target_labels[rows], context)
         assert torch.equal(found.inputs[rows], by_hand.inputs)
         assert torch.equal(found.success[rows], by_hand.success)
         assert torch.equal(found.sizes[rows], by_hand.sizes)
@@ -349,20 +340,32 @@ def test_samples_from_within_a_block_are_refused() -> None:
         perturb(WIDE, DATA, attack_of("one step, natural"), seed=0, rows=range(3, 20))
 
 
+@dataclass(frozen=True, eq=False)
+class Counted(Attack):
+    """An attack whose searches are counted, of which the one after so many is interrupted."""
+
+    calls: Calls
+    attack: Attack
+
+    def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
+        if len(self.calls.rows) == self.calls.most:
+            raise KeyboardInterrupt
+        self.calls.rows.append(len(sources))
+        return self.attack.search(module, sources, targets, context)
+
+
 class Calls:
-    """Counts searches, of which the one after so many is interrupted."""
+    """Counts the searches of `perturb`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None) -> None:
         self.rows: list[int] = []
         self.most = most
         # The room re-exports the function under its module's name.
-        monkeypatch.setattr(sys.modules[perturb.__module__], "search", self)
+        monkeypatch.setattr(sys.modules[perturb.__module__], "make_attack", self)
 
-    def __call__(self, standard: Classifier, sources: Tensor, *arguments: Any, **keys: Any) -> Any:
-        if len(self.rows) == self.most:
-            raise KeyboardInterrupt
-        self.rows.append(len(sources))
-        return search(standard, sources, *arguments, **keys)
+    def __call__(self, config: AttackConfig, input_dim: int) -> Attack:
+        attack = make_attack(config, input_dim)
+        return Counted(attack.norm, attack.epsilon, self, attack)
 
 
 def artefacts(store: ArtefactStore) -> int:

@@ -166,7 +166,9 @@ def test_a_newer_version_is_told_from_damage(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"sha256": "0"}', "\udcff", "[" * 100_000, "NaN"])
 def test_a_manifest_of_another_form(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(StoreError, match=r"manifest.json is damaged or is no manifest of a perturbed set; bring it"):
+    with pytest.raises(
+        StoreError, match=r"manifest.json is damaged or is not the manifest of a perturbed set; restore"
+    ):
         StoredSet(folder)
 
 
@@ -192,7 +194,9 @@ def shards(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 )
 def test_a_manifest_that_nobody_wrote(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change_manifest(folder, change)
-    with pytest.raises(StoreError, match=r"manifest.json is damaged or is no manifest of a perturbed set; bring it"):
+    with pytest.raises(
+        StoreError, match=r"manifest.json is damaged or is not the manifest of a perturbed set; restore"
+    ):
         StoredSet(folder)
 
 
@@ -247,5 +251,5 @@ def test_the_standard_classifier_comes_back(folder: Path) -> None:
     stored = StoredSet(folder)
     assert Classifier.load(stored.standard()).hash == STANDARD.hash == stored.manifest["standard"]["hash"]
     (folder / "standard.safetensors").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"^standard.safetensors of .* is damaged, and the perturbed samples do not"):
+    with pytest.raises(StoreError, match=r"^standard.safetensors of .* is damaged, and the standard classifier cannot"):
         stored.standard()

@@ -97,10 +97,10 @@ def test_the_global_generator_is_left_alone() -> None:
 
 @pytest.mark.parametrize("rule", ["other", "next"])
 def test_rules_that_need_labels(rule: str) -> None:
-    with pytest.raises(DataError, match=f"attack.targets = '{rule}' needs true labels, which the sources have not"):
+    with pytest.raises(DataError, match=f"attack.targets = '{rule}' needs true labels, which the sources do not have"):
         draw_targets(rule, 3, [1, -1], seed=0)
 
 
 def test_given_targets_that_there_are_not() -> None:
-    with pytest.raises(DataError, match=r"attack\.targets is 'given', but the data bring no targets; add an array"):
+    with pytest.raises(DataError, match=r"attack\.targets is 'given', but the data contain no targets; add an array"):
         draw_targets("given", 3, [1, -1], seed=0)

@@ -88,7 +88,7 @@ def test_many_damages_are_found_together(folder: Path) -> None:
     (folder / "standard.safetensors").unlink()
     damages = verify(StoredSet(folder))
     missing = [Damage(file, "is missing") for file in ALL_FILES[1:5]]
-    assert damages == [*missing, Damage("training", "is not of this set", is_extra=True)]
+    assert damages == [*missing, Damage("training", "does not belong to this set", is_extra=True)]
 
 
 def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_manifest_that_goes_or_is_rewritten(folder: Path) -> None:
     stored = StoredSet(folder)
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_bytes())))
-    assert verify(StoredSet(folder)) == [Damage("manifest.json", "is not written as it was")]
+    assert verify(StoredSet(folder)) == [Damage("manifest.json", "differs from what was written")]
     path.unlink()
     assert verify(stored) == [Damage("manifest.json", "is missing")]
 
@@ -121,7 +121,8 @@ def test_other_files_are_reported_and_do_no_harm(folder: Path) -> None:
     stored = StoredSet(folder)
     damages = verify(stored)
     assert damages == [
-        Damage(file, "is not of this set", is_extra=True) for file in ("notes.txt", "training/shard-00003.safetensors")
+        Damage(file, "does not belong to this set", is_extra=True)
+        for file in ("notes.txt", "training/shard-00003.safetensors")
     ]
     before = files_of(folder)
     assert repair(stored, damages, never, standard=never) == []
@@ -146,12 +147,12 @@ ZEROS = torch.zeros(8, dtype=torch.int64)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"nothing", "is no safetensors file"),
+        (b"nothing", "is not a safetensors file"),
         (shard_bytes(made(KINDS["flat images"], 7)), " instead of [8"),
         (shard_with(inputs=torch.zeros(8, 2, 3)), "holds inputs of shape [8, 2, 3] instead of [8, 6]"),
         (shard_with(inputs=torch.zeros(8, 6).double()), "inputs (float64)"),
-        (shard_with(target_labels=ZEROS), "holds target_labels that are no labels of the classes"),
-        (shard_with(true_labels=ZEROS + 2), "holds true_labels that are no labels of the classes"),
+        (shard_with(target_labels=ZEROS), "holds target_labels that are not labels of the classes"),
+        (shard_with(true_labels=ZEROS + 2), "holds true_labels that are not labels of the classes"),
         (shard_with(target_labels=ZEROS[:, None] + 1), "holds target_labels of shape [8, 1] instead of [8]"),
         (shard_with(success=ZEROS), "success (int64)"),
         (shard_with(sizes=None), "holds the tensors inputs (float32), "),
@@ -279,8 +280,9 @@ def test_what_comes_out_differently_is_not_taken(folder: Path, file: str) -> Non
     stored = StoredSet(folder)
     with pytest.raises(
         StoreError,
-        match=rf"^{file} of .*set was made again but differs .* so it was not replaced; the set was made with .*"
-        rf"torch 0\.1.* and this is .*torch {torch.__version__.partition('+')[0]}.*: repair it there, or write",
+        match=rf"^{file} of .*set was recomputed but differs .* so it was not replaced; the set was made with .*"
+        rf"torch 0\.1.* and this is .*torch {torch.__version__.partition('+')[0]}.*: repair it with those "
+        "versions, or write",
     ):
         repair(stored, verify(stored), others, standard=other_standard)
     assert files_of(folder) == before

@@ -93,7 +93,7 @@ def test_without_redirected_samples_there_is_no_success(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"nothing", "is no safetensors file"),
+        (b"nothing", "is not a safetensors file"),
         (shard_bytes(made(KINDS["flat images"], 7)), r"holds .* of shape \[7(, 6)?\] instead of \[8(, 6)?\]"),
     ],
 )

@@ -1,25 +1,48 @@
-"""Perturbations of a given size towards given labels; knows not who trained the network."""
+"""Perturbations of a given size towards given labels; knows not who trained the network.
 
-from perturblearn.attacks.at_sizes import at_sizes
-from perturblearn.attacks.descent import Iterate
-from perturblearn.attacks.foolbox_attack import foolbox_attack
-from perturblearn.attacks.found import Found
+An attack is a frozen value with one method, ``search``; `make_attack` makes it from a configuration. `pgd`,
+`radial_pgd`, `minimum_norm` and `run_attack` make one and search in one call.
+"""
+
+from perturblearn.attacks.attack import Attack
+from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.context import AttackContext, Iterate
+from perturblearn.attacks.descent import ProjectedDescent
+from perturblearn.attacks.factored_step import gate_basis, one_step_factors
+from perturblearn.attacks.foolbox_attack import FoolboxAttack, foolbox_attack
+from perturblearn.attacks.foreign_attack import CallableAttack, ForeignAttack, run_attack
 from perturblearn.attacks.frozen import frozen
-from perturblearn.attacks.geometry import geometry_inspired
+from perturblearn.attacks.geometry import Geometry, geometry_inspired
 from perturblearn.attacks.gradient import input_gradient
-from perturblearn.attacks.minimum_norm import minimum_norm
-from perturblearn.attacks.norms import steepest_step
+from perturblearn.attacks.make_attack import make_attack, make_norm
+from perturblearn.attacks.minimum_norm import MinimumNorm, minimum_norm
+from perturblearn.attacks.norms import L0, L2, LInf, Norm, norm_of, steepest_step
 from perturblearn.attacks.objective import target_loss
-from perturblearn.attacks.one_step import gate_basis, one_step, one_step_factors
-from perturblearn.attacks.own import attack_fingerprint, hand_over_attack, own_attack
-from perturblearn.attacks.pgd import pgd
-from perturblearn.attacks.radial_pgd import radial_pgd
-from perturblearn.attacks.run_attack import run_attack
+from perturblearn.attacks.one_step import OneStep, one_step
+from perturblearn.attacks.over_epsilons import over_epsilons
+from perturblearn.attacks.own import OwnAttack, attack_fingerprint, hand_over_attack, own_attack
+from perturblearn.attacks.pgd import PGD, pgd
+from perturblearn.attacks.radial_pgd import RadialPGD, radial_pgd
 
 __all__ = [
-    "Found",
+    "L0",
+    "L2",
+    "PGD",
+    "Attack",
+    "AttackContext",
+    "AttackResult",
+    "CallableAttack",
+    "FoolboxAttack",
+    "ForeignAttack",
+    "Geometry",
     "Iterate",
-    "at_sizes",
+    "LInf",
+    "MinimumNorm",
+    "Norm",
+    "OneStep",
+    "OwnAttack",
+    "ProjectedDescent",
+    "RadialPGD",
     "attack_fingerprint",
     "foolbox_attack",
     "frozen",
@@ -27,9 +50,13 @@ __all__ = [
     "geometry_inspired",
     "hand_over_attack",
     "input_gradient",
+    "make_attack",
+    "make_norm",
     "minimum_norm",
+    "norm_of",
     "one_step",
     "one_step_factors",
+    "over_epsilons",
     "own_attack",
     "pgd",
     "radial_pgd",

@@ -6,33 +6,62 @@ import difflib
 import inspect
 import math
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from perturblearn.attacks.norms import ORDERS, check_l2_or_linf
+from perturblearn.attacks.attack import DEFAULT_STEPS
+from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack
+from perturblearn.attacks.norms import Norm, l2_or_linf
 from perturblearn.attacks.objective import outputs_of
-from perturblearn.attacks.run_attack import Attack
 from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
+@dataclass(frozen=True)
+class FoolboxAttack(ForeignAttack):
+    """An attack of foolbox by the name of its class.
+
+    Args:
+        norm: L2 or L-infinity; the attack's own.
+        epsilon: size, 0 or more.
+        name: of a class of ``foolbox.attacks``.
+        steps: gradient steps; by default foolbox's.
+    """
+
+    epsilon: float
+    name: str
+    steps: int | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """The steps asked for, or a guess: foolbox's default differs from attack to attack."""
+        return self.steps or DEFAULT_STEPS
+
+    def function(self, value_range: tuple[float, float]) -> AttackFunction:
+        """The attack as a function; see `foolbox_attack`."""
+        return foolbox_attack(
+            self.name, norm=self.norm, epsilon=self.epsilon, value_range=value_range, steps=self.steps
+        )
+
+
 def foolbox_attack(
     attack: Any,
     *,
-    norm: str,
+    norm: Norm | str,
     epsilon: float,
     value_range: tuple[float, float],
     steps: int | None = None,
     **options: Any,
-) -> Attack:
+) -> AttackFunction:
     """An attack of foolbox as `run_attack` takes it (Rauber et al., "Foolbox Native", JOSS 2020).
 
         attack = foolbox_attack("LinfPGD", norm="linf", epsilon=0.1, value_range=(0, 1), steps=20, random_start=False)
-        found = run_attack(attack, f, x, targets, norm="linf", epsilon=0.1, value_range=(0, 1))
+        result = run_attack(attack, f, x, targets, norm="linf", epsilon=0.1, value_range=(0, 1))
 
     foolbox sees a network of two classes with one output f as one with the logits (0, f), and the targets as the
     classes to be reached.
@@ -49,15 +78,15 @@ def foolbox_attack(
         A function of module, inputs and targets that returns the perturbed inputs.
 
     Raises:
-        ConfigError: foolbox is not installed, has no such attack, or the attack another norm or no such argument; a
-            range that is not finite. When the function is called: an attack that takes no targets.
+        ConfigError: foolbox is not installed, has no such attack, or the attack has another norm or no such
+            argument; the range is not finite. When the function is called: the attack takes no targets.
     """
-    check_l2_or_linf(norm, "foolbox_attack")
+    norm = l2_or_linf(norm, "foolbox_attack")
     low, high = value_range
     if not math.isfinite(high - low):
         raise ConfigError(
-            f"foolbox needs a finite range of values, but this one is {low:g} to {high:g}; choose data with bounds, or "
-            "pgd"
+            f"foolbox needs a finite range of values, but the data's range is {low:g} to {high:g}; choose data with "
+            "bounds, or pgd"
         )
     foolbox = _foolbox()
     if isinstance(attack, str):
@@ -66,15 +95,16 @@ def foolbox_attack(
         attack = _named(foolbox, attack, norm, options)
     elif steps is not None or options:
         raise ConfigError(
-            f"{type(attack).__name__} is an attack already, so its steps and other arguments are fixed; give them to it"
+            f"{type(attack).__name__} is already an attack with its own steps and other arguments; set them when you "
+            "make it"
         )
     if not isinstance(attack, foolbox.attacks.Attack):
-        raise ConfigError(f"{type(attack).__name__} is no attack of foolbox; use run_attack for others")
+        raise ConfigError(f"{type(attack).__name__} is not an attack of foolbox; use run_attack for other attacks")
     name = type(attack).__name__
     _check_distance(attack, norm, name)
 
     def call(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        # In the precision of the inputs: foolbox compares them with the bounds.
+        # In the precision of the inputs: foolbox compares them with the bounds, and 0.1 in float64 is another number.
         bounds = torch.tensor(value_range, dtype=inputs.dtype).tolist()
         model = foolbox.PyTorchModel(_AsLogits(module).eval(), bounds=tuple(bounds), device=inputs.device)
         criterion = foolbox.criteria.TargetedMisclassification(targets.clamp_min(0))
@@ -83,7 +113,7 @@ def foolbox_attack(
         except ValueError as error:
             if "unsupported criterion" not in str(error):
                 raise
-            raise ConfigError(f"foolbox's {name} takes no target labels; choose another attack, as LinfPGD") from error
+            raise ConfigError(f"foolbox's {name} takes no target labels; choose another, such as LinfPGD") from error
         return clipped
 
     call.__name__ = f"foolbox:{name}"
@@ -105,17 +135,17 @@ class _AsLogits(nn.Module):
 def _foolbox() -> ModuleType:
     try:
         with warnings.catch_warnings():
-            # It imports scipy by a name that is going to go.
+            # It imports scipy by a deprecated name.
             warnings.simplefilter("ignore", DeprecationWarning)
             import foolbox
     except ImportError as error:
         if error.name == "foolbox":
             raise ConfigError("foolbox is not installed; run pip install perturblearn[attacks]") from error
-        raise ConfigError(f"foolbox cannot be imported ({error}); mend its installation") from error
+        raise ConfigError(f"foolbox cannot be imported ({error}); repair its installation") from error
     return foolbox
 
 
-def _named(foolbox: ModuleType, name: str, norm: str, options: dict[str, Any]) -> object:
+def _named(foolbox: ModuleType, name: str, norm: Norm, options: dict[str, Any]) -> object:
     """The attack of that class."""
     known = {
         key: value
@@ -131,7 +161,7 @@ def _named(foolbox: ModuleType, name: str, norm: str, options: dict[str, Any]) -
     chosen = known[name]
     taken = inspect.signature(chosen).parameters
     if "distance" in taken:
-        options = {"distance": getattr(foolbox.distances, norm), **options}
+        options = {"distance": getattr(foolbox.distances, norm.name), **options}
     for key in options:
         if key not in taken:
             raise ConfigError(
@@ -140,7 +170,7 @@ def _named(foolbox: ModuleType, name: str, norm: str, options: dict[str, Any]) -
     return chosen(**options)
 
 
-def _check_distance(attack: Any, norm: str, name: str) -> None:
+def _check_distance(attack: Any, norm: Norm, name: str) -> None:
     order = getattr(attack.distance, "p", None)
-    if order is not None and order != ORDERS[norm]:
-        raise ConfigError(f"foolbox's {name} bounds perturbations in l{order:g}, not in {norm}; choose its norm")
+    if order is not None and order != norm.order:
+        raise ConfigError(f"foolbox's {name} bounds perturbations in l{order:g}, not in {norm.name}; choose its norm")

@@ -45,6 +45,7 @@ def input_gradient(
             points = inputs[part].detach().flatten(1)
             labels = points.new_ones(len(points)) if targets is None else targets[part]
             objective = Objective(module, name, labels.to(points.device).long(), inputs.shape[1:], loss)
+            # Of the output itself rather than of a loss: a saturated loss has no direction left.
             _, _, gradient = objective.differentiate(points)
             gradients[part] = (gradient if targets is None else -gradient).view_as(inputs[part])
     return gradients

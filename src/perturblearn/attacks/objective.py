@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -13,11 +14,11 @@ from perturblearn.classifiers import Network
 from perturblearn.errors import ModelError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs (n,) or (n, K) and targets (n,) to losses (n,), which an attack lowers."""
+"""From outputs (n,) or (n, K) and targets (n,) to losses (n,), which an attack minimises."""
 
 
 def target_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss that attacks lower unless another is given, per sample [own].
+    """The loss that attacks minimise unless another is given, per sample [own].
 
     Args:
         outputs: f(x), (n,), with targets +1 and -1: minus the margin, -y' f(x). Its direction, and the order of inputs
@@ -34,7 +35,7 @@ def target_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 class Objective:
-    """The target loss of some samples, with the checks that a network and a loss of the user's need.
+    """The target loss of some samples, with the checks that a user's network and loss need.
 
     Args:
         call: from inputs (n, ...) to outputs.
@@ -59,7 +60,7 @@ class Objective:
         """The same for some of the samples."""
         return Objective(self._call, self._name, self._targets[rows], self._shape, self._loss)
 
-    def evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, points: Float[Tensor, "n d"]) -> tuple[Tensor, Float[Tensor, " n"]]:
         """Outputs and losses (n,) at points (n, d).
 
         Raises:
@@ -68,25 +69,27 @@ class Objective:
         with torch.no_grad():
             return self._pass(points)
 
-    def differentiate(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiate(self, points: Float[Tensor, "n d"]) -> tuple[Tensor, Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Outputs, losses and the gradient of each sample's loss at points (n, d).
 
         Raises:
             ModelError: as in `evaluate`; outputs that do not depend on the inputs.
         """
         leaf = points.detach().requires_grad_()
+        # The caller may be under no_grad, as everything around an attack usually is.
         with torch.enable_grad():
             outputs, losses = self._pass(leaf)
             if not losses.requires_grad:
                 raise ModelError(
                     f"the loss at the outputs of {self._name} has no gradient in its inputs, which this attack "
-                    "follows; compute both from the inputs by operations of torch alone, without detaching"
+                    "follows; compute both from the inputs with torch operations, without detaching"
                 )
+            # Samples do not depend on each other in evaluation mode, so the sum's gradient is each sample's own.
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
         return outputs.detach(), losses.detach(), gradient
 
     def check(self) -> None:
-        """Look at the NaN that were counted since the first pass, once, because it waits for the device.
+        """Refuse NaN counted since the first pass; called once, because reading the count waits for the device.
 
         Raises:
             ModelError: there were some.
@@ -94,14 +97,17 @@ class Objective:
         missing = 0 if self._missing is None else int(self._missing)
         if missing:
             raise ModelError(
-                f"{missing} outputs or losses of {self._name} became NaN on the way from the sources, where they were "
-                "not; its outputs, the loss or their gradient overflow: search in float32 or float64, or with another "
-                "loss"
+                f"{missing} outputs or losses of {self._name} became NaN during the search, although none was at the "
+                "sources; its outputs, the loss or their gradient overflow: search in float32 or float64, or with "
+                "another loss"
             )
 
     def _pass(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = outputs_of(self._call(points.view(-1, *self._shape)), len(points), self._name).to(points.dtype)
+        # A copy: a network that works on its inputs in place would move the points, beyond any bound.
+        inputs = points.view(-1, *self._shape).clone()
+        outputs = outputs_of(self._call(inputs), len(points), self._name).to(points.dtype)
         first = self._missing is None
+        # Checked in words at the sources alone; later passes only count, so that no step waits for the device.
         if first:
             check_targets(outputs, self._targets, self._name)
             check_numbers(outputs, self._name)
@@ -122,7 +128,7 @@ def name_of_network(module: nn.Module) -> str:
     return f"the network {module.config.name}" if isinstance(module, Network) else type(module).__name__
 
 
-def outputs_of(outputs: Tensor, count: int, name: str) -> Tensor:
+def outputs_of(outputs: object, count: int, name: str) -> Tensor:
     """Outputs as (n,) or logits (n, K); a column (n, 1) is the former.
 
     Raises:
@@ -179,10 +185,11 @@ def bfloat16_call(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """Passes of a module with its products in bfloat16.
 
     Kernels and matrices are copied once in bfloat16 and autocast does the rest, so that the module is not touched, and
-    what it computes in float32 itself fits. On a convolutional network this is as quick as a bfloat16 copy of the whole
-    module. Images keep their layout: with channels last a mean over pixels, whose gradient has them first, costs more
-    than the convolutions gain.
+    what it computes in float32 itself fits. On a convolutional network this is as fast as a bfloat16 copy of the whole
+    module.
     """
+    # Images keep their layout: with channels last a mean over pixels, whose gradient has them first, would cost more
+    # than the convolutions gain.
     weights = {
         name: parameter.detach().bfloat16() if parameter.ndim > 1 and parameter.dtype == torch.float32 else parameter
         for name, parameter in module.named_parameters()

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from perturblearn.attacks.run_attack import Attack
+from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack
 from perturblearn.classifiers import code_identity, import_object, value_identity
 from perturblearn.errors import ModelError
 from perturblearn.store import file_hash
 
 _HANDED_OVER = "python:"
-_objects: dict[str, tuple[Attack, str]] = {}
+_objects: dict[str, tuple[AttackFunction, str]] = {}
 """What was handed over in this process, and its identity, by name."""
 
 
-def hand_over_attack(attack: Attack) -> str:
+@dataclass(frozen=True)
+class OwnAttack(ForeignAttack):
+    """An attack of the user's by its name, which is looked up when it is needed.
+
+    Args:
+        norm, epsilon: as in `Attack`: what the results are held to.
+        name: ``package.module:function`` or what `hand_over_attack` returned.
+    """
+
+    name: str
+
+    def function(self, value_range: tuple[float, float]) -> AttackFunction:
+        """The function of this name; see `own_attack`."""
+        return own_attack(self.name)
+
+
+def hand_over_attack(attack: AttackFunction) -> str:
     """Make an attack known to this process by a name that a configuration can hold.
 
     Args:
@@ -31,7 +48,7 @@ def hand_over_attack(attack: Attack) -> str:
     """
     if not callable(attack):
         raise ModelError(
-            f"the attack handed over in Python is of type {type(attack).__name__}; give a function "
+            f"the attack passed in Python is of type {type(attack).__name__}; pass a function "
             "attack(model, inputs, targets) that returns perturbed inputs"
         )
     identity = hashlib.sha256(f"attack {code_identity(attack)} {_state(attack)}".encode()).hexdigest()
@@ -40,7 +57,7 @@ def hand_over_attack(attack: Attack) -> str:
     return name
 
 
-def own_attack(name: str) -> Attack:
+def own_attack(name: str) -> AttackFunction:
     """The attack of this name.
 
     Args:
@@ -57,7 +74,7 @@ def own_attack(name: str) -> Attack:
             f"{name} is of type {type(attack).__name__}; name a function attack(model, inputs, targets) that returns "
             "perturbed inputs"
         )
-    return cast(Attack, attack)
+    return cast(AttackFunction, attack)
 
 
 def attack_fingerprint(name: str) -> str:
@@ -74,11 +91,11 @@ def attack_fingerprint(name: str) -> str:
     return hashlib.sha256(f"attack {name} {content} {code_identity(attack)}".encode()).hexdigest()
 
 
-def _handed_over(name: str) -> tuple[Attack, str]:
+def _handed_over(name: str) -> tuple[AttackFunction, str]:
     if name not in _objects:
         raise ModelError(
-            f"the attack {name} was handed over as an object in Python, which this process does not have; hand the "
-            "same attack over again, or name one that can be imported, package.module:function"
+            f"the attack {name} was passed as a Python object in another process; pass the same attack again, or name "
+            "one that can be imported, package.module:function"
         )
     return _objects[name]
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Unpack
 
 from torch import Tensor, nn
 
-from perturblearn.attacks.descent import Callback, Report, search
-from perturblearn.attacks.found import Found
-from perturblearn.attacks.moves import check_step, steepest
-from perturblearn.attacks.norms import check_l2_or_linf
-from perturblearn.attacks.objective import Loss
+from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.ball import Ball
+from perturblearn.attacks.context import SearchOptions, split_options
+from perturblearn.attacks.descent import ProjectedDescent
+from perturblearn.attacks.norms import Norm, l2_or_linf
+from perturblearn.attacks.update_rules import UpdateRule, steepest
+
+
+@dataclass(frozen=True)
+class PGD(ProjectedDescent):
+    r"""Projected gradient descent with steepest steps, in L2 or L-infinity.
+
+    L-infinity: x <- x - step epsilon sign(grad), clamped to the box of width epsilon around the source and to the range
+    (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018). L2: the step goes along
+    the gradient divided by its length, and x - u is projected onto the ball, then x clipped; this is `RadialPGD`.
+
+    The arguments are those of `ProjectedDescent`.
+
+    Raises:
+        ConfigError: as in `ProjectedDescent`, or the norm is L0.
+
+    Example:
+        >>> attack = PGD(LInf(), epsilon=0.3, steps=20)
+        >>> result = attack.search(f, images, targets, AttackContext(value_range=(0, 1)))
+    """
+
+    def __post_init__(self) -> None:
+        l2_or_linf(self.norm, "pgd")
+        super().__post_init__()
+
+    def update_rule(self, ball: Ball) -> UpdateRule:
+        """A step in the norm's steepest direction, projected."""
+        return steepest(ball, self.step)
 
 
 def pgd(
@@ -18,44 +47,23 @@ def pgd(
     sources: Tensor,
     targets: Tensor,
     *,
-    norm: str,
+    norm: Norm | str,
     epsilon: float | Tensor,
-    value_range: tuple[float, float] = (-math.inf, math.inf),
-    steps: int = 100,
-    step: float = 0.2,
-    loss: Loss | None = None,
-    random_start: bool = False,
-    restarts: int = 1,
-    seed: int = 0,
-    bfloat16: bool = False,
-    block: int | None = None,
-    callback: Callback | None = None,
-    report: Report = lambda done, steps, note: None,
-) -> Found:
-    r"""Perturbed inputs near the sources, with the lowest loss for the target that was found.
-
-    L-infinity: x <- x - step epsilon sign(grad), clamped to the box of width epsilon around the source and to the range
-    (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018). L2: the step goes along
-    the gradient divided by its length, and x - u is projected onto the ball, then x clipped; this is `radial_pgd`.
-
-    Per sample the iterate with the strictly lowest target loss is kept, the source included.
+    **options: Unpack[SearchOptions],
+) -> AttackResult:
+    """`PGD` in one call (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018).
 
     Args:
+        module, sources, targets: as in `Attack.search`.
         norm: ``l2`` or ``linf``.
-        module, sources, targets, epsilon, value_range, steps, step, loss, random_start, restarts, seed, bfloat16,
-            block, callback, report: as in `radial_pgd`.
+        epsilon: size, 0 or more; one number, or one per source, (n,).
+        options: the other arguments of `PGD`, and those of `AttackContext`.
 
     Returns:
-        What was found; every x' is within the bound and the range exactly.
+        The best perturbed inputs; every x' is within the bound and the range exactly.
 
     Raises:
-        ConfigError, DataError, ModelError: as in `radial_pgd`.
+        ConfigError, DataError, ModelError: as in `PGD` and `Attack.search`.
     """
-    check_l2_or_linf(norm, "pgd")
-    check_step(step)
-    return search(
-        module, sources, targets, norm=norm, epsilon=epsilon, value_range=value_range,
-        move_in=lambda ball: steepest(ball, step),
-        steps=steps, pixels=None, loss=loss, random_start=random_start, restarts=restarts, seed=seed,
-        bfloat16=bfloat16, block=block, callback=callback, report=report,
-    )  # fmt: skip
+    context, own = split_options(options)
+    return PGD(l2_or_linf(norm, "pgd"), epsilon, **own).search(module, sources, targets, context)

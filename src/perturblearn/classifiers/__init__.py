@@ -1,7 +1,7 @@
 """Networks with their parametrisation and initialisation, and the type of a trained classifier."""
 
 from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
-from perturblearn.classifiers.classifier import Classifier, from_state
+from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import code_identity, value_identity
@@ -36,5 +36,6 @@ __all__ = [
     "load_weights",
     "make_network",
     "predicted_labels",
+    "rows_per_pass",
     "value_identity",
 ]

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Generic
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from perturblearn.classifiers.evaluating import evaluating
@@ -25,6 +25,11 @@ from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
 
 AnyNetwork = TypeVar("AnyNetwork", bound=TwoLayer | Network, default=TwoLayer | Network, covariant=True)
+
+
+def rows_per_pass(module: nn.Module) -> int:
+    """Inputs that go through a network at once where memory is all that matters."""
+    return 16384 if isinstance(module, TwoLayer) else 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +80,13 @@ class Classifier(Generic[AnyNetwork]):
             ModelError: some outputs are NaN.
         """
         module = self.module
-        if isinstance(module, TwoLayer):
-            rows, n_classes = 16384, 2
-        else:
-            rows, n_classes = 256, module.signature.n_classes
         if len(inputs) == 0:
+            n_classes = 2 if isinstance(module, TwoLayer) else module.signature.n_classes
             return inputs.new_empty((0,) if n_classes == 2 else (0, n_classes))
         with evaluating(module), torch.no_grad():
-            parts = [module(part.to(self.device)).to(inputs.device) for part in inputs.split(block or rows)]
+            parts = [
+                module(part.to(self.device)).to(inputs.device) for part in inputs.split(block or rows_per_pass(module))
+            ]
         outputs = torch.cat(parts)
         broken = int(outputs.isnan().reshape(len(outputs), -1).any(dim=1).sum())
         if broken:

@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from perturblearn.attacks import make_norm
 from perturblearn.classifiers import Classifier
 from perturblearn.config import ClassifierConfig
 from perturblearn.experiment.case import Case, Limits, Trained, kernel_of
 from perturblearn.experiment.measures import agreement, measure_directions
-from perturblearn.perturbed import pixels_of
 from perturblearn.store import Artefact
 from perturblearn.theory import (
     BoundaryTerms,
@@ -191,8 +191,7 @@ class PredictedCase(LazyCase):
             self.limits.f.normal,
             case.heldout,
             epsilon=attack.epsilon,
-            norm=attack.norm,
-            pixels=pixels_of(attack, case.data.input_dim),
+            norm=make_norm(attack, case.data.input_dim),
         )
 
     @property

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from perturblearn.attacks import steepest_step
+from perturblearn.attacks import make_norm, steepest_step
 from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import Lesson, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
 from perturblearn.experiment.networks import Interruptions, learn_network
-from perturblearn.perturbed import PerturbedSet, draw_targets, pixels_of, sources_of, targets_of
+from perturblearn.perturbed import PerturbedSet, draw_targets, sources_of, targets_of
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
 
@@ -211,7 +211,7 @@ def _labels(
 def _directions(draw: int, of_control: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
     random = torch.randn(of_control.inputs.shape, generator=generator, dtype=torch.float32).to(of_control.inputs)
-    pixels = pixels_of(attack, random[0].numel())
+    norm = make_norm(attack, random[0].numel())
     for part in row_slices(random):
-        random[part] = steepest_step(random[part], attack.norm, epsilon=attack.epsilon, pixels=pixels)
+        random[part] = steepest_step(random[part], norm, epsilon=attack.epsilon)
     return random

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from perturblearn.attacks import make_attack
 from perturblearn.config import ClassifierConfig
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.controls import Control, control_section
 from perturblearn.experiment.learn import FORM_NAMES
 from perturblearn.experiment.network_costs import estimate_network
 from perturblearn.graph import Estimate
-from perturblearn.perturbed import has_factors
 from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
 
 _FLOW_STEPS = 200
@@ -109,7 +109,7 @@ def _estimate_with(
     dtype = context.dtype
     first = sections[0]
     f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
-    factored = has_factors(attack, f_units, input_dim)
+    factored = make_attack(attack, input_dim).has_factors(f_units, input_dim)
     rank = f_units if factored and perturbed else None
     jobs: dict[object, tuple[ClassifierConfig, int]] = {}
     counts: Counter[object] = Counter()

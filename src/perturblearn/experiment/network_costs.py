@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from perturblearn.attacks import make_attack
 from perturblearn.classifiers import TwoLayer, label_loss
 from perturblearn.config import ClassifierConfig
 from perturblearn.data import Signature
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.networks import BATCH_SIZE, first_network
 from perturblearn.graph import Estimate
-from perturblearn.perturbed import SEARCH_STEPS, pixels_of
 
 _SAMPLES = 16
 """Of the step that is timed: enough for a rate, few enough to be quick."""
@@ -83,9 +83,7 @@ def estimate_shard(count: int, context: Context) -> Estimate:
     """
     attack, section = context.attack, context.standard
     input_dim = context.outline().signature.input_dim
-    steps = 1
-    if attack.is_search:
-        steps = (pixels_of(attack, input_dim) if attack.norm == "l0" else attack.steps or SEARCH_STEPS) or 0
+    steps = make_attack(attack, input_dim).n_steps
     # The start and each step forward and back, the last iterate forward.
     passes = (steps * 2 + 1) * attack.restarts
     size = 8 if context.dtype == "float64" else 4

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from perturblearn.attacks import make_attack
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig, DataConfig
 from perturblearn.data import Dataset, load_dataset
@@ -24,7 +25,7 @@ from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import JsonStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside
-from perturblearn.perturbed import SEARCH_STEPS, PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
 
@@ -164,8 +165,9 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     @property
     def work(self) -> float:
         """A step goes forward and back."""
-        steps = self.attack.steps or self.attack.pixels or SEARCH_STEPS if self.attack.is_search else 1
-        return 2.0 * steps * len(self.rows) / self.context.outline().n_samples
+        outline = self.context.outline()
+        steps = make_attack(self.attack, outline.signature.input_dim).n_steps
+        return 2.0 * steps * len(self.rows) / outline.n_samples
 
     def run(self, result: Results) -> PerturbedSet:
         """Move the sources towards their targets."""

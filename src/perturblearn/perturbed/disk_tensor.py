@@ -73,7 +73,7 @@ def disk_tensor(shape: Sequence[int], dtype: torch.dtype, folder: Path | None) -
     except OSError as error:
         place = tempfile.gettempdir() if folder is None else folder
         raise StoreError(
-            f"cannot lay {size} bytes of perturbed inputs, which are too large for memory, in a file in {place} "
+            f"cannot store {size} bytes of perturbed inputs, which do not fit into memory, in a file in {place} "
             f"({error.strerror}); free some space there, or name another folder"
         ) from error
     return torch.frombuffer(room, dtype=dtype).reshape(tuple(shape))

@@ -87,8 +87,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             _check_form(body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(
-            f"{path} is damaged or is no manifest of a perturbed set; bring it back from a copy, or move {folder} away "
-            "and write the set again with 'perturblearn perturb'"
+            f"{path} is damaged or is not the manifest of a perturbed set; restore it from a copy, or move {folder} "
+            "away and write the set again with 'perturblearn perturb'"
         ) from None
     if is_newer:
         raise StoreError(f"{folder} was written by a newer version of perturblearn; update it")

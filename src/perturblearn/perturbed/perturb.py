@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from torch import Tensor
 
-from perturblearn.attacks import gate_basis, geometry_inspired, input_gradient, one_step, one_step_factors
-from perturblearn.classifiers import Classifier, TwoLayer, is_target
+from perturblearn.attacks import Attack, AttackContext, make_attack
+from perturblearn.classifiers import Classifier, is_target
 from perturblearn.config import AttackConfig
 from perturblearn.data import Dataset
-from perturblearn.errors import ConfigError
 from perturblearn.perturbed.perturbed_set import PerturbedSet
-from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import blocks_in, set_size
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.targets import draw_targets
@@ -35,7 +32,7 @@ def perturb(
     drafts: Drafts | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> PerturbedSet:
-    """Move sources a little towards target labels [NeurIPS24, section 3; ICLR24, section 3].
+    """Perturb sources towards target labels [NeurIPS24, section 3; ICLR24, section 3].
 
     The set is made block by block (see `blocks_in`), so a part of it has the same bits as it has in the whole.
 
@@ -58,9 +55,11 @@ def perturb(
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
     sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows)
     targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows)
-    work = _Work(standard, data, attack, seed, "heldout" if heldout else "training", drafts or Drafts(), report)
+    search = make_attack(attack, data.input_dim).for_network(standard.module)
+    part = "heldout" if heldout else "training"
+    work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
     made = PerturbedSet.joined(work.blocks(rows, sources, targets), len(rows))
-    return replace(made, sources=sources.inputs, basis=work.basis)
+    return replace(made, sources=sources.inputs)
 
 
 def sources_of(
@@ -104,160 +103,59 @@ class _Work:
 
     standard: Classifier
     data: Dataset
-    attack: AttackConfig
+    config: AttackConfig
+    attack: Attack
     seed: int
     part: str
     drafts: Drafts
     report: Report
 
-    @cached_property
-    def pixels(self) -> int | None:
-        return pixels_of(self.attack, self.data.input_dim)
-
-    @cached_property
-    def gates(self) -> tuple[Tensor, Tensor] | None:
-        """What bare steps are combinations of, where they are of low rank."""
-        module = self.standard.module
-        if isinstance(module, TwoLayer) and has_factors(self.attack, module.hidden_dim, module.input_dim):
-            return gate_basis(module.weight.detach(), module.readout)
-        return None
-
-    @property
-    def basis(self) -> Tensor | None:
-        return None if self.gates is None else self.gates[1]
-
     def blocks(self, rows: range, sources: Sources, targets: Tensor) -> Iterator[PerturbedSet]:
+        """The blocks of the set one after the other; those of a search are kept until the set is whole."""
         blocks = blocks_in(rows, self.data.input_dim)
+        # A step takes no longer than reading it back, and its factors would not come back.
+        is_kept = self.attack.is_search and len(blocks) > 1
         for number, block in enumerate(blocks):
             inside = slice(block.start - rows.start, block.stop - rows.start)
-            part, goals = sources.part(inside), targets[inside]
-            if not self.attack.is_search:
-                yield self.stepped(part, goals)
-                continue
 
-            def told(done: int, steps: int, note: str, number: int = number) -> None:
+            def tell(done: int, steps: int, note: str, number: int = number) -> None:
                 self.report(number * steps + done, len(blocks) * steps, f"part {number + 1}/{len(blocks)}, {note}")
 
             name = f"from {block.start}"
-            kept = self.drafts.read(name) if len(blocks) > 1 else None
-            found = self.searched(part, goals, block.start, told) if kept is None else PerturbedSet.load(kept)
-            if kept is None and len(blocks) > 1:
-                self.drafts.write(name, found.dump())
-            yield found.to(str(part.inputs.device))
+            kept = self.drafts.read(name) if is_kept else None
+            made = PerturbedSet.load(kept) if kept else self.made(sources.part(inside), targets[inside], block, tell)
+            if is_kept and kept is None:
+                self.drafts.write(name, made.dump())
+            yield made.to(str(sources.inputs.device))
 
-    def searched(self, sources: Sources, targets: Tensor, start: int, report: Report) -> PerturbedSet:
-        found = search(
-            self.standard,
-            sources.inputs,
-            targets,
-            self.attack,
-            pixels=self.pixels,
-            value_range=self.data.value_range,
-            seed=derive_seed(derive_seed(self.seed, "search", self.part), "part", str(start)),
-            report=report,
-        )
-        # A search may also stay where it starts because no iterate is better: there the gradient itself is looked at.
-        still = (found.inputs == sources.inputs).flatten(1).all(dim=1)
-        unmoved = _zero_gradients(self.standard, sources.inputs[still], targets[still])
-        return self.made(sources, targets, found.inputs, found.success, unmoved, sizes=found.sizes)
-
-    def stepped(self, sources: Sources, targets: Tensor) -> PerturbedSet:
-        module, attack, coefficients = self.standard.module, self.attack, None
-        if attack.name == "geometry":
-            assert isinstance(module, TwoLayer), "a limit is a two-layer network"
-            weight = module.weight.detach()
-            steps = geometry_inspired(
-                weight[0] - weight[1], targets, norm=attack.norm, epsilon=attack.epsilon, pixels=self.pixels
-            )
-        elif self.gates is not None:
-            assert isinstance(module, TwoLayer)
-            bias = None if module.bias is None else module.bias.detach()
-            coefficients = one_step_factors(
-                module.weight.detach(),
-                bias,
-                module.slope,
-                sources.points.flatten(1),
-                targets,
-                lower=self.gates[0],
-                epsilon=attack.epsilon,
-            )
-            steps = coefficients @ self.gates[1]
-        else:
-            steps = one_step(
-                module, sources.points, targets, norm=attack.norm, epsilon=attack.epsilon, pixels=self.pixels
-            )
-        steps = steps.view_as(sources.inputs)
-        unmoved = int((steps.flatten(1) == 0).all(dim=1).sum())
-        inputs = steps if attack.source == "none" else steps.add_(sources.inputs)
-        success = is_target(self.standard.outputs(inputs), targets)
-        return self.made(sources, targets, inputs, success, unmoved, coefficients=coefficients)
-
-    def made(
-        self,
-        sources: Sources,
-        targets: Tensor,
-        inputs: Tensor,
-        success: Tensor,
-        unmoved: int,
-        *,
-        sizes: Tensor | None = None,
-        coefficients: Tensor | None = None,
-    ) -> PerturbedSet:
+    def made(self, sources: Sources, targets: Tensor, block: range, report: Report) -> PerturbedSet:
+        """One block."""
+        # Of its own for every block, so that the starts in it depend on its place in the set and on nothing else.
+        seed = derive_seed(derive_seed(self.seed, "search", self.part), "part", str(block.start))
+        context = AttackContext(value_range=self.data.value_range, seed=seed, report=report)
+        module, device = self.standard.module, self.standard.device
+        given = sources.points.to(device), targets.to(device)
+        attacked = self.attack.search(module, *given, context)
+        unmoved = self.attack.count_zero_gradients(module, *given, attacked)
+        result = attacked.to(sources.inputs.device)
         if sources.labels is None:
             redirected = ~is_target(self.standard.outputs(sources.inputs), targets)
         else:
             redirected = sources.labels != targets
         return PerturbedSet(
-            inputs=inputs,
+            inputs=result.inputs,
             target_labels=targets,
             true_labels=sources.labels,
             source_index=sources.index,
-            success=success,
+            success=result.success,
             redirected=redirected,
-            source=self.attack.source,
-            norm=self.attack.norm,
-            epsilon=self.attack.epsilon,
+            source=self.config.source,
+            norm=self.config.norm,
+            epsilon=self.config.epsilon,
             classifier_hash=self.standard.hash,
-            zero_gradients=unmoved if self.attack.epsilon > 0 else 0,
-            sizes=sizes,
-            coefficients=coefficients,
+            # At epsilon 0 nothing moves, whatever the gradient.
+            zero_gradients=unmoved if self.config.epsilon > 0 else 0,
+            sizes=result.sizes if self.attack.is_search else None,
+            coefficients=result.coefficients,
+            basis=result.basis,
         )
-
-
-def has_factors(attack: AttackConfig, hidden_dim: int, input_dim: int) -> bool:
-    """Whether a perturbed set comes as factors of low rank: bare one-step perturbations in L2 of a narrow network.
-
-    Args:
-        attack: how inputs are perturbed.
-        hidden_dim: width m of f.
-        input_dim: dimension d of the inputs; narrow is m below d.
-    """
-    return attack.name == "one_step" and attack.norm == "l2" and attack.source == "none" and hidden_dim < input_dim
-
-
-def pixels_of(attack: AttackConfig, input_dim: int) -> int | None:
-    """Coordinates that an L0 perturbation changes, given as a number or as a share; None for other norms.
-
-    Args:
-        attack: how inputs are perturbed.
-        input_dim: dimension d, of which a share is taken.
-
-    Raises:
-        ConfigError: the share is less than one coordinate.
-    """
-    if attack.pixel_share is None:
-        return attack.pixels
-    pixels = int(attack.pixel_share * input_dim)
-    if pixels == 0:
-        raise ConfigError(
-            f"attack.pixel_share = {attack.pixel_share:g} of {input_dim} coordinates is less than one of them; choose "
-            f"at least {1 / input_dim:.2g}"
-        )
-    return pixels
-
-
-def _zero_gradients(standard: Classifier, points: Tensor, targets: Tensor) -> int:
-    if len(points) == 0:
-        return 0
-    gradient = input_gradient(standard.module, points.to(standard.device), targets.to(standard.device))
-    return int((gradient.flatten(1) == 0).all(dim=1).sum())

@@ -24,17 +24,17 @@ class DamagedFile(Exception):
 
 
 def repairable(folder: Path, file: str) -> StoreError:
-    """The sentence for a damaged file that somebody wanted to use."""
+    """The error for a damaged file that somebody wanted to use."""
     if file == STANDARD:
         return lost_standard(folder)
     return StoreError(f"{file} of {folder} is damaged; repair it with 'perturblearn verify {folder} --repair'")
 
 
 def lost_standard(folder: Path) -> StoreError:
-    """The sentence for an f that is damaged: the samples do not tell it."""
+    """The error for an f that is damaged: the samples cannot bring it back."""
     return StoreError(
-        f"{STANDARD} of {folder} is damaged, and the perturbed samples do not tell the standard classifier; bring it "
-        "back from a copy, or move the set away and write it again with 'perturblearn perturb'"
+        f"{STANDARD} of {folder} is damaged, and the standard classifier cannot be recovered from the samples; restore "
+        "it from a copy, or move the set away and write it again with 'perturblearn perturb'"
     )
 
 
@@ -58,14 +58,14 @@ def read_intact(folder: Path, file: str, *, sha256: str, size: int) -> bytes:
     """
     path = folder / file
     try:
-        found = path.stat().st_size
-        content = path.read_bytes() if found == size else b""
+        actual = path.stat().st_size
+        content = path.read_bytes() if actual == size else b""
     except (FileNotFoundError, NotADirectoryError):
         raise DamagedFile("is missing") from None
     except OSError as error:
         raise DamagedFile(f"cannot be read ({error.strerror})") from error
-    if found != size:
-        raise DamagedFile(f"has {found} bytes instead of {size}")
+    if actual != size:
+        raise DamagedFile(f"has {actual} bytes instead of {size}")
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedFile("does not have the checksum that the manifest gives")
     return content
@@ -108,7 +108,7 @@ def decoded(content: bytes) -> dict[str, Tensor]:
     try:
         return load(content)
     except SafetensorError:
-        raise DamagedFile("is no safetensors file") from None
+        raise DamagedFile("is not a safetensors file") from None
 
 
 def types_of(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -128,15 +128,15 @@ def check_fit(tensors: Mapping[str, Tensor], rows: range, about: Mapping[str, An
     Raises:
         DamagedFile: other tensors, shapes, labels outside the classes, or values that are not finite.
     """
-    found = types_of(tensors)
-    if found != dict(types):
-        raise DamagedFile(f"holds the tensors {_listed(found)} instead of {_listed(types)}")
+    actual = types_of(tensors)
+    if actual != dict(types):
+        raise DamagedFile(f"holds the tensors {_listed(actual)} instead of {_listed(types)}")
     for name, tensor in tensors.items():
         shape = [len(rows), *about["input_shape"]] if name == "inputs" else [len(rows)]
         if list(tensor.shape) != shape:
             raise DamagedFile(f"holds {name} of shape {list(tensor.shape)} instead of {shape}")
         if name in ("target_labels", "true_labels") and not _are_labels(tensor, about["label_values"]):
-            raise DamagedFile(f"holds {name} that are no labels of the classes")
+            raise DamagedFile(f"holds {name} that are not labels of the classes")
         if not bool(tensor.isfinite().all()):
             raise DamagedFile(f"holds {name} that are not finite")
 

@@ -76,7 +76,7 @@ def draw_sources(
     low, high = data.value_range
     if source == "uniform" and not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigError(
-            "attack.source = 'uniform' draws over the data's value range, but these data have none; choose gauss"
+            "attack.source = 'uniform' draws over the data's value range, but these data have no bounds; choose gauss"
         )
     noise = _noise(source, tuple(inputs.shape[1:]), seed, rows)
     if source == "uniform":

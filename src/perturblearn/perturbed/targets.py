@@ -34,7 +34,7 @@ def draw_targets(
         (count,) int64.
 
     Raises:
-        DataError: the rule needs labels or targets that there are not.
+        DataError: the rule needs labels or targets that are missing.
     """
     generator = torch.Generator().manual_seed(seed)
     classes = len(label_values)
@@ -44,12 +44,12 @@ def draw_targets(
     if rule == "given":
         if given is None:
             raise DataError(
-                "attack.targets is 'given', but the data bring no targets; add an array named targets to the npz file, "
-                "pass targets= in Python, or choose another rule"
+                "attack.targets is 'given', but the data contain no targets; add an array named targets to the npz "
+                "file, pass targets= in Python, or choose another rule"
             )
         return given if len(given) == count else given[torch.randint(len(given), (count,), generator=generator)]
     if labels is None:
-        raise DataError(f"attack.targets = {rule!r} needs true labels, which the sources have not; choose uniform")
+        raise DataError(f"attack.targets = {rule!r} needs true labels, which the sources do not have; choose uniform")
     index = (labels.cpu()[:, None] == values).int().argmax(dim=1)
     if rule == "next":
         return values[(index + 1) % classes]

@@ -25,7 +25,7 @@ class Damage:
 
     Args:
         file: its place in the set's folder.
-        reason: what is the matter, to be read after the file's name: "is missing".
+        reason: what is wrong, to be read after the file's name: "is missing".
         is_extra: it is one that the set does not have, which does no harm and which `repair` leaves alone.
     """
 
@@ -59,9 +59,10 @@ def verify(stored: StoredSet, *, report: Report = lambda done, total, note: None
         except DamagedFile as fault:
             damages.append(Damage(file, str(fault)))
         report(number, len(checks), file)
-    found = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
-    extra = (path.relative_to(folder).as_posix() for path in found)
-    return damages + [Damage(file, "is not of this set", is_extra=True) for file in extra if file not in checks]
+    present = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    files = (path.relative_to(folder).as_posix() for path in present)
+    extra = "does not belong to this set"
+    return damages + [Damage(file, extra, is_extra=True) for file in files if file not in checks]
 
 
 def repair(
@@ -121,15 +122,15 @@ def _check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     except OSError as error:
         raise DamagedFile(f"cannot be read ({error.strerror})") from error
     if text != manifest_text(manifest).encode():
-        raise DamagedFile("is not written as it was")
+        raise DamagedFile("differs from what was written")
 
 
 def _check_equal(stored: StoredSet, file: str, content: bytes, sha256: str) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(
-            f"{file} of {stored.folder} was made again but differs from what was there, so it was not replaced; the "
+            f"{file} of {stored.folder} was recomputed but differs from the original, so it was not replaced; the "
             f"set was made with {_listed(stored.manifest['versions'])} and this is {_listed(versions())}: repair it "
-            "there, or write a new set with 'perturblearn perturb'"
+            "with those versions, or write a new set with 'perturblearn perturb'"
         )
 
 

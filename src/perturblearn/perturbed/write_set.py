@@ -113,8 +113,8 @@ def _write_part(
             check_fit(tensors, source.rows, about, types)
         except DamagedFile as fault:
             raise StoreError(
-                f"samples {source.rows.start} to {source.rows.stop - 1} of the {part} part were kept in a file that "
-                f"{fault}; remove the folder they were kept in (--cache-dir), and run the same command again"
+                f"samples {source.rows.start} to {source.rows.stop - 1} of the {part} part were cached in a file that "
+                f"{fault}; remove the cache folder (--cache-dir), and run the same command again"
             ) from None
         counts.add(tensors, unmoved)
         checksum = hashlib.sha256(content).hexdigest()

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
-from perturblearn.attacks import steepest_step
+from perturblearn.attacks import Norm, steepest_step
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.theory.checks import check_labels, check_pair, check_same_shape
 
@@ -50,7 +50,7 @@ def boundary_terms(
     z: Float[Tensor, "m d"],
     *,
     epsilon: float,
-    norm: str = "l2",
+    norm: Norm | str = "l2",
     pixels: int | None = None,
 ) -> BoundaryTerms:
     r"""The two terms of :math:`f'_{bdy}(z) = \sum_n \lambda'_n y'_n \langle u_n, z \rangle + P(z)` [ICLR24, section 4].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perturblearn.attacks import Found, at_sizes, run_attack
+from perturblearn.attacks import (
+    L2,
+    AttackContext,
+    AttackResult,
+    CallableAttack,
+    ForeignAttack,
+    LInf,
+    over_epsilons,
+    run_attack,
+)
+from perturblearn.attacks.foreign_attack import AttackFunction
 from perturblearn.errors import ModelError
 
 X = torch.rand(7, 2, 3, generator=torch.Generator().manual_seed(0))
@@ -24,7 +35,7 @@ class Sum(nn.Module):
         return inputs.flatten(1).sum(dim=1) - 3
 
 
-def run(attack: Callable[..., Any], **options: Any) -> Found:
+def run(attack: Callable[..., Any], **options: Any) -> AttackResult:
     given: dict[str, Any] = {"norm": "l2", "epsilon": 0.5, "value_range": (0, 1), **options}
     return run_attack(attack, Sum(), X, TARGETS, **given)
 
@@ -84,7 +95,7 @@ def test_rounding_is_fitted(norm: str, epsilon: float) -> None:
     [
         (partial(along, size=0.5002), {}, r"a perturbation of size 0\.5002 in l2, but epsilon is 0\.5; project it"),
         (partial(along, size=0.3), {"norm": "linf", "epsilon": 0.2}, r"of size 0\.3 in linf, but epsilon is 0\.2"),
-        (lambda f, x, y: 0.9 * x, {"norm": "l0", "pixels": 5}, "of size 6 changed coordinates, but pixels is 5"),
+        (lambda f, x, y: 0.9 * x, {"norm": "l0", "pixels": 5}, "that changes 6 coordinates, but pixels is 5"),
         (
             lambda f, x, y: x - x.mean(),
             {"epsilon": 9.0},
@@ -141,11 +152,17 @@ def test_its_draws_depend_on_the_seed_alone() -> None:
 
 
 def test_several_sizes() -> None:
-    def search(*args: Any, epsilon: float, **options: Any) -> Found:
-        return run_attack(partial(along, size=epsilon), *args, epsilon=epsilon, **options)
+    @dataclass(frozen=True)
+    class Along(ForeignAttack):
+        epsilon: float
 
-    curve = at_sizes(search, Sum(), X, TARGETS, epsilons=[0.1, 0.3], norm="linf", value_range=(0, 1))
+        def function(self, value_range: tuple[float, float]) -> AttackFunction:
+            return partial(along, size=self.epsilon)
+
+    within = AttackContext(value_range=(0, 1))
+    curve = over_epsilons(Along(LInf(), 0), Sum(), X, TARGETS, epsilons=[0.1, 0.3], context=within)
     assert [round(float(found.sizes.mean()), 4) for found in curve] == [0.1, 0.3]
-    fixed = at_sizes(partial(run_attack, partial(along, size=0.1)), Sum(), X, TARGETS, epsilons=[0.1, 0.3], norm="l2")
+    attack = CallableAttack(L2(), 0, partial(along, size=0.1))
+    fixed = over_epsilons(attack, Sum(), X, TARGETS, epsilons=[0.1, 0.3], context=AttackContext())
     # At 0.1 what rounding has made too long is fitted.
     assert torch.allclose(fixed[0].inputs, fixed[1].inputs, rtol=0, atol=1e-6)

@@ -1,0 +1,95 @@
+"""The samples of an attack, in blocks that a pass through the network takes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from perturblearn.attacks.attack import Attack
+from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.ball import Ball, check_sources, sizes_of
+from perturblearn.attacks.context import AttackContext
+from perturblearn.attacks.objective import Objective, bfloat16_call, name_of_network, target_loss
+from perturblearn.attacks.slices import pass_slices
+from perturblearn.classifiers import is_target
+from perturblearn.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the samples.
+
+    Args:
+        rows: which, (b,) int64.
+        number, of: which block this is.
+        shape: of one input.
+        ball: what the perturbed inputs may be.
+        exact: the target loss in the network's own precision.
+        quick: the one that is searched; the same, or its copy in bfloat16.
+    """
+
+    rows: Tensor
+    number: int
+    of: int
+    shape: torch.Size
+    ball: Ball
+    exact: Objective
+    quick: Objective
+
+    def result(self, points: Tensor, outputs: Tensor, losses: Tensor) -> AttackResult:
+        """The result, of points (b, d) inside the ball."""
+        return AttackResult(
+            inputs=points.view(-1, *self.shape),
+            outputs=outputs,
+            losses=losses,
+            success=is_target(outputs, self.exact.targets),
+            sizes=self.ball.sizes(points)[:, 0].to(points.dtype),
+        )
+
+
+def blocks(
+    attack: Attack,
+    module: nn.Module,
+    sources: Tensor,
+    targets: Tensor,
+    context: AttackContext,
+    *,
+    bfloat16: bool = False,
+) -> Iterator[Block]:
+    """The samples of an attack in blocks; all are checked before the first.
+
+    Args:
+        attack: whose norm and epsilon bound the perturbations.
+        module, sources, targets, context: as in `Attack.search`.
+        bfloat16: search with products in bfloat16.
+
+    Raises:
+        ConfigError, DataError: as in `Attack.search`.
+    """
+    check_sources(sources, targets, context.value_range)
+    if len(sources) == 0:
+        return
+    attack.norm.check(sources[0].numel())
+    sizes = sizes_of(attack.norm.budget(attack.epsilon), sources)
+    if bfloat16 and sources.dtype != torch.float32:
+        raise ConfigError(
+            f"a search in bfloat16 needs float32 inputs, but these are {sources.dtype}; leave bfloat16 out"
+        )
+    short = bfloat16_call(module) if bfloat16 else None
+    slices = list(pass_slices(sources, context.block))
+    for number, part in enumerate(slices):
+        labels = targets[part].to(sources.device).long()
+        rest = name_of_network(module), labels, sources.shape[1:], context.loss or target_loss
+        exact = Objective(module, *rest)
+        yield Block(
+            rows=torch.arange(part.start, part.stop, device=sources.device),
+            number=number,
+            of=len(slices),
+            shape=sources.shape[1:],
+            ball=Ball(attack.norm, sources[part], sizes[part], context.value_range),
+            exact=exact,
+            quick=exact if short is None else Objective(short, *rest),
+        )
