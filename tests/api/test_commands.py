@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.report.pages.test_run_page import data_of
+from tests.pages.test_run_page import data_of
 
 from perturblearn import audit, dataset_from, learn, learn_from_perturbations, perturb, reproduce, write_report
 from perturblearn.api.commands import command

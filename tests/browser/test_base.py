@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.pages import PHONE, Opened
-from tests.report.pages.made_runs import made_reproduction
+from tests.pages.made_runs import made_reproduction
 
+from perturblearn.pages import reproduction_page, write_page
 from perturblearn.report import ShownPanel
-from perturblearn.report.pages import reproduction_page, write_page
 
 Open = Callable[..., Opened]
 PANELS = range(1, 9)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.browser.pages import Opened, check_page
 from tests.browser.test_run_page import all_drawn
-from tests.report.pages.made_runs import HOSTILE, made_audit, made_examples, made_matrix, made_reproduction, made_study
+from tests.pages.made_runs import HOSTILE, made_audit, made_examples, made_matrix, made_reproduction, made_study
 
 from perturblearn import Reproduction, write_report
 from perturblearn.api import artefact_store
-from perturblearn.report.pages import reproduction_page, write_page
+from perturblearn.pages import reproduction_page, write_page
 
 Open = Callable[..., Opened]
 VISIBLE = """() => document.querySelector("#panel-1").data

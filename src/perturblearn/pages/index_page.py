@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perturblearn.pages.page import render
 from perturblearn.report.entries import KINDS, Entries, Entry, Span, readable
-from perturblearn.report.pages.page import render
 from perturblearn.report.runs import SHOWN_MEASURES
 
 INDEX_NAME = "index.html"

@@ -16,9 +16,7 @@ from torch import Tensor
 from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import chance_of
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import attack_text, plural
-from perturblearn.report.pages.charts import (
+from perturblearn.pages.charts import (
     confusion_chart,
     losses_chart,
     map_charts,
@@ -26,18 +24,27 @@ from perturblearn.report.pages.charts import (
     rates_chart,
     theory_charts,
 )
-from perturblearn.report.pages.page import render, shown_toml
+from perturblearn.pages.page import PAGE_NAME, render, shown_toml, write_page
+from perturblearn.report.examples import EXAMPLES, Examples
+from perturblearn.report.grid import attack_text, plural
 from perturblearn.report.result import MOST_CLASSES, Result
 from perturblearn.report.table import HEADS, class_lines, group_lines
 from perturblearn.report.theory import HEADS as THEORY_HEADS
 from perturblearn.report.theory import TheoryComparison
 
-EXAMPLES = "examples.safetensors"
-"""The file of a run's folder from which pictures are drawn."""
 _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
 _MOST_SEEDS = 8
 """Seeds whose training is drawn."""
+
+
+def write_run_page(result: Result, folder: Path) -> None:
+    """Write a run's page into a folder that holds its files.
+
+    Raises:
+        StoreError: a file of the folder is damaged, or the page cannot be written.
+    """
+    write_page(run_page(result, folder), folder / PAGE_NAME)
 
 
 def run_page(result: Result, folder: Path) -> str:

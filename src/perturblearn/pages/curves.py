@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
+from perturblearn.pages.charts import Spec, chart_text
 from perturblearn.papers import Chart
-from perturblearn.report.pages.charts import Spec, chart_text
 from perturblearn.report.points import PointRow, ShownPanel, curve_of
 
 COLOURS = ("@f", "@g", "@agreement", "@other", "@fifth", "@control")

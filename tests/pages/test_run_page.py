@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.report.pages.made_runs import HOSTILE, hostile_run, made_examples
+from tests.pages.made_runs import HOSTILE, hostile_run, made_examples
 
 from perturblearn import Result, write_report
 from perturblearn.config import resolve_config, to_toml
 from perturblearn.errors import StoreError
-from perturblearn.report.examples import Examples
-from perturblearn.report.pages import EXAMPLES, PAGE_NAME, run_page
-from perturblearn.report.pages.run_page import shown_examples
+from perturblearn.pages import PAGE_NAME, run_page
+from perturblearn.pages.run_page import shown_examples
+from perturblearn.report.examples import EXAMPLES, Examples
 
 CONFIG = resolve_config()
 

@@ -7,11 +7,11 @@ import numpy as np
 import plotly.graph_objects
 import pytest
 import torch
-from tests.report.pages.made_runs import HOSTILE, made_audit, made_matrix, made_reproduction, made_study
+from tests.pages.made_runs import HOSTILE, made_audit, made_matrix, made_reproduction, made_study
 
 from perturblearn import Result
 from perturblearn.experiment import chance_of
-from perturblearn.report.pages.charts import (
+from perturblearn.pages.charts import (
     Spec,
     chart_text,
     confusion_chart,
@@ -22,8 +22,8 @@ from perturblearn.report.pages.charts import (
     rates_chart,
     theory_charts,
 )
-from perturblearn.report.pages.curves import analysis_chart, legend_of, line_with_spread, panel_chart
-from perturblearn.report.pages.grid_page import _heat_chart, _norm_chart
+from perturblearn.pages.curves import analysis_chart, legend_of, line_with_spread, panel_chart
+from perturblearn.pages.grid_page import _heat_chart, _norm_chart
 from perturblearn.report.theory import TheoryComparison
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from perturblearn.config import describe
 from perturblearn.experiment import MEASURES
+from perturblearn.pages.page import render
 from perturblearn.report.grid import percent, plural
-from perturblearn.report.pages.page import render
 from perturblearn.report.rows import columns_of
 from perturblearn.report.runs import SHOWN_MEASURES, short_keys, shown_number
 from perturblearn.report.sweep import FinishedSweep

@@ -14,8 +14,8 @@ from tests.report.project import put, run, write_project
 
 from perturblearn.api.index import index
 from perturblearn.errors import StoreError
+from perturblearn.pages.index_page import index_page
 from perturblearn.report.entries import Entries
-from perturblearn.report.pages.index_page import index_page
 
 
 def page_of(folder: Path) -> str:

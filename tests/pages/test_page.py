@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.pages.made_runs import HOSTILE, made_reproduction
+from tests.pages.made_runs import HOSTILE, made_reproduction
 
 from perturblearn.errors import StoreError
-from perturblearn.report.pages import as_data, reproduction_page, visible, write_page
+from perturblearn.pages import as_data, reproduction_page, visible, write_page
 
 
 @given(st.text())

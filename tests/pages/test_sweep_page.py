@@ -12,8 +12,8 @@ import pytest
 from tests.report.made_sweeps import GRID, HOSTILE, G, made_sweep
 
 from perturblearn.config import resolve_sweep
-from perturblearn.report.pages.page import visible
-from perturblearn.report.pages.sweep_page import (
+from perturblearn.pages.page import visible
+from perturblearn.pages.sweep_page import (
     sweep_answer,
     sweep_data,
     sweep_page,

@@ -10,13 +10,13 @@ from typing import Any
 
 from perturblearn.config import to_toml
 from perturblearn.experiment import chance_of
+from perturblearn.pages.charts import Spec, chart_text
+from perturblearn.pages.curves import COLOURS, line_with_spread
+from perturblearn.pages.page import render, shown_toml
+from perturblearn.pages.run_page import shown_examples
 from perturblearn.report.audit import HEADS, Audit
 from perturblearn.report.examples import Examples
 from perturblearn.report.grid import HeatMap, controls_of, data_text, learner_of, size_of
-from perturblearn.report.pages.charts import Spec, chart_text
-from perturblearn.report.pages.curves import COLOURS, line_with_spread
-from perturblearn.report.pages.page import render, shown_toml
-from perturblearn.report.pages.run_page import shown_examples
 from perturblearn.report.result import Result
 from perturblearn.report.transfer import TransferMatrix
 

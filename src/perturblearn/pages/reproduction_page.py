@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from perturblearn.pages.curves import analysis_chart, legend_of, panel_chart
+from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
 from perturblearn.report.grid import plural, with_spread
-from perturblearn.report.pages.curves import analysis_chart, legend_of, panel_chart
-from perturblearn.report.pages.page import render
 from perturblearn.report.points import OUTSIDE, RULE, describe_panel
 from perturblearn.report.reproduction import COLUMNS, Reproduction
 

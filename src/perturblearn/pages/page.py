@@ -101,7 +101,7 @@ def as_data(value: Any) -> Markup:
 @lru_cache
 def asset(name: str) -> str:
     """A file of ``assets``."""
-    return files("perturblearn.report.pages").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("perturblearn.pages").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 @lru_cache
@@ -119,7 +119,7 @@ def _digest(code: str) -> str:
 @lru_cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("perturblearn.report.pages"),
+        loader=PackageLoader("perturblearn.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.report.pages.made_runs import (
+from tests.pages.made_runs import (
     HOSTILE,
     made_audit,
     made_examples,
@@ -16,12 +16,12 @@ from tests.report.pages.made_runs import (
     made_reproduction,
     made_study,
 )
-from tests.report.pages.test_run_page import data_of
+from tests.pages.test_run_page import data_of
 
 from perturblearn import Audit, Reproduction, TransferMatrix, write_report
 from perturblearn.api import artefact_store
+from perturblearn.pages import audit_page, reproduction_page, transfer_page
 from perturblearn.report import ShownPanel
-from perturblearn.report.pages import audit_page, reproduction_page, transfer_page
 
 
 def test_a_figure_s_page_judges_every_panel(tmp_path: Path) -> None:
