@@ -1,4 +1,4 @@
-"""A page: one HTML file that holds all it needs, runs nothing that names and messages say, and asks no network."""
+"""A page: one HTML file that holds all it needs, runs nothing that names and messages say, and works offline."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perturblearn.errors import StoreError
+from perturblearn.report.charts import css, to_plotly
 from perturblearn.store import versions
 
 PAGE_NAME = "report.html"
@@ -43,10 +44,10 @@ def render(template: str, scripts: Sequence[str] = (), *, has_charts: bool = Tru
     hashes = " ".join(f"'sha256-{_digest(each)}'" for each in code)
     return (
         _environment()
-        .get_template(template)
+        .get_template(template, globals={"to_plotly": to_plotly})
         .render(
             version=versions()["perturblearn"],
-            style=Markup(asset("page.css")),
+            style=Markup(css() + asset("page.css")),
             code=list(map(Markup, code)),
             hashes=hashes,
             **values,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from perturblearn.pages.curves import analysis_chart, legend_of, panel_chart
 from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
+from perturblearn.report.charts import PanelChart, curve_looks, curve_name, panel_charts, study_chart
 from perturblearn.report.grid import plural, with_spread
-from perturblearn.report.points import OUTSIDE, RULE, describe_panel
+from perturblearn.report.points import RULE, describe_panel
 from perturblearn.report.reproduction import COLUMNS, Reproduction
 
 _MOST_BYTES = 6 * 2**20
@@ -29,7 +28,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
     """
     known = published(found.name)
     uncertainty = 0.0 if known is None else known.uncertainty
-    curves = list(dict.fromkeys(row.measure for row in found.rows))
+    panels = [] if found.analysis is not None else panel_charts(found)
     pictures, left_out = _pictures(found, folder)
     return render(
         "reproduction.html",
@@ -40,17 +39,17 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         question=found.caption,
         answer=_answer(found),
         sentences=[] if found.analysis is None else found.analysis.sentences,
-        panels=list(_panels(found, curves, uncertainty)),
-        legend=legend_of(curves),
+        panels=[panel for each in panels for panel in each.panels],
+        panel_charts=[(each.chart, [panel.number for panel in each.panels], _lines(found, each)) for each in panels],
+        legend=_legend(found),
         rule=RULE if found.readable else "",
         uncertainty=uncertainty,
-        has_published=any(row.published is not None for row in found.rows),
         controls=_controls(found),
         failed=[(run.panel, run.x, run.way or "-", run.seed, run.error) for run in found.failed],
         columns=COLUMNS[1:],
         rows=[{name: value for name, value in asdict(row).items() if name != "figure"} for row in found.rows],
         verdicts=list(dict.fromkeys(row.verdict for row in found.rows)),
-        charts=[] if found.analysis is None else [(each.title, analysis_chart(each)) for each in found.analysis.charts],
+        charts=[] if found.analysis is None else list(map(study_chart, found.analysis.charts)),
         tables=[] if found.analysis is None else [_table(table) for table in found.analysis.tables],
         pictures=pictures,
         left_out=left_out,
@@ -87,20 +86,27 @@ def _answer(found: Reproduction) -> str:
     return f"There are no published values to compare with; {seeds}.{default}"
 
 
-def _panels(found: Reproduction, curves: list[str], uncertainty: float) -> Iterator[dict[str, Any]]:
-    for panel in found.panels:
-        rows = [row for row in found.rows if row.panel == panel.number]
-        if panel.x is None or not rows or found.analysis is not None:
-            continue
-        lines = list(describe_panel(f"Panel {panel.number}", rows))
-        misses = [row for row in rows if row.verdict == OUTSIDE]
-        yield {
-            "number": panel.number,
-            "name": panel.name,
-            "lines": lines,
-            "misses": len(misses),
-            "chart": panel_chart(panel, rows, curves, uncertainty=uncertainty),
+def _lines(found: Reproduction, shown: PanelChart) -> list[str]:
+    """How well the panels agree with the paper."""
+    return [
+        line
+        for panel in shown.panels
+        for line in describe_panel(f"Panel {panel.number}", [row for row in found.rows if row.panel == panel.number])
+    ]
+
+
+def _legend(found: Reproduction) -> list[dict[str, str]]:
+    """Every curve with the colour and the dash that it has in all panels."""
+    dashes = {"solid": "solid", "dot": "dotted"}
+    return [
+        {
+            "measure": measure,
+            "name": curve_name(measure),
+            "colour": look.colour,
+            "dash": dashes.get(look.dash or "solid", "dashed"),
         }
+        for measure, look in curve_looks(found).items()
+    ]
 
 
 def _controls(found: Reproduction) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""A run's page: the question, the answer with its controls, pictures, theory, and how to make it again."""
+"""A run's page: the question, the answer with its controls, pictures, theory, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from torch import Tensor
 from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import chance_of
-from perturblearn.pages.charts import (
+from perturblearn.pages.page import PAGE_NAME, render, shown_toml, write_page
+from perturblearn.report.charts import (
+    accuracies_chart,
     confusion_chart,
     losses_chart,
     map_charts,
-    measures_chart,
+    plane_names,
     rates_chart,
     theory_charts,
 )
-from perturblearn.pages.page import PAGE_NAME, render, shown_toml, write_page
 from perturblearn.report.examples import EXAMPLES, Examples
 from perturblearn.report.grid import attack_text, plural
 from perturblearn.report.result import MOST_CLASSES, Result
@@ -75,14 +76,13 @@ def run_page(result: Result, folder: Path) -> str:
         seeds=plural(len(result.seeds), "seed"),
         heads=HEADS,
         rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
-        measures=measures_chart(result.summary, chance=chance_of(result.seeds), part=result.told_part),
+        accuracies=accuracies_chart(result),
         examples=None if examples is None else shown_examples(examples, config),
         losses=losses_chart(curves) if curves else None,
-        drawn_seeds=plural(min(_MOST_SEEDS, len(result.seeds)), "seed"),
         classes=class_lines(classes) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else None,
-        confusion=confusion_chart(classes) if len(classes[0]["names"]) > 2 else None,
+        confusion=confusion_chart(result) if len(classes[0]["names"]) > 2 else None,
         groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
-        rates=rates_chart(result.seeds) if has_grid else None,
+        rates=rates_chart(result) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,
         theory_advice=None if result.command is not None else _theory_advice(config, place),
@@ -200,15 +200,13 @@ def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
 
 
 def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
-    first = next(iter(theory.comparisons.values()))
     return {
         "conclusion": theory.conclusion,
         "notes": theory.notes,
         "heads": THEORY_HEADS,
         "rows": theory.rows,
-        "charts": theory_charts(first),
-        "maps": map_charts(theory.drawn, has_bias=theory.has_bias),
-        "seed": next(iter(theory.comparisons)),
+        "charts": theory_charts(theory),
+        "maps": map_charts(theory.drawn, **plane_names(has_bias=theory.has_bias)),
     }
 
 

@@ -39,6 +39,41 @@ Those without a key say nothing by themselves: a figure's ways translate them.
 """
 
 
+_WORDS = {
+    "input_dim": ("input dimension d", ""),
+    "n_samples": ("training samples N", ""),
+    "n_adv": ("perturbed samples N'", ""),
+    "epsilon": ("perturbation size ε", ""),
+    "pixel_share": ("share of coordinates changed", ""),
+    "hidden_dim": ("width m", ""),
+    "slope": ("negative slope γ", ""),
+    "depth": ("hidden layers", ""),
+    "rho": ("correlation ρ", ""),
+    "lr": ("learning rate", ""),
+    "standard_lr": ("learning rate of f", ""),
+    "perturbation_lr": ("learning rate of g", ""),
+    "epochs": ("training time", "epochs"),
+    "standard_epochs": ("training time of f", "epochs"),
+    "perturbation_epochs": ("training time of g", "epochs"),
+    "share": ("share of the noise", ""),
+}
+"""Settings in words, each with its unit."""
+
+
+def label_of(setting: str) -> str:
+    """What an axis along a setting is called: the setting in words, with its unit.
+
+    Args:
+        setting: its short name in a figure.
+    """
+    name, unit = _in_words(setting), _WORDS.get(setting, ("", ""))[1]
+    return f"{name}, {unit}" if unit else name
+
+
+def _in_words(setting: str) -> str:
+    return _WORDS[setting][0] if setting in _WORDS else setting.replace("_", " ")
+
+
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")
 """Keys that say how something is computed, not what."""
 
@@ -81,7 +116,11 @@ class Panel:
         """Its axis and what is fixed, or its title, in a few words."""
         if self.title is not None:
             return self.title
-        return ", ".join((str(self.x), *(_as_text(name, value) for name, value in self.fixed.items())))
+        axis = _in_words(str(self.x))
+        # The time and the rate of one network: its name once is enough.
+        network = axis[-5:] if axis.endswith((" of f", " of g")) else ""
+        fixed = (_as_text(name, value, network) for name, value in self.fixed.items())
+        return ", ".join((axis, *fixed))
 
     def with_points(self, points: Sequence[tuple[int, Settings]]) -> Panel:
         """The panel with these points instead of its own."""
@@ -312,10 +351,10 @@ def _dotted(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _as_text(name: str, value: Any) -> str:
+def _as_text(name: str, value: Any, network: str) -> str:
     if isinstance(value, str):
         return value
-    return f"{name} {_number(value)}"
+    return f"{_in_words(name).removesuffix(network)} {_number(value)}"
 
 
 def _number(value: Any) -> str:

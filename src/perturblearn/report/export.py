@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from perturblearn.config import to_toml
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
+from perturblearn.report.charts import draw_examples
 from perturblearn.report.examples import EXAMPLES, Examples
-from perturblearn.report.figures import draw_examples
 from perturblearn.report.result import Result
+from perturblearn.report.table import title
 from perturblearn.report.theory import TheoryComparison
 from perturblearn.store import Artefact, ArtefactStore, separate, versions
 
@@ -66,7 +67,7 @@ def export_run(
                 if number == 0:
                     examples = first_examples(experiment, executor)
                     examples.save(inside / EXAMPLES)
-                    draw_examples(examples, experiment.config).savefig(inside / "perturbations.png", dpi=130)
+                    draw_examples(examples, title(experiment.config)).savefig(inside / "perturbations.png", dpi=130)
         if len(finished.seeds[0]["classes"]["names"]) > 2:
             finished.plot_confusion().savefig(inside / "confusion.png", dpi=130)
         (inside / "result.json").write_text(

@@ -16,9 +16,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const hidden = new Set([...document.querySelectorAll("input[data-filter=measure]:not(:checked)")].map((box) => box.value));
     const panel = pl.byId("filter-panel")?.value, verdict = pl.byId("filter-verdict").value;
     table.show(rows.filter((row) => !hidden.has(row.measure) && (!panel || String(row.panel) === panel) && (!verdict || row.verdict === verdict)));
-    const plots = [...document.querySelectorAll(".plot[data-panel]")];
+    const plots = [...document.querySelectorAll(".plot[data-panels]")];
     plots.forEach((plot) => {
-      plot.closest("section").hidden = Boolean(panel) && plot.dataset.panel !== panel;
+      plot.closest("section").hidden = Boolean(panel) && !plot.dataset.panels.split(" ").includes(panel);
       pl.filterChart(plot, (trace) => !hidden.has(trace.meta));
     });
     // Those that are left have other widths than before, and Plotly itself looks only when the window's changes.
