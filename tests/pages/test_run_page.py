@@ -91,7 +91,7 @@ def test_networks_that_theory_is_not_about_have_no_such_part(tmp_path: Path) -> 
     page = (folder_of(hostile_run(tmp_path)) / PAGE_NAME).read_text(encoding="utf-8")
     assert "Theory beside experiment" not in page
     assert "Class by class" in page
-    assert "handed over as Python objects" in page
+    assert "were Python objects" in page
     for name in HOSTILE:
         assert name not in page
     assert "[U+202E]right to left" in page
@@ -122,7 +122,7 @@ def test_of_long_vectors_the_first_coordinates_are_shown() -> None:
     sources = torch.rand(2, 5000)
     examples = Examples(sources, sources + 0.1, ("a", "b"), ("b", "a"), (True, True), None, (0.0, 1.1), False, 2)
     shown = shown_examples(examples, CONFIG)
-    assert "The first 2,000 of 5,000 coordinates" in shown["caption"]
+    assert "Only the first 2,000 of 5,000 coordinates" in shown["caption"]
     assert len(decoded(shown["data"]["samples"][0]["step"], "i1")) == 2000
 
 

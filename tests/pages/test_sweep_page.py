@@ -160,11 +160,11 @@ def test_the_answer_names_the_best_and_the_worst_point_and_their_controls(tmp_pa
         row["point"]: f"epsilon = {row['attack.epsilon']}, source = '{row['attack.source']}'" for row in sweep.table
     }
     assert sweep_answer(sweep) == (
-        f"g gives between {percents(sweep, worst)} % ({place[worst]}) and {percents(sweep, best)} % ({place[best]}) of "
-        "clean held-out inputs their true class; the largest of 12 means is in part luck (3 of 36 runs failed "
-        "and are left out). At the best point "
-        f"the unperturbed control gives {percents(sweep, best, 'unperturbed_control_heldout')} % and "
-        f"the permuted control gives {percents(sweep, best, 'permuted_control_heldout')} %; "
+        f"g classifies between {percents(sweep, worst)} % ({place[worst]}) and {percents(sweep, best)} % "
+        f"({place[best]}) of clean held-out inputs correctly; the largest of 12 means is partly luck "
+        "(3 of 36 runs failed and are left out). At the best point "
+        f"the unperturbed control reaches {percents(sweep, best, 'unperturbed_control_heldout')} % and "
+        f"the permuted control reaches {percents(sweep, best, 'permuted_control_heldout')} %; "
         f"g's mean is above those of both controls at {above} of 12 points."
     )
     assert sweep_question(sweep) == (
@@ -179,28 +179,28 @@ def test_points_that_are_equally_good_are_counted(tmp_path: Path) -> None:
     means_of = zip(sweep.table, (0.5, 0.75, 0.75), strict=True)
     table = [{**row, f"{G}_mean": mean, f"{G}_std": None} for row, mean in means_of]
     assert sweep_answer(replace(sweep, table=table)).startswith(
-        "g gives between 50.0 % (epsilon = 0.1) and 75.0 % (epsilon = 0.2, and 1 point more) of clean held-out inputs"
+        "g classifies between 50.0 % (epsilon = 0.1) and 75.0 % (epsilon = 0.2, and 1 point more) of clean held-out"
     )
     table = [{**row, f"{G}_mean": 0.5} for row in table]
     assert sweep_answer(replace(sweep, table=table)).startswith(
-        "g gives 50.0 % of clean held-out inputs their true class at each of 3 points. Without controls"
+        "g classifies 50.0 % of clean held-out inputs correctly at each of 3 points. Without controls"
     )
 
 
 def test_a_sweep_of_one_point(tmp_path: Path) -> None:
     sweep = made_sweep(tmp_path, grid={"attack.epsilon": [0.5]})
     assert sweep_answer(sweep) == (
-        f"g gives {percents(sweep, 1)} % of clean held-out inputs their true class at epsilon = 0.5, mean of 3 runs. "
-        f"There the unperturbed control gives {percents(sweep, 1, 'unperturbed_control_heldout')} % and the permuted "
-        f"control gives {percents(sweep, 1, 'permuted_control_heldout')} %."
+        f"g classifies {percents(sweep, 1)} % of clean held-out inputs correctly at epsilon = 0.5, the mean of 3 runs. "
+        f"There the unperturbed control reaches {percents(sweep, 1, 'unperturbed_control_heldout')} % and the permuted "
+        f"control reaches {percents(sweep, 1, 'permuted_control_heldout')} %."
     )
     only_seeds = made_sweep(tmp_path / "seeds", seeds=None, grid={"seeds": [3, 4]}, has_controls=False)
     assert sweep_question(only_seeds) == (
-        "How much does g's accuracy on clean held-out inputs differ from seed to seed? 2 runs."
+        "How much does g's accuracy on clean held-out inputs vary from seed to seed? 2 runs."
     )
     assert sweep_answer(only_seeds) == (
-        f"g gives {percents(only_seeds, 1)} % of clean held-out inputs their true class, mean of 2 runs. Without "
-        "controls it is not known how much of that comes from the perturbations."
+        f"g classifies {percents(only_seeds, 1)} % of clean held-out inputs correctly, the mean of 2 runs. Without "
+        "controls, nothing shows how much of that comes from the perturbations."
     )
 
 
@@ -208,8 +208,8 @@ def test_one_seed_has_no_spread_and_is_told(tmp_path: Path) -> None:
     sweep = made_sweep(tmp_path, seeds=1, grid=GRID, failing=lambda point, seed: "it broke" if point == 4 else None)
     assert " ± " not in sweep_answer(sweep)
     assert sweep_remarks(sweep) == [
-        "One run at every point: nothing here says how much another seed would change.",
-        "At 1 point no run has finished.",
+        "There is one run per point, so the spread over seeds is unknown.",
+        "No run has finished at 1 point.",
     ]
     assert "12 points, one run each: 12 runs." in sweep_question(sweep)
 

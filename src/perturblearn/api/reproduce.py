@@ -20,7 +20,8 @@ from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, pl
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
 from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_decision_map, point_rows
-from perturblearn.report.charts import draw_examples, plane_names
+from perturblearn.report.charts import draw_examples
+from perturblearn.report.charts.theory import plane_names
 from perturblearn.report.examples import Examples
 from perturblearn.report.result import numbers_of
 from perturblearn.store import ArtefactStore

@@ -10,7 +10,7 @@ from perturblearn.config import to_toml
 from perturblearn.pages.page import render, shown_toml
 from perturblearn.pages.run_page import shown_examples
 from perturblearn.report.audit import HEADS, Audit
-from perturblearn.report.charts import audit_charts, transfer_charts
+from perturblearn.report.charts.grid import audit_charts, transfer_charts
 from perturblearn.report.examples import Examples
 from perturblearn.report.grid import data_text
 from perturblearn.report.result import Result
@@ -32,8 +32,6 @@ def audit_page(audit: Audit, folder: Path) -> str:
         "grid.html",
         ["examples.js"],
         kind="Audit",
-        name=audit.name,
-        title=audit.title.removeprefix(f"{audit.name}: "),
         question=f"What do the perturbations of {name} teach a network that has seen nothing else of "
         f"{data_text(audit.cells[0].config)}, and how much of it is more than linear leakage?",
         answer=audit.verdict,
@@ -42,12 +40,7 @@ def audit_page(audit: Audit, folder: Path) -> str:
         tables=[("Every combination", HEADS, audit.lines, range(2, 9))],
         legend=audit.legend,
         examples=_examples(folder, audit.cells[0]),
-        command=audit.command,
-        cells=_cells(folder),
-        key=audit.key,
-        made_with=audit.versions,
-        seconds=audit.seconds,
-        toml=shown_toml(to_toml(audit.cells[0].config)),
+        **_origin(audit, audit.cells[0], folder),
     )
 
 
@@ -66,8 +59,6 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         "grid.html",
         ["examples.js"],
         kind="Transfer matrix",
-        name=matrix.name,
-        title=matrix.title.removeprefix(f"{matrix.name}: "),
         question="Which networks learn from whose perturbations, and which ones do the same perturbations fool?",
         answer=matrix.reading,
         remarks=[],
@@ -75,12 +66,7 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in matrix.matrices],
         legend=[],
         examples=_examples(folder, first, "perturbations of "),
-        command=matrix.command,
-        cells=_cells(folder),
-        key=matrix.key,
-        made_with=matrix.versions,
-        seconds=matrix.seconds,
-        toml=shown_toml(to_toml(first.config)),
+        **_origin(matrix, first, folder),
     )
 
 
@@ -90,6 +76,15 @@ def _examples(folder: Path, cell: Result, whose: str = "") -> list[dict[str, Any
     return [{"name": each.name, **shown_examples(each, cell.config, what=f"{whose}{each.name}")} for each in found]
 
 
-def _cells(folder: Path) -> list[str]:
-    """The commands that make each combination again."""
-    return [shlex.join(("perturblearn", "run", str(path))) for path in sorted((folder / "cells").glob("*.toml"))]
+def _origin(grid: Audit | TransferMatrix, first: Result, folder: Path) -> dict[str, Any]:
+    """What it is called, and how it and each combination are made again."""
+    return {
+        "name": grid.name,
+        "title": grid.title.removeprefix(f"{grid.name}: "),
+        "command": grid.command,
+        "cells": [shlex.join(("perturblearn", "run", str(path))) for path in sorted((folder / "cells").glob("*.toml"))],
+        "key": grid.key,
+        "made_with": grid.versions,
+        "seconds": grid.seconds,
+        "toml": shown_toml(to_toml(first.config)),
+    }

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perturblearn.errors import StoreError
-from perturblearn.report.charts import css, to_plotly
+from perturblearn.report.charts import to_plotly
+from perturblearn.report.charts.palette import css
 from perturblearn.store import versions
 
 PAGE_NAME = "report.html"
@@ -27,6 +28,15 @@ PAGE_NAME = "report.html"
 # Not the joiners U+200C and U+200D, which words of some languages need.
 _UNSEEN = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """Characters that show nothing and turn around, or hide, what stands beside them."""
+
+
+class Card(NamedTuple):
+    """A headline number: the kind that colours it, its name, the number, and what it is of."""
+
+    kind: str
+    name: str
+    number: str
+    about: str
 
 
 def render(template: str, scripts: Sequence[str] = (), *, has_charts: bool = True, **values: Any) -> str:

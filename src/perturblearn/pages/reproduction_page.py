@@ -10,7 +10,7 @@ from typing import Any
 
 from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
-from perturblearn.report.charts import PanelChart, curve_looks, curve_name, panel_charts, study_chart
+from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_chart
 from perturblearn.report.grid import plural, with_spread
 from perturblearn.report.points import RULE, describe_panel
 from perturblearn.report.reproduction import COLUMNS, Reproduction
@@ -41,7 +41,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         sentences=[] if found.analysis is None else found.analysis.sentences,
         panels=[panel for each in panels for panel in each.panels],
         panel_charts=[(each.chart, [panel.number for panel in each.panels], _lines(found, each)) for each in panels],
-        legend=_legend(found),
+        legend=[(measure, curve_name(measure), look) for measure, look in curve_looks(found).items()],
         rule=RULE if found.readable else "",
         uncertainty=uncertainty,
         controls=_controls(found),
@@ -64,7 +64,7 @@ def _answer(found: Reproduction) -> str:
     """What came out, in two sentences at most; of a study its analysis tells."""
     if found.analysis is not None:
         return ""
-    seeds = f"{plural(len(found.seeds), 'seed')} of each point"
+    seeds = f"{plural(len(found.seeds), 'seed')} per point"
     judged, share = found.readable, found.share_inside
     if share is not None:
         inside = round(share * len(judged))
@@ -81,8 +81,8 @@ def _answer(found: Reproduction) -> str:
         for control in found.controls
     )
     if any(row.published is not None for row in found.rows):
-        other = "A smaller problem than the paper's" if found.smaller else "Not the paper's problem"
-        return f"{other}, so its points are shown and not judged; {seeds}.{default}"
+        other = "This problem is smaller than the paper's" if found.smaller else "This is not the paper's problem"
+        return f"{other}, so published points are shown but not judged; {seeds}.{default}"
     return f"There are no published values to compare with; {seeds}.{default}"
 
 
@@ -95,24 +95,11 @@ def _lines(found: Reproduction, shown: PanelChart) -> list[str]:
     ]
 
 
-def _legend(found: Reproduction) -> list[dict[str, str]]:
-    """Every curve with the colour and the dash that it has in all panels."""
-    dashes = {"solid": "solid", "dot": "dotted"}
-    return [
-        {
-            "measure": measure,
-            "name": curve_name(measure),
-            "colour": look.colour,
-            "dash": dashes.get(look.dash or "solid", "dashed"),
-        }
-        for measure, look in curve_looks(found).items()
-    ]
-
-
 def _controls(found: Reproduction) -> list[tuple[str, ...]]:
     """A line for each measure of the default setting, way by way."""
+    setting = "not as in the paper" if found.smaller or found.changed else "as in the paper"
     return [
-        (control["way"] or "as in the paper", name, with_spread(values))
+        (control["way"] or setting, name, with_spread(values))
         for control in found.controls
         for name, values in control["measures"].items()
     ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,9 @@ from torch import Tensor
 from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import chance_of
-from perturblearn.pages.page import PAGE_NAME, render, shown_toml, write_page
-from perturblearn.report.charts import (
-    accuracies_chart,
-    confusion_chart,
-    losses_chart,
-    map_charts,
-    plane_names,
-    rates_chart,
-    theory_charts,
-)
+from perturblearn.pages.page import PAGE_NAME, Card, render, shown_toml, write_page
+from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
+from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.examples import EXAMPLES, Examples
 from perturblearn.report.grid import attack_text, plural
 from perturblearn.report.result import MOST_CLASSES, Result
@@ -121,16 +113,16 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
     ]
     truths = examples.true_labels or ("noise",) * len(samples)
     labels = [
-        {"source": truth, "target": target, "verdict": f"f says {'so too' if reached else 'otherwise'}"}
+        {"source": truth, "target": target, "verdict": f"f {'agrees' if reached else 'disagrees'}"}
         for truth, target, reached in zip(truths, examples.target_labels, examples.success, strict=True)
     ]
     about = attack_text(config.attack) if what is None else what
-    seen = "g sees nothing but these" if examples.is_bare else "g sees the sources with them added"
-    caption = f"First seed, {about}: {seen}, under the labels it is told."
+    seen = "these alone" if examples.is_bare else "the sources plus these"
+    caption = f"First seed, {about}. g is trained on {seen}, under the labels shown."
     if examples.image_shape is not None and examples.image_shape[0] not in (1, 3):
-        caption += f" Of {examples.image_shape[0]} channels the first one."
+        caption += f" Only the first of {examples.image_shape[0]} channels is shown."
     if cut:
-        caption += f" The first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates."
+        caption += f" Only the first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates are shown."
     return {
         "has_sources": not examples.is_bare,
         "caption": caption,
@@ -151,15 +143,7 @@ def _bytes(values: Tensor, dtype: torch.dtype) -> str:
     return base64.b64encode(values.round().clamp(info.min, info.max).to(dtype).numpy().tobytes()).decode()
 
 
-@dataclass(frozen=True)
-class _Card:
-    kind: str
-    name: str
-    number: str
-    about: str
-
-
-def _cards(result: Result) -> list[_Card]:
+def _cards(result: Result) -> list[Card]:
     """The headline numbers."""
     summary, part = result.summary, result.told_part
     where = "clean held-out inputs" if part else "the clean samples of f"
@@ -170,15 +154,12 @@ def _cards(result: Result) -> list[_Card]:
         ("control", "unperturbed control", f"unperturbed_control{part}", "the labels alone"),
         ("control", "permuted control", f"permuted_control{part}", "perturbations under other labels"),
     ]
-    cards = [_Card(kind, name, _percent(summary[key]), about) for kind, name, key, about in shown if key in summary]
-    return [*cards, _Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
-
-
-def _percent(values: Mapping[str, Any]) -> str:
-    if values["mean"] is None:
-        return "-"
-    spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"
-    return f"{100 * values['mean']:.1f}{spread} %".replace(" ", "\u00a0")
+    cards = [
+        Card(kind, name, percent_text(summary[key]["mean"], summary[key]["std"]), about)
+        for kind, name, key, about in shown
+        if key in summary
+    ]
+    return [*cards, Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
 
 
 def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from perturblearn.config import describe
 from perturblearn.experiment import MEASURES
-from perturblearn.pages.page import render
+from perturblearn.pages.page import Card, render
+from perturblearn.report.charts.palette import AGREEMENT, OF_MEASURES, SERIES
 from perturblearn.report.grid import percent, plural
 from perturblearn.report.rows import columns_of
 from perturblearn.report.runs import SHOWN_MEASURES, short_keys, shown_number
@@ -64,7 +65,7 @@ def sweep_question(sweep: FinishedSweep) -> str:
     """What a sweep asks, in one sentence."""
     runs, points = _many(len(sweep.runs), "run"), _many(len(sweep.table), "point")
     if not sweep.varied:
-        return f"How much does g's accuracy on clean held-out inputs differ from seed to seed? {runs.capitalize()}."
+        return f"How much does g's accuracy on clean held-out inputs vary from seed to seed? {runs.capitalize()}."
     per_point = Counter(row["point"] for row in sweep.runs)
     fewest, most = min(per_point.values()), max(per_point.values())
     each = "one run" if most == 1 else plural(most, "run") if fewest == most else f"{fewest} to {most} runs"
@@ -81,16 +82,18 @@ def sweep_answer(sweep: FinishedSweep) -> str:
         return f"Nothing was measured: {why}."
     without = f" ({failed:,} of {total} failed and are left out)" if failed else ""
     best, worst = max(known, key=_g), min(known, key=_g)
-    of_what = "of clean held-out inputs their true class"
+    of_what = "of clean held-out inputs correctly"
     if len(known) == 1:
         place = f" at {_place(sweep, best)}" if sweep.varied else ""
-        first = f"g gives {_spread(best, G)} % {of_what}{place}, mean of {_many(best['finished'], 'run')}{without}"
+        first = (
+            f"g classifies {_spread(best, G)} % {of_what}{place}, the mean of {_many(best['finished'], 'run')}{without}"
+        )
     elif _g(best) == _g(worst):
-        first = f"g gives {percent(_g(best))} % {of_what} at each of {_many(len(known), 'point')}{without}"
+        first = f"g classifies {percent(_g(best))} % {of_what} at each of {_many(len(known), 'point')}{without}"
     else:
         first = (
-            f"g gives between {_spread(worst, G)} % ({_places(sweep, known, worst)}) and {_spread(best, G)} % "
-            f"({_places(sweep, known, best)}) {of_what}; the largest of {len(known):,} means is in part luck{without}"
+            f"g classifies between {_spread(worst, G)} % ({_places(sweep, known, worst)}) and {_spread(best, G)} % "
+            f"({_places(sweep, known, best)}) {of_what}; the largest of {len(known):,} means is partly luck{without}"
         )
     return f"{first}. {_against_controls(known, best)}"
 
@@ -98,12 +101,12 @@ def sweep_answer(sweep: FinishedSweep) -> str:
 def _against_controls(known: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> str:
     controls = [name for name in _CONTROLS["_heldout"] if any(_mean(row, name) is not None for row in known)]
     if not controls:
-        return "Without controls it is not known how much of that comes from the perturbations."
+        return "Without controls, nothing shows how much of that comes from the perturbations."
     compared = [row for row in known if all(_mean(row, name) is not None for name in controls)]
     above = sum(all(_g(row) > row[f"{name}_mean"] for name in controls) for row in compared)
     every = "that of its control" if len(controls) == 1 else "those of both controls"
     counted = f"g's mean is above {every} at {above:,} of {_many(len(compared), 'point')}"
-    reached = [f"the {_control(name)} gives {_spread(best, name)} %" for name in controls if best in compared]
+    reached = [f"the {_control(name)} reaches {_spread(best, name)} %" for name in controls if best in compared]
     if not reached:
         return f"{counted[0].upper()}{counted[1:]}."
     there = f"{'There' if len(known) == 1 else 'At the best point'} {_listed(reached)}"
@@ -115,10 +118,10 @@ def sweep_remarks(sweep: FinishedSweep) -> list[str]:
     known = _known(sweep)
     found = []
     if known and max(row["finished"] for row in known) == 1:
-        found.append("One run at every point: nothing here says how much another seed would change.")
+        found.append("There is one run per point, so the spread over seeds is unknown.")
     missing = len(sweep.table) - len(known)
     if known and missing:
-        found.append(f"At {_many(missing, 'point')} no run has finished.")
+        found.append(f"No run has finished at {_many(missing, 'point')}.")
     return found
 
 
@@ -164,7 +167,7 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join((", ".join(parts[:-1]), parts[-1]) if len(parts) > 1 else parts)
 
 
-def _cards(sweep: FinishedSweep) -> list[dict[str, str]]:
+def _cards(sweep: FinishedSweep) -> list[Card]:
     """The headline numbers."""
     known = _known(sweep)
     finished = sum(row["error"] is None for row in sweep.runs)
@@ -175,12 +178,12 @@ def _cards(sweep: FinishedSweep) -> list[dict[str, str]]:
         many = _many(len(known), "point")
         if len(known) > 1:
             cards += [
-                _card("g", "g, best point", f"{percent(_g(best))} %", f"the largest of {len(known):,} means"),
-                _card("g", "g, median", middle, f"of the means at {many}"),
-                _card("g", "g, worst point", f"{percent(_g(worst))} %", "the smallest of them"),
+                Card("g", "g, best point", f"{percent(_g(best))} %", f"the largest of {len(known):,} means"),
+                Card("g", "g, median", middle, f"of the means at {many}"),
+                Card("g", "g, worst point", f"{percent(_g(worst))} %", "the smallest of them"),
             ]
         else:
-            cards.append(_card("g", "g, accuracy", f"{percent(_g(best))} %", "clean held-out inputs"))
+            cards.append(Card("g", "g, accuracy", f"{percent(_g(best))} %", "clean held-out inputs"))
         for kind, name, title in (
             ("f", "standard_accuracy_heldout", "f, accuracy"),
             *(("control", name, _control(name)) for name in _CONTROLS["_heldout"]),
@@ -188,12 +191,8 @@ def _cards(sweep: FinishedSweep) -> list[dict[str, str]]:
             means = [row[f"{name}_mean"] for row in known if _mean(row, name) is not None]
             if means:
                 about = f"median of {many}" if len(means) > 1 else "clean held-out inputs"
-                cards.append(_card(kind, title, f"{percent(statistics.median(means))} %", about))
-    return [*cards, _card("control", "runs finished", f"{finished:,}", f"of {_many(len(sweep.runs), 'run')}")]
-
-
-def _card(kind: str, name: str, number: str, about: str) -> dict[str, str]:
-    return {"kind": kind, "name": name, "number": number, "about": about}
+                cards.append(Card(kind, title, f"{percent(statistics.median(means))} %", about))
+    return [*cards, Card("control", "runs finished", f"{finished:,}", f"of {_many(len(sweep.runs), 'run')}")]
 
 
 def _errors(sweep: FinishedSweep) -> list[tuple[str, str, str]]:
@@ -287,11 +286,13 @@ def sweep_data(sweep: FinishedSweep) -> dict[str, Any]:
                 "name": name,
                 "label": SHOWN_MEASURES.get(name, name),
                 "about": MEASURES.get(name, ""),
+                "colour": f"@{OF_MEASURES.get(name.removesuffix('_heldout'), AGREEMENT).colour}",
                 "controls": [control for control in _controls_beside(name) if control in measures],
                 "values": [row.get(name) for row in sweep.runs],
             }
             for name in measures
         ],
+        "colours": [f"@{name}" for name in SERIES],
         "shown": [name for name in SHOWN_MEASURES if name in measures],
         "start": _start(keys, measures),
     }

@@ -40,24 +40,13 @@ Those without a key say nothing by themselves: a figure's ways translate them.
 
 
 _WORDS = {
-    "input_dim": ("input dimension d", ""),
-    "n_samples": ("training samples N", ""),
-    "n_adv": ("perturbed samples N'", ""),
-    "epsilon": ("perturbation size ε", ""),
-    "pixel_share": ("share of coordinates changed", ""),
-    "hidden_dim": ("width m", ""),
-    "slope": ("negative slope γ", ""),
-    "depth": ("hidden layers", ""),
-    "rho": ("correlation ρ", ""),
-    "lr": ("learning rate", ""),
-    "standard_lr": ("learning rate of f", ""),
-    "perturbation_lr": ("learning rate of g", ""),
-    "epochs": ("training time", "epochs"),
-    "standard_epochs": ("training time of f", "epochs"),
-    "perturbation_epochs": ("training time of g", "epochs"),
-    "share": ("share of the noise", ""),
-}
-"""Settings in words, each with its unit."""
+    "input_dim": "input dimension d", "n_samples": "training samples N", "n_adv": "perturbed samples N'",
+    "epsilon": "perturbation size ε", "pixel_share": "share of coordinates changed", "hidden_dim": "width m",
+    "slope": "negative slope γ", "depth": "hidden layers", "rho": "correlation ρ", "lr": "learning rate",
+    "standard_lr": "learning rate of f", "perturbation_lr": "learning rate of g", "epochs": "training time",
+    "standard_epochs": "training time of f", "perturbation_epochs": "training time of g", "share": "share of the noise",
+}  # fmt: skip
+"""Settings in words."""
 
 
 def label_of(setting: str) -> str:
@@ -66,12 +55,11 @@ def label_of(setting: str) -> str:
     Args:
         setting: its short name in a figure.
     """
-    name, unit = _in_words(setting), _WORDS.get(setting, ("", ""))[1]
-    return f"{name}, {unit}" if unit else name
+    return f"{_in_words(setting)}, epochs" if setting.endswith("epochs") else _in_words(setting)
 
 
 def _in_words(setting: str) -> str:
-    return _WORDS[setting][0] if setting in _WORDS else setting.replace("_", " ")
+    return _WORDS.get(setting, setting.replace("_", " "))
 
 
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")
@@ -190,13 +178,14 @@ class Smaller:
         by: dict[str, list[str]] = {}
         for name, divisor in self.divided.items():
             how = f"divided by {divisor:.3g}" if divisor > 1 else f"multiplied by {1 / divisor:.3g}"
-            by.setdefault(how, []).append(name)
-        parts = [f"{' and '.join(names)} {how}" for how, names in by.items()]
+            by.setdefault(how, []).append(_in_words(name))
+        parts = [f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {how}" for how, names in by.items()]
         for name, value in self.settings.items():
             if value != settings.get(name):
                 instead = f" instead of {_number(settings[name])}" if name in settings else ""
-                parts.append(f"{name} = {_number(value)}{instead}")
-        return ", ".join((*parts, *(f"{name} up to {_number(value)}" for name, value in self.most.items())))
+                parts.append(f"{_in_words(name)} = {_number(value)}{instead}")
+        most = (f"{_in_words(name)} up to {_number(value)}" for name, value in self.most.items())
+        return ", ".join((*parts, *most))
 
     def _reduced(self, name: str, value: Any) -> Any:
         divided = self._divided(name, value)

@@ -141,7 +141,8 @@ class Audit:
 
         Bars are the standard deviation over the seeds, the band is what the controls' draws reach.
         """
-        from perturblearn.report.charts import audit_picture, draw
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import audit_picture
 
         return draw(audit_picture(self))
 

@@ -184,7 +184,8 @@ class Reproduction:
 
     def plot(self) -> Figure:
         """Our means and spreads with the published points on top, as a matplotlib figure."""
-        from perturblearn.report.charts import draw, figure_picture
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.figure import figure_picture
 
         return draw(figure_picture(self))
 

@@ -163,13 +163,15 @@ class Result:
 
     def plot(self) -> Figure:
         """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure."""
-        from perturblearn.report.charts import draw, run_picture
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.run import run_picture
 
         return draw(run_picture(self))
 
     def plot_confusion(self) -> Figure:
         """What g takes each class for on the held-out inputs, mean over the seeds, as a matplotlib figure."""
-        from perturblearn.report.charts import confusion_picture, draw
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.run import confusion_picture
 
         return draw(confusion_picture(self))
 

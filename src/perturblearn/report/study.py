@@ -45,7 +45,8 @@ def write_analysis(analysis: Analysis, folder: Path, *, title: str) -> None:
     for table in analysis.tables:
         (folder / f"{table.name}.csv").write_text(table_csv(table), encoding="utf-8")
     if analysis.charts:
-        from perturblearn.report.charts import draw, study_picture
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.figure import study_picture
 
         draw(study_picture(analysis.charts, title=title)).savefig(folder / "analysis.png", dpi=110)
 

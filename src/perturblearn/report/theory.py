@@ -175,13 +175,15 @@ class TheoryComparison:
 
     def plot(self) -> Figure:
         """Three panels for the first seed: f against fhat, g against ghat, and the cosines of its perturbations."""
-        from perturblearn.report.charts import draw, theory_picture
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.theory import theory_picture
 
         return draw(theory_picture(self))
 
     def plot_map(self) -> Figure:
         """The decision map of the first seed."""
-        from perturblearn.report.charts import draw_decision_map, plane_names
+        from perturblearn.report.charts import draw_decision_map
+        from perturblearn.report.charts.theory import plane_names
 
         return draw_decision_map(self.drawn, title=title(self.config), **plane_names(has_bias=self.has_bias))
 

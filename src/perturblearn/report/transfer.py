@@ -144,7 +144,8 @@ class TransferMatrix:
 
     def plot(self) -> Figure:
         """Accuracy of g, and how often B gives A's perturbed inputs their target, as a matplotlib figure."""
-        from perturblearn.report.charts import draw, transfer_picture
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import transfer_picture
 
         return draw(transfer_picture(self))
 

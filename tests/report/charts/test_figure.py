@@ -11,8 +11,8 @@ from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import Line, label_of
 from perturblearn.papers.figure import Panel
 from perturblearn.report import PointRow, ShownPanel
-from perturblearn.report.charts import curve_looks, figure_picture, panel_charts, study_chart
-from perturblearn.report.charts.description import Curve
+from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_chart
+from perturblearn.report.charts.marks import Curve
 
 
 def curves_of(marks: object) -> dict[str, Curve]:
@@ -66,7 +66,7 @@ def test_points_over_names_have_bars() -> None:
     found = replace(made_reproduction(), rows=rows, panels=[ShownPanel(1, "images", "perturbations", False)])
     ((panel),) = panel_charts(found)
     curve = curves_of(panel.chart.marks)["agreement"]
-    assert (curve.places, curve.has_spread, curve.shows_band) == (["one", "two"], True, False)
+    assert (list(curve.x), curve.has_spread, curve.shows_band) == ([0, 1], True, False)
     assert panel.chart.x.ticks == {0.0: "one", 1.0: "two"}
 
 

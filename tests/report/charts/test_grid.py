@@ -10,8 +10,9 @@ from tests.report.cells import cell
 
 from perturblearn import Audit, Result, TransferMatrix
 from perturblearn.experiment import summarise
-from perturblearn.report.charts import Chart, audit_charts, audit_picture, transfer_charts
-from perturblearn.report.charts.description import Band, Curve, Heat, Level
+from perturblearn.report.charts import Chart, Level
+from perturblearn.report.charts.grid import audit_charts, audit_picture, transfer_charts
+from perturblearn.report.charts.marks import Band, Curve, Heat
 
 OWN = "mypackage.nets:make_transformer"
 
@@ -39,7 +40,6 @@ def test_an_audit_s_charts_hold_every_cell() -> None:
     found = curves(first)
     assert list(found["g: mlp"].y) == pytest.approx([0.5, 0.3])  # in the order of epsilon
     assert found["g: mlp"].spread == pytest.approx([0.4 / 2**0.5, 0.2 / 2**0.5])  # std of two values
-    assert found["g: mlp"].places == ["l2, epsilon 1", "l2, epsilon 2"]
     assert list(found["g: convnet"].y) == pytest.approx([0.6])
     assert found["g: mlp"].look.colour == "g"
     assert found["g: convnet"].look.colour not in ("f", "g", "control")

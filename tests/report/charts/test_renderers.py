@@ -23,26 +23,13 @@ from tests.report.looking import text_lies_inside
 
 from perturblearn import Audit, Result, TheoryComparison, TransferMatrix
 from perturblearn.report import draw_decision_map
-from perturblearn.report.charts import (
-    Chart,
-    Picture,
-    accuracies_chart,
-    audit_charts,
-    confusion_chart,
-    draw,
-    draw_examples,
-    losses_chart,
-    map_charts,
-    panel_charts,
-    plane_names,
-    rates_chart,
-    study_chart,
-    theory_charts,
-    to_plotly,
-    transfer_charts,
-)
-from perturblearn.report.charts.description import Axis, Band, Curve, Heat, Level, Region, Strip
+from perturblearn.report.charts import Axis, Chart, Level, Picture, draw, draw_examples, to_plotly
+from perturblearn.report.charts.figure import panel_charts, study_chart
+from perturblearn.report.charts.grid import audit_charts, transfer_charts
+from perturblearn.report.charts.marks import Band, Curve, Heat, Region, Strip
 from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, Look, css, series_looks
+from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart
+from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.charts.to_plotly import Spec, chart_text, packed
 
 X, Y = Axis("x"), Axis("y")
@@ -165,7 +152,7 @@ def test_numbers_can_be_read_on_every_colour_of_a_heat_map() -> None:
     heat = Heat(["f"], list(map(str, range(10))), means, None, 0.1, "accuracy", ("f", "g"))
     axes = draw(Picture([Chart("", X, Y, [heat])], "")).axes[0]
     (image,) = axes.images
-    colours = image.cmap(image.norm(100 * means.numpy()))[0]
+    colours = np.asarray(image.cmap(image.norm(100 * means.numpy())))[0]
     for text, background in zip(axes.texts, colours, strict=True):
         # What WCAG asks of text is 4.5 (AA); the better of black and white reaches it on any colour.
         assert contrast(to_rgba(str(text.get_color())), tuple(background)) >= 4.5
@@ -202,12 +189,20 @@ def test_a_spread_that_no_band_can_show_has_bars(has_bars: bool) -> None:
     x = [1.0, 2.0] if has_bars else [1.0]
     axes, spec = both(Curve("g", x, [0.5] * len(x), G, [0.1] * len(x), has_bars=has_bars))
     (container,) = axes.containers
-    segments = container.lines[2][0].get_segments()  # pyright: ignore[reportAttributeAccessIssue]
+    (_, _, (lines,)) = container.lines  # pyright: ignore[reportAttributeAccessIssue]
+    segments = lines.get_segments()
     assert [float(high[1] - low[1]) for low, high in segments] == pytest.approx([0.2] * len(x))
     (curve,) = spec["data"]
     assert curve["error_y"]["array"] == pytest.approx([0.1] * len(x))
     _, bare = both(Curve("g", x, [0.5] * len(x), G, [0.0] * len(x), has_bars=has_bars))
     assert "error_y" not in bare["data"][0]
+
+
+def test_points_beside_a_tick_tell_its_name() -> None:
+    curve = Curve("g", [0.1, 0.9], [0.5, 0.6], G)
+    _, spec = both(curve, x=Axis.of_names("attack", ["@one", "two"]))
+    assert spec["data"][0]["text"] == ["&#64;one", "two"]
+    assert "%{text}" in spec["data"][0]["hovertemplate"]
 
 
 def test_what_is_not_finite_leaves_a_gap() -> None:

@@ -10,15 +10,10 @@ from tests.report.cells import cell
 
 from perturblearn import Result
 from perturblearn.experiment import chance_of
-from perturblearn.report.charts import (
-    accuracies_chart,
-    confusion_chart,
-    losses_chart,
-    rates_chart,
-    run_picture,
-)
-from perturblearn.report.charts.description import Curve, Heat, Level, Strip
+from perturblearn.report.charts import Level
+from perturblearn.report.charts.marks import Curve, Heat, Strip
 from perturblearn.report.charts.palette import G
+from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart, run_picture
 
 SHOWN = ("standard_accuracy", "perturbation_accuracy", "agreement", "unperturbed_control", "permuted_control")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from perturblearn import Result, TheoryComparison
-from perturblearn.report.charts import map_charts, plane_names, theory_charts, theory_picture
-from perturblearn.report.charts.description import Boundary, Dots, Histogram, Region, Zone
+from perturblearn.report.charts import Zone
+from perturblearn.report.charts.marks import Boundary, Dots, Histogram, Region
+from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts, theory_picture
 from perturblearn.theory import DecisionMap, DecisionPlane
 
 
@@ -48,7 +49,8 @@ def test_a_cosine_is_counted_where_it_is(tiny_result: Result) -> None:
 
 def test_the_maps_are_the_networks_signs(tiny_result: Result) -> None:
     drawn = theory_of(tiny_result).drawn
-    for chart, name in zip(map_charts(drawn, **plane_names(has_bias=True)), ("f", "g", None), strict=True):
+    charts = map_charts(drawn, **plane_names(has_bias=True))
+    for chart, name in zip(charts, ("f", "g", None), strict=True):
         region = chart.marks[0]
         assert isinstance(region, Region)
         expected = drawn.agreement("f", "g") if name is None else drawn.values[name] > 0
@@ -57,7 +59,7 @@ def test_the_maps_are_the_networks_signs(tiny_result: Result) -> None:
             assert f"{float(expected.double().mean()):.0%}" in chart.title
         assert len(chart.marks) == 5  # the region, two lines, samples of two classes
         assert chart.is_square
-    assert (chart.x.label, chart.y.label) == ("a (mean of +1)", "b (mean of −1)")
+    assert (charts[0].x.label, charts[0].y.label) == ("a (mean of +1)", "b (mean of −1)")
 
 
 def test_a_map_has_the_lines_that_it_knows() -> None:

@@ -1,7 +1,7 @@
 "use strict";
 // A sweep's page: filters by what varies, curves and heat maps of any measure over any key, tables of points and runs.
 (() => {
-  const COLOURS = ["@f", "@g", "@agreement", "@other", "@fifth", "@ink"];
+  const ENDS = ["sixth", "fifth"]; // of the scale for many values of a number
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "triangle-down", "cross", "star"];
   const MOST_SERIES = 12; // values of a number from which on colours become a scale
@@ -204,14 +204,15 @@
     pl.chart(place, made.spec, window.innerWidth < 700 ? 400 : 460);
   }
 
-  function looksOf(levels, by) {
-    if (!isScale) return levels.map((_, place) => ({ colour: COLOURS[place % COLOURS.length], dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length], symbol: SYMBOLS[place % SYMBOLS.length] }));
+  function looksOf(levels, by, measure) {
+    const colours = by ? data.colours : [measure.colour];
+    if (!isScale) return levels.map((_, place) => ({ colour: colours[place % colours.length], dash: DASHES[Math.floor(place / colours.length) % DASHES.length], symbol: SYMBOLS[place % SYMBOLS.length] }));
     const low = by.levels[levels[0]], high = by.levels[levels.at(-1)];
     return levels.map((level) => ({ colour: mixed((by.levels[level] - low) / (high - low || 1)), dash: "solid", symbol: "circle" }));
   }
-  // A colour on the way from that of f to that of g.
+  // A colour on the way between the ends of the scale.
   function mixed(share) {
-    const [from, to] = ["f", "g"].map((name) => { const hex = pl.colour(name); return [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16)); });
+    const [from, to] = ENDS.map((name) => { const hex = pl.colour(name); return [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16)); });
     return `#${from.map((start, place) => Math.round(start + share * (to[place] - start)).toString(16).padStart(2, "0")).join("")}`;
   }
 
@@ -223,7 +224,7 @@
     const isLine = x.numeric && ["grid", "zip"].includes(x.kind);
     isScale = Boolean(by && by.numeric && groups.size > MOST_SERIES);
     const spread = state.spread !== "auto" ? (state.spread === "band" && !isLine ? "bars" : state.spread) : isLine && groups.size <= MOST_BANDS ? "band" : isScale && isLine ? "none" : "bars";
-    const looks = looksOf([...groups.keys()], by);
+    const looks = looksOf([...groups.keys()], by, measure);
     const traces = [], sums = [];
     const total = [...groups.values()].reduce((sum, series) => sum + [...series.values()].reduce((of, runs) => of + runs.length, 0), 0);
     const every = isOn("dots") ? Math.ceil(total / MOST_DOTS) : 0;
@@ -289,7 +290,7 @@
     const ends = [by.levels[levels[0]], by.levels[levels.at(-1)]];
     return {
       x: [null], y: [null], mode: "markers", showlegend: false, hoverinfo: "skip", meta: "scale",
-      marker: { color: [ends[0]], cmin: ends[0], cmax: ends[1], colorscale: [[0, "@f"], [1, "@g"]], showscale: true, colorbar: { title: { text: inChart(by.label), font: { size: 12 } }, thickness: 12, outlinewidth: 0 } },
+      marker: { color: [ends[0]], cmin: ends[0], cmax: ends[1], colorscale: ENDS.map((name, place) => [place, `@${name}`]), showscale: true, colorbar: { title: { text: inChart(by.label), font: { size: 12 } }, thickness: 12, outlinewidth: 0 } },
     };
   }
   function controlOf(control, place, x, at, isLine, logY) {
@@ -327,7 +328,7 @@
     const isGrid = 2 * cells.length >= columns.length * lines.length;
     const n = cells.map((cell) => cell.n);
     const over = averagedOver(groups, x, row);
-    const colours = { colorscale: [[0, "@light-positive"], [1, "@f"]], colorbar: { thickness: 12, outlinewidth: 0, tickformat: ".3~g" } };
+    const colours = { colorscale: [[0, "@paper"], [1, "@f"]], colorbar: { thickness: 12, outlinewidth: 0, tickformat: ".3~g" } };
     const hover = (cell) => hoverOf([[x, cell.across], [row, cell.up]], measure, cell);
     const canLog = (key) => !isGrid && key.numeric && key.levels[0] > 0;
     const averaged = n.length ? `${Math.max(...n) === 1 ? "one run" : `the mean of ${Math.min(...n) === Math.max(...n) ? n[0] : `${Math.min(...n)} to ${Math.max(...n)}`} runs${over.length ? `, over ${listed(over)}` : ""}`}` : "";

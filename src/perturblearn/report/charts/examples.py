@@ -19,11 +19,7 @@ def draw_examples(examples: Examples, title: str) -> Figure:
         title: of the whole.
     """
     steps = examples.perturbations
-    rows = (
-        ("source", examples.sources),
-        ("perturbation,\nscaled", steps),
-        ("perturbed\ninput", examples.inputs),
-    )
+    rows = (("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs))
     size = float(steps.abs().max()) or 1.0
     count = len(steps)
     figure = Figure(figsize=(1.25 * count + 0.9, 5.0), layout="constrained")

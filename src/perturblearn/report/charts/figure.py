@@ -8,7 +8,8 @@ from itertools import cycle
 
 from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import label_of, published
-from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Curve, Picture
+from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Picture
+from perturblearn.report.charts.marks import Curve
 from perturblearn.report.charts.palette import DASHES, OF_MEASURES, SERIES, THEORY, Dash, Look, Marker, series_looks
 from perturblearn.report.grid import plural
 from perturblearn.report.points import PointRow, ShownPanel, curve_of
@@ -50,87 +51,69 @@ def panel_charts(found: Reproduction) -> list[PanelChart]:
     if len(single) < 2:
         single = []
     made = [
-        PanelChart([panel], _panel_chart(found, f"{panel.number}: {panel.name}", panel, of_panel[panel.number]))
+        PanelChart([panel], _panel_chart(found, panel, of_panel[panel.number]))
         for panel in drawn
         if panel not in single
     ]
     if single:
-        at_panel = [(row, f"{panel.number}: {panel.name}") for panel in single for row in of_panel[panel.number]]
-        numbers = ", ".join(str(panel.number) for panel in single)
-        made.append(PanelChart(single, _named_chart(found, f"Panels {numbers}", "panel", at_panel)))
+        rows = [(row, _title(panel)) for panel in single for row in of_panel[panel.number]]
+        title = f"Panels {', '.join(str(panel.number) for panel in single)}"
+        made.append(PanelChart(single, _named_chart(found, title, "panel", rows)))
     return made
 
 
-def _panel_chart(found: Reproduction, title: str, panel: ShownPanel, rows: Sequence[PointRow]) -> Chart:
+def _title(panel: ShownPanel) -> str:
+    return f"{panel.number}: {panel.name}"
+
+
+def _panel_chart(found: Reproduction, panel: ShownPanel, rows: Sequence[PointRow]) -> Chart:
     label = label_of(panel.x or "")
     if any(isinstance(row.x, str) for row in rows):
-        return _named_chart(found, title, label, [(row, str(row.x)) for row in rows])
-    places = sorted({row.x for row in rows})
-    ticks = _few_ticks(places) if panel.log_x else None
-    axis = Axis(label, panel.log_x, ticks=ticks)
-    return _chart(found, title, axis, [(row, row.x, "") for row in rows])
+        return _named_chart(found, _title(panel), label, [(row, str(row.x)) for row in rows])
+    axis = Axis(label, panel.log_x, ticks=_few_ticks(sorted({row.x for row in rows})) if panel.log_x else None)
+    return _chart(found, _title(panel), axis, [(row, row.x) for row in rows])
 
 
 def _named_chart(found: Reproduction, title: str, label: str, rows: Sequence[tuple[PointRow, str]]) -> Chart:
     """Points over names, where several curves stand side by side."""
-    names = list(dict.fromkeys(name for _, name in rows))
-    curves = list(dict.fromkeys(row.measure for row, _ in rows))
-    aside = {curve: 0.12 * (number - (len(curves) - 1) / 2) for number, curve in enumerate(curves)}
-    placed = [(row, names.index(name) + aside[row.measure], name) for row, name in rows]
-    return _chart(found, title, Axis.of_names(label, names), placed)
-
-
-def _chart(found: Reproduction, title: str, axis: Axis, rows: Sequence[tuple[PointRow, float, str]]) -> Chart:
-    """A chart of rows, each with its place along the axis and its name there if it has one."""
-    looks, known = curve_looks(found), published(found.name)
-    marks: list[Curve] = []
-    rings: list[Curve] = []
-    for measure in dict.fromkeys(row.measure for row, *_ in rows):
-        own = [each for each in rows if each[0].measure == measure]
-        drawn = [(row, x, name) for row, x, name in own if row.mean is not None]
-        has_names = any(name for *_, name in drawn)
-        look = looks[measure]
-        marks.append(
-            Curve(
-                curve_name(measure),
-                [x for _, x, _ in drawn],
-                [row.mean or 0.0 for row, *_ in drawn],
-                Look(look.colour, None, look.marker) if has_names else look,
-                [row.std or 0.0 for row, *_ in drawn],
-                has_bars=has_names,
-                places=[name for *_, name in drawn] if has_names else None,
-                key=measure,
-            )
-        )
-        shown = [(row.published, x, name) for row, x, name in own if row.published is not None]
-        # Every way of computing a measure has the same published values, so they are drawn once.
-        if shown and all(ring.look.colour != look.colour for ring in rings):
-            uncertainty = 0.0 if known is None else known.uncertainty
-            rings.append(
-                Curve(
-                    "published" if len(_measures(found)) == 1 else f"{curve_name(curve_of(measure)[0])}, published",
-                    [x for _, x, _ in shown],
-                    [value for value, *_ in shown],
-                    Look(look.colour, None, "ring"),
-                    [uncertainty] * len(shown),
-                    has_bars=True,
-                    places=[name for *_, name in shown] if has_names else None,
-                    key=measure,
-                )
-            )
-    shares = Axis(
-        "accuracy" if all("accuracy" in name for name in _measures(found)) else "share",
-        limits=SHARE_LIMITS,
-        is_share=True,
+    names, curves = (
+        list(dict.fromkeys(each)) for each in ([name for _, name in rows], [row.measure for row, _ in rows])
     )
-    return Chart(title, axis, shares, [*marks, *rings], note=_note(found), size=(3.3, 2.8))
+    aside = {curve: 0.12 * (number - (len(curves) - 1) / 2) for number, curve in enumerate(curves)}
+    placed = [(row, names.index(name) + aside[row.measure]) for row, name in rows]
+    return _chart(found, title, Axis.of_names(label, names), placed, has_names=True)
+
+
+def _chart(
+    found: Reproduction, title: str, axis: Axis, rows: Sequence[tuple[PointRow, float]], *, has_names: bool = False
+) -> Chart:
+    """A chart of rows, each with its place along the axis."""
+    looks, known = curve_looks(found), published(found.name)
+    curves, rings = [], {}
+    for measure in dict.fromkeys(row.measure for row, _ in rows):
+        look, name = looks[measure], curve_of(measure)[0]
+        of_ours = [(x, row.mean, row.std or 0.0) for row, x in rows if row.measure == measure and row.mean is not None]
+        x, means, spreads = zip(*of_ours, strict=True) if of_ours else ((), (), ())
+        bare = Look(look.colour, None, look.marker)
+        curves.append(
+            Curve(curve_name(measure), x, means, bare if has_names else look, spreads, has_bars=has_names, key=measure)
+        )
+        theirs = {x: row.published for row, x in rows if row.measure == measure and row.published is not None}
+        # Every way of computing a measure has the same published values, so they are drawn once.
+        if theirs and name not in rings:
+            label, ring = f"{curve_name(name)}, published", Look(look.colour, None, "ring")
+            spreads = [0.0 if known is None else known.uncertainty] * len(theirs)
+            rings[name] = Curve(label, list(theirs), list(theirs.values()), ring, spreads, has_bars=True, key=measure)
+    label = "accuracy" if all("accuracy" in row.measure for row in found.rows) else "share"
+    shares = Axis(label, limits=SHARE_LIMITS, is_share=True)
+    return Chart(title, axis, shares, [*curves, *rings.values()], note=_note(found), size=(3.3, 2.8))
 
 
 def curve_looks(found: Reproduction) -> dict[str, Look]:
     """How every curve of a figure is drawn in all its panels: a colour is a measure, a dash and a marker its way."""
     curves = list(dict.fromkeys(row.measure for row in found.rows))
     ways = list(dict.fromkeys(curve_of(curve)[1] for curve in curves))
-    names = _measures(found)
+    names = list(dict.fromkeys(curve_of(curve)[0] for curve in curves))
     known = {name: OF_MEASURES[name].colour for name in names if name in OF_MEASURES}
     rest = cycle(colour for colour in SERIES if colour not in known.values())
     colours = {name: known.get(name) or next(rest) for name in names}
@@ -140,15 +123,8 @@ def curve_looks(found: Reproduction) -> dict[str, Look]:
 
 def curve_name(measure: str) -> str:
     """A published measure in words."""
-    return (
-        measure.replace("standard_accuracy", "accuracy of f")
-        .replace("perturbation_accuracy", "accuracy of g")
-        .replace("_", " ")
-    )
-
-
-def _measures(found: Reproduction) -> list[str]:
-    return list(dict.fromkeys(curve_of(row.measure)[0] for row in found.rows))
+    words = measure.replace("standard_accuracy", "accuracy of f").replace("perturbation_accuracy", "accuracy of g")
+    return words.replace("_", " ")
 
 
 def _note(found: Reproduction) -> str:

@@ -11,7 +11,8 @@ import torch
 
 from perturblearn.experiment import Pair, chance_of
 from perturblearn.report.audit import Audit
-from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Band, Chart, Curve, Heat, Level, Mark, Picture
+from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
+from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
 from perturblearn.report.grid import attack_text, controls_of, learner_of, mean_over, plural, size_of
 from perturblearn.report.result import Result
@@ -63,7 +64,7 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
     probed = {
         at: known[0]
         for at, of_place in by_place.items()
-        if (known := [each.summary["linear_probe_heldout"]["mean"] for each in of_place if _has_probe(each)])
+        if (known := [values["mean"] for each in of_place if (values := each.summary.get("linear_probe_heldout"))])
     }
     if probed:
         marks.append(Curve("linear classifier of the same set", list(probed), list(probed.values()), LINEAR))
@@ -82,7 +83,6 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
                 Look(look.colour, None, look.marker) if has_names else look,
                 [values["std"] or 0.0 for values in g],
                 has_bars=True,
-                places=[attack_text(cell.config.attack) for cell in own],
             )
         )
     drawn = "bar" if len(places) == 1 else "band"
@@ -139,10 +139,6 @@ def _shifted(axis: Axis, at: float, share: float) -> float:
 
 def _size(cell: Result) -> float:
     return size_of(cell.config.attack)[0]
-
-
-def _has_probe(cell: Result) -> bool:
-    return "linear_probe_heldout" in cell.summary
 
 
 def transfer_picture(matrix: TransferMatrix) -> Picture:

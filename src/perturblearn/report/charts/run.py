@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from perturblearn.experiment import chance_of
-from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Curve, Heat, Level, Picture, Strip
-from perturblearn.report.charts.palette import CHANCE, OF_MEASURES, F, G, Look
+from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
+from perturblearn.report.charts.marks import Curve, Heat, Strip
+from perturblearn.report.charts.palette import CHANCE, OF_MEASURES, Look
 from perturblearn.report.grid import plural
 from perturblearn.report.result import Result
 from perturblearn.report.table import title
@@ -43,28 +44,19 @@ def accuracies_chart(result: Result) -> Chart:
     """Every seed and every draw of the controls as a dot, with their mean and one standard deviation."""
     summary, part = result.summary, result.told_part
     full = {name: name if name == "agreement" else f"{name}{part}" for name in _SHOWN}
-    strips = [
-        Strip(
-            label,
-            place,
-            [value for value in summary[full[name]]["values"] if value is not None],
-            summary[full[name]]["mean"],
-            summary[full[name]]["std"],
-            OF_MEASURES[name],
-        )
-        for place, (name, label) in enumerate((name, label) for name, label in _SHOWN.items() if full[name] in summary)
-    ]
+    strips: list[Strip] = []
+    for name, label in _SHOWN.items():
+        if (values := summary.get(full[name])) is not None:
+            dots = [value for value in values["values"] if value is not None]
+            strips.append(Strip(label, len(strips), dots, values["mean"], values["std"], OF_MEASURES[name]))
+    names = {strip.place: f"{strip.name}\n{percent_text(strip.mean, strip.std)}" for strip in strips}
     where = "clean held-out inputs" if part else "the clean samples of f (agreement: held-out)"
     has_controls = any("control" in strip.name for strip in strips)
     controls = " Controls are trained like g: on unperturbed inputs, and under permuted labels." if has_controls else ""
     return Chart(
         "Accuracy of f and g, their agreement, and the controls" if has_controls else "Accuracy of f and g",
         Axis(f"share of {where}", limits=SHARE_LIMITS, is_share=True),
-        Axis(
-            "",
-            ticks={strip.place: f"{strip.name}\n{_percent(strip)}" for strip in strips},
-            limits=(len(strips) - 0.4, -0.6),
-        ),
+        Axis("", ticks=names, limits=(len(strips) - 0.4, -0.6)),
         strips,
         [Level("chance", chance_of(result.seeds), CHANCE, axis="x")],
         note=f"Dots are seeds, or draws of a control; bars are means ± one standard deviation.{controls} "
@@ -79,24 +71,14 @@ def losses_chart(curves: Sequence[tuple[int, str, Tensor]]) -> Chart:
     Args:
         curves: seed, role (``f`` or ``g``) and losses, (epochs,).
     """
-    marks = []
-    for seed, role, losses in curves:
-        look = F if role == "f" else G
+    marks: list[Curve] = []
+    for _, role, losses in curves:
         places = _thinned(len(losses))
-        epochs = [float(place + 1) for place in places]
-        texts = [f"seed {seed}, epoch {place + 1}" for place in places]
-        marks.append(
-            Curve(role, epochs, losses[places], Look(look.colour, "solid" if role == "f" else "dash"), places=texts)
-        )
-    seeds = len({seed for seed, *_ in curves})
+        line = Look(role, "solid" if role == "f" else "dash")
+        marks.append(Curve(role, [place + 1.0 for place in places], losses[places], line))
     note = "Mean training loss of f on clean inputs and of g on what it sees, at the chosen learning rates; "
-    return Chart(
-        "Training loss of f and g",
-        Axis("epoch"),
-        Axis("mean training loss"),
-        marks,
-        note=f"{note}{plural(seeds, 'seed')}.",
-    )
+    note += f"{plural(len({seed for seed, *_ in curves}), 'seed')}."
+    return Chart("Training loss of f and g", Axis("epoch"), Axis("mean training loss"), marks, note=note)
 
 
 def confusion_chart(result: Result) -> Chart:
@@ -132,11 +114,12 @@ def rates_chart(result: Result) -> Chart:
     )
 
 
-def _percent(strip: Strip) -> str:
-    if strip.mean is None:
+def percent_text(mean: float | None, std: float | None) -> str:
+    """Mean and standard deviation in percent, in one piece."""
+    if mean is None:
         return "not measured"
-    spread = "" if strip.std is None else f" ± {100 * strip.std:.1f}"
-    return f"{100 * strip.mean:.1f}{spread} %".replace(" ", "\u00a0")
+    spread = "" if std is None else f" ± {100 * std:.1f}"
+    return f"{100 * mean:.1f}{spread} %".replace(" ", "\u00a0")
 
 
 def _thinned(count: int) -> list[int]:

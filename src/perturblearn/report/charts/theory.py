@@ -6,7 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from perturblearn.experiment import Comparison
-from perturblearn.report.charts.description import Axis, Boundary, Chart, Dots, Histogram, Level, Picture, Region, Zone
+from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
+from perturblearn.report.charts.marks import Boundary, Dots, Histogram, Mark, Region
 from perturblearn.report.charts.palette import AGREEMENT, CONTROLS, NEGATIVE, POSITIVE, THEORY, Look
 from perturblearn.report.charts.to_matplotlib import draw
 from perturblearn.report.table import title as run_title
@@ -97,36 +98,27 @@ def map_charts(
             shown = drawn.samples[drawn.labels == sign]
             samples.append(Dots(name, shown[:, 0], shown[:, 1], look))
 
-    def chart(title: str, region: Region, predicted: tuple[str, ...], network: str | None, note: str) -> Chart:
-        own = [] if network is None else [Boundary("decision boundary", drawn.grid, drawn.values[network], _BOUNDARY)]
-        lines = [
-            Boundary(names[name], drawn.grid, drawn.values[name], _PREDICTED[name])
-            for name in predicted
-            if name in drawn.values
-        ]
-        x, y = (Axis(name, limits=limits) for name in axes_names)
-        return Chart(title, x, y, [region, *own, *lines, *samples], note=note, is_square=True, size=(3.5, 3.4))
+    lines = {
+        name: Boundary(names[name], drawn.grid, drawn.values[name], look)
+        for name, look in _PREDICTED.items()
+        if name in drawn.values
+    }
 
-    signs = "Violet is +1, amber −1; the solid line is the boundary."
-    return [
-        *(
-            chart(
-                network,
-                Region(drawn.grid, drawn.values[network] > 0, ("light-negative", "light-positive")),
-                (f"{network}hat",),
-                network,
-                signs,
-            )
-            for network in ("f", "g")
-        ),
-        chart(
-            f"sign f = sign g on {float(same.double().mean()):.0%} of the plane",
-            Region(drawn.grid, same, ("shaded", "paper")),
-            ("fhat", "ghat"),
-            None,
-            "Grey is where they differ.",
-        ),
-    ]
+    def chart(title: str, marks: list[Mark], note: str) -> Chart:
+        x, y = (Axis(name, limits=limits) for name in axes_names)
+        return Chart(title, x, y, [*marks, *samples], note=note, is_square=True, size=(3.5, 3.4))
+
+    charts: list[Chart] = []
+    for network in ("f", "g"):
+        values = drawn.values[network]
+        region = Region(drawn.grid, values > 0, ("light-negative", "light-positive"))
+        own = [line for name, line in lines.items() if name == f"{network}hat"]
+        boundary = Boundary("decision boundary", drawn.grid, values, _BOUNDARY)
+        note = "Violet is +1, amber −1; the solid line is the boundary."
+        charts.append(chart(network, [region, boundary, *own], note))
+    title = f"sign f = sign g on {float(same.double().mean()):.0%} of the plane"
+    region = Region(drawn.grid, same, ("shaded", "paper"))
+    return [*charts, chart(title, [region, *lines.values()], "Grey is where they differ.")]
 
 
 def plane_names(*, has_bias: bool) -> dict[str, tuple[str, str]]:

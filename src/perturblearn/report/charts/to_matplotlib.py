@@ -15,21 +15,8 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
-from perturblearn.report.charts.description import (
-    Axis,
-    Band,
-    Boundary,
-    Chart,
-    Curve,
-    Dots,
-    Heat,
-    Histogram,
-    Level,
-    Picture,
-    Region,
-    Strip,
-    Zone,
-)
+from perturblearn.report.charts import marks
+from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
 from perturblearn.report.charts.palette import COLOURS, Look
 
 _DASHES = {None: "", "solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
@@ -147,7 +134,7 @@ def _mark(mark: object, axes: Axes, chart: Chart) -> None:
 
 
 @_mark.register
-def _(mark: Curve, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Curve, axes: Axes, chart: Chart) -> None:
     colour, label = colour_of(mark.look.colour), _plain(mark.name)
     if mark.shows_band:
         axes.fill_between(mark.x, *mark.edges(is_log=chart.y.is_log), color=colour, alpha=0.18, linewidth=0)
@@ -161,13 +148,13 @@ def _(mark: Curve, axes: Axes, chart: Chart) -> None:
 
 
 @_mark.register
-def _(mark: Band, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Band, axes: Axes, chart: Chart) -> None:
     colour = colour_of(mark.look.colour)
     axes.fill_between(mark.x, mark.low, mark.high, color=colour, alpha=0.3, linewidth=0, label=_plain(mark.name))
 
 
 @_mark.register
-def _(mark: Dots, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Dots, axes: Axes, chart: Chart) -> None:
     colour, label = colour_of(mark.look.colour), _plain(mark.name)
     marker = _MARKERS[mark.look.marker]
     axes.plot(
@@ -176,7 +163,7 @@ def _(mark: Dots, axes: Axes, chart: Chart) -> None:
 
 
 @_mark.register
-def _(mark: Strip, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Strip, axes: Axes, chart: Chart) -> None:
     colour = colour_of(mark.look.colour)
     for_dots = list(zip(*mark.dots, strict=True)) or [(), ()]
     axes.plot(*for_dots, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
@@ -186,13 +173,13 @@ def _(mark: Strip, axes: Axes, chart: Chart) -> None:
 
 
 @_mark.register
-def _(mark: Histogram, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Histogram, axes: Axes, chart: Chart) -> None:
     width = float(mark.middles[1] - mark.middles[0])
     axes.bar(mark.middles.numpy(), mark.counts.numpy(), width, color=colour_of(mark.look.colour))
 
 
 @_mark.register
-def _(mark: Heat, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Heat, axes: Axes, chart: Chart) -> None:
     ends = [colour_of("paper"), colour_of("f")]
     colours = LinearSegmentedColormap.from_list("heat", ends).with_extremes(bad=colour_of("shaded"))
     norm = Normalize(100 * mark.low, 100, clip=True)
@@ -219,7 +206,7 @@ def _ink_on(colour: tuple[float, float, float, float]) -> str:
 
 
 @_mark.register
-def _(mark: Region, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Region, axes: Axes, chart: Chart) -> None:
     low, high = float(mark.grid[0]), float(mark.grid[-1])
     colours = ListedColormap([colour_of(name) for name in mark.colours])
     axes.imshow(
@@ -229,7 +216,7 @@ def _(mark: Region, axes: Axes, chart: Chart) -> None:
 
 
 @_mark.register
-def _(mark: Boundary, axes: Axes, chart: Chart) -> None:
+def _(mark: marks.Boundary, axes: Axes, chart: Chart) -> None:
     colour, style = colour_of(mark.look.colour), _DASHES[mark.look.dash]
     # Values of one sign everywhere have no boundary on this map, and matplotlib would warn.
     if float(mark.values.min()) < 0 < float(mark.values.max()):

@@ -11,21 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perturblearn.report.charts.description import (
-    Axis,
-    Band,
-    Boundary,
-    Chart,
-    Curve,
-    Dots,
-    Heat,
-    Histogram,
-    Level,
-    Region,
-    Strip,
-    Values,
-    Zone,
-)
+from perturblearn.report.charts import marks
+from perturblearn.report.charts.description import Axis, Chart, Level, Zone
+from perturblearn.report.charts.marks import Values
 from perturblearn.report.charts.palette import Look
 
 Spec = dict[str, Any]
@@ -132,10 +120,11 @@ def _traces(mark: object, chart: Chart) -> list[Spec]:
 
 
 @_traces.register
-def _(mark: Curve, chart: Chart) -> list[Spec]:
+def _(mark: marks.Curve, chart: Chart) -> list[Spec]:
     name, x, y = chart_text(mark.name), list(mark.x), _numbers(mark.y)
     lines, markers = mark.look.dash is not None, mark.look.marker is not None or len(x) == 1
-    where = "%{text}" if mark.places is not None else f"{chart_text(chart.x.label)} %{{x}}"
+    # Series beside each other over one tick are a little off its place, which a number would not say.
+    where = "%{text}" if chart.x.ticks else f"{chart_text(chart.x.label)} %{{x}}"
     curve: Spec = {
         "x": x,
         "y": y,
@@ -148,8 +137,8 @@ def _(mark: Curve, chart: Chart) -> list[Spec]:
     }
     if markers:
         curve["marker"] = _marker(mark.look, 6)
-    if mark.places is not None:
-        curve["text"] = [chart_text(place) for place in mark.places]
+    if ticks := chart.x.ticks:
+        curve["text"] = [chart_text(ticks[min(ticks, key=lambda tick: abs(tick - place))]) for place in x]
     if mark.spread is None:
         return [curve]
     curve["customdata"] = list(mark.spread)
@@ -179,13 +168,13 @@ def _filled(x: list[float], low: list[float], high: list[float], look: Look, alp
 
 
 @_traces.register
-def _(mark: Band, chart: Chart) -> list[Spec]:
+def _(mark: marks.Band, chart: Chart) -> list[Spec]:
     filled = _filled(list(mark.x), list(mark.low), list(mark.high), mark.look, 0.25)
     return [{**filled, "name": chart_text(mark.name)}]
 
 
 @_traces.register
-def _(mark: Dots, chart: Chart) -> list[Spec]:
+def _(mark: marks.Dots, chart: Chart) -> list[Spec]:
     count = len(mark.x)
     shown = torch.linspace(0, count - 1, min(count, _MOST_DOTS)).round().long()
     name, x, y = (chart_text(text) for text in (mark.name, chart.x.label, chart.y.label))
@@ -202,7 +191,7 @@ def _(mark: Dots, chart: Chart) -> list[Spec]:
 
 
 @_traces.register
-def _(mark: Strip, chart: Chart) -> list[Spec]:
+def _(mark: marks.Strip, chart: Chart) -> list[Spec]:
     name, colour = chart_text(mark.name), f"@{mark.look.colour}"
     dots: Spec = {
         "x": [value for value, _ in mark.dots],
@@ -227,14 +216,14 @@ def _(mark: Strip, chart: Chart) -> list[Spec]:
 
 
 @_traces.register
-def _(mark: Histogram, chart: Chart) -> list[Spec]:
+def _(mark: marks.Histogram, chart: Chart) -> list[Spec]:
     bars: Spec = {"type": "bar", "x": packed(mark.middles), "y": packed(mark.counts), "showlegend": False}
     hover = f"{chart_text(mark.name)} %{{x:.2f}}: %{{y}}<extra></extra>"
     return [{**bars, "marker": {"color": f"@{mark.look.colour}"}, "hovertemplate": hover}]
 
 
 @_traces.register
-def _(mark: Heat, chart: Chart) -> list[Spec]:
+def _(mark: marks.Heat, chart: Chart) -> list[Spec]:
     trace: Spec = {
         "type": "heatmap",
         "z": packed(mark.means),
@@ -257,7 +246,7 @@ def _(mark: Heat, chart: Chart) -> list[Spec]:
 
 
 @_traces.register
-def _(mark: Region, chart: Chart) -> list[Spec]:
+def _(mark: marks.Region, chart: Chart) -> list[Spec]:
     step = _step(mark.grid)
     plane: Spec = {
         "type": "heatmap",
@@ -272,7 +261,7 @@ def _(mark: Region, chart: Chart) -> list[Spec]:
 
 
 @_traces.register
-def _(mark: Boundary, chart: Chart) -> list[Spec]:
+def _(mark: marks.Boundary, chart: Chart) -> list[Spec]:
     step, name = _step(mark.grid), chart_text(mark.name)
     return [
         {
