@@ -41,7 +41,7 @@ def test_a_run_writes_its_page(tiny_result: Result) -> None:
     for row in tiny_result.rows:
         assert row.name in page
         assert row.numbers[0] in page
-    for part in ("Theory beside experiment", "Decision map", "Learning rates", "Training", "How to reproduce this"):
+    for part in ("Theory beside experiment", "Decision map", "Learning rates", "Training", "How to reproduce it"):
         assert part in page
     assert f"perturblearn run {folder_of(tiny_result) / 'config.toml'}" in page
     assert html.escape(to_toml(tiny_result.config)) in page.replace("&#34;", "&quot;")
