@@ -29,9 +29,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from perturblearn.config import resolve_sweep
 from perturblearn.experiment import MEASURES, Outcome, Point
+from perturblearn.pages import run_page, write_page
+from perturblearn.pages.sweep_page import sweep_page
 from perturblearn.report import Result, SweepResult
-from perturblearn.report.pages import run_page, write_page
-from perturblearn.report.pages.sweep_page import sweep_page
 from perturblearn.report.sweep import load_sweep
 from perturblearn.store import ArtefactStore
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/perturblearn"
 ORDER = (
     "errors", "seeding", "config", "store", "graph", "data", "classifiers", "attacks", "training", "perturbed",
-    "theory", "experiment", "papers", "report", "api", "cli",
+    "theory", "experiment", "papers", "report", "pages", "api", "cli",
 )  # fmt: skip
 
 

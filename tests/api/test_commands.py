@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.report.pages.test_run_page import data_of
+from tests.pages.test_run_page import data_of
 
 from perturblearn import audit, dataset_from, learn, learn_from_perturbations, perturb, reproduce, write_report
 from perturblearn.api.commands import command
@@ -85,7 +85,7 @@ def test_an_audit_of_an_object_says_that_it_takes_the_object(tmp_path: Path) -> 
     found = audit(make, train=True, epsilons={"l2": 1.0}, learners=["mlp"], overrides=keys, out=tmp_path)
     assert found.command == ""
     assert found.folder is not None
-    assert "handed over as Python objects" in write_report(found.folder).read_text(encoding="utf-8")
+    assert "were Python objects" in write_report(found.folder).read_text(encoding="utf-8")
 
 
 def test_a_run_learned_from_a_set_names_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +123,7 @@ def test_inputs_that_span_no_plane_lose_no_run(tmp_path: Path) -> None:
     result = learn_from_perturbations(data=data, overrides=QUICK, out=tmp_path)
     assert result.folder is not None
     page = (result.folder / "report.html").read_text(encoding="utf-8")
-    assert "could not be put beside this run: the mean of a class is 0 and spans no plane" in page
+    assert "could not be compared with this run: the mean of a class is 0 and spans no plane" in page
     assert "perturblearn theory" not in page
     assert json.loads((result.folder / "result.json").read_text(encoding="utf-8"))["no_theory"] == result.no_theory
     (result.folder / "report.html").unlink()
@@ -139,7 +139,7 @@ def test_images_of_two_channels_are_drawn_by_the_first(tmp_path: Path) -> None:
     assert result.folder is not None
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert data_of(page, "examples-data")["shape"] == [2, 6, 6]
-    assert "Of 2 channels the first one." in page
+    assert "Only the first of 2 channels is shown." in page
 
 
 def test_answer_and_headline_tell_of_the_same_inputs(tmp_path: Path) -> None:

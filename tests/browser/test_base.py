@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.pages import PHONE, Opened
-from tests.report.pages.made_runs import made_reproduction
+from tests.pages.made_runs import made_reproduction
 
+from perturblearn.pages import reproduction_page, write_page
 from perturblearn.report import ShownPanel
-from perturblearn.report.pages import reproduction_page, write_page
 
 Open = Callable[..., Opened]
 PANELS = range(1, 9)
@@ -89,15 +89,15 @@ def test_the_axis_of_a_chart_that_is_not_drawn_is_chosen(page: Page) -> None:
 
 
 def test_a_curve_that_was_hidden_stays_so_when_somebody_comes_near(page: Page) -> None:
-    page.get_by_label("perturbation accuracy (limit)").uncheck()
+    page.get_by_label("accuracy of g (limit)").uncheck()
     page.locator("#panel-8").scroll_into_view_if_needed()
     page.wait_for_timeout(200)  # until the page has seen it
     shown = page.evaluate(
         "() => document.getElementById('panel-8').data"
         ".filter((trace) => trace.visible !== false).map((trace) => trace.name)"
     )
-    assert "perturbation accuracy" in shown
-    assert "perturbation accuracy (limit)" not in shown
+    assert "accuracy of g" in shown
+    assert "accuracy of g (limit)" not in shown
 
 
 def test_a_panel_alone_is_as_wide_as_its_place(open_page: Open, panels: Path) -> None:

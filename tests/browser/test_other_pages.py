@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.browser.pages import Opened, check_page
 from tests.browser.test_run_page import all_drawn
-from tests.report.pages.made_runs import HOSTILE, made_audit, made_examples, made_matrix, made_reproduction, made_study
+from tests.pages.made_runs import HOSTILE, made_audit, made_examples, made_matrix, made_reproduction, made_study
 
 from perturblearn import Reproduction, write_report
 from perturblearn.api import artefact_store
-from perturblearn.report.pages import reproduction_page, write_page
+from perturblearn.pages import reproduction_page, write_page
 
 Open = Callable[..., Opened]
 VISIBLE = """() => document.querySelector("#panel-1").data
@@ -40,10 +40,10 @@ def test_curves_panels_and_verdicts_are_chosen(tmp_path: Path, open_page: Open) 
     all_drawn(opened)
     page = opened.page
     assert len(rows(opened)) == 24
-    assert "perturbation accuracy (limit)" in page.evaluate(VISIBLE)
-    page.get_by_label("perturbation accuracy (limit)").uncheck()
-    assert "perturbation accuracy (limit)" not in page.evaluate(VISIBLE)
-    assert "perturbation accuracy" in page.evaluate(VISIBLE)
+    assert "accuracy of g (limit)" in page.evaluate(VISIBLE)
+    page.get_by_label("accuracy of g (limit)").uncheck()
+    assert "accuracy of g (limit)" not in page.evaluate(VISIBLE)
+    assert "accuracy of g" in page.evaluate(VISIBLE)
     assert len(rows(opened)) == 16
     page.locator("#filter-panel").select_option("2")
     assert {row[0] for row in rows(opened)} == {"2"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from tests.browser.pages import Opened, check_page
-from tests.report.pages.made_runs import hostile_run
+from tests.pages.made_runs import hostile_run
 
 from perturblearn import learn_from_perturbations
-from perturblearn.report.pages import PAGE_NAME
+from perturblearn.pages import PAGE_NAME
 
 Open = Callable[..., Opened]
 # What a canvas shows, summed up.

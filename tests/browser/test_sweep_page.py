@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.pages import DESKTOP, PHONE, Opened, check_page, overflowing
 from tests.report.made_sweeps import GRID, HOSTILE, G, made_sweep
 
-from perturblearn.report.pages import write_page
-from perturblearn.report.pages.sweep_page import sweep_page
+from perturblearn.pages import write_page
+from perturblearn.pages.sweep_page import sweep_page
 from perturblearn.report.sweep import FinishedSweep
 
 Open = Callable[..., Opened]

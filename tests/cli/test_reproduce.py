@@ -112,7 +112,7 @@ def test_numbers_are_those_of_single_runs(capsys: Say) -> None:
 def test_quick_is_the_default_and_says_so(capsys: Say) -> None:
     said = say(capsys, "reproduce", "paper/curves", "--seeds", 1, "--curves", "narrow", "--json")
     found = said.json
-    assert (found["scale"], found["smaller"]) == ("quick", "n_samples divided by 2")
+    assert (found["scale"], found["smaller"]) == ("quick", "training samples N divided by 2")
     assert {row["verdict"] for row in found["rows"]} == {"smaller problem", "not given"}
     assert [row["x"] for row in found["rows"] if row["measure"] == "accuracy"] == [0.1, 0.5, 10, 20]
     assert found["lines"][0] == "panel 1 (epsilon): a smaller problem than the paper's, so not judged"

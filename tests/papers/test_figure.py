@@ -28,7 +28,10 @@ def test_points_of_the_paper() -> None:
     assert points[0].config.seeds == (0, 1)
     assert points[0].config.controls.draws == 0
     assert FIGURE.settings_at(points[4]) == {**FIGURE.settings, "loss": "identity", "n_samples": 4, "epsilon": 4.0}
-    assert [panel.name for panel in FIGURE.panels] == ["input_dim", "n_samples, identity, epsilon 4.0"]
+    assert [panel.name for panel in FIGURE.panels] == [
+        "input dimension d",
+        "training samples N, identity, perturbation size ε 4.0",
+    ]
     assert list(FIGURE.points(panels=[2])) == [point for point in FIGURE.points() if point.panel == 2]
     assert FIGURE.default(panel=2).standard.loss == "identity"
 
@@ -47,7 +50,9 @@ def test_a_smaller_problem_knows_the_papers_points() -> None:
     assert (config.data.input_dim, config.data.n_samples, config.attack.epsilon) == (100, 40, 4.0)
     assert config.standard.epochs == config.perturbation.epochs == 7
     assert quick.default(panel=2).attack.epsilon == 8.0
-    assert quick.smaller == "input_dim and n_samples divided by 10, epsilon multiplied by 2, epochs = 7"
+    assert quick.smaller == (
+        "input dimension d and training samples N divided by 10, perturbation size ε multiplied by 2, training time = 7"
+    )
     assert FIGURE.at("full") is FIGURE
     assert FIGURE.smaller == ""
 
@@ -85,7 +90,9 @@ def test_every_figure_is_one_at_every_scale(name: str) -> None:
 def test_outlines_tell_what_there_is() -> None:
     outline = outline_of(FIGURES["iclr2024/artificial_l2_uniform"])
     assert (outline["panels"], outline["points"]["full"], outline["published"]) == (4, 64, True)
-    assert outline["smaller"] == "input_dim and n_samples and n_adv divided by 20, units = 200 instead of 1,000"
+    assert outline["smaller"] == (
+        "input dimension d, training samples N and perturbed samples N' divided by 20, units = 200 instead of 1,000"
+    )
     assert not outline_of(FIGURES["iclr2024/artificial_l2_gauss"])["published"]
 
 

@@ -29,8 +29,11 @@ def text_lies_inside(figure: Figure) -> bool:
     """Whether titles, labels, names on the axes and legends of a figure are drawn within it."""
     FigureCanvasAgg(figure).draw()
     texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
-    # Not of the numbered axes up the side: matplotlib makes labels there that lie outside the limits and are not drawn.
-    texts += [text for axes in figure.axes for text in axes.get_xticklabels()]
+    # Of the numbered axis up the side none: matplotlib makes labels that lie outside its limits and are not drawn.
+    for axes in figure.axes:
+        low, high = sorted(axes.get_xlim())
+        places = zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+        texts += [text for text, place in places if low <= place <= high]
     texts += [text for legend in figure.legends for text in legend.get_texts()]
     boxes = [text.get_window_extent() for text in (*texts, *figure.texts) if text.get_text()]
     assert len(boxes) >= 5

@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from perturblearn.errors import StoreError
@@ -205,16 +204,3 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"schema": 99}', encoding="utf-8")
     with pytest.raises(StoreError, match="another version"):
         Reproduction.load(tmp_path)
-
-
-def test_the_figure_has_a_ring_for_every_published_point() -> None:
-    found = reproduction(
-        rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.3: [0.5], 0.4: [0.6], 0.5: [0.1, 0.3]}), smaller="epsilon halved"
-    )
-    figure = found.plot()
-    first, second = (axes for axes in figure.axes if axes.get_visible())
-    rings = [line for line in first.lines if line.get_marker() == "o"]
-    assert [np.asarray(line.get_xdata()).tolist() for line in rings] == [[0.1, 0.2, 0.4]]
-    assert second.get_xscale() == "log"
-    assert (len(first.containers), len(second.containers)) == (0, 1), "a band needs two ends, so one point has a bar"
-    assert "epsilon halved" in figure.get_suptitle()

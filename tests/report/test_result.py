@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
@@ -10,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tests.report.looking import Tags
 
 from perturblearn import Result, StoreError
@@ -94,17 +91,6 @@ def test_a_frame_without_pandas_says_what_to_install(tiny_result: Result, monkey
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install perturblearn\[pandas\]"):
         tiny_result.to_frame()
-
-
-def test_the_plot_draws_every_seed_and_draw(tiny_result: Result) -> None:
-    figure = tiny_result.plot()
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture)
-    assert picture.getvalue().startswith(b"\x89PNG")
-    dots = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
-    shown = ("standard_accuracy_heldout", "perturbation_accuracy_heldout", "agreement",
-             "unperturbed_control_heldout", "permuted_control_heldout")  # fmt: skip
-    assert dots == [tiny_result.summary[name]["values"] for name in shown]
 
 
 def test_html_holds_the_table_and_runs_nothing(tiny_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

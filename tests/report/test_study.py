@@ -6,12 +6,8 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
-from matplotlib.collections import PolyCollection
-
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.report.study import analysis_content, analysis_markdown, analysis_of, draw_analysis, write_analysis
+from perturblearn.report.study import analysis_content, analysis_markdown, analysis_of, write_analysis
 
 ANALYSIS = Analysis(
     ["Accuracy grows.", "And falls."],
@@ -31,25 +27,6 @@ def test_markdown() -> None:
         "- Accuracy grows.\n- And falls.\n\n**sizes.** What was found.\n\n"
         "| way | size | n |\n|---|---|---|\n| limit | 1.235 | 3 |\n| flow | - | 0 |\n"
     )
-
-
-def test_charts() -> None:
-    figure = draw_analysis(ANALYSIS, title="a study")
-    first, second = figure.axes
-    assert (first.get_xscale(), first.get_yscale(), second.get_xscale()) == ("log", "log", "linear")
-    measured, expected = first.get_lines()
-    assert np.asarray(measured.get_ydata()).tolist() == [1.0, 2.0, 3.0]
-    assert expected.get_linestyle() == "--"
-    (band,) = first.collections
-    assert isinstance(band, PolyCollection)
-    # Where the deviation exceeds the mean, the band ends at half of it instead of below 0.
-    assert np.asarray(band.get_paths()[0].vertices)[:, 1].min() == pytest.approx(0.9)
-    assert (first.get_xlabel(), first.get_ylabel(), first.get_title()) == ("d", "epsilon", "one")
-    assert figure.get_suptitle() == "a study"
-    assert [text.get_text() for text in first.get_xticklabels()] == ["1", "10", "100"]
-    many = Analysis([], [], [ANALYSIS.charts[1]] * 5)
-    drawn = draw_analysis(many, title="").axes
-    assert [axes.axison for axes in drawn] == [True] * 5 + [False]
 
 
 def test_files(tmp_path: Path) -> None:

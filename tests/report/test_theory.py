@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from perturblearn import DataError, Result, StoreError, TheoryComparison, compare_with_theory
 from perturblearn.experiment import COMPARISONS
-from perturblearn.report import draw_decision_map
-from perturblearn.theory import DecisionMap, DecisionPlane
 
 
 @pytest.fixture(scope="module")
@@ -96,37 +92,3 @@ def test_data_from_python_are_asked_for(run_tiny: Callable[..., Result]) -> None
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="name the folder of a finished run"):
         compare_with_theory(tmp_path)
-
-
-def text_lies_inside(figure: Figure) -> bool:
-    """Whether titles, labels and legends of a figure are drawn within it."""
-    FigureCanvasAgg(figure).draw()
-    frame = figure.bbox
-    texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
-    texts += [text for legend in figure.legends for text in legend.get_texts()]
-    boxes = [text.get_window_extent() for text in texts if text.get_text()]
-    assert len(boxes) >= 6
-    return all(box.x0 >= 0 and box.x1 <= frame.x1 and box.y0 >= 0 and box.y1 <= frame.y1 for box in boxes)
-
-
-def test_no_word_of_a_figure_is_cut_off(compared: TheoryComparison) -> None:
-    assert text_lies_inside(compared.plot())
-    assert text_lies_inside(compared.plot_map())
-
-
-def test_a_map_is_drawn_with_what_it_has() -> None:
-    grid = torch.linspace(-1, 1, 30)
-    plane = DecisionPlane(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
-    first = grid.expand(30, 30)  # the sign of a
-    everywhere = torch.ones(30, 30)
-    bare = draw_decision_map(DecisionMap(plane, grid, {"f": first, "g": everywhere}), title="bare")
-    lines = [text.get_text() for text in bare.legends[0].get_texts()]
-    assert lines == ["network = 0"]
-    # f and g agree where a > 0: half of the plane.
-    assert bare.axes[2].get_title() == "sign $f$ = sign $g$ (white, 50%)"
-    samples, labels = torch.tensor([[0.5, 0.2], [-0.5, 0.1]]), torch.tensor([1, -1])
-    full = DecisionMap(plane, grid, {"f": first, "g": first, "fhat": first, "ghat": everywhere}, samples, labels)
-    drawn = draw_decision_map(full)
-    assert len(drawn.legends[0].get_texts()) == 5
-    assert drawn.axes[2].get_title().endswith("100%)")
-    assert [len(line.get_xdata()) for line in drawn.axes[0].lines] == [1, 1]  # pyright: ignore[reportArgumentType]

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tests.report.cells import cell, run_cell
-from tests.report.looking import Tags, text_lies_inside
+from tests.report.looking import Tags
 
 from perturblearn import Result
 from perturblearn.config import resolve_config
@@ -268,59 +265,3 @@ def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "script" not in found.tags
     assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (3 * 2, 3 * 2, 3 * 2)
     assert "".join(found.words).count(hostile) == 1 + 3 + 1  # name, a row of each matrix, reading
-
-
-# Pictures
-
-
-def test_the_plot_holds_every_number() -> None:
-    reached = {**SURE, (OWN, MLP): [0.05, 0.05, 0.05]}
-    fooling = {pair: values if pair[0] != pair[1] else [None] * 3 for pair, values in SURE.items()}
-    figure = matrix_of(reached, fooling).plot()
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture)
-    assert picture.getvalue().startswith(b"\x89PNG")
-    accuracy, fooled, *bars = figure.axes
-    assert [text.get_text() for text in accuracy.texts] == [
-        "0.810\n$\\pm$ 0.010",
-        "0.510\n$\\pm$ 0.010",
-        "0.050\n$\\pm$ 0.000",
-        "0.710\n$\\pm$ 0.010",
-    ]
-    assert [text.get_text().split("\n")[0] for text in fooled.texts] == ["-", "0.510", "0.610", "-"]
-    (image,) = fooled.images
-    drawn = image.get_array()
-    assert drawn is not None
-    assert np.ma.getmaskarray(drawn).tolist() == [[True, False], [False, True]]
-    assert [axes.images[0].get_clim() for axes in (accuracy, fooled)] == [(0.1, 1), (0, 1)]
-    assert [text.get_text() for text in accuracy.get_yticklabels()] == ["mlp", "make_transformer"]
-    assert len(bars) == 2
-
-
-def test_numbers_can_be_read_on_every_colour() -> None:
-    levels = [0.1 * step for step in range(1, 11)]
-    names = [f"own.nets:net{step}" for step in range(10)]
-    figure = matrix_of({(MLP, name): [level, level] for name, level in zip(names, levels, strict=True)}).plot()
-    (image,) = figure.axes[0].images
-    for text, level in zip(figure.axes[0].texts, levels, strict=True):
-        background = luminance(np.ravel(image.to_rgba(np.array([level]))).tolist())
-        ink = {"white": 1.0, "#000000": 0.0}[str(text.get_color())]
-        light, dark = max(background, ink), min(background, ink)
-        # What WCAG asks of text is 4.5 (AA); the better of black and white reaches it on any colour.
-        assert (light + 0.05) / (dark + 0.05) >= 4.5
-
-
-def luminance(colour: Sequence[float]) -> float:
-    """Relative luminance of sRGB by WCAG's exact curve."""
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_no_word_is_cut_off(count: int) -> None:
-    names = ["mlp", "wide_resnet", OWN, "mypackage.others:make_transformer", "convnet"][:count]
-    reached: dict[Pair, Any] = {(a, b): [0.5, 0.6] for a in names for b in names}
-    figure = matrix_of(reached, reached).plot()
-    assert text_lies_inside(figure)
-    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
-    assert min(box.x0 for box in boxes) >= 0

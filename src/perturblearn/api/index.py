@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from perturblearn.pages import INDEX_NAME, PAGE_NAME, index_page, write_page
 from perturblearn.report.entries import Entries
-from perturblearn.report.pages.index_page import INDEX_NAME, index_page
-from perturblearn.report.pages.page import PAGE_NAME, write_page
 
 
 def index(folder: str | os.PathLike[str] = "runs") -> Entries:

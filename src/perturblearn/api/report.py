@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perturblearn.errors import StoreError
-from perturblearn.report import Audit, Reproduction, Result, TransferMatrix
-from perturblearn.report.pages import (
+from perturblearn.pages import (
     PAGE_NAME,
     audit_page,
     reproduction_page,
@@ -19,6 +18,7 @@ from perturblearn.report.pages import (
     transfer_page,
     write_page,
 )
+from perturblearn.report import Audit, Reproduction, Result, TransferMatrix
 from perturblearn.report.sweep import load_sweep
 
 KINDS: dict[str, Callable[[Path], str]] = {

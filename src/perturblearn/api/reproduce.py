@@ -19,9 +19,10 @@ from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, plan_together, run_together, summarise
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
-from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_map_of, point_rows
+from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_decision_map, point_rows
+from perturblearn.report.charts import draw_examples
+from perturblearn.report.charts.theory import plane_names
 from perturblearn.report.examples import Examples
-from perturblearn.report.figures import draw_examples
 from perturblearn.report.result import numbers_of
 from perturblearn.store import ArtefactStore
 
@@ -353,11 +354,9 @@ class RunningReproduction:
             title += f"\n{self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
             has_bias = experiment.config.standard.model.name == "two_layer"
-            return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
+            return draw_decision_map(executor.result(stages[0]), title=title, **plane_names(has_bias=has_bias))
         data, perturbed = (executor.result(stage) for stage in stages)
-        picture = draw_examples(Examples.of(perturbed, data), experiment.config)
-        picture.suptitle(title, fontsize=9, wrap=True)
-        return picture
+        return draw_examples(Examples.of(perturbed, data), title)
 
 
 def _figure(name: str) -> Figure:

@@ -11,8 +11,8 @@ from perturblearn.api.run import make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.graph import Watcher
+from perturblearn.pages import PAGE_NAME, write_run_page
 from perturblearn.report import Result, TheoryComparison
-from perturblearn.report.pages import PAGE_NAME, run_page, write_page
 
 
 def compare_with_theory(
@@ -79,5 +79,5 @@ def compare_with_theory(
     if store is not None and result.folder is not None:
         comparison.write(store)
         if (result.folder / PAGE_NAME).is_file():
-            write_page(run_page(result, result.folder), result.folder / PAGE_NAME)
+            write_run_page(result, result.folder)
     return comparison

@@ -13,7 +13,7 @@ from perturblearn.cli.options import Cache, Doing, Placing, Telling
 from perturblearn.cli.progress import ProgressBar
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report.pages import PAGE_NAME
+from perturblearn.pages import PAGE_NAME
 from perturblearn.store import ArtefactStore
 
 Found_co = TypeVar("Found_co", covariant=True)

@@ -1,6 +1,6 @@
 """Figures of both papers as settings of experiments, and their published values; knows not how these are run."""
 
-from perturblearn.papers.figure import SCALES, Figure, FigurePoint, Panel, Scale, Smaller
+from perturblearn.papers.figure import SCALES, Figure, FigurePoint, Panel, Scale, Smaller, label_of
 from perturblearn.papers.iclr2024 import ARTIFICIAL_FIGURES, MAPS
 from perturblearn.papers.iclr2024_deep import DEEP_TABLES, IMAGES
 from perturblearn.papers.neurips2024 import ACCURACY_FIGURES, COSINE_FIGURE, DECISION_MAPS
@@ -41,6 +41,7 @@ __all__ = [
     "Study",
     "StudyRun",
     "Table",
+    "label_of",
     "outline_of",
     "published",
 ]

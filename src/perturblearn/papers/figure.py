@@ -39,6 +39,29 @@ Those without a key say nothing by themselves: a figure's ways translate them.
 """
 
 
+_WORDS = {
+    "input_dim": "input dimension d", "n_samples": "training samples N", "n_adv": "perturbed samples N'",
+    "epsilon": "perturbation size ε", "pixel_share": "share of coordinates changed", "hidden_dim": "width m",
+    "slope": "negative slope γ", "depth": "hidden layers", "rho": "correlation ρ", "lr": "learning rate",
+    "standard_lr": "learning rate of f", "perturbation_lr": "learning rate of g", "epochs": "training time",
+    "standard_epochs": "training time of f", "perturbation_epochs": "training time of g", "share": "share of the noise",
+}  # fmt: skip
+"""Settings in words."""
+
+
+def label_of(setting: str) -> str:
+    """What an axis along a setting is called: the setting in words, with its unit.
+
+    Args:
+        setting: its short name in a figure.
+    """
+    return f"{_in_words(setting)}, epochs" if setting.endswith("epochs") else _in_words(setting)
+
+
+def _in_words(setting: str) -> str:
+    return _WORDS.get(setting, setting.replace("_", " "))
+
+
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")
 """Keys that say how something is computed, not what."""
 
@@ -81,7 +104,11 @@ class Panel:
         """Its axis and what is fixed, or its title, in a few words."""
         if self.title is not None:
             return self.title
-        return ", ".join((str(self.x), *(_as_text(name, value) for name, value in self.fixed.items())))
+        axis = _in_words(str(self.x))
+        # The time and the rate of one network: its name once is enough.
+        network = axis[-5:] if axis.endswith((" of f", " of g")) else ""
+        fixed = (_as_text(name, value, network) for name, value in self.fixed.items())
+        return ", ".join((axis, *fixed))
 
     def with_points(self, points: Sequence[tuple[int, Settings]]) -> Panel:
         """The panel with these points instead of its own."""
@@ -151,13 +178,14 @@ class Smaller:
         by: dict[str, list[str]] = {}
         for name, divisor in self.divided.items():
             how = f"divided by {divisor:.3g}" if divisor > 1 else f"multiplied by {1 / divisor:.3g}"
-            by.setdefault(how, []).append(name)
-        parts = [f"{' and '.join(names)} {how}" for how, names in by.items()]
+            by.setdefault(how, []).append(_in_words(name))
+        parts = [f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {how}" for how, names in by.items()]
         for name, value in self.settings.items():
             if value != settings.get(name):
                 instead = f" instead of {_number(settings[name])}" if name in settings else ""
-                parts.append(f"{name} = {_number(value)}{instead}")
-        return ", ".join((*parts, *(f"{name} up to {_number(value)}" for name, value in self.most.items())))
+                parts.append(f"{_in_words(name)} = {_number(value)}{instead}")
+        most = (f"{_in_words(name)} up to {_number(value)}" for name, value in self.most.items())
+        return ", ".join((*parts, *most))
 
     def _reduced(self, name: str, value: Any) -> Any:
         divided = self._divided(name, value)
@@ -312,10 +340,10 @@ def _dotted(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _as_text(name: str, value: Any) -> str:
+def _as_text(name: str, value: Any, network: str) -> str:
     if isinstance(value, str):
         return value
-    return f"{name} {_number(value)}"
+    return f"{_in_words(name).removesuffix(network)} {_number(value)}"
 
 
 def _number(value: Any) -> str:

@@ -111,12 +111,14 @@ def _artificial(norm: str, data: str) -> Figure:
 
 def _map(norm: str, data: str) -> Figure:
     size, _, _ = _SIZES[norm]
-    counts = [Panel(fixed={"n_adv": count}, title=f"n_adv {count}", limits=(-3.4, 3.4)) for count in (10, 20, 100)]
+    counts = [
+        Panel(fixed={"n_adv": count}, title=f"{count} perturbed samples", limits=(-3.4, 3.4)) for count in (10, 20, 100)
+    ]
     nothing = {"n_adv": 100, "attack.norm": "l2", "epsilon": 0.0, "pixel_share": None}
     return Figure(
         f"iclr2024/map_{norm}_{data}",
         {**_NOISE, "data.name": data, "attack.source": data, "attack.norm": norm, **size},
-        [*counts, Panel(fixed=nothing, title="control, n_adv 100 unperturbed", limits=(-3.4, 3.4))],
+        [*counts, Panel(fixed=nothing, title="control, 100 unperturbed samples", limits=(-3.4, 3.4))],
         caption=f"{_LAWS[data].capitalize()}, {_NORMS[norm]} perturbations: signs of f and g in the plane of the mean "
         "positive and the mean negative unit of f, with the boundaries of their limits.",
         draws="decision maps",

@@ -231,17 +231,19 @@ COSINE_FIGURE = Figure(
     "neurips2024/cosine_similarity",
     {**_COMMON, **_BARE, "measures.cosine_similarity": True},
     [
-        Panel(_TENTHS_OF_DIMS, _SHIFTED_A, title="shifted Gauss, input_dim"),
-        Panel({"standard_epochs": range(1, 11)}, {**_SHIFTED_A, **_AT_A_TENTH}, title="shifted Gauss, standard_epochs"),
+        Panel(_TENTHS_OF_DIMS, _SHIFTED_A, title="shifted Gauss, input dimension d"),
+        Panel(
+            {"standard_epochs": range(1, 11)}, {**_SHIFTED_A, **_AT_A_TENTH}, title="shifted Gauss, training time of f"
+        ),
         Panel(
             {"input_dim": DIMS, "epsilon": _scaled(SQUARE_ROOTS, 0.01)},
             {**_GAUSS, "epsilon": 0.1},
             log_x=True,
-            title="Gauss, input_dim",
+            title="Gauss, input dimension d",
         ),
-        Panel(_LONG, {**_GAUSS, "epsilon": 0.1, **_AT_A_TENTH}, log_x=True, title="Gauss, standard_epochs"),
-        Panel(_LONG, _MNIST, log_x=True, title="MNIST, standard_epochs"),
-        Panel(_LONG, _FASHION, log_x=True, title="Fashion-MNIST, standard_epochs"),
+        Panel(_LONG, {**_GAUSS, "epsilon": 0.1, **_AT_A_TENTH}, log_x=True, title="Gauss, training time of f"),
+        Panel(_LONG, _MNIST, log_x=True, title="MNIST, training time of f"),
+        Panel(_LONG, _FASHION, log_x=True, title="Fashion-MNIST, training time of f"),
     ],
     caption="How well perturbations point along their prediction t_n, and the accuracy of f on its training set.",
     measures=COSINES,

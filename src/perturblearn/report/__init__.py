@@ -1,7 +1,7 @@
 """Tables, sentences, pictures and the exported folders; knows not how numbers came about."""
 
 from perturblearn.report.audit import Audit
-from perturblearn.report.decision_maps import draw_decision_map, draw_map_of
+from perturblearn.report.charts import draw_decision_map
 from perturblearn.report.entries import Entries, Entry, Unread
 from perturblearn.report.export import export_run, first_examples
 from perturblearn.report.points import PointRow, ShownPanel, point_rows
@@ -34,7 +34,6 @@ __all__ = [
     "Unread",
     "check_column",
     "draw_decision_map",
-    "draw_map_of",
     "export_run",
     "first_examples",
     "known_columns",

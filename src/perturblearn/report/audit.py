@@ -141,9 +141,10 @@ class Audit:
 
         Bars are the standard deviation over the seeds, the band is what the controls' draws reach.
         """
-        from perturblearn.report.grid_figures import plot_audit
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import audit_picture
 
-        return plot_audit(self.cells, self.title)
+        return draw(audit_picture(self))
 
     def write(self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None) -> Audit:
         """Write ``audit.json``, ``audit.png``, ``table.csv``, the cells' configurations and examples, all at once.

@@ -16,6 +16,8 @@ from perturblearn.data import Dataset
 from perturblearn.errors import StoreError
 from perturblearn.perturbed import PerturbedSet
 
+EXAMPLES = "examples.safetensors"
+"""The file of a run's folder from which pictures are drawn."""
 _MOST_NUMBERS = 2**19
 """Of all sources together: more examples of large images would make a page that opens slowly."""
 

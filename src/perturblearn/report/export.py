@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -10,10 +11,10 @@ from safetensors.torch import save_file
 from perturblearn.config import to_toml
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
-from perturblearn.report.examples import Examples
-from perturblearn.report.figures import draw_examples
-from perturblearn.report.pages import EXAMPLES, PAGE_NAME, run_page
+from perturblearn.report.charts import draw_examples
+from perturblearn.report.examples import EXAMPLES, Examples
 from perturblearn.report.result import Result
+from perturblearn.report.table import title
 from perturblearn.report.theory import TheoryComparison
 from perturblearn.store import Artefact, ArtefactStore, separate, versions
 
@@ -25,10 +26,10 @@ def export_run(
     store: ArtefactStore,
     folder: Path,
     *,
-    page: bool = True,
+    page: Callable[[Result, Path], None] | None = None,
     theory: TheoryComparison | None = None,
 ) -> Result:
-    """Write ``config.toml``, ``result.json``, weights and sets per seed, pictures and the page, all at once.
+    """Write ``config.toml``, ``result.json``, weights and sets per seed, pictures and a page, all at once.
 
     Weights and sets are those of the chosen learning rates. The folder appears when it is complete; an older one in its
     place is replaced.
@@ -39,7 +40,7 @@ def export_run(
         result: what was measured.
         store: lends the scratch space, on the same disk as the folder.
         folder: where to.
-        page: whether ``report.html`` is written.
+        page: writes the page for the browser into the unfinished folder; None for no page.
         theory: what is predicted of the run, where that has been asked for.
 
     Returns:
@@ -66,7 +67,7 @@ def export_run(
                 if number == 0:
                     examples = first_examples(experiment, executor)
                     examples.save(inside / EXAMPLES)
-                    draw_examples(examples, experiment.config).savefig(inside / "perturbations.png", dpi=130)
+                    draw_examples(examples, title(experiment.config)).savefig(inside / "perturbations.png", dpi=130)
         if len(finished.seeds[0]["classes"]["names"]) > 2:
             finished.plot_confusion().savefig(inside / "confusion.png", dpi=130)
         (inside / "result.json").write_text(
@@ -74,8 +75,8 @@ def export_run(
         )
         if theory is not None:
             theory.write_into(inside / "theory")
-        if page:
-            (inside / PAGE_NAME).write_text(run_page(finished, inside), encoding="utf-8")
+        if page is not None:
+            page(finished, inside)
         store.move_into_place(inside, folder, replace=True)
     return finished
 

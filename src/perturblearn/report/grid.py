@@ -10,7 +10,6 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,23 +28,6 @@ Grid = TypeVar("Grid")
 
 _PLAIN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _CONTROLS = ("unperturbed_control_heldout", "permuted_control_heldout")
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A table of numbers in colours.
-
-    Args:
-        title: what the numbers are.
-        values: row by row, ``mean`` and ``std`` of every cell; None, or a mean of None, where nothing was measured.
-        low: where the colours begin; they end at 1.
-        columns: what the columns are.
-    """
-
-    title: str
-    values: Sequence[Sequence[Mapping[str, Any] | None]]
-    low: float
-    columns: str
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

@@ -184,9 +184,10 @@ class Reproduction:
 
     def plot(self) -> Figure:
         """Our means and spreads with the published points on top, as a matplotlib figure."""
-        from perturblearn.report.reproduction_figures import plot_reproduction
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.figure import figure_picture
 
-        return plot_reproduction(self.title, self.panels, self.rows)
+        return draw(figure_picture(self))
 
     def write(self, store: ArtefactStore, folder: Path, pictures: Mapping[str, Figure] | None = None) -> Reproduction:
         """Write ``result.json``, ``table.csv``, ``table.md``, pictures and the analysis of a study, all at once.

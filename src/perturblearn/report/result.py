@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
-from perturblearn.experiment import MEASURES, chance_of, summarise_seeds
+from perturblearn.experiment import MEASURES, summarise_seeds
 from perturblearn.report.conclusion import ask, conclude, remarks, told_part
 from perturblearn.report.table import HEADS, Row, classes_text, groups_text, table_rows, table_text
 from perturblearn.store import versions
@@ -163,15 +163,17 @@ class Result:
 
     def plot(self) -> Figure:
         """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure."""
-        from perturblearn.report.figures import plot_result
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.run import run_picture
 
-        return plot_result(self.summary, self.config, chance=chance_of(self.seeds))
+        return draw(run_picture(self))
 
     def plot_confusion(self) -> Figure:
         """What g takes each class for on the held-out inputs, mean over the seeds, as a matplotlib figure."""
-        from perturblearn.report.figures import draw_confusion
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.run import confusion_picture
 
-        return draw_confusion([seed["classes"] for seed in self.seeds], self.config)
+        return draw(confusion_picture(self))
 
     def __str__(self) -> str:
         classes = [seed["classes"] for seed in self.seeds]

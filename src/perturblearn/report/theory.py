@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -17,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import COMPARISONS, Comparison, dump_map, load_map, summarise
-from perturblearn.report.decision_maps import draw_map_of
 from perturblearn.report.table import title
 from perturblearn.store import Artefact, ArtefactStore, separate, versions
 from perturblearn.theory import DecisionMap
@@ -30,8 +28,6 @@ _DRAWN = "drawn.safetensors"
 """What the figures are drawn from: the first seed's outputs and cosines, and the decision map."""
 _LAZY = 0.1
 """Below this kernel drift and distance from the linearisation a network counts as lazy."""
-# Okabe and Ito's palette, which the colour-blind can tell apart.
-_POSITIVE, _NEGATIVE, _GREY = "#0072B2", "#D55E00", "#7F7F7F"
 
 
 @dataclass(frozen=True)
@@ -179,18 +175,17 @@ class TheoryComparison:
 
     def plot(self) -> Figure:
         """Three panels for the first seed: f against fhat, g against ghat, and the cosines of its perturbations."""
-        seed, first = next(iter(self.comparisons.items()))
-        figure = Figure(figsize=(10.2, 3.6), layout="constrained")
-        panels = figure.subplots(1, 3)
-        _scatter(panels[0], first, "fhat", "f", first.numbers["standard_sign_agreement"])
-        _scatter(panels[1], first, "ghat", "g", first.numbers["perturbation_sign_agreement"])
-        _cosines(panels[2], first)
-        figure.suptitle(f"{title(self.config)}; drawn: seed {seed}", fontsize=8)
-        return figure
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.theory import theory_picture
+
+        return draw(theory_picture(self))
 
     def plot_map(self) -> Figure:
         """The decision map of the first seed."""
-        return draw_map_of(self.drawn, has_bias=self.has_bias, title=title(self.config))
+        from perturblearn.report.charts import draw_decision_map
+        from perturblearn.report.charts.theory import plane_names
+
+        return draw_decision_map(self.drawn, title=title(self.config), **plane_names(has_bias=self.has_bias))
 
     def write(self, store: ArtefactStore) -> None:
         """Write numbers and pictures into the folder, all at once.
@@ -237,30 +232,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
-
-
-def _scatter(axes: Axes, of_seed: Comparison, predicted: str, network: str, share: float | None) -> None:
-    across, up = of_seed.outputs[predicted].double(), of_seed.outputs[network].double()
-    across = across / (across.abs().max() or 1)
-    for sign, colour in ((1, _POSITIVE), (-1, _NEGATIVE)):
-        shown = of_seed.labels == sign
-        axes.plot(across[shown], up[shown], "o", color=colour, markersize=2.5, alpha=0.5, markeredgewidth=0)
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_xlabel(rf"$\hat {network}$, largest = 1")
-    axes.set_ylabel(f"${network}$")
-    axes.set_title(f"same sign on {share:.1%} of held-out inputs", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-
-
-def _cosines(axes: Axes, of_seed: Comparison) -> None:
-    axes.hist(of_seed.cosines.double(), bins=torch.linspace(-1, 1, 81).tolist(), color=_POSITIVE, alpha=0.8)
-    chance = of_seed.numbers["cosine_similarity_random"] or 0.0
-    axes.axvspan(-chance, chance, color=_GREY, alpha=0.4, linewidth=0)
-    axes.set_xlabel(r"$y'_n \cos(r_n, t_n)$ (grey: random)")
-    axes.set_ylabel("perturbations")
-    size = of_seed.numbers["cosine_similarity"]
-    axes.set_title(f"perturbations and their prediction: {size:.3f}", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)

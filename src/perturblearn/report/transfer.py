@@ -12,7 +12,6 @@ from perturblearn.config import config_tree
 from perturblearn.experiment import Pair, chance_of
 from perturblearn.report.examples import Examples
 from perturblearn.report.grid import (
-    HeatMap,
     aligned,
     attack_text,
     cell_from_dict,
@@ -143,27 +142,12 @@ class TransferMatrix:
         """
         return frame_of([(self._columns_of(pair), cell) for pair, cell in self.cells.items()])
 
-    @property
-    def heat_maps(self) -> list[HeatMap]:
-        """Accuracy of g, and how often B gives A's perturbed inputs their target."""
-        chance = chance_of(next(iter(self.cells.values())).seeds)
-        fooling = self._table(lambda pair: self._fooling(pair, "success"))
-        return [
-            HeatMap("accuracy of g on clean held-out inputs", self._table(self._accuracy), chance, "learned by"),
-            HeatMap("how often their target is reached", fooling, 0.0, "on another network, trained on clean data"),
-        ]
-
     def plot(self) -> Figure:
-        """`heat_maps` in a matplotlib figure."""
-        from perturblearn.report.grid_figures import plot_heat_maps
+        """Accuracy of g, and how often B gives A's perturbed inputs their target, as a matplotlib figure."""
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import transfer_picture
 
-        short = self.short_names
-        return plot_heat_maps(
-            self.heat_maps,
-            rows=[short[name] for name in self.rows],
-            columns=[short[name] for name in self.columns],
-            title=self.title,
-        )
+        return draw(transfer_picture(self))
 
     def write(
         self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None

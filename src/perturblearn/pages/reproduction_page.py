@@ -1,0 +1,136 @@
+"""The page of a paper's figure, or of a study: our curves with their spread, the published points, the verdicts."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from perturblearn.pages.page import render
+from perturblearn.papers import STUDIES, published
+from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_chart
+from perturblearn.report.grid import plural, with_spread
+from perturblearn.report.points import RULE, describe_panel
+from perturblearn.report.reproduction import COLUMNS, Reproduction
+
+_MOST_BYTES = 6 * 2**20
+"""Of all pictures together; further ones are named."""
+
+
+def reproduction_page(found: Reproduction, folder: Path) -> str:
+    """The page of a reproduction.
+
+    Args:
+        found: what came of it.
+        folder: where its pictures lie now.
+    """
+    known = published(found.name)
+    uncertainty = 0.0 if known is None else known.uncertainty
+    panels = [] if found.analysis is not None else panel_charts(found)
+    pictures, left_out = _pictures(found, folder)
+    return render(
+        "reproduction.html",
+        ["reproduction.js"],
+        kind="Study" if found.name in STUDIES else "Figure",
+        name=found.name,
+        title=found.title,
+        question=found.caption,
+        answer=_answer(found),
+        sentences=[] if found.analysis is None else found.analysis.sentences,
+        panels=[panel for each in panels for panel in each.panels],
+        panel_charts=[(each.chart, [panel.number for panel in each.panels], _lines(found, each)) for each in panels],
+        legend=[(measure, curve_name(measure), look) for measure, look in curve_looks(found).items()],
+        rule=RULE if found.readable else "",
+        uncertainty=uncertainty,
+        controls=_controls(found),
+        failed=[(run.panel, run.x, run.way or "-", run.seed, run.error) for run in found.failed],
+        columns=COLUMNS[1:],
+        rows=[{name: value for name, value in asdict(row).items() if name != "figure"} for row in found.rows],
+        verdicts=list(dict.fromkeys(row.verdict for row in found.rows)),
+        charts=[] if found.analysis is None else list(map(study_chart, found.analysis.charts)),
+        tables=[] if found.analysis is None else [_table(table) for table in found.analysis.tables],
+        pictures=pictures,
+        left_out=left_out,
+        command=found.command or shlex.join(("perturblearn", "reproduce", found.name, "--scale", found.scale)),
+        key=found.key,
+        made_with=found.versions,
+        seconds=found.seconds,
+    )
+
+
+def _answer(found: Reproduction) -> str:
+    """What came out, in two sentences at most; of a study its analysis tells."""
+    if found.analysis is not None:
+        return ""
+    seeds = f"{plural(len(found.seeds), 'seed')} per point"
+    judged, share = found.readable, found.share_inside
+    if share is not None:
+        inside = round(share * len(judged))
+        worst = max(judged, key=lambda row: abs(row.difference or 0.0))
+        where = f"{worst.measure} in panel {worst.panel} at {worst.x}"
+        return (
+            f"{inside} of {len(judged)} readable published points ({share:.0%}) lie inside our spread, with {seeds}. "
+            f"The largest difference is {worst.difference:+.3f}, in {where}."
+        )
+    default = "".join(
+        f" At the default setting{' (' + control['way'] + ')' if control['way'] else ''}: "
+        + ", ".join(f"{name} {with_spread(values)}" for name, values in control["measures"].items())
+        + "."
+        for control in found.controls
+    )
+    if any(row.published is not None for row in found.rows):
+        other = "This problem is smaller than the paper's" if found.smaller else "This is not the paper's problem"
+        return f"{other}, so published points are shown but not judged; {seeds}.{default}"
+    return f"There are no published values to compare with; {seeds}.{default}"
+
+
+def _lines(found: Reproduction, shown: PanelChart) -> list[str]:
+    """How well the panels agree with the paper."""
+    return [
+        line
+        for panel in shown.panels
+        for line in describe_panel(f"Panel {panel.number}", [row for row in found.rows if row.panel == panel.number])
+    ]
+
+
+def _controls(found: Reproduction) -> list[tuple[str, ...]]:
+    """A line for each measure of the default setting, way by way."""
+    setting = "not as in the paper" if found.smaller or found.changed else "as in the paper"
+    return [
+        (control["way"] or setting, name, with_spread(values))
+        for control in found.controls
+        for name, values in control["measures"].items()
+    ]
+
+
+def _table(table: Any) -> dict[str, Any]:
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    rows = [[cell(value) for value in row] for row in table.rows]
+    numbers = [
+        place
+        for place in range(1, len(table.heads))
+        if all(row[place] is None or isinstance(row[place], (int, float)) for row in table.rows)
+    ]
+    return {"name": table.name, "caption": table.caption, "heads": table.heads, "rows": rows, "numbers": numbers}
+
+
+def _pictures(found: Reproduction, folder: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Pictures of a figure that has no curves, embedded; and the names of those for which there is no room."""
+    if any(panel.x is not None for panel in found.panels):
+        return [], []
+    shown: list[dict[str, str]] = []
+    left_out: list[str] = []
+    room = _MOST_BYTES
+    for path in sorted(folder.glob("*.png"), key=lambda path: (len(path.name), path.name)):
+        content = path.read_bytes()
+        room -= len(content)
+        if room < 0:
+            left_out.append(path.name)
+            continue
+        address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        shown.append({"address": address, "name": path.stem.replace("-", " ").replace("_", " ")})
+    return shown, left_out

@@ -1,0 +1,199 @@
+"""A run's page: the question, the answer with its controls, pictures, theory, and how to reproduce it."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
+from perturblearn.errors import StoreError
+from perturblearn.experiment import chance_of
+from perturblearn.pages.page import PAGE_NAME, Card, render, shown_toml, write_page
+from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
+from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
+from perturblearn.report.examples import EXAMPLES, Examples
+from perturblearn.report.grid import attack_text, plural
+from perturblearn.report.result import MOST_CLASSES, Result
+from perturblearn.report.table import HEADS, class_lines, group_lines
+from perturblearn.report.theory import HEADS as THEORY_HEADS
+from perturblearn.report.theory import TheoryComparison
+
+_MOST_COORDINATES = 2000
+"""Of a sample that is no image; the first ones are shown."""
+_MOST_SEEDS = 8
+"""Seeds whose training is drawn."""
+
+
+def write_run_page(result: Result, folder: Path) -> None:
+    """Write a run's page into a folder that holds its files.
+
+    Raises:
+        StoreError: a file of the folder is damaged, or the page cannot be written.
+    """
+    write_page(run_page(result, folder), folder / PAGE_NAME)
+
+
+def run_page(result: Result, folder: Path) -> str:
+    """A run's page.
+
+    Args:
+        result: what was measured, with the folder that it is, or will be, in.
+        folder: where its files lie now.
+
+    Raises:
+        StoreError: a file of the folder is damaged.
+    """
+    config, place = result.config, result.folder or folder
+    examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
+    theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
+    curves = _curves(result, folder)
+    classes = [seed["classes"] for seed in result.seeds]
+    groups = [seed["groups"] for seed in result.seeds if "groups" in seed]
+    has_grid = len(config.standard.lr) * len(config.perturbation.lr) > 1
+    return render(
+        "run.html",
+        ["examples.js"],
+        name=config.name,
+        question=result.question,
+        answer=result.conclusion,
+        remarks=result.remarks,
+        cards=_cards(result),
+        seeds=plural(len(result.seeds), "seed"),
+        heads=HEADS,
+        rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
+        accuracies=accuracies_chart(result),
+        examples=None if examples is None else shown_examples(examples, config),
+        losses=losses_chart(curves) if curves else None,
+        classes=class_lines(classes) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else None,
+        confusion=confusion_chart(result) if len(classes[0]["names"]) > 2 else None,
+        groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
+        rates=rates_chart(result) if has_grid else None,
+        theory=None if theory is None else _theory_part(theory),
+        no_theory=result.no_theory,
+        theory_advice=None if result.command is not None else _theory_advice(config, place),
+        command=shlex.join(("perturblearn", "run", str(place / "config.toml")))
+        if result.command is None
+        else result.command,
+        objects=config.data.provider == "python" or "python:" in to_toml(config),
+        toml=shown_toml(to_toml(config)),
+        made_with=result.versions,
+        key=result.key,
+        seconds=result.seconds,
+    )
+
+
+def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | None = None) -> dict[str, Any]:
+    """Examples as the page's template and script take them: numbers in one byte each, of vectors the first ones.
+
+    Args:
+        examples: what to show.
+        config: of the run.
+        what: what the perturbations are; None for the run's norm and size.
+    """
+    low, high = examples.limits
+    steps, sources = examples.perturbations.flatten(1).double(), examples.sources.flatten(1).double()
+    cut = examples.image_shape is None and steps.shape[1] > _MOST_COORDINATES
+    if cut:
+        steps, sources = steps[:, :_MOST_COORDINATES], sources[:, :_MOST_COORDINATES]
+    size = float(steps.abs().max()) or 1.0
+    half = (high - low) / 2 or 1.0
+    samples = [
+        {
+            "source": _bytes(255 * (source - low) / (high - low or 1.0), torch.uint8),
+            "step": _bytes(127 * step / size, torch.int8),
+        }
+        for source, step in zip(sources, steps, strict=True)
+    ]
+    truths = examples.true_labels or ("noise",) * len(samples)
+    labels = [
+        {"source": truth, "target": target, "verdict": f"f {'agrees' if reached else 'disagrees'}"}
+        for truth, target, reached in zip(truths, examples.target_labels, examples.success, strict=True)
+    ]
+    about = attack_text(config.attack) if what is None else what
+    seen = "these alone" if examples.is_bare else "the sources plus these"
+    caption = f"First seed, {about}. g is trained on {seen}, under the labels shown."
+    if examples.image_shape is not None and examples.image_shape[0] not in (1, 3):
+        caption += f" Only the first of {examples.image_shape[0]} channels is shown."
+    if cut:
+        caption += f" Only the first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates are shown."
+    return {
+        "has_sources": not examples.is_bare,
+        "caption": caption,
+        "labels": labels,
+        "data": {
+            "shape": examples.image_shape,
+            "low": low,
+            "high": high,
+            "size": size,
+            "fill": half / size,
+            "samples": samples,
+        },
+    }
+
+
+def _bytes(values: Tensor, dtype: torch.dtype) -> str:
+    info = torch.iinfo(dtype)
+    return base64.b64encode(values.round().clamp(info.min, info.max).to(dtype).numpy().tobytes()).decode()
+
+
+def _cards(result: Result) -> list[Card]:
+    """The headline numbers."""
+    summary, part = result.summary, result.told_part
+    where = "clean held-out inputs" if part else "the clean samples of f"
+    shown = [
+        ("f", "f, accuracy", f"standard_accuracy{part}", where),
+        ("g", "g, accuracy", f"perturbation_accuracy{part}", "the same inputs; no true label seen"),
+        ("agreement", "f and g agree", "agreement", "on clean held-out inputs"),
+        ("control", "unperturbed control", f"unperturbed_control{part}", "the labels alone"),
+        ("control", "permuted control", f"permuted_control{part}", "perturbations under other labels"),
+    ]
+    cards = [
+        Card(kind, name, percent_text(summary[key]["mean"], summary[key]["std"]), about)
+        for kind, name, key, about in shown
+        if key in summary
+    ]
+    return [*cards, Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
+
+
+def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
+    """Training losses of f and g, for the first seeds; none of networks that were not trained by descent."""
+    found: list[tuple[int, str, Tensor]] = []
+    for seed in [seed["seed"] for seed in result.seeds][:_MOST_SEEDS]:
+        for role, name in (("f", "standard"), ("g", "perturbation")):
+            path = folder / f"seed-{seed}" / f"{name}.safetensors"
+            if not path.is_file():
+                continue
+            try:
+                with safe_open(path, "pt") as file:
+                    losses = file.get_tensor("losses")
+            except (SafetensorError, OSError) as error:
+                raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
+            if len(losses):
+                found.append((seed, role, losses))
+    return found
+
+
+def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
+    return {
+        "conclusion": theory.conclusion,
+        "notes": theory.notes,
+        "heads": THEORY_HEADS,
+        "rows": theory.rows,
+        "charts": theory_charts(theory),
+        "maps": map_charts(theory.drawn, **plane_names(has_bias=theory.has_bias)),
+    }
+
+
+def _theory_advice(config: ExperimentConfig, folder: Path) -> str | None:
+    """How theory gets beside the experiment; None where it has nothing to say."""
+    names: Sequence[str] = (config.standard.model.name, config.perturbation.model.name)
+    if config.mixing.is_mixed or not set(names) <= set(TWO_LAYER):
+        return None
+    return shlex.join(("perturblearn", "theory", str(folder)))

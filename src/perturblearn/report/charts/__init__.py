@@ -1,0 +1,9 @@
+"""Charts as values, built from results and drawn by matplotlib for files and by plotly for pages."""
+
+from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
+from perturblearn.report.charts.examples import draw_examples
+from perturblearn.report.charts.theory import draw_decision_map
+from perturblearn.report.charts.to_matplotlib import draw
+from perturblearn.report.charts.to_plotly import to_plotly
+
+__all__ = ["Axis", "Chart", "Level", "Picture", "Zone", "draw", "draw_decision_map", "draw_examples", "to_plotly"]

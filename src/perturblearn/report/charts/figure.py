@@ -1,0 +1,157 @@
+"""Charts of a paper's figure made again, with the published points on top, and of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from perturblearn.papers import Chart as StudyChart
+from perturblearn.papers import label_of, published
+from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Picture
+from perturblearn.report.charts.marks import Curve
+from perturblearn.report.charts.palette import DASHES, OF_MEASURES, SERIES, THEORY, Dash, Look, Marker, series_looks
+from perturblearn.report.grid import plural
+from perturblearn.report.points import PointRow, ShownPanel, curve_of
+from perturblearn.report.reproduction import Reproduction
+
+_FEW = 8
+"""Places along an axis up to which each has a tick."""
+_WAYS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond")
+_STUDY = "Bands are one standard deviation over the seeds."
+
+
+@dataclass(frozen=True, eq=False)
+class PanelChart:
+    """A chart with the panels that it shows: one, or all those that have a single point."""
+
+    panels: Sequence[ShownPanel]
+    chart: Chart
+
+
+def figure_picture(found: Reproduction) -> Picture:
+    """A figure's panels, with one legend."""
+    return Picture([each.chart for each in panel_charts(found)], found.title, _note(found))
+
+
+def study_picture(charts: Sequence[StudyChart], *, title: str) -> Picture:
+    """A study's charts, each of which names its curves."""
+    return Picture([study_chart(chart) for chart in charts], title, _STUDY, columns=2 if len(charts) < 5 else 3)
+
+
+def panel_charts(found: Reproduction) -> list[PanelChart]:
+    """Means over the seeds with one standard deviation, and published values as rings.
+
+    A colour is a measure; a dash is a way of computing it. Panels of one point each become one chart, with their names
+    along its axis.
+    """
+    of_panel = {panel.number: [row for row in found.rows if row.panel == panel.number] for panel in found.panels}
+    drawn = [panel for panel in found.panels if panel.x is not None and of_panel[panel.number]]
+    single = [panel for panel in drawn if len({str(row.x) for row in of_panel[panel.number]}) == 1]
+    if len(single) < 2:
+        single = []
+    made = [
+        PanelChart([panel], _panel_chart(found, panel, of_panel[panel.number]))
+        for panel in drawn
+        if panel not in single
+    ]
+    if single:
+        rows = [(row, _title(panel)) for panel in single for row in of_panel[panel.number]]
+        title = f"Panels {', '.join(str(panel.number) for panel in single)}"
+        made.append(PanelChart(single, _named_chart(found, title, "panel", rows)))
+    return made
+
+
+def _title(panel: ShownPanel) -> str:
+    return f"{panel.number}: {panel.name}"
+
+
+def _panel_chart(found: Reproduction, panel: ShownPanel, rows: Sequence[PointRow]) -> Chart:
+    label = label_of(panel.x or "")
+    if any(isinstance(row.x, str) for row in rows):
+        return _named_chart(found, _title(panel), label, [(row, str(row.x)) for row in rows])
+    axis = Axis(label, panel.log_x, ticks=_few_ticks(sorted({row.x for row in rows})) if panel.log_x else None)
+    return _chart(found, _title(panel), axis, [(row, row.x) for row in rows])
+
+
+def _named_chart(found: Reproduction, title: str, label: str, rows: Sequence[tuple[PointRow, str]]) -> Chart:
+    """Points over names, where several curves stand side by side."""
+    names, curves = (
+        list(dict.fromkeys(each)) for each in ([name for _, name in rows], [row.measure for row, _ in rows])
+    )
+    aside = {curve: 0.12 * (number - (len(curves) - 1) / 2) for number, curve in enumerate(curves)}
+    placed = [(row, names.index(name) + aside[row.measure]) for row, name in rows]
+    return _chart(found, title, Axis.of_names(label, names), placed, has_names=True)
+
+
+def _chart(
+    found: Reproduction, title: str, axis: Axis, rows: Sequence[tuple[PointRow, float]], *, has_names: bool = False
+) -> Chart:
+    """A chart of rows, each with its place along the axis."""
+    looks, known = curve_looks(found), published(found.name)
+    curves, rings = [], {}
+    for measure in dict.fromkeys(row.measure for row, _ in rows):
+        look, name = looks[measure], curve_of(measure)[0]
+        of_ours = [(x, row.mean, row.std or 0.0) for row, x in rows if row.measure == measure and row.mean is not None]
+        x, means, spreads = zip(*of_ours, strict=True) if of_ours else ((), (), ())
+        bare = Look(look.colour, None, look.marker)
+        curves.append(
+            Curve(curve_name(measure), x, means, bare if has_names else look, spreads, has_bars=has_names, key=measure)
+        )
+        theirs = {x: row.published for row, x in rows if row.measure == measure and row.published is not None}
+        # Every way of computing a measure has the same published values, so they are drawn once.
+        if theirs and name not in rings:
+            label, ring = f"{curve_name(name)}, published", Look(look.colour, None, "ring")
+            spreads = [0.0 if known is None else known.uncertainty] * len(theirs)
+            rings[name] = Curve(label, list(theirs), list(theirs.values()), ring, spreads, has_bars=True, key=measure)
+    label = "accuracy" if all("accuracy" in row.measure for row in found.rows) else "share"
+    shares = Axis(label, limits=SHARE_LIMITS, is_share=True)
+    return Chart(title, axis, shares, [*curves, *rings.values()], note=_note(found), size=(3.3, 2.8))
+
+
+def curve_looks(found: Reproduction) -> dict[str, Look]:
+    """How every curve of a figure is drawn in all its panels: a colour is a measure, a dash and a marker its way."""
+    curves = list(dict.fromkeys(row.measure for row in found.rows))
+    ways = list(dict.fromkeys(curve_of(curve)[1] for curve in curves))
+    names = list(dict.fromkeys(curve_of(curve)[0] for curve in curves))
+    known = {name: OF_MEASURES[name].colour for name in names if name in OF_MEASURES}
+    rest = cycle(colour for colour in SERIES if colour not in known.values())
+    colours = {name: known.get(name) or next(rest) for name in names}
+    of_ways: dict[str, tuple[Dash, Marker]] = dict(zip(ways, cycle(zip(DASHES, _WAYS, strict=True)), strict=False))
+    return {curve: Look(colours[name], *of_ways[way]) for curve in curves for name, way in (curve_of(curve),)}
+
+
+def curve_name(measure: str) -> str:
+    """A published measure in words."""
+    words = measure.replace("standard_accuracy", "accuracy of f").replace("perturbation_accuracy", "accuracy of g")
+    return words.replace("_", " ")
+
+
+def _note(found: Reproduction) -> str:
+    has_published = any(row.published is not None for row in found.rows)
+    rings = "; rings are the published values" if has_published else ""
+    return f"Means over {plural(len(found.seeds), 'seed')}; bands and bars are one standard deviation{rings}."
+
+
+def study_chart(chart: StudyChart) -> Chart:
+    """A chart of a study: what was measured in colours, with one standard deviation, predictions in black."""
+    measured = [line for line in chart.lines if not line.is_reference]
+    predicted = [line for line in chart.lines if line.is_reference]
+    looks = [*series_looks(len(measured)), *(look for _, look in zip(predicted, cycle(THEORY), strict=False))]
+    marks = [
+        Curve(line.label, list(line.x), list(line.y), look, None if line.spread is None else list(line.spread))
+        for line, look in zip([*measured, *predicted], looks, strict=True)
+    ]
+    ticks = _few_ticks(sorted({place for line in measured for place in line.x})) if chart.log_x else None
+    return Chart(
+        chart.title,
+        Axis(chart.x, chart.log_x, ticks=ticks),
+        Axis(chart.y, chart.log_y),
+        marks,
+        note=_STUDY,
+        size=(4.4, 3.4),
+    )
+
+
+def _few_ticks(places: Sequence[float]) -> dict[float, str] | None:
+    return {place: f"{place:,.4g}" for place in places} if 1 < len(places) <= _FEW else None

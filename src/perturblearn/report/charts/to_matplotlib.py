@@ -1,0 +1,238 @@
+"""Charts as matplotlib figures, which are saved as PNG, SVG or PDF."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+
+from perturblearn.report.charts import marks
+from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
+from perturblearn.report.charts.palette import COLOURS, Look
+
+_DASHES = {None: "", "solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_MARKERS = {
+    None: "", "circle": "o", "square": "s", "triangle": "^", "diamond": "D", "inverted": "v", "plus": "P", "cross": "x",
+    "ring": "o",
+}  # fmt: skip
+_LETTER = 0.062
+"""Inches that a letter of a label takes, about; to decide what fits."""
+_MOST_CELLS = 400
+"""Cells of a heat map up to which their numbers are written."""
+
+
+def colour_of(name: str) -> str:
+    """A colour of the palette on paper."""
+    return COLOURS[name][0]
+
+
+def draw(picture: Picture) -> Figure:
+    """A picture as a figure.
+
+    Args:
+        picture: its charts, title and caption.
+    """
+    columns = min(picture.columns, len(picture.charts))
+    rows = math.ceil(len(picture.charts) / columns)
+    width = columns * max(chart.size[0] for chart in picture.charts)
+    height = rows * max(chart.size[1] for chart in picture.charts)
+    # Of squares the constrained layout measures labels before it has shrunk the axes, which then lie over titles.
+    engine = "compressed" if all(chart.is_square for chart in picture.charts) else "constrained"
+    figure = Figure(layout=engine)
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, chart in zip(grid, picture.charts, strict=False):
+        _draw_chart(axes, chart, is_alone=len(picture.charts) == 1)
+    for axes in grid[len(picture.charts) :]:
+        axes.set_visible(False)
+    entries: dict[str, Artist] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    across = max(1, int(width / (0.6 + _LETTER * max(map(len, entries), default=1))))
+    title = textwrap.wrap(_plain(picture.title), int(width / 0.082))
+    caption = textwrap.wrap(_plain(picture.caption), int(width / 0.056))
+    # matplotlib's layout puts a legend and a caption below the axes upon each other, so their room is kept free here.
+    of_caption = 0.14 * len(caption) + 0.08
+    of_legend = 0.19 * math.ceil(len(entries) / across)
+    figure.set_size_inches(width, height + of_caption + of_legend + 0.17 * len(title))
+    share = 1 / figure.get_figheight()
+    below = share * (of_caption + of_legend)
+    figure.set_layout_engine(engine, rect=(0, below, 1, 1 - below))
+    figure.suptitle("\n".join(title), fontsize=9.5)
+    if entries:
+        figure.legend(
+            list(entries.values()), list(entries), loc="lower center", ncols=across, fontsize=8, frameon=False,
+            borderpad=0.2, bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
+        )  # fmt: skip
+    if caption:
+        figure.text(0.06 / width, 0.05 * share, "\n".join(caption), fontsize=7.5, color=colour_of("soft"), va="bottom")
+    return figure
+
+
+def _plain(text: str) -> str:
+    """A text in which matplotlib reads no formula."""
+    return text.replace("$", r"\$")
+
+
+def _draw_chart(axes: Axes, chart: Chart, *, is_alone: bool) -> None:
+    for reference in chart.references:
+        _mark(reference, axes, chart)
+    for mark in chart.marks:
+        _mark(mark, axes, chart)
+    if not is_alone:
+        axes.set_title("\n".join(textwrap.wrap(_plain(chart.title), int(chart.size[0] / 0.078))), fontsize=9)
+    _set_axis(axes, "x", chart.x, chart.size[0])
+    _set_axis(axes, "y", chart.y, chart.size[1])
+    if chart.is_square:
+        axes.set_aspect("equal")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
+    drawn = axes.xaxis if name == "x" else axes.yaxis
+    if axis.is_log:
+        axes.set(**{f"{name}scale": "log"})
+        drawn.set_minor_formatter(NullFormatter())  # within one decade its numbers would lie over each other
+    if axis.is_share:
+        drawn.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    if axis.ticks is not None:
+        texts = [_plain(text) for text in axis.ticks.values()]
+        drawn.set_ticks(list(axis.ticks), texts)
+        drawn.set_minor_locator(NullLocator())
+        if name == "x" and _LETTER * sum(len(text) + 2 for text in texts) > inches - 0.9:
+            for label in drawn.get_ticklabels():
+                label.set(rotation=30, ha="right", rotation_mode="anchor")
+    if axis.limits is not None:
+        axes.set(**{f"{name}lim": axis.limits})
+    drawn.set_label_text(_plain(axis.label), fontsize=9)
+    axes.tick_params(axis="x" if name == "x" else "y", which="both", labelsize=8)
+
+
+def _style(look: Look) -> dict[str, Any]:
+    face = "none" if look.marker == "ring" else colour_of(look.colour)
+    return {
+        "color": colour_of(look.colour),
+        "linestyle": _DASHES[look.dash],
+        "marker": _MARKERS[look.marker],
+        "markerfacecolor": face,
+        "markersize": 7 if look.marker == "ring" else 4.5,
+    }
+
+
+@singledispatch
+def _mark(mark: object, axes: Axes, chart: Chart) -> None:
+    raise NotImplementedError(type(mark))
+
+
+@_mark.register
+def _(mark: marks.Curve, axes: Axes, chart: Chart) -> None:
+    colour, label = colour_of(mark.look.colour), _plain(mark.name)
+    if mark.shows_band:
+        axes.fill_between(mark.x, *mark.edges(is_log=chart.y.is_log), color=colour, alpha=0.18, linewidth=0)
+    if mark.has_spread and not mark.shows_band:
+        low, high = (np.asarray(edge) for edge in mark.edges(is_log=chart.y.is_log))
+        middle = np.asarray(mark.y, float)
+        bars = [middle - low, high - middle]
+        axes.errorbar(mark.x, middle, bars, label=label, linewidth=1.4, capsize=2.5, zorder=3, **_style(mark.look))
+    else:
+        axes.plot(mark.x, np.asarray(mark.y, float), label=label, linewidth=1.4, zorder=3, **_style(mark.look))
+
+
+@_mark.register
+def _(mark: marks.Band, axes: Axes, chart: Chart) -> None:
+    colour = colour_of(mark.look.colour)
+    axes.fill_between(mark.x, mark.low, mark.high, color=colour, alpha=0.3, linewidth=0, label=_plain(mark.name))
+
+
+@_mark.register
+def _(mark: marks.Dots, axes: Axes, chart: Chart) -> None:
+    colour, label = colour_of(mark.look.colour), _plain(mark.name)
+    marker = _MARKERS[mark.look.marker]
+    axes.plot(
+        mark.x.numpy(), mark.y.numpy(), marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0, label=label
+    )
+
+
+@_mark.register
+def _(mark: marks.Strip, axes: Axes, chart: Chart) -> None:
+    colour = colour_of(mark.look.colour)
+    for_dots = list(zip(*mark.dots, strict=True)) or [(), ()]
+    axes.plot(*for_dots, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
+    if mark.mean is not None:
+        axes.plot([mark.mean] * 2, [mark.place - 0.32, mark.place + 0.32], color=colour, linewidth=2)
+        axes.errorbar([mark.mean], [mark.place], xerr=[mark.std or 0.0], color=colour, linewidth=1.2, capsize=2.5)
+
+
+@_mark.register
+def _(mark: marks.Histogram, axes: Axes, chart: Chart) -> None:
+    width = float(mark.middles[1] - mark.middles[0])
+    axes.bar(mark.middles.numpy(), mark.counts.numpy(), width, color=colour_of(mark.look.colour))
+
+
+@_mark.register
+def _(mark: marks.Heat, axes: Axes, chart: Chart) -> None:
+    ends = [colour_of("paper"), colour_of("f")]
+    colours = LinearSegmentedColormap.from_list("heat", ends).with_extremes(bad=colour_of("shaded"))
+    norm = Normalize(100 * mark.low, 100, clip=True)
+    shares = np.ma.masked_invalid(100 * mark.means.double().numpy())
+    axes.imshow(shares, cmap=colours, norm=norm, aspect="auto")
+    if shares.size <= _MOST_CELLS:
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "black" if share is np.ma.masked else _ink_on(colours(norm(float(share))))
+            text = mark.texts[row][column] or "–"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
+    is_below = shares.count() > 0 and float(shares.min()) < 100 * mark.low
+    figure = axes.figure
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend="min" if is_below else "neither")
+    bar.set_label(f"{_plain(mark.label)}, %", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _ink_on(colour: tuple[float, float, float, float]) -> str:
+    red, green, blue, _ = colour
+    # Relative luminance as in WCAG, with a gamma of 2.2: black on what is lighter than 0.18, white on the rest, which
+    # gives the larger contrast of the two.
+    light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+    return "black" if light > 0.18 else "white"
+
+
+@_mark.register
+def _(mark: marks.Region, axes: Axes, chart: Chart) -> None:
+    low, high = float(mark.grid[0]), float(mark.grid[-1])
+    colours = ListedColormap([colour_of(name) for name in mark.colours])
+    axes.imshow(
+        mark.values.numpy().astype(float), cmap=colours, vmin=0, vmax=1, extent=(low, high, low, high), origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
+
+
+@_mark.register
+def _(mark: marks.Boundary, axes: Axes, chart: Chart) -> None:
+    colour, style = colour_of(mark.look.colour), _DASHES[mark.look.dash]
+    # Values of one sign everywhere have no boundary on this map, and matplotlib would warn.
+    if float(mark.values.min()) < 0 < float(mark.values.max()):
+        values = mark.values.double().numpy()
+        axes.contour(mark.grid, mark.grid, values, levels=[0.0], colors=colour, linestyles=style, linewidths=1.3)
+    axes.plot([], [], color=colour, linestyle=style, linewidth=1.3, label=_plain(mark.name))
+
+
+@_mark.register
+def _(mark: Level, axes: Axes, chart: Chart) -> None:
+    line = axes.axhline if mark.axis == "y" else axes.axvline
+    style = _DASHES[mark.look.dash]
+    line(mark.value, color=colour_of(mark.look.colour), linestyle=style, linewidth=1.0, label=_plain(mark.name))
+
+
+@_mark.register
+def _(mark: Zone, axes: Axes, chart: Chart) -> None:
+    colour = colour_of(mark.look.colour)
+    axes.axvspan(mark.low, mark.high, color=colour, alpha=0.35, linewidth=0, label=_plain(mark.name))

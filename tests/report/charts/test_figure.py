@@ -1,0 +1,106 @@
+"""Charts of figures and studies as values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.pages.made_runs import made_reproduction
+
+from perturblearn.papers import Chart as StudyChart
+from perturblearn.papers import Line, label_of
+from perturblearn.papers.figure import Panel
+from perturblearn.report import PointRow, ShownPanel
+from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_chart
+from perturblearn.report.charts.marks import Curve
+
+
+def curves_of(marks: object) -> dict[str, Curve]:
+    assert isinstance(marks, list)
+    return {mark.name: mark for mark in marks if isinstance(mark, Curve)}
+
+
+def test_a_panel_holds_means_spreads_and_published_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = panel_charts(made_reproduction())
+    lines = curves_of(first.chart.marks)
+    limit = lines["accuracy of g (limit)"]
+    assert list(limit.y) == pytest.approx([0.55, 0.65, 0.75, 0.85])
+    assert limit.spread == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert limit.look.colour == lines["accuracy of g"].look.colour == "g"
+    assert limit.look.dash != lines["accuracy of g"].look.dash
+    assert lines["accuracy of f"].look.colour == "f"
+    low, high = lines["accuracy of g"].edges(is_log=False)
+    assert low == pytest.approx([0.49, 0.58, 0.67, 0.76])
+    assert high == pytest.approx([0.51, 0.62, 0.73, 0.84])
+    rings = lines["accuracy of g, published"]
+    assert (list(rings.x), rings.look.marker, rings.look.colour) == ([1, 10, 100], "ring", "g")
+    assert rings.key == "perturbation_accuracy", "the page's filter hides it with its curve"
+    assert list(rings.y) == pytest.approx([0.5, 0.58, 0.66])
+    assert (first.chart.x.is_log, second.chart.x.is_log) == (True, False)
+    assert first.chart.x.label == "perturbed samples N'"
+    assert "rings are the published values" in first.chart.note
+
+
+def test_a_curve_looks_the_same_in_every_panel() -> None:
+    looks = curve_looks(made_reproduction())
+    assert [looks[name].colour for name in looks] == ["g", "f", "g"]
+    assert looks["perturbation_accuracy (limit)"].dash == "dash"
+
+
+def test_panels_of_one_point_are_one_chart() -> None:
+    made = made_reproduction()
+    rows = [row for row in made.rows if row.x == 10]
+    (one,) = panel_charts(replace(made, rows=rows))
+    assert [panel.number for panel in one.panels] == [1, 2]
+    assert one.chart.x.ticks is not None
+    assert one.chart.x.ticks[0] == "1: n_adv"
+    curve = curves_of(one.chart.marks)["accuracy of g"]
+    assert (len(curve.x), curve.look.dash, curve.has_bars) == (2, None, True)
+    assert round(curve.x[1]) == 1
+    (alone,) = panel_charts(replace(made, rows=[row for row in rows if row.panel == 1]))
+    assert alone.chart.title == "1: n_adv"
+
+
+def test_points_over_names_have_bars() -> None:
+    rows = [PointRow("f", 1, name, "agreement", 0.5, 0.1, 2, 0.6, -0.1, "outside") for name in ("one", "two")]
+    found = replace(made_reproduction(), rows=rows, panels=[ShownPanel(1, "images", "perturbations", False)])
+    ((panel),) = panel_charts(found)
+    curve = curves_of(panel.chart.marks)["agreement"]
+    assert (list(curve.x), curve.has_spread, curve.shows_band) == ([0, 1], True, False)
+    assert panel.chart.x.ticks == {0.0: "one", 1.0: "two"}
+
+
+def test_a_picture_says_how_many_seeds() -> None:
+    picture = figure_picture(made_reproduction(scale="quick", smaller="epsilon halved"))
+    assert picture.caption.startswith("Means over 3 seeds; bands and bars are one standard deviation")
+    assert "epsilon halved" in picture.title
+
+
+def test_settings_are_in_words() -> None:
+    assert label_of("standard_epochs") == "training time of f, epochs"
+    assert label_of("noise_samples") == "noise samples"
+    assert Panel({"standard_epochs": [1]}, {"standard_lr": [0.1]}).name == "training time of f, learning rate 0.1"
+    assert Panel({"epsilon": [1]}, {"loss": "logistic", "perturbation_lr": 0.5}).name == (
+        "perturbation size ε, logistic, learning rate of g 0.5"
+    )
+
+
+def test_a_study_s_chart() -> None:
+    lines = [
+        Line("measured", [1, 10, 100], [1.0, 2.0, 3.0], [0.1, 5.0, 0.0]),
+        Line("expected", [1, 100], [1.0, 3.0], is_reference=True),
+        Line("other", [1, 2], [0.5, 0.6]),
+    ]
+    chart = study_chart(StudyChart("one", "d", "epsilon", lines, log_x=True, log_y=True))
+    measured, other, expected = chart.marks
+    assert isinstance(measured, Curve)
+    assert isinstance(other, Curve)
+    assert isinstance(expected, Curve)
+    assert (expected.name, expected.look.colour, expected.look.dash, expected.look.marker) == (
+        "expected", "ink", "dash", None,
+    )  # fmt: skip
+    assert measured.look.colour != other.look.colour
+    # Where the deviation exceeds the mean, the band ends at half of it instead of below 0.
+    assert measured.edges(is_log=True)[0] == pytest.approx([0.9, 1.0, 3.0])
+    assert chart.x.ticks == {1.0: "1", 2.0: "2", 10.0: "10", 100.0: "100"}
+    assert (chart.x.label, chart.y.label, chart.title) == ("d", "epsilon", "one")
