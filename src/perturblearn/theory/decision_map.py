@@ -167,12 +167,12 @@ def predictions_on(
     plane: DecisionPlane,
     x: Float[Tensor, "n d"],
     y: Real[Tensor, "n"],
-    perturbed: Float[Tensor, "n d"],
+    perturbed: Float[Tensor, "k d"],
     *,
     kernel: Kernel,
     limits: tuple[float, float],
     points: int = 400,
-    directions: Float[Tensor, "n d"] | None = None,
+    directions: Float[Tensor, "k d"] | None = None,
 ) -> DecisionMap:
     """Both predictions [NeurIPS24, section 4] on a grid of a plane.
 
