@@ -42,7 +42,7 @@ def place(store: ArtefactStore) -> Path:
 
 
 def nothing_left_behind(store: ArtefactStore) -> bool:
-    return not store.has(KEY) and not any(path.is_file() for path in store.folder.rglob("*"))
+    return not store.has(KEY) and not any(path.is_file() and path.name != "format" for path in store.folder.rglob("*"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -436,3 +436,30 @@ def test_tensors_alone_are_written_as_the_store_writes_them(store: ArtefactStore
     assert path.stat().st_mode == own.stat().st_mode
     with pytest.raises(FileNotFoundError):
         write_tensors(tensors, tmp_path / "no" / "folder")
+
+
+KEY_OF_OLD = "cd" * 32
+
+
+def test_results_of_an_earlier_version_are_reported_and_stay(tmp_path: Path) -> None:
+    ArtefactStore(tmp_path).write(KEY_OF_OLD, Artefact({"value": 1}), origin={})
+    (tmp_path / "artefacts/format").unlink()  # the first version left no such file
+    with pytest.warns(UserWarning, match="results of an earlier version of perturblearn, which this version cannot"):
+        store = ArtefactStore(tmp_path)
+    with pytest.warns(UserWarning, match="earlier version"):
+        ArtefactStore(tmp_path)  # until something is written
+    store.write("ab" * 32, Artefact({"value": 2}), origin={})
+    again = ArtefactStore(tmp_path)
+    assert [again.read(key).content["value"] for key in (KEY_OF_OLD, "ab" * 32)] == [1, 2]
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    ArtefactStore(tmp_path).write(KEY_OF_OLD, Artefact({"value": 1}), origin={})
+    (tmp_path / "artefacts/format").write_text("3\n")
+    with pytest.raises(StoreError, match="was written by a newer version of perturblearn; update it"):
+        ArtefactStore(tmp_path)
+
+
+def test_an_unused_folder_is_of_no_version(tmp_path: Path) -> None:
+    ArtefactStore(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SCHEMA = 1
+_FORMAT = 2
+"""How keys are computed: raised when equal work gets another key, so that what is stored cannot be found any more."""
+_FORMAT_FILE = Path("artefacts/format")
 _TENSORS = "tensors.safetensors"
 _RECORD = "artefact.json"
 
@@ -65,7 +68,10 @@ class ArtefactStore:
         option: the command-line option that names the folder, for error messages.
 
     Raises:
-        StoreError: the folder cannot be created or written.
+        StoreError: a newer version of perturblearn has written to the folder.
+
+    Warns:
+        UserWarning: the folder holds results of an earlier version, which cannot be reused.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, limit: int | None = None, option: str = "--out") -> None:
@@ -74,6 +80,7 @@ class ArtefactStore:
         self._option = option
         self._total: int | None = None
         self._warned = False
+        self._has_format = self._check_format()
         self._remove_stale_scratch()
 
     def has(self, key: str) -> bool:
@@ -116,6 +123,7 @@ class ArtefactStore:
             size = folder_size(scratch)
             too_large = self.limit is not None and size > self.limit
             if not too_large:
+                self._mark_format()
                 self.move_into_place(scratch, place, replace=replace)
         if not too_large:
             _mark_used(place)
@@ -311,6 +319,34 @@ class ArtefactStore:
 
     def _place(self, key: str) -> Path:
         return self.folder / "artefacts" / key[:2] / key
+
+    def _mark_format(self) -> None:
+        # Before the first artefact: a store that has artefacts and no such file is one of the first version.
+        if not self._has_format:
+            path = self.folder / _FORMAT_FILE
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{_FORMAT}\n", encoding="ascii")
+            self._has_format = True
+
+    def _check_format(self) -> bool:
+        """Whether keys in this folder are known to be computed as they are now."""
+        try:
+            found = int((self.folder / _FORMAT_FILE).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            found = 1  # that version left no such file
+        if found > _FORMAT:
+            raise StoreError(
+                f"{self.folder} was written by a newer version of perturblearn; update it, or choose another folder "
+                f"with {self._option}"
+            )
+        if found < _FORMAT and any(self.folder.glob(f"artefacts/??/{'?' * 64}")):
+            warnings.warn(
+                f"{self.folder} holds results of an earlier version of perturblearn, which this version cannot reuse; "
+                "finished runs stay readable, and everything else is computed again. To free the space, delete "
+                f"{self.folder / 'artefacts'}",
+                stacklevel=3,
+            )
+        return found == _FORMAT
 
     def _remove_stale_scratch(self) -> None:
         """Delete scratch folders of processes on this machine that no longer exist.
