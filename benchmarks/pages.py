@@ -29,10 +29,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from perturblearn.config import resolve_sweep
 from perturblearn.experiment import MEASURES, Outcome, Point
-from perturblearn.report import Result, SweepResult
 from perturblearn.report.pages import run_page, write_page
 from perturblearn.report.pages.sweep_page import sweep_page
-from perturblearn.report.sweep import load_sweep
+from perturblearn.results import Result, SweepResult
 from perturblearn.store import ArtefactStore
 
 EPSILONS = [float(f"{0.02 * 1.6**step:.3g}") for step in range(10)]
@@ -78,7 +77,7 @@ def made_up(folder: Path, points: int, seeds: int) -> Path:
         for number, point in enumerate(found)
         for seed in range(seeds)
     ]
-    result = SweepResult(sweep, "ab" * 32, found, outcomes)
+    result = SweepResult.of(sweep, "ab" * 32, found, outcomes)
     written = result.write(ArtefactStore(folder / ".store"), folder / "made-up").folder
     assert written is not None
     return written
@@ -107,7 +106,7 @@ def _outcome(draw: random.Random, run: Outcome, values: Mapping[str, Any]) -> Ou
 def page_of(folder: Path) -> str:
     """The page of a run or a sweep."""
     if (folder / "sweep.json").is_file():
-        return sweep_page(load_sweep(folder))
+        return sweep_page(SweepResult.load(folder))
     return run_page(Result.load(folder), folder)
 
 

@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.pages import PHONE, Opened
 from tests.report.pages.made_runs import made_reproduction
 
-from perturblearn.report import ShownPanel
 from perturblearn.report.pages import reproduction_page, write_page
+from perturblearn.results import ShownPanel
 
 Open = Callable[..., Opened]
 PANELS = range(1, 9)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -11,8 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from perturblearn.config import ExperimentConfig
-from perturblearn.report.examples import Examples
-from perturblearn.report.table import title
+from perturblearn.experiment import ClassMeasures, Summaries
+from perturblearn.report.words import title
+from perturblearn.results import Examples
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
 _BLUE, _VERMILION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
@@ -26,7 +26,7 @@ _SHOWN = {
 }
 
 
-def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConfig, *, chance: float) -> Figure:
+def plot_result(summary: Summaries, config: ExperimentConfig, *, chance: float) -> Figure:
     """Held-out accuracy of f and g, their agreement, and the controls: a dot per seed or draw, a bar at the mean."""
     shown = [(label, colour, summary[name]) for name, (label, colour) in _SHOWN.items() if name in summary]
     figure = Figure(figsize=(1.6 + 1.15 * len(shown), 3.6), layout="constrained")
@@ -46,16 +46,16 @@ def plot_result(summary: Mapping[str, Mapping[str, Any]], config: ExperimentConf
     return figure
 
 
-def draw_confusion(classes: Sequence[Mapping[str, Any]], config: ExperimentConfig) -> Figure:
+def draw_confusion(classes: Sequence[ClassMeasures], config: ExperimentConfig) -> Figure:
     """What g takes each class for: shares of the held-out inputs of a true class (rows), mean over the seeds.
 
     Args:
-        classes: per seed, as `measure_classes` gives them.
+        classes: per seed.
         config: what the title says.
     """
-    names = classes[0]["names"]
-    counts = torch.tensor([of_seed["confusion"] for of_seed in classes], dtype=torch.float64)
-    present = torch.tensor([of_seed["n_heldout"] for of_seed in classes], dtype=torch.float64)
+    names = classes[0].names
+    counts = torch.tensor([of_seed.confusion for of_seed in classes], dtype=torch.float64)
+    present = torch.tensor([of_seed.n_heldout for of_seed in classes], dtype=torch.float64)
     shares = (counts / present.clamp_min(1)[:, :, None]).mean(dim=0)
     side = min(12.0, 2.2 + 0.42 * len(names))
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")

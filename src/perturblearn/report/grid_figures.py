@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,56 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from perturblearn.experiment import chance_of
-from perturblearn.report.grid import HeatMap, controls_of, learner_of, mean_over, short_names, size_of
-from perturblearn.report.result import Result
+from perturblearn.experiment import Summary
+from perturblearn.results import Result, TransferMatrix, short_names, size_of
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; grey and black are what learners are compared with.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY, _BLACK = "#7F7F7F", "#000000"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of numbers in colours.
+
+    Args:
+        title: what the numbers are.
+        values: row by row, mean and deviation of every cell; None, or a mean of None, where nothing was measured.
+        low: where the colours begin; they end at 1.
+        columns: what the columns are.
+    """
+
+    title: str
+    values: Sequence[Sequence[Summary | None]]
+    low: float
+    columns: str
+
+
 _WIDE = 10.0
 """Epsilons further apart than this, as a ratio, are drawn on a logarithmic axis."""
 _LEVEL = 10
 """Characters up to which names of columns stand side by side; longer ones are turned."""
 _BAND = 0.35
 """Half the width of a band around one epsilon, as a share of the panel's half."""
+
+
+def heat_maps(matrix: TransferMatrix) -> list[HeatMap]:
+    """Accuracy of g, and how often B gives A's perturbed inputs their target."""
+    pairs = [[(row, column) for column in matrix.columns] for row in matrix.rows]
+    reached = [[matrix.cells[pair].summary["perturbation_accuracy_heldout"] for pair in row] for row in pairs]
+    fooling = [[matrix.fooling_of(pair).success for pair in row] for row in pairs]
+    return [
+        HeatMap("accuracy of g on clean held-out inputs", reached, matrix.first.chance, "learned by"),
+        HeatMap("how often their target is reached", fooling, 0.0, "on another network, trained on clean data"),
+    ]
+
+
+def plot_matrix(matrix: TransferMatrix, title: str) -> Figure:
+    """`heat_maps` in a figure."""
+    short = matrix.short_names
+    names = [short[name] for name in matrix.rows], [short[name] for name in matrix.columns]
+    return plot_heat_maps(heat_maps(matrix), rows=names[0], columns=names[1], title=title)
 
 
 def plot_audit(cells: Sequence[Result], title: str) -> Figure:
@@ -42,7 +79,7 @@ def plot_audit(cells: Sequence[Result], title: str) -> Figure:
         title: of the whole figure.
     """
     norms = list(dict.fromkeys(cell.config.attack.norm for cell in cells))
-    learners = list(dict.fromkeys(learner_of(cell) for cell in cells))
+    learners = list(dict.fromkeys(cell.learner for cell in cells))
     is_single = len({(cell.config.attack.norm, size_of(cell.config.attack)) for cell in cells}) == len(norms)
     figure = Figure(figsize=(2.6 + (2.2 if is_single else 3.4) * len(norms), 3.8), layout="constrained")
     panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
@@ -61,16 +98,14 @@ def plot_audit(cells: Sequence[Result], title: str) -> Figure:
 def _draw_norm(axes: Axes, cells: Sequence[Result], learners: Sequence[str]) -> None:
     sizes = sorted({size_of(cell.config.attack)[0] for cell in cells})
     place, around = _axis(axes, sizes, cells)
-    axes.axhline(mean_over(cells, "standard_accuracy_heldout"), color=_BLACK, linewidth=0.9, label="f")
-    axes.axhline(chance_of(cells[0].seeds), color=_BLACK, linewidth=0.9, linestyle=":", label="chance")
+    axes.axhline(cells[0].summary["standard_accuracy_heldout"]["mean"], color=_BLACK, linewidth=0.9, label="f")
+    axes.axhline(cells[0].chance, color=_BLACK, linewidth=0.9, linestyle=":", label="chance")
     by_size = {size: [cell for cell in cells if size_of(cell.config.attack)[0] == size] for size in sizes}
     _draw_controls(axes, by_size, around)
     _draw_probe(axes, by_size)
     names = short_names(learners)
     for index, learner in enumerate(learners):
-        own = sorted(
-            (cell for cell in cells if learner_of(cell) == learner), key=lambda cell: size_of(cell.config.attack)
-        )
+        own = sorted((cell for cell in cells if cell.learner == learner), key=lambda cell: size_of(cell.config.attack))
         if not own:
             continue
         measured = [cell.summary["perturbation_accuracy_heldout"] for cell in own]
@@ -127,7 +162,7 @@ def _draw_controls(
     axes: Axes, by_size: Mapping[float, Sequence[Result]], around: Callable[[float], tuple[float, float]]
 ) -> None:
     draws = {
-        size: [draw for cell in cells for values in controls_of(cell).values() for draw in values["values"]]
+        size: [draw for cell in cells for values in cell.controls.values() for draw in values["values"]]
         for size, cells in by_size.items()
     }
     drawn = {size: values for size, values in draws.items() if values}

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects
 import pytest
 import torch
+from tests.measured import class_measures
 from tests.report.pages.made_runs import HOSTILE, made_audit, made_matrix, made_reproduction, made_study
 
 from perturblearn import Result
 from perturblearn.experiment import chance_of
+from perturblearn.report.grid_figures import heat_maps
 from perturblearn.report.pages.charts import (
     Spec,
     chart_text,
@@ -54,7 +57,7 @@ def test_plotly_knows_every_key(tiny_result: Result) -> None:
     specs = [
         measures_chart(tiny_result.summary, chance=0.5),
         losses_chart([(0, "f", torch.rand(1000)), (0, "g", torch.rand(1))]),
-        confusion_chart([seed["classes"] for seed in tiny_result.seeds]),
+        confusion_chart([seed.classes for seed in tiny_result.seeds]),
         rates_chart(tiny_result.seeds),
         *(spec for _, spec in theory_charts(next(iter(theory.comparisons.values())))),
         *(spec for has_bias in (True, False) for _, spec in map_charts(theory.drawn, has_bias=has_bias)),
@@ -65,7 +68,7 @@ def test_plotly_knows_every_key(tiny_result: Result) -> None:
         analysis_chart(study.analysis.charts[0]),
         _norm_chart(audit.cells[:3], audit),
         _norm_chart(audit.cells[3:4], audit),
-        *(_heat_chart(heat, ["a", "b"], ["a", "b"]) for heat in matrix.heat_maps),
+        *(_heat_chart(heat, ["a", "b"], ["a", "b"]) for heat in heat_maps(matrix)),
     ]
     for spec in specs:
         plotly.graph_objects.Figure(with_colours(spec))
@@ -111,8 +114,8 @@ def test_a_curve_keeps_its_ends_and_its_start() -> None:
 
 def test_the_confusion_is_in_shares_of_each_true_class() -> None:
     classes = [
-        {"names": list(HOSTILE), "n_heldout": [4, 2, 0], "confusion": [[3, 1, 0], [0, 2, 0], [0, 0, 0]]},
-        {"names": list(HOSTILE), "n_heldout": [4, 2, 0], "confusion": [[1, 3, 0], [2, 0, 0], [0, 0, 0]]},
+        replace(class_measures(HOSTILE), n_heldout=(4, 2, 0), confusion=confusion)
+        for confusion in (((3, 1, 0), (0, 2, 0), (0, 0, 0)), ((1, 3, 0), (2, 0, 0), (0, 0, 0)))
     ]
     (trace,) = confusion_chart(classes)["data"]
     assert unpacked(trace["z"]) == pytest.approx(np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]))
@@ -124,10 +127,10 @@ def test_every_pair_of_learning_rates_has_its_mean(tiny_result: Result) -> None:
     assert spec["layout"]["xaxis"]["ticktext"] == ["0.5", "0.1"]
     for column, rate in enumerate((0.5, 0.1)):
         found = [
-            pair["perturbation_accuracy_heldout"]
+            pair.measures["perturbation_accuracy_heldout"]
             for seed in tiny_result.seeds
-            for pair in seed["grid"]
-            if pair["perturbation_lr"] == rate
+            for pair in seed.grid
+            if pair.perturbation_lr == rate
         ]
         assert unpacked(trace["z"])[0][column] == pytest.approx(np.mean(found))
 

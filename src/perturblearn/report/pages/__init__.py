@@ -3,11 +3,10 @@
 from perturblearn.report.pages.grid_page import audit_page, transfer_page
 from perturblearn.report.pages.page import PAGE_NAME, as_data, render, visible, write_page
 from perturblearn.report.pages.reproduction_page import reproduction_page
-from perturblearn.report.pages.run_page import EXAMPLES, run_page
+from perturblearn.report.pages.run_page import run_page
 from perturblearn.report.pages.sweep_page import sweep_page
 
 __all__ = [
-    "EXAMPLES",
     "PAGE_NAME",
     "as_data",
     "audit_page",

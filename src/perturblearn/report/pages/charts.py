@@ -5,27 +5,18 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from perturblearn.experiment import Comparison
+from perturblearn.experiment import HELDOUT, AccuracyNames, ClassMeasures, Comparison, SeedMeasures, Summaries, Summary
 from perturblearn.theory import DecisionMap
 
 Spec = dict[str, Any]
 """A chart: ``data`` and ``layout``."""
 
-SHOWN = {
-    "standard_accuracy": ("f, accuracy", "@f"),
-    "perturbation_accuracy": ("g, accuracy", "@g"),
-    "agreement": ("f and g agree", "@agreement"),
-    "linear_probe": ("linear classifier", "@other"),
-    "unperturbed_control": ("unperturbed control", "@control"),
-    "permuted_control": ("permuted control", "@control"),
-}
-"""Measures that the first chart shows, with their colours; agreement is always that on held-out inputs."""
 _MOST_POINTS = 400
 """Of a training curve; more could not be told apart."""
 _MAP_POINTS = 200
@@ -52,16 +43,23 @@ def packed(values: Tensor) -> Spec:
     return packed_values if values.ndim == 1 else {**packed_values, "shape": ",".join(map(str, values.shape))}
 
 
-def measures_chart(summary: Mapping[str, Mapping[str, Any]], *, chance: float, part: str = "_heldout") -> Spec:
+def measures_chart(summary: Summaries, *, chance: float, part: AccuracyNames = HELDOUT) -> Spec:
     """Every seed and every draw of the controls as a dot, with their mean and one standard deviation.
 
     Args:
         summary: of a run.
         chance: what guessing reaches.
-        part: the end of the measures' names: on held-out inputs, or nothing for f's clean samples.
+        part: the inputs that accuracies are taken on; agreement is always that on held-out inputs.
     """
-    names = {name: name if name == "agreement" else f"{name}{part}" for name in SHOWN}
-    shown = [(*SHOWN[name], summary[full]) for name, full in names.items() if full in summary]
+    named = (
+        (part.standard, "f, accuracy", "@f"),
+        (part.perturbation, "g, accuracy", "@g"),
+        ("agreement", "f and g agree", "@agreement"),
+        (part.linear_probe, "linear classifier", "@other"),
+        (part.controls["unperturbed"], "unperturbed control", "@control"),
+        (part.controls["permuted"], "permuted control", "@control"),
+    )
+    shown = [(label, colour, summary[name]) for name, label, colour in named if name in summary]
     data: list[Spec] = []
     for place, (label, colour, values) in enumerate(reversed(shown)):
         dots = [value for value in values["values"] if value is not None]
@@ -100,7 +98,7 @@ def measures_chart(summary: Mapping[str, Mapping[str, Any]], *, chance: float, p
         "xaxis": {
             "range": [-0.02, 1.02],
             "tickformat": ".0%",
-            "title": {"text": f"share of {'clean held-out inputs' if part else clean_samples}"},
+            "title": {"text": f"share of {'clean held-out inputs' if part.is_heldout else clean_samples}"},
         },
         "yaxis": {"tickvals": list(range(len(shown))), "ticktext": labels, "range": [-0.6, len(shown) - 0.4]},
         "shapes": [
@@ -159,35 +157,28 @@ def losses_chart(curves: Sequence[tuple[int, str, Tensor]]) -> Spec:
     return {"data": data, "layout": layout}
 
 
-def confusion_chart(classes: Sequence[Mapping[str, Any]]) -> Spec:
+def confusion_chart(classes: Sequence[ClassMeasures]) -> Spec:
     """What g takes each class for: shares of the held-out inputs of a true class, mean over the seeds.
 
     Args:
-        classes: per seed, as `measure_classes` gives them.
+        classes: per seed.
     """
-    counts = torch.tensor([of_seed["confusion"] for of_seed in classes], dtype=torch.float64)
-    present = torch.tensor([of_seed["n_heldout"] for of_seed in classes], dtype=torch.float64)
+    counts = torch.tensor([of_seed.confusion for of_seed in classes], dtype=torch.float64)
+    present = torch.tensor([of_seed.n_heldout for of_seed in classes], dtype=torch.float64)
     shares = (counts / present.clamp_min(1)[:, :, None]).mean(dim=0)
-    names = classes[0]["names"]
+    names = classes[0].names
     return _heatmap(shares, names, names, ("label that g gives", "true class"), ("called", "of true"))
 
 
-def rates_chart(seeds: Sequence[Mapping[str, Any]]) -> Spec:
+def rates_chart(seeds: Sequence[SeedMeasures]) -> Spec:
     """Accuracy of g on held-out inputs for every pair of learning rates, mean over the seeds."""
-    rates = {
-        name: list(dict.fromkeys(pair[name] for pair in seeds[0]["grid"]))
-        for name in ("standard_lr", "perturbation_lr")
-    }
+    of_f = list(dict.fromkeys(pair.standard_lr for pair in seeds[0].grid))
+    of_g = list(dict.fromkeys(pair.perturbation_lr for pair in seeds[0].grid))
     found: dict[tuple[float, float], list[float]] = {}
-    for seed in seeds:
-        for pair in seed["grid"]:
-            found.setdefault((pair["standard_lr"], pair["perturbation_lr"]), []).append(
-                pair["perturbation_accuracy_heldout"]
-            )
-    values = torch.tensor(
-        [[_mean(found[row, column]) for column in rates["perturbation_lr"]] for row in rates["standard_lr"]]
-    )
-    columns, rows = ([f"{rate:g}" for rate in rates[name]] for name in ("perturbation_lr", "standard_lr"))
+    for pair in (pair for seed in seeds for pair in seed.grid):
+        found.setdefault((pair.standard_lr, pair.perturbation_lr), []).append(pair.measures[HELDOUT.perturbation])
+    values = torch.tensor([[_mean(found[row, column]) for column in of_g] for row in of_f])
+    columns, rows = ([f"{rate:g}" for rate in rates] for rates in (of_g, of_f))
     return _heatmap(values, columns, rows, ("learning rate of g", "learning rate of f"), ("g", "f"))
 
 
@@ -398,7 +389,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _percent(values: Mapping[str, Any]) -> str:
+def _percent(values: Summary) -> str:
     if values["mean"] is None:
         return "not measured"
     spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from perturblearn.papers import Chart
 from perturblearn.report.pages.charts import Spec, chart_text
-from perturblearn.report.points import PointRow, ShownPanel, curve_of
+from perturblearn.results import PointRow, ShownPanel, curve_of
 
 COLOURS = ("@f", "@g", "@agreement", "@other", "@fifth", "@control")
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")

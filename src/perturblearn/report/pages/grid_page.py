@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.config import to_toml
-from perturblearn.experiment import chance_of
-from perturblearn.report.audit import HEADS, Audit
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import HeatMap, controls_of, data_text, learner_of, size_of
+from perturblearn.experiment import HELDOUT
+from perturblearn.report.audit import HEADS, AuditReport
+from perturblearn.report.grid_figures import HeatMap, heat_maps
 from perturblearn.report.pages.charts import Spec, chart_text
 from perturblearn.report.pages.curves import COLOURS, line_with_spread
 from perturblearn.report.pages.page import render, shown_toml
 from perturblearn.report.pages.run_page import shown_examples
-from perturblearn.report.result import Result
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.report.transfer import TransferReport
+from perturblearn.report.words import data_text
+from perturblearn.results import Audit, Examples, Result, TransferMatrix, size_of
 
 _WIDE = 10.0
 """Epsilons further apart than this, as a ratio, are drawn on a logarithmic axis."""
@@ -45,11 +45,11 @@ def audit_page(audit: Audit, folder: Path) -> str:
         ["examples.js"],
         kind="Audit",
         name=audit.name,
-        title=audit.title.removeprefix(f"{audit.name}: "),
+        title=AuditReport(audit).title.removeprefix(f"{audit.name}: "),
         question=f"What do the perturbations of {name} teach a network that has seen nothing else of "
         f"{data_text(audit.cells[0].config)}, and how much of it is more than linear leakage?",
         answer=audit.verdict,
-        remarks=audit.warnings,
+        remarks=[*AuditReport(audit).details, *audit.warnings],
         charts=[
             (
                 f"Perturbations in {norm}. Points are means over the seeds with one standard deviation; the grey "
@@ -59,8 +59,8 @@ def audit_page(audit: Audit, folder: Path) -> str:
             )
             for norm, several, spec in charts
         ],
-        tables=[("Every combination", HEADS, audit.lines, range(2, 9))],
-        legend=audit.legend,
+        tables=[("Every combination", HEADS, AuditReport(audit).lines, range(2, 9))],
+        legend=AuditReport(audit).legend,
         examples=_examples(folder, audit.cells[0]),
         command=audit.command,
         cells=_cells(folder),
@@ -89,7 +89,7 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         ["examples.js"],
         kind="Transfer matrix",
         name=matrix.name,
-        title=matrix.title.removeprefix(f"{matrix.name}: "),
+        title=TransferReport(matrix).title.removeprefix(f"{matrix.name}: "),
         question="Which networks learn from whose perturbations, and which ones do the same perturbations fool?",
         answer=matrix.reading,
         remarks=[],
@@ -99,9 +99,12 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
                 heat.title.capitalize(),
                 _heat_chart(heat, *names),
             )
-            for heat in matrix.heat_maps
+            for heat in heat_maps(matrix)
         ],
-        tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in matrix.matrices],
+        tables=[
+            (head.capitalize(), lines[0], lines[1:], range(1, len(lines[0])))
+            for head, lines in TransferReport(matrix).tables
+        ],
         legend=[],
         examples=_examples(folder, first, "perturbations of "),
         command=matrix.command,
@@ -117,16 +120,16 @@ def _norm_chart(cells: Sequence[Result], audit: Audit) -> Spec:
     """Accuracy of every learner on held-out inputs over the sizes of one norm."""
     sizes = sorted({_size(cell) for cell in cells})
     texts = dict(size_of(cell.config.attack) for cell in cells)
-    learners = list(dict.fromkeys(learner_of(cell) for cell in cells))
+    learners = list(dict.fromkeys(cell.learner for cell in cells))
     data = _control_band(cells, sizes)
     for number, learner in enumerate(learners):
-        own = sorted((cell for cell in cells if learner_of(cell) == learner), key=_size)
+        own = sorted((cell for cell in cells if cell.learner == learner), key=_size)
         # Of one size alone, learners would hide each other.
         aside = 1 + 0.06 * (number - (len(learners) - 1) / 2) if len(sizes) == 1 else 1.0
         data += _learner(own, audit.short_names[learner], number, aside)
-    data += _probe([cell for cell in cells if learner_of(cell) == learners[0]])
-    f = statistics.fmean(cell.summary["standard_accuracy_heldout"]["mean"] for cell in cells)
-    levels = [("f", f, "@f", "dash"), ("chance", chance_of(cells[0].seeds), "@ink", "dot")]
+    data += _probe([cell for cell in cells if cell.learner == learners[0]])
+    f = statistics.fmean(cell.summary[HELDOUT.standard]["mean"] for cell in cells)
+    levels = [("f", f, "@f", "dash"), ("chance", cells[0].chance, "@ink", "dot")]
     across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1}
     beside = {
         "xref": "paper",
@@ -193,7 +196,7 @@ def _control_band(cells: Sequence[Result], sizes: Sequence[float]) -> list[Spec]
             draw
             for cell in cells
             if size_of(cell.config.attack)[0] == size
-            for values in controls_of(cell).values()
+            for values in cell.controls.values()
             for draw in values["values"]
         ]
         for size in sizes

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.papers import STUDIES, published
-from perturblearn.report.grid import plural, with_spread
 from perturblearn.report.pages.curves import analysis_chart, legend_of, panel_chart
 from perturblearn.report.pages.page import render
-from perturblearn.report.points import OUTSIDE, RULE, describe_panel
-from perturblearn.report.reproduction import COLUMNS, Reproduction
+from perturblearn.report.reproduction import RULE, ReproductionReport, describe_panel
+from perturblearn.report.words import plural, with_spread
+from perturblearn.results import COLUMNS, OUTSIDE, Reproduction
 
 _MOST_BYTES = 6 * 2**20
 """Of all pictures together; further ones are named."""
@@ -36,7 +36,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         ["reproduction.js"],
         kind="Study" if found.name in STUDIES else "Figure",
         name=found.name,
-        title=found.title,
+        title=ReproductionReport(found).title,
         question=found.caption,
         answer=_answer(found),
         sentences=[] if found.analysis is None else found.analysis.sentences,
@@ -76,8 +76,8 @@ def _answer(found: Reproduction) -> str:
             f"The largest difference is {worst.difference:+.3f}, in {where}."
         )
     default = "".join(
-        f" At the default setting{' (' + control['way'] + ')' if control['way'] else ''}: "
-        + ", ".join(f"{name} {with_spread(values)}" for name, values in control["measures"].items())
+        f" At the default setting{' (' + control.way + ')' if control.way else ''}: "
+        + ", ".join(f"{name} {with_spread(values)}" for name, values in control.measures.items())
         + "."
         for control in found.controls
     )
@@ -106,9 +106,9 @@ def _panels(found: Reproduction, curves: list[str], uncertainty: float) -> Itera
 def _controls(found: Reproduction) -> list[tuple[str, ...]]:
     """A line for each measure of the default setting, way by way."""
     return [
-        (control["way"] or "as in the paper", name, with_spread(values))
+        (control.way or "as in the paper", name, with_spread(values))
         for control in found.controls
-        for name, values in control["measures"].items()
+        for name, values in control.measures.items()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
 from perturblearn.errors import StoreError
-from perturblearn.experiment import chance_of
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import attack_text, plural
+from perturblearn.experiment import Summary
 from perturblearn.report.pages.charts import (
     confusion_chart,
     losses_chart,
@@ -27,13 +25,12 @@ from perturblearn.report.pages.charts import (
     theory_charts,
 )
 from perturblearn.report.pages.page import render, shown_toml
-from perturblearn.report.result import MOST_CLASSES, Result
-from perturblearn.report.table import HEADS, class_lines, group_lines
+from perturblearn.report.run import HEADS, RunReport
 from perturblearn.report.theory import HEADS as THEORY_HEADS
-from perturblearn.report.theory import TheoryComparison
+from perturblearn.report.theory import TheoryReport
+from perturblearn.report.words import attack_text, plural
+from perturblearn.results import EXAMPLES, Examples, Result, TheoryComparison
 
-EXAMPLES = "examples.safetensors"
-"""The file of a run's folder from which pictures are drawn."""
 _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
 _MOST_SEEDS = 8
@@ -54,27 +51,26 @@ def run_page(result: Result, folder: Path) -> str:
     examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
     theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
     curves = _curves(result, folder)
-    classes = [seed["classes"] for seed in result.seeds]
-    groups = [seed["groups"] for seed in result.seeds if "groups" in seed]
+    classes, report = [seed.classes for seed in result.seeds], RunReport(result)
     has_grid = len(config.standard.lr) * len(config.perturbation.lr) > 1
     return render(
         "run.html",
         ["examples.js"],
         name=config.name,
-        question=result.question,
+        question=report.question,
         answer=result.conclusion,
         remarks=result.remarks,
         cards=_cards(result),
         seeds=plural(len(result.seeds), "seed"),
         heads=HEADS,
-        rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
-        measures=measures_chart(result.summary, chance=chance_of(result.seeds), part=result.told_part),
+        rows=report.rows,
+        measures=measures_chart(result.summary, chance=result.chance, part=report.told_part),
         examples=None if examples is None else shown_examples(examples, config),
         losses=losses_chart(curves) if curves else None,
         drawn_seeds=plural(min(_MOST_SEEDS, len(result.seeds)), "seed"),
-        classes=class_lines(classes) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else None,
-        confusion=confusion_chart(classes) if len(classes[0]["names"]) > 2 else None,
-        groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
+        classes=report.class_lines,
+        confusion=confusion_chart(classes) if len(classes[0].names) > 2 else None,
+        groups=report.group_lines,
         rates=rates_chart(result.seeds) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,
@@ -154,20 +150,20 @@ class _Card:
 
 def _cards(result: Result) -> list[_Card]:
     """The headline numbers."""
-    summary, part = result.summary, result.told_part
-    where = "clean held-out inputs" if part else "the clean samples of f"
+    summary, part = result.summary, RunReport(result).told_part
+    where = "clean held-out inputs" if part.is_heldout else "the clean samples of f"
     shown = [
-        ("f", "f, accuracy", f"standard_accuracy{part}", where),
-        ("g", "g, accuracy", f"perturbation_accuracy{part}", "the same inputs; no true label seen"),
+        ("f", "f, accuracy", part.standard, where),
+        ("g", "g, accuracy", part.perturbation, "the same inputs; no true label seen"),
         ("agreement", "f and g agree", "agreement", "on clean held-out inputs"),
-        ("control", "unperturbed control", f"unperturbed_control{part}", "the labels alone"),
-        ("control", "permuted control", f"permuted_control{part}", "perturbations under other labels"),
+        ("control", "unperturbed control", part.controls["unperturbed"], "the labels alone"),
+        ("control", "permuted control", part.controls["permuted"], "perturbations under other labels"),
     ]
     cards = [_Card(kind, name, _percent(summary[key]), about) for kind, name, key, about in shown if key in summary]
-    return [*cards, _Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
+    return [*cards, _Card("control", "chance", f"{100 * result.chance:.3g} %", "guessing")]
 
 
-def _percent(values: Mapping[str, Any]) -> str:
+def _percent(values: Summary) -> str:
     if values["mean"] is None:
         return "-"
     spread = "" if values["std"] is None else f" ± {100 * values['std']:.1f}"
@@ -177,7 +173,7 @@ def _percent(values: Mapping[str, Any]) -> str:
 def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
     """Training losses of f and g, for the first seeds; none of networks that were not trained by descent."""
     found: list[tuple[int, str, Tensor]] = []
-    for seed in [seed["seed"] for seed in result.seeds][:_MOST_SEEDS]:
+    for seed in [seed.seed for seed in result.seeds][:_MOST_SEEDS]:
         for role, name in (("f", "standard"), ("g", "perturbation")):
             path = folder / f"seed-{seed}" / f"{name}.safetensors"
             if not path.is_file():
@@ -198,7 +194,7 @@ def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
         "conclusion": theory.conclusion,
         "notes": theory.notes,
         "heads": THEORY_HEADS,
-        "rows": theory.rows,
+        "rows": TheoryReport(theory).rows,
         "charts": theory_charts(first),
         "maps": map_charts(theory.drawn, has_bias=theory.has_bias),
         "seed": next(iter(theory.comparisons)),

@@ -1,5 +1,7 @@
 """A few samples of a perturbed set, as pictures show them, and their way to disk and back."""
 
+# Safetensors and lists of tensors are not typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json
@@ -16,6 +18,8 @@ from perturblearn.data import Dataset
 from perturblearn.errors import StoreError
 from perturblearn.perturbed import PerturbedSet
 
+EXAMPLES = "examples.safetensors"
+"""The file of a run's folder from which pictures are drawn."""
 _MOST_NUMBERS = 2**19
 """Of all sources together: more examples of large images would make a page that opens slowly."""
 
