@@ -28,7 +28,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from perturblearn.config import resolve_sweep
-from perturblearn.experiment import MEASURES, Outcome, Point
+from perturblearn.experiment import MEASURES, ClassMeasures, ControlAccuracies, Outcome, Point, SeedMeasures
 from perturblearn.report.pages import run_page, write_page
 from perturblearn.report.pages.sweep_page import sweep_page
 from perturblearn.results import Result, SweepResult
@@ -95,12 +95,14 @@ def _outcome(draw: random.Random, run: Outcome, values: Mapping[str, Any]) -> Ou
     measures["perturbation_accuracy_heldout"] = g
     measures["standard_accuracy_heldout"] = 0.985 + draw.gauss(0, 0.004)
     measures["agreement"] = g + draw.gauss(0, 0.01)
-    controls = {
-        name: {f"accuracy{part}": [draw.gauss(0.5, 0.05) for _ in range(5)] for part in ("", "_heldout")}
-        for name in ("unperturbed", "permuted")
-    }
-    seed = {"seed": run.seed, "standard_lr": 0.1, "perturbation_lr": 0.01}
-    return replace(run, measured={**seed, "measures": measures, "controls": controls})
+
+    def draws() -> tuple[float, ...]:
+        return tuple(draw.gauss(0.5, 0.05) for _ in range(5))
+
+    controls = {name: ControlAccuracies(draws(), draws()) for name in ("unperturbed", "permuted")}
+    none = ((None,) * 2,) * 4
+    classes = ClassMeasures(("+1", "-1"), (0, 0), *none, confusion=((0, 0), (0, 0)))
+    return replace(run, measured=SeedMeasures(run.seed, 0.1, 0.01, measures, controls, classes))
 
 
 def page_of(folder: Path) -> str:
