@@ -103,7 +103,7 @@ def run_figure(figure: Figure, seed: int, data_dir: Path | None, overrides: dict
     taken = time.perf_counter() - started
     runs, _ = plain_operations(found, set())
     points = [
-        {"panel": point.panel, **point.values, **experiment.measures(executor)[0]["measures"]}
+        {"panel": point.panel, **point.values, **experiment.measures(executor)[0].measures}
         for point, experiment in found
     ]
     print(

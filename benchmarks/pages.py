@@ -28,11 +28,10 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from perturblearn.config import resolve_sweep
-from perturblearn.experiment import MEASURES, Outcome, Point
+from perturblearn.experiment import MEASURES, ClassMeasures, ControlAccuracies, Outcome, Point, SeedMeasures
 from perturblearn.pages import run_page, write_page
 from perturblearn.pages.sweep_page import sweep_page
-from perturblearn.report import Result, SweepResult
-from perturblearn.report.sweep import load_sweep
+from perturblearn.results import Result, SweepResult
 from perturblearn.store import ArtefactStore
 
 EPSILONS = [float(f"{0.02 * 1.6**step:.3g}") for step in range(10)]
@@ -78,7 +77,7 @@ def made_up(folder: Path, points: int, seeds: int) -> Path:
         for number, point in enumerate(found)
         for seed in range(seeds)
     ]
-    result = SweepResult(sweep, "ab" * 32, found, outcomes)
+    result = SweepResult.of(sweep, "ab" * 32, found, outcomes)
     written = result.write(ArtefactStore(folder / ".store"), folder / "made-up").folder
     assert written is not None
     return written
@@ -96,18 +95,20 @@ def _outcome(draw: random.Random, run: Outcome, values: Mapping[str, Any]) -> Ou
     measures["perturbation_accuracy_heldout"] = g
     measures["standard_accuracy_heldout"] = 0.985 + draw.gauss(0, 0.004)
     measures["agreement"] = g + draw.gauss(0, 0.01)
-    controls = {
-        name: {f"accuracy{part}": [draw.gauss(0.5, 0.05) for _ in range(5)] for part in ("", "_heldout")}
-        for name in ("unperturbed", "permuted")
-    }
-    seed = {"seed": run.seed, "standard_lr": 0.1, "perturbation_lr": 0.01}
-    return replace(run, measured={**seed, "measures": measures, "controls": controls})
+
+    def draws() -> tuple[float, ...]:
+        return tuple(draw.gauss(0.5, 0.05) for _ in range(5))
+
+    controls = {name: ControlAccuracies(draws(), draws()) for name in ("unperturbed", "permuted")}
+    none = ((None,) * 2,) * 4
+    classes = ClassMeasures(("+1", "-1"), (0, 0), *none, confusion=((0, 0), (0, 0)))
+    return replace(run, measured=SeedMeasures(run.seed, 0.1, 0.01, measures, controls, classes))
 
 
 def page_of(folder: Path) -> str:
     """The page of a run or a sweep."""
     if (folder / "sweep.json").is_file():
-        return sweep_page(load_sweep(folder))
+        return sweep_page(SweepResult.load(folder))
     return run_page(Result.load(folder), folder)
 
 

@@ -64,7 +64,7 @@ def test_configurations_may_be_mappings_with_targets_of_one_s_own() -> None:
     data = dataset_from((inputs, labels), targets=-labels, heldout=(inputs, labels))
     config = {"seeds": [3], "attack": {"targets": "given"}, "controls": {"draws": 0}}
     result = learn_from_perturbations(config, data=data, overrides={"standard.epochs": 20})
-    assert result.seeds[0]["seed"] == 3
+    assert result.seeds[0].seed == 3
     # All targets contradict the labels; with no perturbation to speak of, g learns just that.
     small = learn_from_perturbations(config, data=data, overrides={"attack.epsilon": 1e-6})
     assert small.summary["perturbation_accuracy"]["mean"] < 0.1

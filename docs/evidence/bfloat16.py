@@ -37,7 +37,7 @@ def values(figure: str, keys: dict[str, Any], data_dir: Path | None, **both: str
         if "loss" in keys:
             overrides[f"{role}.loss"] = keys["loss"]
     result = learn_from_perturbations(settings, overrides=overrides, data_dir=data_dir)
-    return {name: [seed["measures"][name] for seed in result.seeds] for name in MEASURES}
+    return {name: [seed.measures[name] for seed in result.seeds] for name in MEASURES}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
     from perturblearn.perturbed import Damage, PerturbedSet, StoredSet
-    from perturblearn.report import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
+    from perturblearn.results import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
 
 _HOMES = {
     "audit": "api",
@@ -59,12 +59,12 @@ _HOMES = {
     "Damage": "perturbed",
     "PerturbedSet": "perturbed",
     "StoredSet": "perturbed",
-    "Audit": "report",
-    "Reproduction": "report",
-    "Result": "report",
-    "SweepResult": "report",
-    "TheoryComparison": "report",
-    "TransferMatrix": "report",
+    "Audit": "results",
+    "Reproduction": "results",
+    "Result": "results",
+    "SweepResult": "results",
+    "TheoryComparison": "results",
+    "TransferMatrix": "results",
 }
 
 _ROOMS = ("attacks", "theory")

@@ -15,7 +15,8 @@ from tests.pages.test_run_page import data_of
 from perturblearn import audit, dataset_from, learn, learn_from_perturbations, perturb, reproduce, write_report
 from perturblearn.api.commands import command
 from perturblearn.cli.main import main
-from perturblearn.report import Audit
+from perturblearn.report import RunReport
+from perturblearn.results import Audit
 
 QUICK = {"standard.epochs": 1, "perturbation.epochs": 1, "controls.draws": 1, "seeds": 1}
 
@@ -149,8 +150,8 @@ def test_answer_and_headline_tell_of_the_same_inputs(tmp_path: Path) -> None:
     keys = {"seeds": 2, "attack.epsilon": 3.0, "standard.epochs": 300, "perturbation.epochs": 300}
     result = learn_from_perturbations(data=(inputs, labels), overrides=keys, out=tmp_path)
     assert result.folder is not None
-    assert result.told_part == ""
+    assert not RunReport(result).told_part.is_heldout
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     g = result.summary["perturbation_accuracy"]
-    assert f"{100 * g['mean']:.1f} +- {100 * g['std']:.1f} %" in result.conclusion
+    assert f"{100 * g['mean']:.1f} ± {100 * g['std']:.1f} %" in result.conclusion
     assert f"<dd>{100 * g['mean']:.1f}\u00a0±\u00a0{100 * g['std']:.1f}\u00a0%" in page

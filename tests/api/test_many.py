@@ -52,7 +52,7 @@ def test_runs_measure_what_each_measures_alone(tmp_path: Path, in_memory: bool) 
     assert [(outcome.point, outcome.seed) for outcome in outcomes] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for each, of_point in ((POINTS[0], outcomes[:2]), (POINTS[1], outcomes[2:])):
         alone = learn_from_perturbations(each.config)
-        assert [json.loads(json.dumps(outcome.measured)) for outcome in of_point] == json.loads(json.dumps(alone.seeds))
+        assert [outcome.measured for outcome in of_point] == alone.seeds
         assert all(outcome.error is None for outcome in of_point)
 
 
@@ -65,7 +65,8 @@ def test_every_run_has_a_record_and_all_have_one_together(tmp_path: Path) -> Non
         record = found[outcome.key]
         assert (record.name, record.state, record.folder, record.error) == ("tiny", "finished", None, None)
         assert record.result is not None
-        assert record.result["seeds"] == [json.loads(json.dumps(outcome.measured))]
+        assert outcome.measured is not None
+        assert record.result["seeds"] == [outcome.measured.to_dict()]
         assert record.config["seeds"] == [outcome.seed]
         assert len(record.seconds) >= 5
         assert record.versions["perturblearn"]

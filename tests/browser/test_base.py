@@ -12,7 +12,7 @@ from tests.browser.pages import PHONE, Opened
 from tests.pages.made_runs import made_reproduction
 
 from perturblearn.pages import reproduction_page, write_page
-from perturblearn.report import ShownPanel
+from perturblearn.results import ShownPanel
 
 Open = Callable[..., Opened]
 PANELS = range(1, 9)

@@ -13,6 +13,7 @@ from tests.pages.made_runs import HOSTILE, made_audit, made_examples, made_matri
 from perturblearn import Reproduction, write_report
 from perturblearn.api import artefact_store
 from perturblearn.pages import reproduction_page, write_page
+from perturblearn.results.cells import example_files
 
 Open = Callable[..., Opened]
 VISIBLE = """() => document.querySelector("#panel-1").data
@@ -108,7 +109,7 @@ def test_a_grid_s_page(tmp_path: Path, open_page: Open, kind: str) -> None:
         "bare": made_examples(bare=True),
     }
     made = made_audit() if kind == "audit" else made_matrix()
-    folder = made.write(artefact_store(tmp_path), tmp_path / kind, examples).folder
+    folder = made.write(artefact_store(tmp_path), tmp_path / kind, example_files(examples)).folder
     assert folder is not None
     opened = open_page(write_report(folder))
     all_drawn(opened)

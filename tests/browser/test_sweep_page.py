@@ -14,7 +14,7 @@ from tests.report.made_sweeps import GRID, HOSTILE, G, made_sweep
 
 from perturblearn.pages import write_page
 from perturblearn.pages.sweep_page import sweep_page
-from perturblearn.report.sweep import FinishedSweep
+from perturblearn.results import SweepResult
 
 Open = Callable[..., Opened]
 CONTROL = "unperturbed_control_heldout"
@@ -32,18 +32,19 @@ DRAWN = """() => document.getElementById("sweep-chart").data.map((trace) => ({
 
 
 @pytest.fixture(scope="module")
-def grid_sweep(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
+def grid_sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     """Twelve points over numbers and words, three seeds, with two failed runs."""
     folder = tmp_path_factory.mktemp("grid")
     return made_sweep(folder, grid=GRID, failing=lambda point, seed: f"broke at {point}" if point == seed else None)
 
 
 @pytest.fixture(scope="module")
-def grid_page(grid_sweep: FinishedSweep) -> Path:
+def grid_page(grid_sweep: SweepResult) -> Path:
     return written(grid_sweep)
 
 
-def written(sweep: FinishedSweep) -> Path:
+def written(sweep: SweepResult) -> Path:
+    assert sweep.folder is not None
     path = sweep.folder / "report.html"
     write_page(sweep_page(sweep), path)
     return path
@@ -54,7 +55,7 @@ def drawn(page: Page, meta: str) -> list[dict[str, Any]]:
     return [trace for trace in page.evaluate(DRAWN) if trace["meta"] == meta]
 
 
-def values(sweep: FinishedSweep, measure: str, **where: Any) -> np.ndarray:
+def values(sweep: SweepResult, measure: str, **where: Any) -> np.ndarray:
     """The measure in every finished run with these settings; __ stands for a dot."""
     wanted = {name.replace("__", "."): value for name, value in where.items()}
     return np.array([
@@ -86,7 +87,7 @@ def close(found: Iterable[float], expected: Iterable[float]) -> None:
 
 
 def test_curves_are_means_with_a_band_of_one_deviation(
-    open_page: Open, grid_sweep: FinishedSweep, grid_page: Path
+    open_page: Open, grid_sweep: SweepResult, grid_page: Path
 ) -> None:
     page = open_page(grid_page).page
     curves, bands = drawn(page, "mean"), drawn(page, "band")
@@ -113,9 +114,7 @@ def test_curves_are_means_with_a_band_of_one_deviation(
     )
 
 
-def test_axes_measure_colours_and_spread_are_chosen(
-    open_page: Open, grid_sweep: FinishedSweep, grid_page: Path
-) -> None:
+def test_axes_measure_colours_and_spread_are_chosen(open_page: Open, grid_sweep: SweepResult, grid_page: Path) -> None:
     page = open_page(grid_page).page
     page.select_option("#x", "attack.source")
     page.select_option("#colour", "")
@@ -138,7 +137,7 @@ def test_axes_measure_colours_and_spread_are_chosen(
     assert [curve["x"] for curve in drawn(page, "mean")] == [[0, 1, 2]] * 3
 
 
-def test_on_a_logarithmic_axis_stands_what_can(open_page: Open, grid_sweep: FinishedSweep, grid_page: Path) -> None:
+def test_on_a_logarithmic_axis_stands_what_can(open_page: Open, grid_sweep: SweepResult, grid_page: Path) -> None:
     page = open_page(grid_page).page
     page.uncheck("#log-x")
     assert layout(page, "xaxis.type") == "linear"
@@ -163,7 +162,7 @@ def test_on_a_logarithmic_axis_stands_what_can(open_page: Open, grid_sweep: Fini
     assert f"{below} mean{'s' * (below > 1)} of 0 or below cannot be" in page.locator("#sweep-caption").inner_text()
 
 
-def test_filters_cut_the_chart_and_both_tables(open_page: Open, grid_sweep: FinishedSweep, grid_page: Path) -> None:
+def test_filters_cut_the_chart_and_both_tables(open_page: Open, grid_sweep: SweepResult, grid_page: Path) -> None:
     page = open_page(grid_page).page
     assert page.locator("#count").inner_text() == "All 36 runs at 12 points, 3 of them failed."
     page.get_by_role("group", name="attack.source").get_by_label("none").uncheck()
@@ -216,7 +215,7 @@ def test_keys_of_many_values_are_filtered_by_ranges_and_lists(open_page: Open, t
     assert page.get_by_label("data.n_samples from").input_value() == ""
 
 
-def test_tables_sort_and_search(open_page: Open, grid_sweep: FinishedSweep, grid_page: Path) -> None:
+def test_tables_sort_and_search(open_page: Open, grid_sweep: SweepResult, grid_page: Path) -> None:
     page = open_page(grid_page).page
     means = {row["point"]: row[f"{G}_mean"] for row in grid_sweep.table}
     by_size = sorted(means, key=means.__getitem__, reverse=True)
@@ -296,7 +295,7 @@ def test_long_errors_take_two_lines_of_the_runs_table(open_page: Open, tmp_path:
 
 
 def test_what_is_shown_is_saved_as_csv(
-    open_page: Open, grid_sweep: FinishedSweep, grid_page: Path, tmp_path: Path
+    open_page: Open, grid_sweep: SweepResult, grid_page: Path, tmp_path: Path
 ) -> None:
     page = open_page(grid_page).page
     page.get_by_role("group", name="attack.source").get_by_label("none").uncheck()

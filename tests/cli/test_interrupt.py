@@ -101,7 +101,7 @@ def test_ctrl_c_while_the_folder_is_written_leaves_none(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("perturblearn.report.export.draw_examples", interrupted)
+        patch.setattr("perturblearn.report.charts.draw_examples", interrupted)
         said = say(capsys, "run", *TINY, "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert run_folders(tmp_path) == []

@@ -68,7 +68,7 @@ def _figures(monkeypatch: pytest.MonkeyPatch) -> None:
         [{"epsilon": [0.1, 0.3, 0.5]}, {"n_samples": [20, 40]}],
         [{"accuracy": [0.5, None, 0.7]}, None],
     )
-    for place in ("report.points", "papers.outline"):
+    for place in ("results.points", "papers.outline"):
         monkeypatch.setattr(f"perturblearn.{place}.published", lambda name: known if name == "paper/curves" else None)
 
 
@@ -153,7 +153,9 @@ def test_a_run_that_fails_takes_a_seed_from_its_point(capsys: Say, monkeypatch: 
     words = ("reproduce", "paper/curves", "--scale", "full", "--seeds", 1, "--panel", 1, "--curves", "narrow")
     said = say(capsys, *words)
     assert said.code == 1
-    assert "1 run failed; the same command with --retry repeats them:\n  panel 1, 0.3, narrow, seed 0:" in said.out
+    assert (
+        "1 run failed; run the same command with --retry to repeat them:\n  panel 1, 0.3, narrow, seed 0:" in said.out
+    )
     (folder,) = run_folders(Path("runs"))
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         row = next(row for row in csv.DictReader(file) if row["x"] == "0.3")

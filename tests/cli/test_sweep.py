@@ -188,7 +188,6 @@ def test_from_python_in_memory_and_on_disk(capsys: Say) -> None:
     assert in_memory.folder is None
     assert on_disk.folder in run_folders(Path("runs"))
     assert in_memory.runs == on_disk.runs
-    assert in_memory.outcomes == on_disk.outcomes
     assert say(capsys, "sweep", "sweep.toml", "--json").json["n_finished_before"] == 8
 
 

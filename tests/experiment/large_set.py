@@ -11,7 +11,7 @@ import torch
 from perturblearn.classifiers import Classifier, initialise
 from perturblearn.config import AttackConfig, ModelConfig
 from perturblearn.data import Dataset
-from perturblearn.experiment import measure_perturbation, measure_standard
+from perturblearn.experiment import PerturbationCase, measure_perturbation, measure_standard
 from perturblearn.perturbed import perturb
 
 N, D = 200_000, 100
@@ -35,7 +35,7 @@ def work(data: Dataset, attack: AttackConfig) -> None:
     f, g = (Classifier(initialise(ModelConfig(hidden_dim=50), D, seed=0, role=role)) for role in "fg")
     perturbed, heldout = (perturb(f, data, attack, seed=0, heldout=part) for part in (False, True))
     measure_standard(f, data)
-    measure_perturbation(g, f, data, perturbed, heldout, "logistic")
+    measure_perturbation(PerturbationCase(f, data, g, perturbed, heldout, "logistic"))
 
 
 def held(name: str) -> int:

@@ -18,7 +18,7 @@ from perturblearn.classifiers import TwoLayer, initialise
 from perturblearn.config import ExperimentConfig, resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.errors import DataError, DivergenceError
-from perturblearn.experiment import Experiment, SeedGraph
+from perturblearn.experiment import Experiment, SeedGraph, SeedMeasures
 from perturblearn.store import ArtefactStore
 
 TINY: dict[str, Any] = {
@@ -131,38 +131,39 @@ def test_against_a_plain_loop(source: str) -> None:
     config = config_of(**{"attack.source": source})
     experiment = Experiment(config)
     measured = experiment.measures(experiment.run())
-    assert [of_seed["seed"] for of_seed in measured] == [3, 8]
+    assert [of_seed.seed for of_seed in measured] == [3, 8]
     for of_seed in measured:
-        plain = plain_experiment(config, of_seed["seed"])
+        plain = plain_experiment(config, of_seed.seed)
         # Shares are counts over the same samples and so equal; losses carry the rounding of 25 epochs in float64.
-        for found, expected in zip(of_seed["grid"], plain["grid"], strict=True):
-            assert found == pytest.approx(expected, rel=1e-10)
+        for found, expected in zip(of_seed.grid, plain["grid"], strict=True):
+            numbers = found.to_dict()
+            assert numbers == pytest.approx(expected, rel=1e-10)
             for name in set(expected) - {"perturbed_loss", "perturbed_loss_heldout"}:
-                assert found[name] == pytest.approx(expected[name], rel=1e-15)
+                assert numbers[name] == pytest.approx(expected[name], rel=1e-15)
         chosen = plain["chosen"]
-        assert of_seed["standard_lr"] == chosen["standard_lr"]
-        assert of_seed["perturbation_lr"] == chosen["perturbation_lr"]
+        assert of_seed.standard_lr == chosen["standard_lr"]
+        assert of_seed.perturbation_lr == chosen["perturbation_lr"]
         for name in chosen:
             if not name.endswith("_lr"):
-                assert of_seed["measures"][name] == pytest.approx(chosen[name], rel=1e-10)
-        for name, value in of_seed["measures"].items():
+                assert of_seed.measures[name] == pytest.approx(chosen[name], rel=1e-10)
+        for name, value in of_seed.measures.items():
             if name.endswith("_max"):
-                assert value == max(pair[name.removesuffix("_max")] for pair in of_seed["grid"])
-        assert set(of_seed["controls"]) == {"unperturbed", "permuted"}
-        assert all(len(draws) == 2 for control in of_seed["controls"].values() for draws in control.values())
+                assert value == max(pair.measures[name.removesuffix("_max")] for pair in of_seed.grid)
+        assert set(of_seed.controls) == {"unperturbed", "permuted"}
+        assert all(len(draws.accuracy) == len(draws.accuracy_heldout) == 2 for draws in of_seed.controls.values())
         for name, value in plain["control"].items():
-            assert of_seed["controls"]["unperturbed"][name][0] == pytest.approx(value, rel=1e-15)
+            assert of_seed.to_dict()["controls"]["unperturbed"][name][0] == pytest.approx(value, rel=1e-15)
 
 
 def test_the_same_twice_and_each_seed_alone() -> None:
-    def measures(seeds: list[int]) -> list[dict[str, Any]]:
+    def measures(seeds: list[int]) -> list[SeedMeasures]:
         experiment = Experiment(config_of(seeds=seeds, **{"attack.targets": "uniform"}))
         return experiment.measures(experiment.run())
 
     both = measures([3, 8])
     assert both == measures([3, 8])
     assert both == measures([3]) + measures([8])
-    assert both[0]["grid"] != both[1]["grid"]
+    assert both[0].grid != both[1].grid
 
 
 def test_the_result_does_not_depend_on_the_store(tmp_path: Path) -> None:

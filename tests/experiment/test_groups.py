@@ -154,11 +154,12 @@ def test_together_is_as_alone(dtype: str, source: str) -> None:
             assert len(one.losses) == one.training["epochs"]
             assert one.final_lr == other.final_lr
         for one, other in zip(experiment.measures(together), experiment.measures(alone), strict=True):
-            for row, row_alone in zip(one["grid"], other["grid"], strict=True):
-                for name, value in row.items():
+            for row, row_alone in zip(one.grid, other.grid, strict=True):
+                for name, value in row.measures.items():
+                    assert value is not None
                     # Losses are as smooth as weights; a share may move by a sample whose output is rounded away.
                     slack = 10 * tolerance * max(1, abs(value)) if "loss" in name else 1 / 30
-                    assert value == pytest.approx(row_alone[name], rel=0, abs=slack), name
+                    assert value == pytest.approx(row_alone.measures[name], rel=0, abs=slack), name
 
 
 def test_experiments_that_differ_in_epochs_are_one_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,11 +235,11 @@ def test_forms_give_the_same_measures() -> None:
             assert all(name.startswith(FORMS[form]) for name in names[0 if form != "low_rank" else 2 :])
             assert trained(executor, stages.branches[0].learners[0].perturbation).training["form_chosen"] == "asked for"
     for form in FORMS:
-        for one, other in zip(found[form]["grid"], found["plain"]["grid"], strict=True):
+        for one, other in zip(found[form].grid, found["plain"].grid, strict=True):
             # 45 epochs of float64 rounding.
-            assert one == pytest.approx(other, rel=1e-10)
+            assert one.to_dict() == pytest.approx(other.to_dict(), rel=1e-10)
         # Random directions have no factors: where g is trained in those of its set, they take another form.
-        assert found[form]["controls"] == found["plain"]["controls"]
+        assert found[form].controls == found["plain"].controls
 
 
 def test_products_in_bfloat16_are_recorded_and_near_the_exact_ones() -> None:

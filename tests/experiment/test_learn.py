@@ -253,7 +253,7 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     kept = load_file(result.folder / "seed-5" / "perturbed.safetensors")
     data = load_dataset(result.config.data, seed=5)
     x, y = data.inputs.double(), data.labels
-    measures = result.seeds[0]["measures"]
+    measures = result.seeds[0].measures
     # The noise is not kept, but drawn again from its seed.
     drawn = draw_sources(source, data, heldout=False, count=30, seed=derive_seed(5, "sources", "training"))
     at = drawn.points.double()
@@ -262,7 +262,7 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     assert measures["cosine_similarity"] == pytest.approx(cosines.abs().mean().item(), abs=1e-12)
     signed = (kept["target_labels"] * cosines).mean().item()
     assert measures["cosine_similarity_signed"] == pytest.approx(signed, abs=1e-12)
-    grid = [row["cosine_similarity"] for row in result.seeds[0]["grid"]]
+    grid = [row.measures["cosine_similarity"] for row in result.seeds[0].grid]
     assert measures["cosine_similarity_max"] == max(grid)
     assert len(set(grid)) == 2
     # sqrt(2 / (pi d)), which at d = 15 is 2 % below the exact mean.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,17 @@ from torch import Tensor, nn
 from perturblearn.classifiers import Classifier, Network, TwoLayer
 from perturblearn.config import ModelConfig
 from perturblearn.data import Dataset, Signature
-from perturblearn.experiment import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
+from perturblearn.experiment import (
+    MEASURES,
+    ControlAccuracies,
+    PerturbationCase,
+    PerturbationMeasure,
+    SeedMeasures,
+    accuracy,
+    agreement,
+    measure_perturbation,
+    measure_standard,
+)
 from perturblearn.perturbed import PerturbedSet
 
 
@@ -69,6 +81,12 @@ def perturbed(inputs: list[list[float]], targets: list[int]) -> PerturbedSet:
     )
 
 
+def measured_of(
+    g: Classifier, f: Classifier, data: Dataset, seen: PerturbedSet, heldout: PerturbedSet, loss: str
+) -> dict[str, Any]:
+    return measure_perturbation(PerturbationCase(f, data, g, seen, heldout, loss)).to_dict()
+
+
 def test_measures_of_f() -> None:
     # f = x_0: right on 3 of 4; held out on 1, 1, not on the 0, right on -1 and -1.
     assert measure_standard(linear(1.0, 0.0), DATA) == {"standard_accuracy": 0.75, "standard_accuracy_heldout": 0.8}
@@ -78,7 +96,7 @@ def test_measures_of_f() -> None:
 def test_measures_of_g(loss: str) -> None:
     seen = perturbed([[0.0, 1.0], [0.0, -2.0]], [1, 1])
     heldout = perturbed([[0.0, 0.5], [9.0, 3.0], [9.0, 0.0]], [-1, 1, -1])
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, heldout, loss)
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, heldout, loss)
     classes = measured.pop("classes")
     value = {
         "identity": lambda s: -s,
@@ -119,7 +137,7 @@ def grouped(groups: list[int], names: tuple[str, ...]) -> Dataset:
 def test_measures_of_groups() -> None:
     data = grouped([0, 2, 0, 2, 2], ("land", "sky", "sea"))
     seen = perturbed([[0.0, 1.0]], [1])
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
     # f is right on all but the third input, g on the first, third and fourth; they agree on the first and fourth.
     assert measured.pop("groups") == {
         "names": ["land", "sky", "sea"],
@@ -138,7 +156,7 @@ def test_groups_change_nothing_else() -> None:
     seen = perturbed([[0.0, 1.0]], [1])
     plain, found = (
         measure_standard(linear(1.0, 0.0), each)
-        | measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), each, seen, seen, "logistic")
+        | measured_of(linear(0.0, 1.0), linear(1.0, 0.0), each, seen, seen, "logistic")
         for each in (DATA, data)
     )
     added = {"groups", "standard_accuracy_worst_group", "perturbation_accuracy_worst_group"}
@@ -150,7 +168,7 @@ def test_groups_change_nothing_else() -> None:
 def test_the_worst_of_one_group_that_occurs_is_it(groups: list[int]) -> None:
     data = grouped(groups, ("land", "sea"))
     seen = perturbed([[0.0, 1.0]], [1])
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), data, seen, seen, "logistic")
     assert measured["perturbation_accuracy_worst_group"] == measured["perturbation_accuracy_heldout"] == 0.6
 
 
@@ -159,7 +177,7 @@ def test_clean_samples_have_no_size(clean: list[bool], size: float | None) -> No
     sizes = torch.tensor([2.0, 4.0])
     sizes[clean] = 0.0
     seen = replace(perturbed([[0.0, 1.0], [0.0, 2.0]], [1, 1]), sizes=sizes, clean=torch.tensor(clean))
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, seen, "logistic")
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, seen, "logistic")
     assert measured["perturbation_size"] == size
 
 
@@ -201,7 +219,7 @@ def test_measures_of_three_classes() -> None:
         torch.tensor([True, False, True, True]), "gauss", "l2", 1.0, "hash", 0,
         sizes=torch.tensor([1.0, 2.0, 3.0, 2.0]),
     )  # fmt: skip
-    measured = measure_perturbation(g, f, data, seen, seen, "logistic")
+    measured = measured_of(g, f, data, seen, seen, "logistic")
     right, wrong = math.log(math.e + 2) - 1, math.log(math.e + 2)  # cross-entropies of the logits 1, 0, 0
     assert measured.pop("classes") == {
         "names": ["a", "b", "c"],
@@ -231,11 +249,36 @@ def test_measures_of_three_classes() -> None:
 def test_a_loss_beyond_float32_is_measured() -> None:
     """exp(100) = 2.7e43 has no float32, and an infinite loss could be neither compared nor stored."""
     far = perturbed([[0.0, -100.0]], [1])
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
     assert measured["perturbed_loss_heldout"] == pytest.approx(math.exp(100), rel=1e-12)
 
 
 def test_a_loss_beyond_float64_is_its_largest_number() -> None:
     far = perturbed([[0.0, -1000.0]], [1])
-    measured = measure_perturbation(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), DATA, far, far, "exponential")
     assert measured["perturbed_loss_heldout"] == sys.float_info.max
+
+
+def test_another_measure_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = PerturbationMeasure(
+        "largest_output", "g, its largest output", lambda case: case.perturbation_outputs.max().item()
+    )
+    monkeypatch.setitem(MEASURES, own.name, own)
+    seen = perturbed([[0.0, 1.0]], [1])
+    measured = measured_of(linear(0.0, 1.0), linear(1.0, 0.0), DATA, seen, seen, "logistic")
+    assert measured["largest_output"] == 2.0  # the largest second coordinate of the held-out inputs
+
+
+def test_a_seed_comes_back_from_json() -> None:
+    seen = perturbed([[0.0, 1.0]], [1])
+    of_g = measure_perturbation(PerturbationCase(linear(1.0, 0.0), DATA, linear(0.0, 1.0), seen, seen, "logistic"))
+    draws = {"permuted": ControlAccuracies((0.5, 0.25), (0.75, 0.5))}
+    seed = SeedMeasures(3, 0.1, 0.2, of_g.numbers, draws, of_g.classes)
+    content = json.loads(json.dumps(seed.to_dict(), allow_nan=False))
+    assert content == seed.to_dict()
+    assert "groups" not in content
+    assert SeedMeasures.from_dict(content) == seed
+    later = {**content, "new": 1, "classes": {**content["classes"], "new": [1, 2]}}
+    assert SeedMeasures.from_dict(later) == seed
+    with pytest.raises(KeyError, match="grid"):
+        SeedMeasures.from_dict({name: value for name, value in content.items() if name != "grid"})

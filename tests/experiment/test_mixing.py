@@ -77,13 +77,13 @@ def test_losses_and_selection_are_those_of_the_mixed_sets(source: str) -> None:
         for name, mixed in (("", stages.branches[0].mixed), ("_heldout", stages.branches[0].heldout_mixed)):
             seen = executor.result(mixed)
             loss = label_loss(g.outputs(seen.inputs).double(), seen.target_labels).mean().item()
-            assert measures[f"perturbed_loss{name}"] == pytest.approx(loss, rel=1e-12)
+            assert measures.numbers[f"perturbed_loss{name}"] == pytest.approx(loss, rel=1e-12)
         seen = executor.result(stages.branches[0].mixed)
         assert seen.clean is not None
         kept = seen.redirected & ~seen.clean
         # A mean of some dozen shares 0 and 1.
-        assert measures["attack_success"] == pytest.approx(seen.success[kept].double().mean().item(), rel=1e-12)
-    losses = [measures["perturbed_loss_heldout"] for measures in measured]
+        assert measures.numbers["attack_success"] == pytest.approx(seen.success[kept].double().mean().item(), rel=1e-12)
+    losses = [measures.numbers["perturbed_loss_heldout"] for measures in measured]
     assert executor.result(stages.selection).perturbation == losses.index(min(losses))
 
 
@@ -139,7 +139,7 @@ def test_two_layer_controls_of_mixed_sets() -> None:
     seen = executor.result(stages.branches[0].mixed)
     assert torch.equal(seen.inputs, data.inputs.double())
     assert torch.equal(seen.target_labels, data.labels)
-    reached = result.seeds[0]["controls"]
+    reached = result.seeds[0].controls
     for control in ("unperturbed", "permuted"):
         # Means some five deviations apart: each of them learns the classes.
-        assert min(reached[control]["accuracy_heldout"]) > 0.8
+        assert min(reached[control].accuracy_heldout) > 0.8

@@ -59,14 +59,14 @@ def test_a_whole_run_from_its_files(tmp_path: Path) -> None:
         assert float(state["module.std"]) == pytest.approx(inputs.std(correction=0).item(), abs=1e-5)
     said = {name: mlp_outputs(state, heldout).argmax(dim=1) for name, state in states.items()}
     f, g, truth = said["standard"], said["perturbation"], data.heldout_labels
-    measures = result.seeds[0]["measures"]
+    measures = result.seeds[0].measures
     assert measures["standard_accuracy_heldout"] == (f == truth).double().mean().item()
     assert measures["perturbation_accuracy_heldout"] == (g == truth).double().mean().item()
     assert measures["agreement"] == (f == g).double().mean().item()
-    classes = result.seeds[0]["classes"]
+    classes = result.seeds[0].classes
     confusion = [[int(((truth == row) & (g == column)).sum()) for column in range(3)] for row in range(3)]
-    assert classes["confusion"] == confusion
-    assert classes["names"] == ["0", "1", "2"]
+    assert classes.to_dict()["confusion"] == confusion
+    assert classes.names == ("0", "1", "2")
 
     perturbed = load_file(seed / "perturbed.safetensors")
     targets = perturbed["target_labels"]
@@ -106,7 +106,7 @@ def test_an_f_as_it_stands_is_known_by_its_content(tmp_path: Path) -> None:
     ]
     assert taken[0].key == taken[1].key
     for name in ("standard_accuracy", "perturbation_accuracy", "agreement", "attack_success"):
-        assert taken[0].seeds[0]["measures"][name] == result.seeds[0]["measures"][name]
+        assert taken[0].seeds[0].measures[name] == result.seeds[0].measures[name]
     other = load_file(weights)
     other[next(name for name in sorted(other) if name.endswith("bias"))] += 1
     save_file(other, tmp_path / "other.safetensors")
@@ -146,8 +146,8 @@ def test_networks_and_attack_as_objects_in_python() -> None:
     template = small_net()
     result = learn_from_perturbations({}, standard=small_net, perturbation=template, attack=nudge, overrides=OWN)
     again = learn_from_perturbations({}, standard=small_net, perturbation=template, attack=nudge, overrides=OWN)
-    assert result.seeds[0]["measures"]["standard_accuracy"] > 0.8
-    assert 0 < result.seeds[0]["measures"]["perturbation_size"] <= 1
+    assert result.seeds[0].measures["standard_accuracy"] > 0.8
+    assert 0 < result.seeds[0].measures["perturbation_size"] <= 1
     assert result.config.standard.model.name.startswith("python:")
     assert (again.key, again.seeds) == (result.key, result.seeds)
     trained = small_net()
@@ -164,7 +164,7 @@ def test_networks_and_attack_as_objects_in_python() -> None:
     said = trained(data.heldout_inputs).argmax(dim=1)
     # f is taken with its weights as they stand.
     share = (said == data.heldout_labels).double().mean().item()
-    assert taken.seeds[0]["measures"]["standard_accuracy_heldout"] == share
+    assert taken.seeds[0].measures["standard_accuracy_heldout"] == share
     assert stages.branches[0].standard.kind == "standard network"
 
 
@@ -187,7 +187,7 @@ def test_own_code_by_its_import_path_is_known_by_its_content(tmp_path: Path, mon
     (tmp_path / "own_code_b.py").write_text(source.format(outputs=3))
     (tmp_path / "own_code_c.py").write_text(source.format(outputs=5))
     result = learn_from_perturbations({}, overrides=keys)
-    assert result.seeds[0]["measures"]["perturbation_size"] == 0
+    assert result.seeds[0].measures["perturbation_size"] == 0
     keys["standard.model.name"] = "own_code_c:net"
     with pytest.raises(ModelError, match=r"returns outputs of shape \(2, 5\) for n = 2 inputs of 3 classes"):
         learn_from_perturbations({}, overrides=keys)
@@ -235,7 +235,7 @@ def test_every_attack_by_its_configuration(keys: dict[str, Any]) -> None:
         low, high = data.value_range
         assert low <= float(perturbed.inputs.min()) <= float(perturbed.inputs.max()) <= high
         assert torch.allclose(perturbed.sizes.double(), sizes.double(), rtol=1e-5)
-    assert result.seeds[0]["measures"]["attack_success"] > 0
+    assert result.seeds[0].measures["attack_success"] > 0
     heldout = executor.result(stages.branches[0].heldout_perturbed)
     assert len(heldout) == data.n_heldout
 
@@ -268,7 +268,7 @@ def test_a_margin_loss_needs_two_classes() -> None:
     two = {**KEYS, "data.classes": [3, 8], "standard.loss": "exponential", "perturbation.loss": "exponential"}
     two |= {"standard.lr": 0.01, "perturbation.lr": 0.01, "attack.epsilon": 3.0, "standard.epochs": 20}
     result = learn_from_perturbations({}, overrides=two)
-    assert result.seeds[0]["measures"]["standard_accuracy"] > 0.9
+    assert result.seeds[0].measures["standard_accuracy"] > 0.9
     assert "positive_share" in result.summary
     assert "class (held-out)" not in str(result)
 
@@ -279,7 +279,7 @@ def test_two_layer_and_deep_networks_may_be_mixed() -> None:
     result = learn_from_perturbations({}, overrides=keys)
     assert result.config.perturbation.model.name == "two_layer"
     assert "linear_probe" not in result.summary
-    assert result.seeds[0]["measures"]["standard_accuracy"] > 0.9
+    assert result.seeds[0].measures["standard_accuracy"] > 0.9
 
 
 def test_checkpointing_is_no_part_of_an_experiment_s_identity() -> None:

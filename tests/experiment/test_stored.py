@@ -101,8 +101,8 @@ def test_a_run_is_its_two_halves_to_the_bit(way: str, tmp_path: Path) -> None:
     assert ran.result(of_whole.selection) == learned.result(of_second.selection)
     (found,), (again,) = whole.measures(ran), second.measures(learned)
     assert found == again
-    assert found["controls"].keys() == {"unperturbed", "permuted"}
-    assert "linear_probe" in found["measures"]
+    assert found.controls.keys() == {"unperturbed", "permuted"}
+    assert "linear_probe" in found.measures
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.startswith("two-layer")])
@@ -128,9 +128,9 @@ def test_a_run_of_two_layer_networks_is_its_halves_but_for_rounding(way: str, tm
     assert isinstance(g.module, TwoLayer)
     assert torch.allclose(f.module.weight, g.module.weight, rtol=0, atol=1e-12)
     (found,), (again,) = whole.measures(ran), second.measures(learned)
-    for name, value in found["measures"].items():
-        assert again["measures"][name] == pytest.approx(value, rel=1e-9), name
-    assert found["controls"] == again["controls"]
+    for name, value in found.measures.items():
+        assert again.measures[name] == pytest.approx(value, rel=1e-9), name
+    assert found.controls == again.controls
 
 
 def test_from_python_and_to_a_folder(tmp_path: Path) -> None:

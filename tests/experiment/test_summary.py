@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.measured import class_measures, seed_measures
 
-from perturblearn.experiment import chance_of, summarise, summarise_seeds
+from perturblearn.experiment import HELDOUT, TRAINING, SeedMeasures, chance_of, controls_of, summarise, summarise_seeds
 
 
 @pytest.mark.parametrize(
@@ -29,10 +31,11 @@ def test_summarise(values: list[float | None], mean: Any, std: Any, median: Any)
     assert found["std"] == (None if std is None else pytest.approx(std, rel=1e-15))
 
 
-def seed_of(reached: float, heldout: float, draws: list[float], heldout_draws: list[float]) -> dict[str, Any]:
+def seed_of(
+    reached: float, heldout: float, draws: list[float], heldout_draws: list[float], **more: float
+) -> SeedMeasures:
     measures = {"perturbation_accuracy": reached, "perturbation_accuracy_heldout": heldout, "attack_success": None}
-    controls = {"permuted": {"accuracy": draws, "accuracy_heldout": heldout_draws}}
-    return {"measures": measures, "controls": controls, "classes": {"names": ["+1", "-1"]}}
+    return seed_measures({**measures, **more}, {"permuted": (draws, heldout_draws)})
 
 
 def test_several_seeds() -> None:
@@ -40,7 +43,7 @@ def test_several_seeds() -> None:
     assert summary["perturbation_accuracy"]["mean"] == pytest.approx(0.8)
     assert summary["perturbation_accuracy"]["values"] == [0.9, 0.7]
     assert summary["attack_success"] == {"mean": None, "std": None, "median": None, "values": [None, None]}
-    control = summary["permuted_control"]
+    control = controls_of(summary, TRAINING)["permuted"]
     assert control["values"] == [0.4, 0.9, 0.6, 0.8]
     assert control["draws_per_seed"] == 2
     assert control["mean"] == pytest.approx(0.675)
@@ -51,14 +54,14 @@ def test_several_seeds() -> None:
     error = math.sqrt(0.1475 / 3) / 2
     assert control["standard_error"] == pytest.approx(error, rel=1e-14)
     assert control["at_chance"]  # 0.675 is 0.175 from one half, and three errors are 0.33
-    heldout = summary["permuted_control_heldout"]
+    heldout = controls_of(summary)["permuted"]
     # 0.5 < 0.6, 0.7 not; 0.5 < 0.8, 0.7 < 0.8.
     assert heldout["beaten"] == 0.75
 
 
 def test_draws_that_lean_together_are_counted_by_seed() -> None:
     summary = summarise_seeds([seed_of(1, 1, [0.3] * 8, [0.3] * 8), seed_of(1, 1, [0.6] * 8, [0.6] * 8)])
-    control = summary["permuted_control"]
+    control = controls_of(summary, TRAINING)["permuted"]
     # Over 16 draws 0.15 * sqrt(16/15) / 4 = 0.039; over the two means, 0.3 / sqrt(2) / sqrt(2) = 0.15.
     assert control["standard_error"] == pytest.approx(0.15, rel=1e-14)
     assert control["at_chance"]
@@ -78,40 +81,38 @@ def test_draws_that_lean_together_are_counted_by_seed() -> None:
 def test_one_seed(draws: list[float], error: float | None, at_chance: bool | None) -> None:
     summary = summarise_seeds([seed_of(0.9, 0.9, draws, draws)])
     assert summary["perturbation_accuracy"]["std"] is None
-    for name in ("permuted_control", "permuted_control_heldout"):
-        control = summary[name]
+    for part in (TRAINING, HELDOUT):
+        control = controls_of(summary, part)["permuted"]
         assert control["standard_error"] == (None if error is None else pytest.approx(error, rel=1e-13))
         assert control["at_chance"] is at_chance
         assert control["beaten"] == 1.0
 
 
 def test_without_controls() -> None:
-    seed = {"measures": {"agreement": 0.5}, "controls": {}, "classes": {"names": ["+1", "-1"]}}
+    seed = seed_measures({"agreement": 0.5})
     assert list(summarise_seeds([seed, seed])) == ["agreement"]
 
 
 def test_chance_of_many_classes() -> None:
     seeds = [seed_of(0.5, 0.5, [0.08, 0.12], [0.3, 0.31]), seed_of(0.5, 0.5, [0.09, 0.11], [0.29, 0.3])]
-    for seed in seeds:
-        seed["classes"] = {"names": list("abcdefghij")}
+    seeds = [replace(seed, classes=class_measures("abcdefghij")) for seed in seeds]
     assert chance_of(seeds) == 0.1
     summary = summarise_seeds(seeds)
-    assert summary["permuted_control"]["at_chance"]
-    assert not summary["permuted_control_heldout"]["at_chance"]
+    assert controls_of(summary, TRAINING)["permuted"]["at_chance"]
+    assert not controls_of(summary)["permuted"]["at_chance"]
 
 
 def test_controls_of_mixed_sets_have_no_chance_to_be_at() -> None:
     seeds = [seed_of(0.9, 0.9, [0.8, 0.82], [0.5, 0.5]), seed_of(0.9, 0.9, [0.81, 0.79], [0.5, 0.5])]
     alone, mixed = summarise_seeds(seeds), summarise_seeds(seeds, mixed=True)
-    for name in ("permuted_control", "permuted_control_heldout"):
-        assert alone[name]["at_chance"] is (name == "permuted_control_heldout")
-        assert mixed[name] == {**alone[name], "at_chance": None}
+    for part in (TRAINING, HELDOUT):
+        control = controls_of(alone, part)["permuted"]
+        assert control["at_chance"] is part.is_heldout
+        assert controls_of(mixed, part)["permuted"] == {**control, "at_chance": None}
     assert mixed["perturbation_accuracy"] == alone["perturbation_accuracy"]
 
 
 def test_a_worst_group_is_summed_up_as_any_measure() -> None:
-    seeds = [seed_of(0.9, 0.9, [0.5], [0.5]), seed_of(0.9, 0.9, [0.5], [0.5])]
-    for seed, worst in zip(seeds, (0.2, 0.4), strict=True):
-        seed["measures"]["perturbation_accuracy_worst_group"] = worst
+    seeds = [seed_of(0.9, 0.9, [0.5], [0.5], perturbation_accuracy_worst_group=worst) for worst in (0.2, 0.4)]
     summary = summarise_seeds(seeds)
     assert summary["perturbation_accuracy_worst_group"]["mean"] == pytest.approx(0.3)

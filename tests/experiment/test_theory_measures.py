@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.experiment.test_comparison import NARROW, WIDE
 from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of
+from tests.measured import seed_measures
 from torch import nn
 
 from perturblearn.api import make_experiment
@@ -18,7 +19,7 @@ from perturblearn.data import Signature
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment import COMPARISONS, NETWORK_COMPARISONS, Experiment, summarise_seeds
 from perturblearn.experiment.networks import first_network
-from perturblearn.report import Result
+from perturblearn.results import Result
 from perturblearn.theory import EmpiricalKernel, empirical_kernel, kernel_training, lazy_regime
 
 THEORY = {"measures.theory": True}
@@ -27,7 +28,7 @@ PREDICTION = "perturbation_kernel_prediction"
 
 def measures_of(experiment: Experiment) -> dict[str, Any]:
     (measured,) = experiment.measures(experiment.run())
-    return measured["measures"]
+    return dict(measured.measures)
 
 
 @pytest.mark.parametrize("keys", [WIDE, NARROW], ids=["two_layer", "limit"])
@@ -68,8 +69,8 @@ def test_deep_networks() -> None:
     signature = Signature.of(data)
     start = first_network(experiment.config.perturbation, signature, seed=2, role="perturbation").double()
     lazy = lazy_regime(start, g.module, perturbed.inputs)
-    assert measured["measures"]["perturbation_kernel_drift"] == pytest.approx(lazy.kernel_drift)
-    assert measured["measures"]["perturbation_linearisation_distance"] == pytest.approx(lazy.linearisation_distance)
+    assert measured.measures["perturbation_kernel_drift"] == pytest.approx(lazy.kernel_drift)
+    assert measured.measures["perturbation_linearisation_distance"] == pytest.approx(lazy.linearisation_distance)
     # 90 samples in batches of 32: 2 steps an epoch, 8 in all, under momentum 0.9.
     time = 0.02 / 0.1 * (8 - 0.9 * (1 - 0.9**8) / 0.1)
     with torch.no_grad(), evaluating(start):
@@ -90,8 +91,8 @@ def test_deep_networks() -> None:
         "accuracy": (predicted.sign() == data.heldout_labels).double().mean().item(),
     }
     for name, value in expected.items():
-        assert measured["measures"][f"{PREDICTION}_{name}"] == pytest.approx(value, abs=1e-9), name
-    assert measured["measures"].keys() >= NETWORK_COMPARISONS.keys()
+        assert measured.measures[f"{PREDICTION}_{name}"] == pytest.approx(value, abs=1e-9), name
+    assert measured.measures.keys() >= NETWORK_COMPARISONS.keys()
     # So small a step leaves the network near its linearisation, and the batches near the whole.
     assert expected["correlation"] > 0.95
     text = str(Result.of(experiment.config, experiment.key, [measured], 0.0))
@@ -159,10 +160,7 @@ def test_a_mixed_set_has_no_prediction() -> None:
 
 
 def test_numbers_of_some_seeds_are_none_in_the_others() -> None:
-    seeds = [
-        {"measures": {"agreement": 0.5, **extra}, "controls": {}, "classes": {"names": ["a", "b"]}}
-        for extra in ({}, {"limit_pattern_share": 0.25})
-    ]
+    seeds = [seed_measures({"agreement": 0.5, **extra}) for extra in ({}, {"limit_pattern_share": 0.25})]
     summary = summarise_seeds(seeds)
     assert summary["limit_pattern_share"]["values"] == [None, 0.25]
     assert summary["limit_pattern_share"]["mean"] == 0.25

@@ -153,7 +153,8 @@ def test_one_seed_asks_no_network_about_its_own_perturbations() -> None:
     assert len(of.beside) == 2
     executor = ran(of)
     for (attacked, fooled), found in of.measures_of_fooling(executor).items():
-        for measured in (found["success"], found["error"]):
+        for measured in (found.success, found.error):
+            assert measured is not None
             assert measured["std"] is None
             if attacked == fooled:
                 assert (measured["mean"], measured["values"]) == (None, [None])
@@ -168,9 +169,11 @@ def test_seeds_summed_up() -> None:
     assert list(found) == [(f, g) for f in of.architectures for g in of.architectures] == list(of.experiments)
     for pair, stages in of.fooling.items():
         values = [executor.result(stage)["success"] for stage in stages.values() if stage is not None]
-        assert found[pair]["success"]["values"] == values
-        assert found[pair]["success"]["mean"] == pytest.approx(sum(values) / 3)
-        assert found[pair]["success"]["std"] == pytest.approx(float(torch.tensor(values).double().std()))
+        success = found[pair].success
+        assert success is not None
+        assert success["values"] == values
+        assert success["mean"] == pytest.approx(sum(values) / 3)
+        assert success["std"] == pytest.approx(float(torch.tensor(values).double().std()))
 
 
 def test_what_the_matrix_shares() -> None:
@@ -248,7 +251,9 @@ def test_from_python() -> None:
     assert list(found.cells) == [(f, g) for f in architectures() for g in architectures()]
     for pair, cell in found.cells.items():
         assert (cell.config.standard.model.name, cell.config.perturbation.model.name) == pair
-        assert len(found.fooling[pair]["success"]["values"]) == 2
+        success = found.fooling[pair].success
+        assert success is not None
+        assert len(success["values"]) == 2
     again = transfer({"mlp": MLP, hand_over(linear): TRAINED}, blobs(), overrides=keys)
     assert (again.key, again.fooling) == (found.key, found.fooling)
 

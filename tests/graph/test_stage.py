@@ -156,11 +156,11 @@ def test_what_is_no_json_has_no_key(value: object, error: type[Exception]) -> No
 
 @pytest.mark.parametrize("missing", [Stage, Stored, Grouped, Costly])
 def test_a_kind_must_say_all_that_it_promises(missing: type[AnyStage]) -> None:
-    class Half(missing):  # type: ignore[valid-type,misc]
+    class Half(missing):
         kind = "half"
 
     with pytest.raises(TypeError, match="abstract"):
-        Half()
+        Half()  # pyright: ignore[reportAbstractUsage]
 
 
 # int.from_bytes(sha256(b"0\x1fdata").digest()[:8], "big") >> 1, by hashlib alone; and so on.

@@ -9,9 +9,9 @@ import torch
 from tests.report.cells import cell
 
 from perturblearn import Audit, Dataset, Reproduction, Result, TransferMatrix, learn_from_perturbations
+from perturblearn.experiment import FoolingSummary, summarise
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.report import FailedRun, PointRow, ShownPanel
-from perturblearn.report.examples import Examples
+from perturblearn.results import ControlsOfWay, Examples, FailedRun, PointRow, ShownPanel
 
 HOSTILE = (
     '<script>document.title = "owned"</script>',
@@ -77,7 +77,7 @@ def made_reproduction(**more: Any) -> Reproduction:
     panels = [ShownPanel(1, "n_adv", "n_adv", True), ShownPanel(2, HOSTILE[0], "n_samples", False)]
     given: dict[str, Any] = {"scale": "full", "smaller": "", "seeds": [0, 1, 2], "key": "k" * 64, **more}
     failed = [FailedRun(1, 10, "limit", 2, HOSTILE[1])]
-    controls = [{"way": "", "measures": {"permuted_control": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}}}]
+    controls = [ControlsOfWay("", {"permuted_control": {"mean": 0.5, "std": 0.1, "median": 0.5, "values": [0.4, 0.6]}})]
     return Reproduction(
         "paper/figure",
         f"What it shows: {HOSTILE[0]}",
@@ -135,6 +135,6 @@ def made_matrix() -> TransferMatrix:
         for f in ("mlp", "convnet")
         for g in ("mlp", "convnet")
     }
-    fooling = {pair: {"success": {"mean": 0.3, "std": 0.1, "values": [0.2, 0.4]}, "error": None} for pair in cells}
+    fooling = {pair: FoolingSummary(summarise([0.2, 0.4])) for pair in cells}
     fooling.pop(("mlp", "mlp"))
     return TransferMatrix(cells, fooling, "k" * 64, "transfer")

@@ -22,7 +22,9 @@ from tests.report.charts.test_renderers import unpacked
 from perturblearn import Audit, Reproduction, TransferMatrix, write_report
 from perturblearn.api import artefact_store
 from perturblearn.pages import audit_page, reproduction_page, transfer_page
-from perturblearn.report import ShownPanel
+from perturblearn.report import AuditReport
+from perturblearn.results import ShownPanel
+from perturblearn.results.cells import example_files
 
 
 def test_a_figure_s_page_judges_every_panel(tmp_path: Path) -> None:
@@ -68,21 +70,22 @@ def test_pictures_are_in_the_page(tmp_path: Path) -> None:
 def test_an_audit_s_page_is_made_of_its_folder(tmp_path: Path) -> None:
     store = artefact_store(tmp_path)
     examples = {"l2, epsilon 0.5": made_examples(), HOSTILE[0]: made_examples(shape=None)}
-    audit = made_audit().write(store, tmp_path / "audit-1", examples)
+    audit = made_audit().write(store, tmp_path / "audit-1", example_files(examples))
     assert audit.folder is not None
     page = write_report(audit.folder).read_text(encoding="utf-8")
     assert page == audit_page(Audit.load(audit.folder), audit.folder)
     assert "What do the perturbations of mlp teach" in page
     assert page.count('<section data-examples="') == 2
     assert page.count("perturblearn run ") >= len(audit.cells)
-    for line in audit.lines:
+    for line in AuditReport(audit).lines:
         assert line[5] in page
     for name in HOSTILE:
         assert name not in page
 
 
 def test_a_matrix_s_page_is_made_of_its_folder(tmp_path: Path) -> None:
-    matrix = made_matrix().write(artefact_store(tmp_path), tmp_path / "transfer-1", {"mlp": made_examples()})
+    examples = example_files({"mlp": made_examples()})
+    matrix = made_matrix().write(artefact_store(tmp_path), tmp_path / "transfer-1", examples)
     assert matrix.folder is not None
     page = write_report(matrix.folder).read_text(encoding="utf-8")
     assert page == transfer_page(TransferMatrix.load(matrix.folder), matrix.folder)

@@ -20,7 +20,7 @@ from perturblearn.pages.sweep_page import (
     sweep_question,
     sweep_remarks,
 )
-from perturblearn.report.sweep import FinishedSweep
+from perturblearn.results import SweepResult
 
 ZIPPED = {"standard.model.hidden_dim": [8, 16, 32], "perturbation.model.hidden_dim": [10, 20, 30]}
 RANDOM = {
@@ -47,14 +47,14 @@ def key_named(data: dict[str, Any], name: str) -> dict[str, Any]:
     return next(key for key in data["keys"] if key["name"] == name)
 
 
-def percents(sweep: FinishedSweep, point: int, measure: str = G) -> str:
+def percents(sweep: SweepResult, point: int, measure: str = G) -> str:
     """Mean and deviation of a point's runs by numpy, in percent as a sentence has them."""
     values = np.array([row[measure] for row in sweep.runs if row["point"] == point and row["error"] is None])
     spread = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{100 * values.mean():.1f}{spread}"
 
 
-def means(sweep: FinishedSweep, measure: str = G) -> dict[int, float]:
+def means(sweep: SweepResult, measure: str = G) -> dict[int, float]:
     """By point, the mean of its finished runs by numpy."""
     numbers = sorted({row["point"] for row in sweep.runs if row["error"] is None})
     return {
@@ -260,7 +260,7 @@ def test_the_page_tells_how_to_make_it_again(tmp_path: Path) -> None:
     page = sweep_page(sweep)
     parts = {name: html.unescape(re.findall(f'<pre id="{name}"[^>]*>(.*?)</pre>', page, re.DOTALL)[0])
              for name in ("command", "config")}  # fmt: skip
-    assert parts["command"] == f"perturblearn sweep '{sweep.folder / 'sweep.toml'}'"
+    assert parts["command"] == f"perturblearn sweep '{tmp_path / 'my results' / 'made-abababab' / 'sweep.toml'}'"
     path = tmp_path / "again.toml"
     path.write_text(parts["config"])
     assert resolve_sweep(path).points() == sweep.sweep.points()

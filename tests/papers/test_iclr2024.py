@@ -42,6 +42,7 @@ def test_length_of_the_search_in_l0(data: str) -> None:
     config = FIGURES[f"iclr2024/artificial_l0_{data}"].default(seeds=[0], overrides=overrides)
     experiment = Experiment(config)
     perturbed = experiment.run().result(experiment.seeds[0].branches[0].perturbed)
+    assert perturbed.sources is not None
     found = float((perturbed.inputs - perturbed.sources).norm(dim=1).mean())
     assert found == pytest.approx(l0_length(20, 1000, data), rel=0.1)
 

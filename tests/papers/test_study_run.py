@@ -11,7 +11,7 @@ import pytest
 
 from perturblearn import api
 from perturblearn.papers import ALL, STUDIES, Panel
-from perturblearn.report import Reproduction
+from perturblearn.results import Reproduction, report_on
 
 TINY = {"input_dim": 60, "n_samples": 12, "data.n_heldout": 8}
 
@@ -46,11 +46,11 @@ def test_a_study_is_run_analysed_and_written(tiny: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     # Sizes of 8, far above sqrt(d/N), reach everything.
     assert all(0.5 < float(row["epsilon"]) < 8 for row in rows)
-    assert found.lines == list(found.analysis.sentences)
+    assert report_on(found).lines == list(found.analysis.sentences)
     assert str(found).count("natural sources: accuracy reaches 0.9 at") == 1
     back = Reproduction.load(found.folder)
     assert back.analysis is not None
-    assert back.lines == found.lines
+    assert report_on(back).lines == report_on(found).lines
     assert json.dumps(back.to_dict()) == json.dumps(found.to_dict())
 
 
@@ -63,4 +63,4 @@ def test_runs_that_fail_are_left_out_of_the_analysis(tiny: str, monkeypatch: pyt
     assert found.analysis is not None
     (smallest, _) = found.analysis.tables
     assert len(smallest.rows) == 2
-    assert "too few curves cross 0.9 for a fit" in found.lines[0]
+    assert "too few curves cross 0.9 for a fit" in report_on(found).lines[0]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tests.measured import class_measures, seed_measures
+
 from perturblearn import Result, learn_from_perturbations
 from perturblearn.config import resolve_config
 
@@ -59,11 +61,8 @@ def cell(
     networks = {"standard.model.name": names[0], "perturbation.model.name": names[1]}
     config = resolve_config({}, {"seeds": len(g), "data.name": "digits", **keys, **networks})
     seeds = [
-        {
-            "seed": seed,
-            "standard_lr": 0.01,
-            "perturbation_lr": 0.01,
-            "measures": {
+        seed_measures(
+            {
                 "standard_accuracy": f,
                 "standard_accuracy_heldout": f,
                 "perturbation_accuracy": reached,
@@ -71,13 +70,14 @@ def cell(
                 "attack_success": success,
                 **({} if linear is None else {"linear_probe": linear[seed], "linear_probe_heldout": linear[seed]}),
             },
-            "controls": {
-                name: {"accuracy": [level] * draws, "accuracy_heldout": [level] * draws}
+            {
+                name: ([level] * draws, [level] * draws)
                 for name, level in zip(("unperturbed", "permuted"), controls or (), strict=controls is not None)
             },
-            "classes": {"names": [str(digit) for digit in range(10)]},
-            "grid": [],
-        }
+            seed=seed,
+            lr=(0.01, 0.01),
+            classes=replace(class_measures("0123456789"), n_heldout=(4,) * 10),
+        )
         for seed, reached in enumerate(g)
     ]
     return Result.of(config, "key", seeds, 0.0)

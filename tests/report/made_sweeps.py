@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.measured import seed_measures
+
 from perturblearn.config import resolve_sweep
-from perturblearn.experiment import Outcome, Point
-from perturblearn.report import SweepResult
-from perturblearn.report.sweep import FinishedSweep, load_sweep
+from perturblearn.experiment import Outcome, Point, SeedMeasures
+from perturblearn.results import SweepResult
 from perturblearn.store import ArtefactStore
 
 G = "perturbation_accuracy_heldout"
@@ -32,7 +33,7 @@ def made_sweep(
     has_controls: bool = True,
     experiment: Mapping[str, Any] | None = None,
     **section: Any,
-) -> FinishedSweep:
+) -> SweepResult:
     """A sweep of made-up numbers, written and read back.
 
     Args:
@@ -54,13 +55,13 @@ def made_sweep(
             error = failing(number, seed)
             measured = None if error is not None else _measured(draw, seed, number / len(points), has_controls)
             outcomes.append(Outcome(number, seed, f"{draw.getrandbits(256):064x}", measured, error))
-    result = SweepResult(sweep, "ab" * 32, points, outcomes, seconds=1.5)
+    result = SweepResult.of(sweep, "ab" * 32, points, outcomes, seconds=1.5)
     written = result.write(ArtefactStore(folder / ".store"), folder / "made-abababab").folder
     assert written is not None
-    return load_sweep(written)
+    return SweepResult.load(written)
 
 
-def _measured(draw: random.Random, seed: int, place: float, has_controls: bool) -> dict[str, Any]:
+def _measured(draw: random.Random, seed: int, place: float, has_controls: bool) -> SeedMeasures:
     measures = {
         "standard_accuracy_heldout": draw.uniform(0.9, 1),
         G: draw.uniform(0.5, 0.6) + 0.4 * place,
@@ -70,11 +71,9 @@ def _measured(draw: random.Random, seed: int, place: float, has_controls: bool) 
         "perturbed_loss": 10 ** draw.uniform(-6, 2),
         "perturbation_size": None if draw.random() < 0.3 else draw.uniform(0, 1),
     }
-    controls = {
-        name: {part: [draw.uniform(0.4, 0.6) for _ in range(2)] for part in ("accuracy", "accuracy_heldout")}
-        for name in ("unperturbed", "permuted")
-    }
-    return {
-        "seed": seed, "standard_lr": 0.1, "perturbation_lr": 0.2, "measures": measures,
-        "controls": controls if has_controls else {}, "classes": {}, "grid": [],
-    }  # fmt: skip
+
+    def draws() -> list[float]:
+        return [draw.uniform(0.4, 0.6) for _ in range(2)]
+
+    controls = {name: (draws(), draws()) for name in ("unperturbed", "permuted")}
+    return seed_measures(measures, controls if has_controls else {}, seed=seed, lr=(0.1, 0.2))

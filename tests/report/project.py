@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from perturblearn import Result
 from perturblearn.config import resolve_config, resolve_sweep
 from perturblearn.experiment import Outcome, Point
 from perturblearn.papers import Analysis
-from perturblearn.report import Audit, FailedRun, PointRow, Reproduction, ShownPanel, SweepResult, TransferMatrix
+from perturblearn.results import (
+    Audit,
+    FailedRun,
+    PointRow,
+    Reproduction,
+    ShownPanel,
+    SweepResult,
+    TransferMatrix,
+)
 
 NOON = 1_700_000_000
 """Seconds since 1970 at which the first entry was written: 2023-11-14 22:13:20 UTC."""
@@ -35,7 +44,7 @@ def run(g: Sequence[float] = (0.9, 0.8), **keys: Any) -> Result:
     """A run of ten classes with these accuracies of g; keys by dotted name, dots written as double underscores."""
     of_cell = cell(g, draws=10)
     seeds = [
-        {**seed, "measures": {**seed["measures"], "agreement": 0.7, "largest_share": 0.2}} for seed in of_cell.seeds
+        replace(seed, measures={**seed.measures, "agreement": 0.7, "largest_share": 0.2}) for seed in of_cell.seeds
     ]
     config = resolve_config(of_cell.config, {name.replace("__", "."): value for name, value in keys.items()})
     return Result.of(config, "ab" * 32, seeds, 1.0)
@@ -63,11 +72,11 @@ def sweep(g: Sequence[float | None] = (0.6, 0.8, None), name: str = "many") -> S
         if value is None
         else Outcome(
             point, 0, f"{point}" * 64,
-            {**measured, "measures": {**measured["measures"], "perturbation_accuracy_heldout": value}}, None,
+            replace(measured, measures={**measured.measures, "perturbation_accuracy_heldout": value}), None,
         )
         for point, value in enumerate(g)
     ]  # fmt: skip
-    return SweepResult(asked, "12" * 32, [Point(values, config) for values, config in asked.points()], outcomes)
+    return SweepResult.of(asked, "12" * 32, [Point(values, config) for values, config in asked.points()], outcomes)
 
 
 def figure(name: str = "paper/figure", **more: Any) -> Reproduction:

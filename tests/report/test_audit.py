@@ -11,9 +11,9 @@ import pytest
 from tests.report.cells import cell, run_cell
 from tests.report.looking import Tags
 
-from perturblearn import Result
+from perturblearn import Audit, Result
 from perturblearn.config import resolve_config
-from perturblearn.report.audit import Audit
+from perturblearn.report import AuditReport
 from perturblearn.store import ArtefactStore
 
 
@@ -33,68 +33,91 @@ def real() -> Audit:
 def test_the_best_cell_has_the_largest_margin_over_its_better_control() -> None:
     accurate = cell([0.8, 0.8], controls=(0.6, 0.1), epsilon=1.0)
     best = cell([0.6, 0.8], controls=(0.1, 0.2), epsilon=0.5, norm="linf", names=("mlp", "convnet"))
-    verdict = audit_of(accurate, best, cell([0.5, 0.5], controls=(0.1, 0.3))).verdict
-    assert verdict.startswith(
-        "Perturbations of f teach the classes (best of 3 combinations): trained on those of pgd, linf, epsilon 0.5, "
-        "g (convnet) gives 70.0 +- 14.1 % of clean held-out inputs their true class over 2 seeds, against f 90.0 %, "
-        "chance 10.0 %, unperturbed control 10.0 % (100% of its draws beaten), permuted control 20.0 % (100% of its "
-        "draws beaten). In 3 of 3 combinations g beats its controls and chance; "
+    audit = audit_of(accurate, best, cell([0.5, 0.5], controls=(0.1, 0.3)))
+    assert audit.verdict == (
+        "Yes, this model's perturbations teach its classes. A ConvNet trained only on inputs perturbed towards random "
+        "classes (L∞, ε = 0.5; the best of 3 combinations) classifies 70.0 ± 14.1 % of clean held-out inputs correctly "
+        "(2 seeds, 40 inputs); f 90.0 %, chance 10.0 %, unperturbed control 10.0 %, permuted control 20.0 %. What a "
+        "linear classifier of the same set reaches was not measured; set controls.linear_probe = true."
     )
+    assert AuditReport(audit).details == [
+        "g beats its controls and chance in 3 of 3 combinations: more than 95 % of the draws of each."
+    ]
 
 
 def test_a_cell_that_beats_its_controls_goes_before_a_larger_margin() -> None:
     lucky = cell([0.9, 0.1], controls=(0.1, 0.2), norm="linf")  # one seed only: half of the draws are beaten
     sure = cell([0.3, 0.3], controls=(0.1, 0.2))
-    verdict = audit_of(lucky, sure).verdict
-    assert "trained on those of pgd, l2" in verdict
-    assert "In 1 of 2 combinations g beats" in verdict
+    audit = audit_of(lucky, sure)
+    assert "(L2, ε = 1; the best of 2 combinations)" in audit.verdict
+    assert "in 1 of 2 combinations" in AuditReport(audit).details[0]
 
 
 def test_nothing_learned_is_said_plainly() -> None:
-    verdict = audit_of(cell([0.1, 0.12], linear=[0.1, 0.1]), cell([0.1, 0.1], linear=[0.1, 0.14])).verdict
-    assert verdict.startswith("Nothing was shown to be learned: in no combination does g beat 95% of the draws of each")
-    assert "best of 2 combinations: trained on those" in verdict
-    assert "In 0 of 2 combinations" in verdict
-    assert verdict.endswith("a linear classifier of the same perturbed sets reaches 10.0 to 12.0 %.")
+    audit = audit_of(cell([0.1, 0.12], linear=[0.1, 0.14]), cell([0.1, 0.1], linear=[0.1, 0.1]))
+    assert audit.verdict.startswith("No, this audit does not show that this model's perturbations teach its classes. ")
+    assert audit.verdict.endswith("A linear classifier trained on the same set reaches 12.0 %.")
+    assert "in 0 of 2 combinations" in AuditReport(audit).details[0]
 
 
 def test_without_controls_nothing_follows() -> None:
-    verdict = audit_of(cell([0.9, 0.9], controls=None), cell([0.8, 0.8], controls=None, norm="linf")).verdict
-    assert verdict.startswith("Without controls nothing follows (best of 2 combinations): trained on those of pgd, l2")
-    assert "No combination has controls to beat" in verdict
-    assert "teach" not in verdict
+    audit = audit_of(cell([0.9, 0.9], controls=None), cell([0.8, 0.8], controls=None, norm="linf"))
+    assert audit.verdict.startswith(
+        "Without controls, this audit cannot tell whether this model's perturbations teach its classes. An MLP"
+    )
+    assert "Yes" not in audit.verdict
+    assert AuditReport(audit).details == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "what"),
+    [
+        (
+            {"name": "one_step", "source": "none", "targets": "other"},
+            "trained only on perturbations towards wrong classes (L2, ε = 1)",
+        ),
+        ({"source": "gauss"}, "trained only on noise perturbed towards random classes (L2, ε = 1)"),
+        ({"name": "radial_pgd", "norm": "l0", "pixels": 5}, "towards random classes (L0, 5 coordinates)"),
+        ({"name": "radial_pgd", "norm": "l0", "pixel_share": 0.25}, "(L0, 25 % of the coordinates)"),
+    ],
+)
+def test_the_verdict_says_what_g_has_seen(attack: dict[str, Any], what: str) -> None:
+    assert what in audit_of(cell([0.5, 0.6], **attack)).verdict
 
 
 # How much of it is more than linear leakage; chance is 0.1
 
 
 @pytest.mark.parametrize(
-    ("g", "linear", "expected"),
+    ("g", "linear", "of_best", "share", "more"),
     [
-        ([[0.7, 0.7]], [[0.2, 0.3]], "makes 25.0 % of g's gain over chance, so most of what transfers is more than"),
-        ([[0.7, 0.7]], [[0.2, 0.41]], "makes 34.2 % of g's gain over chance, so most of what transfers may be linear"),
-        ([[0.7, 0.7]], [[0.05, 0.0]], "makes 0.0 % of g's gain over chance, so most of what transfers is more than"),
-        ([[0.7, 0.7]], [[0.8, 0.8]], "makes 116.7 % of g's gain over chance, so most of what transfers may be linear"),
+        ([[0.7, 0.7]], [[0.2, 0.3]], "25.0 %: most of the effect is more than one linear pattern", "25.0 %", "1 of 1"),
+        ([[0.7, 0.7]], [[0.2, 0.41]], "30.5 %: most of the effect may be one linear", "34.2 %", "0 of 1"),
+        ([[0.7, 0.7]], [[0.05, 0.0]], "2.5 %: most of the effect is more than one linear", "0.0 %", "1 of 1"),
+        ([[0.7, 0.7]], [[0.8, 0.8]], "80.0 %: most of the effect may be one linear", "116.7 %", "0 of 1"),
         (
-            [[0.7, 0.7], [0.5, 0.5]],
-            [[0.2, 0.2], [0.4, 0.4]],
-            "makes 16.7 to 75.0 % of g's gain over chance (16.7 % in the best), so most of it is more than linear "
-            "leakage in 1 of these, and may be that in the others.",
+            [[0.7, 0.7], [0.5, 0.5]], [[0.2, 0.2], [0.4, 0.4]],
+            "20.0 %: most of the effect is more than one linear", "16.7 to 75.0 %", "1 of 2",
         ),
-        (
-            [[0.7, 0.7], [0.5, 0.5]],
-            [[0.2, 0.2], None],
-            "makes 16.7 % of g's gain over chance in the 1 where it was fitted, so most",
-        ),
-        ([[0.7, 0.7]], [None], "how much leaks to a linear classifier was not measured (controls.linear_probe = true"),
+        ([[0.7, 0.7], [0.5, 0.5]], [[0.2, 0.2], None], "20.0 %: most of the effect is more than", "16.7 %", "1 of 1"),
+        ([[0.7, 0.7]], [None], "was not measured; set controls.linear_probe = true.", None, None),
     ],
     ids=["less", "one seed has more", "none", "all", "mixed", "not everywhere", "not measured"],
-)
+)  # fmt: skip
 def test_leakage_is_weighed_seed_by_seed(
-    g: Sequence[Sequence[float]], linear: Sequence[Sequence[float] | None], expected: str
+    g: Sequence[Sequence[float]],
+    linear: Sequence[Sequence[float] | None],
+    of_best: str,
+    share: str | None,
+    more: str | None,
 ) -> None:
-    cells = [cell(of_one, linear=of_linear) for of_one, of_linear in zip(g, linear, strict=True)]
-    assert expected in audit_of(*cells).verdict
+    audit = audit_of(*(cell(of_one, linear=of_linear) for of_one, of_linear in zip(g, linear, strict=True)))
+    assert of_best in audit.verdict
+    details = AuditReport(audit).details[1:]
+    assert len(details) == (share is not None)
+    if share is not None:
+        assert details[0].startswith(f"A linear classifier reaches {share} of g's gain over chance there; it is less")
+        assert f"in every seed in {more} combination" in details[0]
 
 
 # What makes the numbers weaker than they look
@@ -109,16 +132,15 @@ def test_numbers_without_weakness_have_no_warnings() -> None:
     [
         # A fifth of the way from 0.1 to 1 is 0.28.
         ({"f": 0.27}, "f itself is near chance on held-out inputs (27.0 %, chance 10.0 %)"),
-        ({"g": [0.5]}, "one seed shows no spread"),
-        ({"draws": 2}, "a control has 4 draws over all seeds"),
-        ({"success": 0.09}, "1 attack of 1 hardly reaches the targets on f (l2, epsilon 1: 9.0 %)"),
+        ({"g": [0.5]}, "One seed shows no spread"),
+        ({"draws": 2}, "A control has 4 draws over all seeds"),
+        ({"success": 0.09}, "1 attack of 1 hardly reaches the targets on f (L2, ε = 1: 9.0 %)"),
     ],
 )
 def test_each_weakness_is_told(options: dict[str, Any], expected: str) -> None:
     keys: dict[str, Any] = {"g": [0.5, 0.6], **options}
     (warning,) = audit_of(cell(**keys)).warnings
     assert expected in warning
-    assert warning.startswith("Note: ")
     assert warning.endswith(".")
 
 
@@ -131,7 +153,7 @@ def test_no_more_than_three_attacks_are_named() -> None:
     sizes = (0.1, 0.2, 0.3, 0.4, 0.5)
     (warning,) = audit_of(*(cell([0.5, 0.6], success=0.05, epsilon=size) for size in sizes)).warnings
     assert "5 attacks of 5 hardly reach the targets" in warning
-    assert "epsilon 0.3: 5.0 % and 2 more)" in warning
+    assert "ε = 0.3: 5.0 % and 2 more)" in warning
     assert "0.4" not in warning
 
 
@@ -144,8 +166,8 @@ def test_the_table_has_a_line_for_every_cell() -> None:
     bare = cell([0.5], controls=None)
     lines = str(audit_of(own, lost, bare)).splitlines()
     assert [line.split() for line in lines[4:7]] == [
-        ["make_transformer", "l2", "1", "0.500", "0.900", "0.550", "+-", "0.071", "0.100", "0.100", "0.250", "yes"],
-        ["mlp", "linf", "0.25", "-", "0.900", "0.100", "+-", "0.000", "0.100", "0.100", "-", "no"],
+        ["make_transformer", "l2", "1", "0.500", "0.900", "0.550", "±", "0.071", "0.100", "0.100", "0.250", "yes"],
+        ["mlp", "linf", "0.25", "-", "0.900", "0.100", "±", "0.000", "0.100", "0.100", "-", "no"],
         ["mlp", "l2", "1", "0.500", "0.900", "0.500", "-", "-", "-", "-"],
     ]
     assert len({len(line) for line in lines[4:6]}) <= 2
@@ -154,7 +176,8 @@ def test_the_table_has_a_line_for_every_cell() -> None:
 
 def test_the_text_ends_with_verdict_and_warnings(real: Audit) -> None:
     lines = str(real).splitlines()
-    assert lines[-1 - len(real.warnings) :] == [real.verdict, *real.warnings]
+    told = [f"- {line}" for line in (*AuditReport(real).details, *real.warnings)]
+    assert lines[-1 - len(told) :] == [real.verdict, *told]
     assert real.warnings  # two draws of a control
 
 
@@ -217,8 +240,8 @@ def test_a_frame_has_one_row_per_cell_and_seed(real: Audit) -> None:
 
 def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = "<script>alert('&')</script>"
-    monkeypatch.setattr(Audit, "verdict", property(lambda _: hostile))
-    monkeypatch.setattr(Audit, "warnings", property(lambda _: [hostile]))
+    monkeypatch.setattr(AuditReport, "verdict", property(lambda _: hostile))
+    monkeypatch.setattr(AuditReport, "warnings", property(lambda _: [hostile]))
     audit = Audit([cell([0.5, 0.6]), cell([0.4, 0.5], norm="linf")], "key", hostile)
     found = Tags(audit._repr_html_())
     assert "script" not in found.tags
@@ -228,17 +251,18 @@ def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_coordinates_are_no_epsilon() -> None:
     few = cell([0.5, 0.6], name="radial_pgd", norm="l0", pixels=5)
-    assert "radial_pgd and pgd, natural sources" in str(audit_of(few, cell([0.5, 0.6])))
-    assert "l0, 5 px, g (mlp)" in audit_of(few).verdict
+    audit = audit_of(few, cell([0.5, 0.6]))
+    assert "radial_pgd and pgd, natural sources" in str(audit)
+    assert "An MLP trained only on" in audit_of(few).verdict
 
 
 def test_nothing_is_said_to_be_taught_where_nothing_was_perturbed() -> None:
     lucky = cell([0.6, 0.6], controls=(0.1, 0.1), epsilon=0.0)
-    assert audit_of(lucky).verdict.startswith("Nothing was shown to be learned")
+    assert audit_of(lucky).verdict.startswith("No, this audit does not show")
     assert "no" in str(audit_of(lucky)).splitlines()[4].split()
 
 
 def test_few_draws_make_the_verdict_careful() -> None:
     few, many = (audit_of(cell([0.6, 0.6], draws=draws)).verdict for draws in (2, 3))
-    assert few.startswith("Perturbations of f seem to teach the classes")
-    assert many.startswith("Perturbations of f teach the classes")
+    assert few.startswith("Probably, this model's perturbations teach its classes.")
+    assert many.startswith("Yes, this model's perturbations teach its classes.")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.measured import seed_measures
 
 from perturblearn import Result
 from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.experiment import GroupMeasures, SeedMeasures
 from perturblearn.report import title
 
-HELPED = "compared with such labels on unperturbed sources, the perturbations helped."
-HARMED = "compared with such labels on unperturbed sources, the perturbations did harm."
-NOT_SHOWN = "this run does not show that the perturbations did more than such labels on unperturbed sources."
+HELPED = "compared with the same labels on unperturbed inputs, the perturbations helped."
+HARMED = "compared with the same labels on unperturbed inputs, the perturbations did harm."
+NOT_SHOWN = "this run does not show that the perturbations did more than the same labels on unperturbed inputs."
 
 
 def config_of(share: float, **keys: Any) -> ExperimentConfig:
     return resolve_config({}, {"seeds": 2, "mixing.perturbed_share": share, "attack.targets": "other", **keys})
 
 
-def seed_of(reached: float, unperturbed: list[float], permuted: list[float], *, f: float = 0.9) -> dict[str, Any]:
+def seed_of(reached: float, unperturbed: list[float], permuted: list[float], *, f: float = 0.9) -> SeedMeasures:
     measures = {
         "standard_accuracy": 0.95,
         "standard_accuracy_heldout": f,
@@ -31,14 +34,10 @@ def seed_of(reached: float, unperturbed: list[float], permuted: list[float], *, 
         "linear_probe_heldout": 0.7,
     }
     draws = {"unperturbed": unperturbed, "permuted": permuted}
-    controls = {name: {"accuracy": [0.0] * len(of), "accuracy_heldout": of} for name, of in draws.items()}
-    return {
-        "seed": 0, "standard_lr": 0.1, "perturbation_lr": 0.1, "measures": measures, "controls": controls,
-        "classes": {"names": ["a", "b"]}, "grid": [],
-    }  # fmt: skip
+    return seed_measures(measures, {name: ([0.0] * len(of), of) for name, of in draws.items()})
 
 
-def result_of(config: ExperimentConfig, *seeds: dict[str, Any]) -> Result:
+def result_of(config: ExperimentConfig, *seeds: SeedMeasures) -> Result:
     return Result.of(config, "key", seeds, 1.0)
 
 
@@ -55,8 +54,8 @@ def result_of(config: ExperimentConfig, *seeds: dict[str, Any]) -> Result:
 def test_g_is_compared_with_such_labels_unperturbed(first: Any, second: Any, verdict: str) -> None:
     result = result_of(config_of(0.3), seed_of(0.7, *first), seed_of(0.7, *second))
     assert result.conclusion.startswith(
-        "Trained on 30 % perturbed inputs under labels that are always wrong among clean ones under their true labels, "
-        "g gives 70.0 +- 0.0 % of clean held-out inputs their true class (f: 90.0 %) and beats "
+        "Trained on 30 % perturbed inputs with labels that are always wrong among clean ones with their true labels, "
+        "g classifies 70.0 ± 0.0 % of clean held-out inputs correctly (f: 90.0 %). It beats "
     )
     assert result.conclusion.endswith(verdict)
     assert "came from the perturbations" not in result.conclusion
@@ -73,16 +72,16 @@ def test_nineteen_of_twenty_draws_are_enough_in_either_direction() -> None:
 def test_nothing_perturbed() -> None:
     seed = seed_of(0.7, [0.6], [0.6])
     assert result_of(config_of(0), seed).conclusion == (
-        "Trained on clean inputs alone, under their true labels, g gives 70.0 % of clean held-out inputs their true "
-        "class (f: 90.0 %): nothing was perturbed, so g is a classifier of clean data and no more."
+        "Trained on clean inputs with their true labels alone, g classifies 70.0 % of clean held-out inputs correctly "
+        "(f: 90.0 %). Nothing was perturbed, so g is just a classifier of clean data."
     )
     still = result_of(config_of(0.3, **{"attack.epsilon": 0.0}), seed)
     assert still.conclusion.endswith("control draws: nothing was perturbed, so this is a control itself.")
 
 
 def test_without_controls_nothing_follows() -> None:
-    seed = {**seed_of(0.7, [0.6], [0.6]), "controls": {}}
-    assert result_of(config_of(0.3), seed).conclusion.endswith("; without controls nothing follows from that.")
+    seed = replace(seed_of(0.7, [0.6], [0.6]), controls={})
+    assert result_of(config_of(0.3), seed).conclusion.endswith(" Without controls nothing follows from that.")
 
 
 def test_samples_that_g_was_told_do_not_count() -> None:
@@ -91,7 +90,7 @@ def test_samples_that_g_was_told_do_not_count() -> None:
     assert "99.0 % of the clean samples of f" in result_of(config_of(1.0), seed).conclusion
     mixed = result_of(config_of(0.3), seed)
     assert "50.0 % of clean held-out inputs" in mixed.conclusion
-    assert any("neither accuracy nor agreement there tells what g learned" in remark for remark in mixed.remarks)
+    assert any("neither accuracy nor agreement there shows what g learned" in remark for remark in mixed.remarks)
 
 
 def test_what_a_careful_reader_should_know() -> None:
@@ -102,21 +101,21 @@ def test_what_a_careful_reader_should_know() -> None:
     assert "is more than 3 standard errors" not in mixed
     assert "mean NOT at chance" in str(result_of(config_of(1.0), seed, seed))
     assert "mean NOT at chance" not in str(result_of(config_of(0.3), seed, seed))
-    told = "perturbation_accuracy counts what they were told as well"
+    told = "perturbation_accuracy counts what they were told;"
     assert told in mixed
     assert told not in alone
-    assert "so much leaks without any deep feature" in alone
-    assert "A linear classifier trained on the same mixed set gives 70.0 % of the held-out inputs" in mixed
+    assert "this much leaks without any deep feature" in alone
+    assert "A linear classifier trained on the same mixed set classifies 70.0 % of the held-out inputs" in mixed
     assert "leaks" not in mixed
 
 
 @pytest.mark.parametrize(
     ("share", "source", "words"),
     [
-        (1.0, "natural", "epsilon 1, natural sources, targets other, 2 seeds"),
-        (0.3, "natural", "epsilon 1, natural sources, 30 % perturbed among clean ones, targets other, 2 seeds"),
-        (0.125, "gauss", "epsilon 1, gauss sources, 12.5 % perturbed among clean ones, targets uniform, 2 seeds"),
-        (0, "natural", "epsilon 1, natural sources, 0 % perturbed among clean ones, targets other, 2 seeds"),
+        (1.0, "natural", "ε = 1, natural sources, targets other, 2 seeds"),
+        (0.3, "natural", "ε = 1, natural sources, 30 % perturbed among clean ones, targets other, 2 seeds"),
+        (0.125, "gauss", "ε = 1, gauss sources, 12.5 % perturbed among clean ones, targets uniform, 2 seeds"),
+        (0, "natural", "ε = 1, natural sources, 0 % perturbed among clean ones, targets other, 2 seeds"),
     ],
 )
 def test_the_title_says_what_was_mixed(share: float, source: str, words: str) -> None:
@@ -124,18 +123,18 @@ def test_the_title_says_what_was_mixed(share: float, source: str, words: str) ->
     assert title(config_of(share, **{"attack.source": source, **targets})).endswith(words)
 
 
-GROUPS: dict[str, Any] = {
-    "names": ["on land", "sky", "sea"],
-    "n_heldout": [4, 0, 12],
-    "standard_accuracy": [1.0, None, 0.5],
-    "perturbation_accuracy": [0.75, None, 0.25],
-    "agreement": [0.75, None, 0.5],
-}
-OTHER = {**GROUPS, "perturbation_accuracy": [0.25, None, 0.5]}
+GROUPS = GroupMeasures(
+    names=("on land", "sky", "sea"),
+    n_heldout=(4, 0, 12),
+    standard_accuracy=(1.0, None, 0.5),
+    perturbation_accuracy=(0.75, None, 0.25),
+    agreement=(0.75, None, 0.5),
+)
+OTHER = replace(GROUPS, perturbation_accuracy=(0.25, None, 0.5))
 
 
 def test_a_line_for_each_group() -> None:
-    seeds = [{**seed_of(0.7, [0.6], [0.6]), "groups": groups} for groups in (GROUPS, OTHER)]
+    seeds = [replace(seed_of(0.7, [0.6], [0.6]), groups=groups) for groups in (GROUPS, OTHER)]
     result = result_of(config_of(1.0), *seeds)
     lines = str(result).splitlines()
     start = next(row for row, line in enumerate(lines) if line.startswith("group (held-out)"))
@@ -148,16 +147,13 @@ def test_a_line_for_each_group() -> None:
         ["sea", "12", "0.500", "0.375", "0.500"],
     ]
     assert len({len(line) for line in lines[start : start + 4]}) == 1
-    assert [seed["groups"] for seed in result.to_dict()["seeds"]] == [GROUPS, OTHER]
+    assert [seed["groups"] for seed in result.to_dict()["seeds"]] == [GROUPS.to_dict(), OTHER.to_dict()]
 
 
 def test_no_line_for_too_many_groups_and_for_none() -> None:
     seed = seed_of(0.7, [0.6], [0.6])
     assert "group" not in str(result_of(config_of(1.0), seed))
     for count, shown in ((20, True), (21, False)):
-        groups = {
-            "names": [f"g{group}" for group in range(count)],
-            "n_heldout": [1] * count,
-            **{name: [1.0] * count for name in ("standard_accuracy", "perturbation_accuracy", "agreement")},
-        }
-        assert ("group (held-out)" in str(result_of(config_of(1.0), {**seed, "groups": groups}))) is shown
+        ones = (1.0,) * count
+        groups = GroupMeasures(tuple(f"g{group}" for group in range(count)), (1,) * count, ones, ones, ones)
+        assert ("group (held-out)" in str(result_of(config_of(1.0), replace(seed, groups=groups)))) is shown

@@ -10,7 +10,8 @@ import pytest
 
 from perturblearn.errors import StoreError
 from perturblearn.papers import Figure, Panel, Published, Smaller
-from perturblearn.report import FailedRun, PointRow, Reproduction, ShownPanel, point_rows
+from perturblearn.report import ReproductionReport
+from perturblearn.results import ControlsOfWay, FailedRun, PointRow, Reproduction, ShownPanel, picture, point_rows
 from perturblearn.store import ArtefactStore
 
 VALUES = (0.80, 0.90, None, 0.60)
@@ -26,7 +27,7 @@ FIGURE = Figure(
 @pytest.fixture(autouse=True)
 def _published(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Published(0.015, [{"epsilon": [0.1, 0.2, 0.3, 0.4]}, {"epsilon": [0.5]}], [{"accuracy": VALUES}, None])
-    monkeypatch.setattr("perturblearn.report.points.published", lambda name: known if name == "paper/figure" else None)
+    monkeypatch.setattr("perturblearn.results.points.published", lambda name: known if name == "paper/figure" else None)
 
 
 def rows(figure: Figure, values: dict[float, list[float]], **more: Any) -> list[PointRow]:
@@ -104,8 +105,8 @@ def test_a_changed_problem_is_shown_and_not_judged() -> None:
         (0.2, 0.9, "changed problem"),
     ]
     shown = reproduction(found, changed={"standard.model.slope": 0.5})
-    assert shown.title == "paper/figure, full, standard.model.slope = 0.5; 2 seeds"
-    assert shown.lines[0] == "panel 1 (epsilon): a problem other than the paper's, so not judged"
+    assert ReproductionReport(shown).title == "paper/figure, full, standard.model.slope = 0.5; 2 seeds"
+    assert ReproductionReport(shown).lines[0] == "panel 1 (epsilon): a problem other than the paper's, so not judged"
     assert shown.share_inside is None
 
 
@@ -136,7 +137,7 @@ def test_ways_and_laws_are_told_apart() -> None:
         (0.1, 0.5, None, 0, "outside"), (0.2, 0.5, None, 0, "outside"),
     ]  # fmt: skip
     result = reproduction(found)
-    assert result.lines == [
+    assert ReproductionReport(result).lines == [
         "panel 1 (epsilon): 1 of 3 readable points inside; largest difference +0.200 in accuracy at 0.4",
         "panel 1 (epsilon), limit: 0 of 3 readable points inside; largest difference -0.200 in accuracy (limit) at 0.2",
         "panel 1 (epsilon), law: 0 of 2 readable points inside; largest difference -0.400 in accuracy (law) at 0.2",
@@ -156,24 +157,28 @@ def reproduction(found: list[PointRow], **more: Any) -> Reproduction:
 def test_what_it_says(tmp_path: Path) -> None:
     found = reproduction(
         rows(FIGURE, {0.1: [0.8, 0.8], 0.2: [0.7, 0.7], 0.3: [0.5], 0.4: [0.6], 0.5: [0.1]}),
-        controls=[{"way": "", "measures": {"permuted_control": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}}}],
+        controls=[
+            ControlsOfWay("", {"permuted_control": {"mean": 0.5, "std": 0.1, "median": 0.5, "values": [0.4, 0.6]}})
+        ],
         failed=[FailedRun(1, 0.3, "", 1, "training diverged")],
     )
     text = str(found)
     assert text.splitlines()[0] == "paper/figure, full; 2 seeds"
     assert "panel 1 (epsilon): 2 of 3 readable points inside; largest difference -0.200 in accuracy at 0.2" in text
     assert "panel 2 (epsilon): no published values" in text
-    assert "within 0.05 of our mean, or, with 2 seeds or more, within 2 standard deviations" in text
-    assert "Default setting: permuted_control 0.500 +- 0.100." in text
+    assert "within 0.05 of our mean or, with 2 seeds or more, within 2 standard deviations of it" in text
+    assert "Default setting: permuted_control 0.500 ± 0.100." in text
     assert (
-        "1 run failed; the same command with --retry repeats them:\n  panel 1, 0.3, seed 1: training diverged" in text
+        "1 run failed; run the same command with --retry to repeat them:\n  panel 1, 0.3, seed 1: training diverged"
+        in text
     )
 
 
 def test_files(tmp_path: Path) -> None:
     found = reproduction(rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.4: [0.607], 0.5: [0.0001]}))
     folder = tmp_path / "found"
-    written = found.write(ArtefactStore(tmp_path / ".store"), folder)
+    drawn = [("figure.png", picture(found.plot()))]
+    written = found.write(ArtefactStore(tmp_path / ".store"), folder, drawn)
     assert sorted(path.name for path in folder.iterdir()) == ["figure.png", "result.json", "table.csv", "table.md"]
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
@@ -192,15 +197,15 @@ def test_files(tmp_path: Path) -> None:
     assert Reproduction.load(folder).to_dict() == written.to_dict()
     assert written.folder == folder
     # Written again, it takes the old one's place.
-    assert found.write(ArtefactStore(tmp_path / ".store"), folder).to_dict() == written.to_dict()
+    assert found.write(ArtefactStore(tmp_path / ".store"), folder, drawn).to_dict() == written.to_dict()
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="name the folder of a figure"):
+    with pytest.raises(StoreError, match="name the folder of a finished figure"):
         Reproduction.load(tmp_path)
     (tmp_path / "result.json").write_text("{}", encoding="utf-8")
     with pytest.raises(StoreError, match="is damaged"):
         Reproduction.load(tmp_path)
     (tmp_path / "result.json").write_text('{"schema": 99}', encoding="utf-8")
-    with pytest.raises(StoreError, match="another version"):
+    with pytest.raises(StoreError, match="newer version"):
         Reproduction.load(tmp_path)

@@ -13,8 +13,10 @@ import pytest
 from tests.report.looking import Tags
 
 from perturblearn import Result, StoreError
-from perturblearn.experiment import MEASURES
-from perturblearn.report import HEADS, SCHEMA
+from perturblearn.experiment import MEASURES, Measure
+from perturblearn.report import RunReport
+from perturblearn.report.run import HEADS
+from perturblearn.results import SCHEMA
 
 MAXIMA = [name for name in MEASURES if name.endswith("_max")]
 
@@ -36,10 +38,12 @@ def test_the_summary_sums_up_the_seeds(tiny_result: Result) -> None:
     for name, values in tiny_result.summary.items():
         if "_control" in name:
             control, _, part = name.partition("_control")
-            expected = [value for seed in tiny_result.seeds for value in seed["controls"][control][f"accuracy{part}"]]
+            expected = [
+                value for seed in tiny_result.seeds for value in getattr(seed.controls[control], f"accuracy{part}")
+            ]
             assert len(expected) == 2 * 2  # seeds x draws
         else:
-            expected = [seed["measures"][name] for seed in tiny_result.seeds]
+            expected = [seed.measures[name] for seed in tiny_result.seeds]
         assert values["values"] == expected
         known = [value for value in expected if value is not None]
         assert values["mean"] == pytest.approx(sum(known) / len(known), rel=1e-12)  # one rounding per addition
@@ -64,15 +68,15 @@ def test_the_text_holds_every_measure_and_the_sentence(tiny_result: Result) -> N
             assert numbers[:3] == [f"{values[number]:.4f}" for number in ("mean", "std", "median")]
             assert numbers[3] == str(len(values["values"]))
     assert tiny_result.conclusion in lines
-    assert all(remark in lines for remark in tiny_result.remarks)
+    assert all(f"- {remark}" in lines for remark in tiny_result.remarks)
     assert all(head in lines[2] for head in HEADS)
 
 
 def test_one_seed_has_no_spread_and_says_so(run_tiny: Callable[..., Result]) -> None:
     result = run_tiny(overrides={"seeds": [7], "controls.draws": 0})
     assert {values["std"] for values in result.summary.values()} == {None}
-    assert any("one seed shows no spread" in remark for remark in result.remarks)
-    assert "without controls nothing follows" in result.conclusion
+    assert any("One seed shows no spread" in remark for remark in result.remarks)
+    assert "Without controls nothing follows" in result.conclusion
     assert not any("control" in name for name in result.summary)
     json.dumps(result.to_dict(), allow_nan=False)
     result.plot()
@@ -95,14 +99,14 @@ def test_a_frame_without_pandas_says_what_to_install(tiny_result: Result, monkey
 
 def test_html_holds_the_table_and_runs_nothing(tiny_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = "<script>alert('&')</script>"
-    monkeypatch.setitem(MEASURES, "agreement", hostile)
+    monkeypatch.setitem(MEASURES, "agreement", Measure("agreement", hostile))
     config = tiny_result.config
     named = replace(tiny_result, config=config.model_copy(update={"name": hostile}))
-    monkeypatch.setattr(Result, "conclusion", property(lambda _: hostile))
-    monkeypatch.setattr(Result, "remarks", property(lambda _: [hostile]))
+    monkeypatch.setattr(RunReport, "conclusion", property(lambda _: hostile))
+    monkeypatch.setattr(RunReport, "remarks", property(lambda _: [hostile]))
     found = Tags(named._repr_html_())
     assert "script" not in found.tags
-    assert found.tags.count("tr") == 1 + len(named.rows)
+    assert found.tags.count("tr") == 1 + len(RunReport(named).rows)
     assert "".join(found.words).count(hostile) == 4  # name, sentence, remark, and the measure's words
 
 
@@ -143,7 +147,7 @@ def test_a_damaged_result_is_told(tmp_path: Path, tiny_result: Result, damage: C
 
 def test_a_newer_result_is_told_from_damage(tmp_path: Path, tiny_result: Result) -> None:
     folder = write_result(tmp_path / "run", json.dumps({**tiny_result.to_dict(), "schema": SCHEMA + 1}))
-    with pytest.raises(StoreError, match=r"newer version of perturblearn; update it to read this result$"):
+    with pytest.raises(StoreError, match=r"newer version of perturblearn; update it to read this run$"):
         Result.load(folder)
 
 

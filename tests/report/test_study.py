@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+from tests.report.project import figure
+
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.report.study import analysis_content, analysis_markdown, analysis_of, write_analysis
+from perturblearn.report.reproduction import analysis_markdown
+from perturblearn.results import analysis_from_dict
+from perturblearn.store import ArtefactStore
 
 ANALYSIS = Analysis(
     ["Accuracy grows.", "And falls."],
@@ -22,28 +27,38 @@ ANALYSIS = Analysis(
 )  # fmt: skip
 
 
+OF_FIGURES = {"result.json", "table.csv", "table.md"}
+
+
+def written(tmp_path: Path, analysis: Analysis) -> Path:
+    """The folder of a study with this analysis."""
+    folder = figure(analysis=analysis).write(ArtefactStore(tmp_path / ".store"), tmp_path / "study").folder
+    assert folder is not None
+    return folder
+
+
 def test_markdown() -> None:
     assert analysis_markdown(ANALYSIS) == (
         "- Accuracy grows.\n- And falls.\n\n**sizes.** What was found.\n\n"
-        "| way | size | n |\n|---|---|---|\n| limit | 1.235 | 3 |\n| flow | - | 0 |\n"
+        "| way | size | n |\n| --- | --- | --- |\n| limit | 1.235 | 3 |\n| flow | - | 0 |\n"
     )
 
 
 def test_files(tmp_path: Path) -> None:
-    write_analysis(ANALYSIS, tmp_path, title="a study")
-    assert {path.name for path in tmp_path.iterdir()} == {"analysis.md", "analysis.png", "sizes.csv"}
-    with (tmp_path / "sizes.csv").open(encoding="utf-8", newline="") as file:
+    folder = written(tmp_path, ANALYSIS)
+    assert {path.name for path in folder.iterdir()} - OF_FIGURES == {"analysis.md", "analysis.png", "sizes.csv"}
+    with (folder / "sizes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{"way": "limit", "size": "1.23456789", "n": "3"}, {"way": "flow", "size": "", "n": "0"}]
 
 
 def test_there_and_back_through_json() -> None:
-    back = analysis_of(json.loads(json.dumps(analysis_content(ANALYSIS))))
+    back = analysis_from_dict(json.loads(json.dumps(asdict(ANALYSIS))))
     assert back.sentences == ANALYSIS.sentences
     assert back.charts == ANALYSIS.charts
     assert analysis_markdown(back) == analysis_markdown(ANALYSIS)
 
 
 def test_without_charts_there_is_no_picture(tmp_path: Path) -> None:
-    write_analysis(Analysis([], ANALYSIS.tables, []), tmp_path, title="")
-    assert {path.name for path in tmp_path.iterdir()} == {"analysis.md", "sizes.csv"}
+    folder = written(tmp_path, Analysis([], ANALYSIS.tables, []))
+    assert {path.name for path in folder.iterdir()} - OF_FIGURES == {"analysis.md", "sizes.csv"}

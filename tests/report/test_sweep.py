@@ -8,27 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.measured import seed_measures
 
 from perturblearn.config import Sweep, resolve_sweep
 from perturblearn.errors import StoreError
-from perturblearn.experiment import Outcome, Point
-from perturblearn.report import SweepResult
-from perturblearn.report.sweep import load_sweep
+from perturblearn.experiment import Outcome, Point, SeedMeasures
+from perturblearn.results import SweepResult
 from perturblearn.store import ArtefactStore
 
 FAILED = "training diverged at epoch 1; lower it"
 
 
-def measured(seed: int, g: float) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "standard_lr": 0.1,
-        "perturbation_lr": 0.2,
-        "measures": {"standard_accuracy_heldout": 0.9, "perturbation_accuracy_heldout": g, "agreement": None},
-        "controls": {"permuted": {"accuracy": [0.4, 0.6], "accuracy_heldout": [0.3, 0.5]}},
-        "classes": {},
-        "grid": [],
-    }
+def measured(seed: int, g: float) -> SeedMeasures:
+    measures = {"standard_accuracy_heldout": 0.9, "perturbation_accuracy_heldout": g, "agreement": None}
+    return seed_measures(measures, {"permuted": ([0.4, 0.6], [0.3, 0.5])}, seed=seed, lr=(0.1, 0.2))
 
 
 def sweep_of(**section: Any) -> Sweep:
@@ -44,7 +37,7 @@ def result_of(sweep: Sweep, g: Sequence[Sequence[float | None]]) -> SweepResult:
         for point, values in enumerate(g)
         for seed, value in enumerate(values)
     ]  # fmt: skip
-    return SweepResult(sweep, "ab" * 32, points, outcomes, finished_before=1, seconds=1.5)
+    return SweepResult.of(sweep, "ab" * 32, points, outcomes, finished_before=1, seconds=1.5)
 
 
 @pytest.fixture
@@ -73,29 +66,28 @@ def test_a_row_per_run_with_its_numbers_or_its_error(result: SweepResult) -> Non
     assert result.runs[3] == {
         "point": 2, "key": "11" * 32, "attack.epsilon": 0.25, "standard.lr": [0.1, 0.01], "seed": 1, "error": FAILED,
     }  # fmt: skip
-    assert [outcome.seed for outcome in result.failed] == [1, 0, 1]
+    assert [row["seed"] for row in result.failed] == [1, 0, 1]
 
 
 def test_the_order_of_numbers_is_one_whatever_order_records_give() -> None:
     result = result_of(sweep_of(grid={"attack.epsilon": [0.1]}), [(0.5,)])
-    (outcome,) = result.outcomes
-    assert outcome.measured is not None
-    sorted_by_name = json.loads(json.dumps(outcome.measured, sort_keys=True))
-    again = SweepResult(result.sweep, result.key, result.points, [Outcome(0, 0, outcome.key, sorted_by_name)])
+    content = json.loads(json.dumps(measured(0, 0.5).to_dict(), sort_keys=True))
+    outcomes = [Outcome(0, 0, "00" * 32, SeedMeasures.from_dict(content))]
+    again = SweepResult.of(result.sweep, result.key, result.points, outcomes)
     assert [list(row) for row in again.runs] == [list(row) for row in result.runs]
 
 
 def test_what_is_printed(result: SweepResult) -> None:
     assert str(result).splitlines() == [
         "of-two: 3 points over attack.epsilon, standard.lr; 6 runs",
-        "-" * 87,
-        "epsilon           lr               f               g  agreement        permuted    runs",
-        "-" * 87,
-        "    0.1  [0.1, 0.01]  0.900 +- 0.000  0.625 +- 0.177          -  0.400 +- 0.000       2",
-        "   0.25  [0.1, 0.01]           0.900           0.250          -           0.400  1 of 2",
-        "    0.5  [0.1, 0.01]               -               -          -               -  0 of 2",
-        "-" * 87,
-        "3 runs failed; the same command with --retry repeats what failed:",
+        "-" * 84,
+        "epsilon           lr              f              g  agreement       permuted    runs",
+        "-" * 84,
+        "    0.1  [0.1, 0.01]  0.900 ± 0.000  0.625 ± 0.177          -  0.400 ± 0.000       2",
+        "   0.25  [0.1, 0.01]          0.900          0.250          -          0.400  1 of 2",
+        "    0.5  [0.1, 0.01]              -              -          -              -  0 of 2",
+        "-" * 84,
+        "3 runs failed; run the same command with --retry to repeat them:",
         f"  attack.epsilon = 0.25, standard.lr = [0.1, 0.01], seed = 1: {FAILED}",
         f"  attack.epsilon = 0.5, standard.lr = [0.1, 0.01], seed = 0: {FAILED}",
         f"  attack.epsilon = 0.5, standard.lr = [0.1, 0.01], seed = 1: {FAILED}",
@@ -160,7 +152,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("csv.DictWriter.writerows", full)
+        patched.setattr("perturblearn.results.sweep.csv_text", full)
         with pytest.raises(StoreError, match="No space left on device"):
             result.write(store, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -173,7 +165,7 @@ def test_the_frame_and_the_page_of_a_notebook(result: SweepResult) -> None:
     assert frame["perturbation_accuracy_heldout"].isna().tolist() == [False] * 3 + [True] * 3
     assert result._repr_html_().count("<tr>") == 1 + 3
     failed = Outcome(0, 0, "k", error="<script>")
-    hostile = SweepResult(result.sweep, result.key, result.points, [failed])._repr_html_()
+    hostile = SweepResult.of(result.sweep, result.key, result.points[:1], [failed])._repr_html_()
     assert "<script>" not in hostile
     assert "&lt;script&gt;" in hostile
 
@@ -185,7 +177,7 @@ def test_how_many_ran(result: SweepResult) -> None:
 def test_a_sweep_is_read_back_from_its_folder(result: SweepResult, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     result.write(ArtefactStore(tmp_path / ".store"), folder)
-    loaded = load_sweep(folder)
+    loaded = SweepResult.load(folder)
     assert loaded.sweep == result.sweep
     assert loaded.varied == ["attack.epsilon", "standard.lr"]
     assert (loaded.key, loaded.seconds, loaded.versions) == (result.key, result.seconds, result.versions)
@@ -196,7 +188,7 @@ def test_a_sweep_is_read_back_from_its_folder(result: SweepResult, tmp_path: Pat
 def test_a_folder_without_a_sweep_says_so_in_one_sentence(tmp_path: Path) -> None:
     sentence = rf"cannot read {tmp_path}/sweep\.json \(No such file or directory\); name the folder of a finished sweep"
     with pytest.raises(StoreError, match=f"^{sentence}$"):
-        load_sweep(tmp_path)
+        SweepResult.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +197,7 @@ def test_a_folder_without_a_sweep_says_so_in_one_sentence(tmp_path: Path) -> Non
         (lambda content: content["runs"].clear(), "no runs"),
         (lambda content: content["runs"][2].pop("attack.epsilon"), "run 3 is incomplete"),
         (lambda content: content["runs"][0].update(point=4), "run 1 is incomplete"),
-        (lambda content: content["runs"][0].update(agreement=float("nan")), "agreement of point 1 is no number"),
+        (lambda content: content["runs"][0].update(agreement=float("nan")), "NaN is no number"),
         (lambda content: content["points"][2].update(agreement_std="0.5"), "agreement_std of point 3 is no number"),
         (lambda content: content["points"].pop(0), "point 1 is incomplete"),
         (lambda content: content["points"][1].pop("failed"), "point 2 is incomplete"),
@@ -222,7 +214,7 @@ def test_a_damaged_sweep_says_so(
     damage(content)
     (folder / "sweep.json").write_text(json.dumps(content))
     with pytest.raises(StoreError, match=f"sweep.json is damaged .*{reason}.*; run the sweep again with --force"):
-        load_sweep(folder)
+        SweepResult.load(folder)
 
 
 def test_a_cut_file_and_one_of_a_newer_version_are_told(result: SweepResult, tmp_path: Path) -> None:
@@ -232,9 +224,9 @@ def test_a_cut_file_and_one_of_a_newer_version_are_told(result: SweepResult, tmp
     whole = path.read_text()
     path.write_text(whole[:-100])
     with pytest.raises(StoreError, match="is damaged"):
-        load_sweep(folder)
+        SweepResult.load(folder)
     path.write_text(json.dumps({**json.loads(whole), "schema": 2}))
     with pytest.raises(
         StoreError, match="was written by a newer version of perturblearn; update it to read this sweep"
     ):
-        load_sweep(folder)
+        SweepResult.load(folder)

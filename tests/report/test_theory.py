@@ -36,8 +36,9 @@ def test_a_comparison_has_a_row_for_every_number_that_applies(compared: TheoryCo
 def test_the_sentences_hold_the_numbers(compared: TheoryComparison) -> None:
     summary = compared.summary
     assert f"a cosine of {summary['cosine_similarity']['mean']:.2f} in size" in compared.conclusion
-    assert f"that of f on {summary['standard_sign_agreement']['mean']:.1%}" in compared.conclusion
-    assert f"kernel moved by {summary['standard_kernel_drift']['mean']:.1%}" in compared.conclusion
+    agreement, drift = (summary[f"standard_{name}"]["mean"] for name in ("sign_agreement", "kernel_drift"))
+    assert f"the sign of f on {100 * agreement:.1f} %" in compared.conclusion
+    assert f"kernel moved by {100 * drift:.1f} %" in compared.conclusion
     # The tiny networks have slope 0, so the condition's left side is 0: missed by no finite factor.
     assert "nearly orthogonal" not in compared.conclusion
 

@@ -12,11 +12,11 @@ import pytest
 from tests.report.cells import cell, run_cell
 from tests.report.looking import Tags
 
-from perturblearn import Result
+from perturblearn import Result, TransferMatrix
 from perturblearn.config import resolve_config
-from perturblearn.experiment import summarise
-from perturblearn.report.reading import _interval, spearman
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.experiment import FoolingSummary, summarise
+from perturblearn.report import TransferReport
+from perturblearn.report.transfer import _interval, spearman
 from perturblearn.store import ArtefactStore
 
 Pair = tuple[str, str]
@@ -27,7 +27,7 @@ def matrix_of(
     reached: Mapping[Pair, Sequence[float]], fooling: Mapping[Pair, Sequence[float | None]] | None = None
 ) -> TransferMatrix:
     cells = {pair: cell(g, names=pair) for pair, g in reached.items()}
-    fooled = {pair: {"success": summarise(values), "error": None} for pair, values in (fooling or {}).items()}
+    fooled = {pair: FoolingSummary(summarise(values)) for pair, values in (fooling or {}).items()}
     return TransferMatrix(cells, fooled, "key", "small")
 
 
@@ -35,7 +35,7 @@ def matrix_of(
 def real() -> TransferMatrix:
     """One architecture's perturbations that were really learned by two sizes, under the names of two networks."""
     cells = {(MLP, MLP): run_cell(), (MLP, "convnet"): run_cell(perturbation__model__hidden_dim=16)}
-    measured = {"success": summarise([0.25, 0.5]), "error": summarise([0.75, None])}
+    measured = FoolingSummary(summarise([0.25, 0.5]), summarise([0.75, None]))
     return TransferMatrix(cells, {(MLP, "convnet"): measured}, "key", "small")
 
 
@@ -82,7 +82,7 @@ SURE = {
 def test_a_difference_that_the_seeds_establish() -> None:
     reading = matrix_of(SURE).reading
     assert reading.startswith(
-        "In 4 of 4 cells g beats its controls and chance; from perturbations of its own architecture it learns more "
+        "g beats its controls and chance in 4 of 4 cells. From perturbations of its own architecture g learns more "
         "than from those of others (76.0 % against 56.0 %; difference 20.0 points, 95 % interval 20.0 to 20.0 over 3 "
         "seeds)."
     )
@@ -98,7 +98,7 @@ def test_a_difference_that_the_seeds_do_not_establish() -> None:
     reached = {**SURE, (MLP, MLP): [0.5, 0.6, 0.7], (OWN, MLP): [0.5] * 3, (MLP, OWN): [0.5] * 3, (OWN, OWN): [0.5] * 3}
     reading = matrix_of(reached).reading
     assert (
-        "it learns more than from those of others on average, which the seeds do not establish (55.0 % against 50.0 %; "
+        "g learns more than from those of others on average, which the seeds do not establish (55.0 % against 50.0 %; "
         "difference 5.0 points, 95 % interval -7.4 to 17.4 over 3 seeds)" in reading
     )
     assert "mlp learns most on average, which the seeds do not establish" in reading
@@ -121,14 +121,14 @@ def test_one_seed_establishes_nothing() -> None:
 def test_less_is_said_too_and_what_was_not_learned() -> None:
     reached = {**SURE, (MLP, MLP): [0.1] * 3, (OWN, OWN): [0.1] * 3}
     reading = matrix_of(reached).reading
-    assert reading.startswith("In 2 of 4 cells g beats")
-    assert "it learns less than from those of others (10.0 % against 56.0 %" in reading
+    assert reading.startswith("g beats its controls and chance in 2 of 4 cells.")
+    assert "g learns less than from those of others (10.0 % against 56.0 %" in reading
 
 
 def test_without_controls_nothing_is_counted() -> None:
     cells = {pair: cell(g, names=pair, controls=None) for pair, g in SURE.items()}
     reading = TransferMatrix(cells, {}, "key", "small").reading
-    assert reading.startswith("Without controls it is not known how much of this comes from the perturbations; from")
+    assert reading.startswith("Without controls it is not known how much of this comes from the perturbations. From")
 
 
 def test_a_matrix_of_one_row_compares_columns_alone() -> None:
@@ -137,7 +137,7 @@ def test_a_matrix_of_one_row_compares_columns_alone() -> None:
     assert "teach most" not in reading
     assert "mlp learns most (81.0 % against 51.0 %" in reading
     alone = matrix_of({(MLP, MLP): [0.5, 0.6]}).reading
-    assert alone == "In 1 of 1 cell g beats its controls and chance."
+    assert alone == "g beats its controls and chance in 1 of 1 cell."
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_matrix_of_one_row_compares_columns_alone() -> None:
         ),
         (
             {pair: [values[0], 1 - values[1], values[2]] for pair, values in SURE.items()},
-            "teach it more is not shown: rank correlation 1.00, -1.00 to 1.00 seed by seed",
+            "teach it more: rank correlation 1.00, -1.00 to 1.00 seed by seed",
         ),
     ],
     ids=["more", "less", "seeds disagree"],
@@ -165,7 +165,7 @@ def test_cells_that_fooling_was_not_measured_in_are_left_out() -> None:
     fooling = {pair: values if pair[0] != pair[1] else [None, None] for pair, values in reached.items()}
     matrix = matrix_of(reached, fooling)
     assert "Over 6 cells" in matrix.reading
-    assert matrix.reading.count(". ") == 2  # three sentences
+    assert matrix.reading.count(". ") == 4  # five sentences
     few = {pair: fooling[pair] for pair in list(fooling)[:4]}  # one of them is None
     assert "rank" not in matrix_of(reached, few).reading
 
@@ -174,13 +174,15 @@ def test_seeds_that_agree_with_each_other_but_not_with_the_means() -> None:
     # Each seed's order is the same on both sides, but one seed has the spread of fooling, the other that of learning.
     reached = {pair: [0.2 + 0.2 * rank, 0.24 - 0.01 * rank, 0.24 - 0.01 * rank] for rank, pair in enumerate(SURE)}
     fooling = {pair: [0.01 * rank, 0.9 - 0.2 * rank, 0.9 - 0.2 * rank] for rank, pair in enumerate(SURE)}
-    assert "is not shown: rank correlation -1.00, 1.00 to 1.00" in matrix_of(reached, fooling).reading
+    reading = matrix_of(reached, fooling).reading
+    assert "does not show whether perturbations" in reading
+    assert "rank correlation -1.00, 1.00 to 1.00" in reading
 
 
 def test_a_weak_relation_is_none() -> None:
     # Ranks 1 2 3 4 against 2 1 4 3: 1 - 6 * 4 / 60 = 0.6; against 3 1 2 4: 1 - 6 * 6 / 60 = 0.4.
     reached = {pair: [0.2 + 0.1 * rank] * 3 for rank, pair in enumerate(SURE)}
-    for order, found in (((2, 1, 4, 3), "teach it more: rank correlation 0.60"), ((3, 1, 2, 4), "is not shown: rank")):
+    for order, found in (((2, 1, 4, 3), "teach it more: rank correlation 0.60"), ((3, 1, 2, 4), "teach it more: rank")):
         fooling = {pair: [0.1 * rank] * 3 for rank, pair in zip(order, SURE, strict=True)}
         assert found in matrix_of(reached, fooling).reading
 
@@ -188,7 +190,8 @@ def test_a_weak_relation_is_none() -> None:
 def test_one_seed_of_fooling_shows_no_relation() -> None:
     reached = {pair: values[:1] for pair, values in SURE.items()}
     reading = matrix_of(reached, reached).reading
-    assert "teach it more is not shown: rank correlation 1.00 (cells share" in reading
+    assert "does not show whether" in reading
+    assert "teach it more: rank correlation 1.00. Cells share" in reading
 
 
 # Forms
@@ -199,15 +202,15 @@ def test_three_matrices_are_printed() -> None:
         (MLP, MLP): cell([0.5, 0.7], names=(MLP, MLP), controls=(0.11, 0.12)),
         (MLP, OWN): cell([0.4, 0.4], names=(MLP, OWN), controls=None),
     }
-    fooling = {(MLP, OWN): {"success": summarise([0.25, 0.75]), "error": summarise([None, None])}}
+    fooling = {(MLP, OWN): FoolingSummary(summarise([0.25, 0.75]), summarise([None, None]))}
     lines = [line.split() for line in str(TransferMatrix(cells, fooling, "key", "small")).splitlines()]
     heads = [
         number for number, words in enumerate(lines) if words == ["perturbations", "of", "mlp", "make_transformer"]
     ]
     assert [lines[number + 1] for number in heads] == [
-        ["mlp", "0.600", "+-", "0.141", "0.400", "+-", "0.000"],
+        ["mlp", "0.600", "±", "0.141", "0.400", "±", "0.000"],
         ["mlp", "0.110", "/", "0.120", "-"],
-        ["mlp", "-", "0.50", "+-", "0.35", "/", "-"],
+        ["mlp", "-", "0.50", "±", "0.35", "/", "-"],
     ]
 
 
@@ -259,7 +262,7 @@ def test_a_frame_has_one_row_per_pair_and_seed(real: TransferMatrix) -> None:
 
 def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = "<script>alert('&')</script>"
-    monkeypatch.setattr(TransferMatrix, "reading", property(lambda _: hostile))
+    monkeypatch.setattr(TransferReport, "reading", property(lambda _: hostile))
     matrix = TransferMatrix({(hostile, MLP): cell([0.5, 0.6])}, {}, "key", hostile)
     found = Tags(matrix._repr_html_())
     assert "script" not in found.tags

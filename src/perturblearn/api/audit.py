@@ -36,9 +36,9 @@ from perturblearn.experiment import (
     run_together,
 )
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report import Audit, Result, first_examples
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import attack_text
+from perturblearn.report.words import attack_text
+from perturblearn.results import Audit, Examples, Result, first_examples
+from perturblearn.results.cells import example_files
 from perturblearn.store import ArtefactStore
 
 Learners = Any
@@ -205,7 +205,7 @@ class Auditing:
 
         def work() -> tuple[Audit, Mapping[str, float]]:
             executor = run_together(self.experiments, store if cache is None else cache, force=force, watch=watch)
-            audit = self._measured(executor).write(store, folder, self._examples(executor))
+            audit = self._measured(executor).write(store, folder, example_files(self._examples(executor)))
             return audit, executor.seconds
 
         return recorded(store, self.key, self.name, config_tree(self.experiments[0].config), work)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from perturblearn.config import TWO_LAYER, ExperimentConfig
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import MAP_POINTS, Experiment
 from perturblearn.graph import Watcher
-from perturblearn.report import TheoryComparison
+from perturblearn.results import TheoryComparison
 from perturblearn.store import ArtefactStore
 
 _QUICK_PAIRS, _QUICK_PRODUCTS = 1.5e8, 3e10
@@ -50,7 +48,6 @@ def compare_experiment(
     experiment: Experiment,
     store: ArtefactStore | None,
     *,
-    folder: Path | None = None,
     map_limits: tuple[float, float] | None = None,
     force: bool = False,
     watch: Watcher | None = None,
@@ -60,14 +57,13 @@ def compare_experiment(
     Args:
         experiment: which.
         store: where its stages are.
-        folder: the comparison's, if it will be written.
         map_limits: least and largest coordinate of the decision map; None for limits that show nearly all samples.
         force: repeat a comparison that is finished.
         watch: called with progress.
     """
     executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
     comparisons = {seed: executor.result(stage) for seed, stage in of_seeds.items()}
-    return TheoryComparison(experiment.config, experiment.key, comparisons, executor.result(drawn), folder)
+    return TheoryComparison(experiment.config, experiment.key, comparisons, executor.result(drawn))
 
 
 def why_no_theory(config: ExperimentConfig) -> str | None:

@@ -14,9 +14,18 @@ from perturblearn.api.run import check_device
 from perturblearn.api.stores import artefact_store
 from perturblearn.config import ExperimentConfig, Keep, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
-from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, key_of, plan_together, run_together
+from perturblearn.experiment import (
+    Experiment,
+    MakeExecutor,
+    Outcome,
+    Point,
+    SeedMeasures,
+    key_of,
+    plan_together,
+    run_together,
+)
 from perturblearn.graph import Executor, Plan, Watcher, collecting_nothing
-from perturblearn.report import SCHEMA
+from perturblearn.results import SCHEMA
 from perturblearn.store import ArtefactStore, Collection, Record, RecordStore
 
 WRITE_EVERY = 0.5
@@ -142,7 +151,7 @@ class _Notes:
     def __init__(self, many: RunningMany, records: RecordStore | None) -> None:
         self._many = many
         self._records = records
-        self._measured: dict[str, Mapping[str, Any]] = {}
+        self._measured: dict[str, SeedMeasures] = {}
         self.errors: dict[str, str] = {}
         self._unwritten: list[Record] = []
         self._known: dict[str, Record] = {}
@@ -157,7 +166,7 @@ class _Notes:
             known = self._known.get(key)
             if known is not None and not force:
                 if known.state == "finished" and known.result is not None:
-                    self._measured[key] = known.result["seeds"][0]
+                    self._measured[key] = SeedMeasures.from_dict(known.result["seeds"][0])
                 elif known.state == "failed" and not retry:
                     self.errors[key] = known.error or ""
             # What is kept besides the measures may have gone, or may never have been there.
@@ -176,7 +185,7 @@ class _Notes:
         if error is None:
             (measured,) = experiment.measures(executor)
             self._measured[key] = measured
-            state, result, sentence = "finished", {"schema": SCHEMA, "kind": "run", "seeds": [measured]}, None
+            state, result, sentence = "finished", {"schema": SCHEMA, "kind": "run", "seeds": [measured.to_dict()]}, None
         else:
             sentence = str(error) if isinstance(error, PerturbLearnError) else f"{type(error).__name__}: {error}"
             self.errors[key] = sentence

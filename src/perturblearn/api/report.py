@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from perturblearn.errors import StoreError
@@ -18,18 +15,7 @@ from perturblearn.pages import (
     transfer_page,
     write_page,
 )
-from perturblearn.report import Audit, Reproduction, Result, TransferMatrix
-from perturblearn.report.sweep import load_sweep
-
-KINDS: dict[str, Callable[[Path], str]] = {
-    "run": lambda folder: run_page(Result.load(folder), folder),
-    "reproduction": lambda folder: reproduction_page(Reproduction.load(folder), folder),
-    "sweep": lambda folder: sweep_page(load_sweep(folder)),
-    "audit": lambda folder: audit_page(Audit.load(folder), folder),
-    "transfer matrix": lambda folder: transfer_page(TransferMatrix.load(folder), folder),
-}
-"""The page of a folder, by the kind that its numbers name."""
-_FILES = ("result.json", "sweep.json", "audit.json", "transfer.json")
+from perturblearn.results import Audit, Finished, Reproduction, Result, SweepResult, TransferMatrix, load
 
 
 def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] | None = None) -> Path:
@@ -53,41 +39,27 @@ def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] |
         'report.html'
     """
     place = Path(folder)
-    kind = _kind_of(place)
+    found = load(place)
     try:
-        text = KINDS[kind](place)
+        text = _page_of(found, place)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"the {kind} in {place} is damaged ({error!r}); make it again with --force") from None
+        raise StoreError(f"the {found.form.name} in {place} is damaged ({error!r}); {found.form.again}") from None
     path = place / PAGE_NAME if to is None else Path(to)
     write_page(text, path)
     return path
 
 
-def _kind_of(folder: Path) -> str:
-    for name in _FILES:
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}); make these results again with --force") from None
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise StoreError(f"{path} is of kind {kind!r}, of which there is no page; name a folder of {_all_kinds()}")
-        return kind
-    raise StoreError(f"{folder} holds no results; name the folder of {_all_kinds()}{_advice(folder)}")
-
-
-def _all_kinds() -> str:
-    return "a finished run, sweep, figure, audit or transfer matrix"
-
-
-def _advice(folder: Path) -> str:
-    """The folder that may have been meant."""
-    try:
-        names = [each.name for each in folder.parent.iterdir() if any((each / name).is_file() for name in _FILES)]
-    except OSError:
-        return ""
-    starting = [name for name in names if name.startswith(folder.name)]
-    close = starting or difflib.get_close_matches(folder.name, names, n=1)
-    return f"; did you mean {folder.parent / close[0]}?" if close else ""
+def _page_of(found: Finished, folder: Path) -> str:
+    match found:
+        case Result():
+            return run_page(found, folder)
+        case Reproduction():
+            return reproduction_page(found, folder)
+        case SweepResult():
+            return sweep_page(found)
+        case Audit():
+            return audit_page(found, folder)
+        case TransferMatrix():
+            return transfer_page(found, folder)
+        case _:
+            raise AssertionError(f"{type(found).__name__} has no page")

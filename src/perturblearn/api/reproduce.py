@@ -16,14 +16,20 @@ from perturblearn.api.executors import executor as named_executor
 from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError
-from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, plan_together, run_together, summarise
+from perturblearn.experiment import (
+    Experiment,
+    MakeExecutor,
+    Outcome,
+    Point,
+    numbers_of,
+    plan_together,
+    run_together,
+    summarise,
+)
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
-from perturblearn.report import FailedRun, Reproduction, ShownPanel, draw_decision_map, point_rows
-from perturblearn.report.charts import draw_examples
-from perturblearn.report.charts.theory import plane_names
-from perturblearn.report.examples import Examples
-from perturblearn.report.result import numbers_of
+from perturblearn.report.charts import draw_examples, draw_map_of
+from perturblearn.results import ControlsOfWay, Examples, FailedRun, File, Reproduction, ShownPanel, picture, point_rows
 from perturblearn.store import ArtefactStore
 
 if TYPE_CHECKING:
@@ -275,7 +281,10 @@ class RunningReproduction:
         found = self._reproduction(outcomes, measured, time.perf_counter() - started)
         if out is None or store is None:
             return found
-        return found.write(store, self.folder_in(out), pictures)
+        # Of a figure that is no picture, the curves.
+        drawn = {"figure": found.plot()} if pictures is None else pictures
+        files: list[File] = [(f"{name}.png", picture(figure, dpi=100)) for name, figure in drawn.items()]
+        return found.write(store, self.folder_in(out), files)
 
     @property
     def _is_of_sets(self) -> bool:
@@ -324,7 +333,7 @@ class RunningReproduction:
             panels=[ShownPanel(number, panel.name, panel.x, panel.log_x) for number, panel in panels],
             rows=point_rows(figure, self.points, measured[: len(self.points)]),
             controls=[
-                {"way": point.way, "measures": {name: _summed_up(runs, name) for name in CONTROLLED}}
+                ControlsOfWay(point.way, {name: summarise([run.get(name) for run in runs]) for name in CONTROLLED})
                 for point, runs in zip(self.controls, measured[len(self.points) :], strict=True)
             ],
             failed=failed,
@@ -354,7 +363,7 @@ class RunningReproduction:
             title += f"\n{self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
             has_bias = experiment.config.standard.model.name == "two_layer"
-            return draw_decision_map(executor.result(stages[0]), title=title, **plane_names(has_bias=has_bias))
+            return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
         return draw_examples(Examples.of(perturbed, data), title)
 
@@ -377,8 +386,3 @@ def _controls(figure: Figure, ways: Sequence[str], panel: int, seeds: int | Sequ
         FigurePoint(panel, 0, way, {}, figure.default(panel=panel, seeds=seeds, way=way, overrides=keys))
         for way in (ways if draws else ())
     )
-
-
-def _summed_up(runs: Sequence[Mapping[str, float | None]], name: str) -> dict[str, Any]:
-    found = summarise([run.get(name) for run in runs])
-    return {key: found[key] for key in ("mean", "std", "values")}

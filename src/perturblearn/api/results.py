@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perturblearn.api.stores import record_store
 from perturblearn.errors import StoreError
-from perturblearn.report import Runs, check_column, known_columns, rows_of, select
+from perturblearn.results import Runs, check_column, known_columns, rows_of, select
 from perturblearn.store import RecordStore
 
 if TYPE_CHECKING:

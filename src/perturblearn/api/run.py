@@ -19,9 +19,9 @@ from perturblearn.data import Dataset, dataset_from
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.pages import PAGE_NAME, write_run_page
+from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
-from perturblearn.report import Result, export_run
+from perturblearn.results import Result, export_run
 from perturblearn.store import ArtefactStore
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
@@ -228,8 +228,15 @@ class Running:
             theory = quick_theory(experiment, stages, force=force) if self.report else None
             if isinstance(theory, str):
                 result, theory = replace(result, no_theory=theory), None
-            page = write_run_page if self.report else None
-            exported = export_run(experiment, executor, result, store, folder, page=page, theory=theory)
+            exported = export_run(
+                experiment,
+                executor,
+                result,
+                store,
+                folder,
+                page=(PAGE_NAME, run_page) if self.report else None,
+                theory=theory,
+            )
             return exported, executor.seconds
 
         return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
@@ -241,8 +248,8 @@ class Running:
             if isinstance(theory, str):
                 finished = replace(finished, no_theory=theory)
             elif theory is not None:
-                replace(theory, folder=folder / "theory").write(store)
-        write_run_page(finished, folder)
+                theory.write(store, folder / "theory")
+        write_page(run_page(finished, folder), folder / PAGE_NAME)
 
     def _measured(self, executor: Executor) -> Result:
         experiment = self.experiment

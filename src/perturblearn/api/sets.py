@@ -26,7 +26,7 @@ from perturblearn.perturbed import Damage, PerturbedSet, ShardSource, StoredSet,
 from perturblearn.perturbed import perturb as perturb_rows
 from perturblearn.perturbed import verify as verify_files
 from perturblearn.perturbed.manifest import MANIFEST
-from perturblearn.report import Result
+from perturblearn.results import Result
 from perturblearn.store import ArtefactStore
 
 SetLike = StoredSet | str | os.PathLike[str]

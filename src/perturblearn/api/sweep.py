@@ -15,7 +15,7 @@ from perturblearn.api.stores import artefact_store, cache_store, record_store
 from perturblearn.config import Sweep, resolve_sweep
 from perturblearn.experiment import MakeExecutor, Point
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report import SweepResult
+from perturblearn.results import SweepResult
 from perturblearn.store import ArtefactStore
 
 SweepLike = Mapping[str, Any] | str | os.PathLike[str]
@@ -133,7 +133,7 @@ class RunningSweep:
         before = 0 if out is None or force else self._count_finished(Path(out))
         outcomes = self.many.run(out, cache, force=force, retry=retry, watch=watch, make_executor=make_executor)
         key, seconds = self.many.key, time.perf_counter() - started
-        result = SweepResult(self.sweep, key, self.many.points, outcomes, before, seconds=seconds)
+        result = SweepResult.of(self.sweep, key, self.many.points, outcomes, finished_before=before, seconds=seconds)
         if out is None:
             return result
         return result.write(artefact_store(Path(out)), Path(out) / f"{self.sweep.name}-{key[:10]}")

@@ -11,8 +11,8 @@ from perturblearn.api.run import make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.graph import Watcher
-from perturblearn.pages import PAGE_NAME, write_run_page
-from perturblearn.report import Result, TheoryComparison
+from perturblearn.pages import PAGE_NAME, run_page, write_page
+from perturblearn.results import Result, TheoryComparison
 
 
 def compare_with_theory(
@@ -73,11 +73,10 @@ def compare_with_theory(
             f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
     store = None if result.folder is None else artefact_store(result.folder.parent)
-    folder = None if result.folder is None else result.folder / "theory"
     where = store if cache is None else cache
-    comparison = compare_experiment(experiment, where, folder=folder, map_limits=map_limits, force=force, watch=watch)
+    comparison = compare_experiment(experiment, where, map_limits=map_limits, force=force, watch=watch)
     if store is not None and result.folder is not None:
-        comparison.write(store)
+        comparison = comparison.write(store, result.folder / "theory")
         if (result.folder / PAGE_NAME).is_file():
-            write_run_page(result, result.folder)
+            write_page(run_page(result, result.folder), result.folder / PAGE_NAME)
     return comparison

@@ -24,8 +24,8 @@ from perturblearn.experiment import (
     run_together,
 )
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.report import Result, TransferMatrix, first_examples
-from perturblearn.report.examples import Examples
+from perturblearn.results import Examples, Result, TransferMatrix, first_examples
+from perturblearn.results.cells import example_files
 from perturblearn.store import ArtefactStore
 
 
@@ -137,7 +137,7 @@ class Transferring:
 
         def work() -> tuple[TransferMatrix, Mapping[str, float]]:
             executor = self._executed(store if cache is None else cache, force, watch)
-            matrix = self._measured(executor).write(store, folder, self._examples(executor))
+            matrix = self._measured(executor).write(store, folder, example_files(self._examples(executor)))
             return matrix, executor.seconds
 
         tree = config_tree(next(iter(self.of.experiments.values())).config)

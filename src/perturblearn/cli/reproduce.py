@@ -91,7 +91,7 @@ def list_figures(
     """List the figures that can be reproduced: panels, points, published values, and how long they take."""
     from perturblearn.cli.carry_out import print_json
     from perturblearn.papers import ALL, outline_of
-    from perturblearn.report.grid import plural
+    from perturblearn.report.words import plural
 
     outlines = [outline_of(figure) for figure in ALL.values()]
     if json:

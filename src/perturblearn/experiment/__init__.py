@@ -12,41 +12,95 @@ from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_map
-from perturblearn.experiment.measures import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
+from perturblearn.experiment.measured import (
+    HELDOUT,
+    TRAINING,
+    AccuracyNames,
+    ClassMeasures,
+    ControlAccuracies,
+    GroupMeasures,
+    LearnerMeasures,
+    Number,
+    PairMeasures,
+    SeedMeasures,
+)
+from perturblearn.experiment.measures import (
+    MEASURES,
+    Measure,
+    PerturbationCase,
+    PerturbationMeasure,
+    StandardCase,
+    StandardMeasure,
+    accuracy,
+    agreement,
+    measure_perturbation,
+    measure_standard,
+)
 from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS, compare_networks
 from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_graph import Branch, Learner, SeedGraph
 from perturblearn.experiment.selection import SELECTED_BY, Selected, select
 from perturblearn.experiment.steps import Part, Shard
-from perturblearn.experiment.summary import BEATEN_SHARE, chance_of, summarise, summarise_seeds
+from perturblearn.experiment.summary import (
+    BEATEN_SHARE,
+    ControlSummary,
+    Spread,
+    Summaries,
+    Summary,
+    chance_of,
+    controls_of,
+    numbers_of,
+    summarise,
+    summarise_seeds,
+)
 from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
-from perturblearn.experiment.transfer import Pair, Transfer
+from perturblearn.experiment.transfer import FoolingSummary, Pair, Transfer
 from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law
 
 __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
+    "HELDOUT",
     "MAP_POINTS",
     "MEASURES",
     "NETWORK_COMPARISONS",
     "SELECTED_BY",
+    "TRAINING",
+    "AccuracyNames",
     "Branch",
     "Case",
+    "ClassMeasures",
     "Comparison",
+    "ControlAccuracies",
+    "ControlSummary",
     "Crossing",
     "Experiment",
     "Fit",
+    "FoolingSummary",
+    "GroupMeasures",
     "Learner",
+    "LearnerMeasures",
     "MakeExecutor",
+    "Measure",
+    "Number",
     "Outcome",
     "Pair",
+    "PairMeasures",
     "Part",
+    "PerturbationCase",
+    "PerturbationMeasure",
     "Point",
     "SeedGraph",
+    "SeedMeasures",
     "Selected",
     "Shard",
     "Slope",
+    "Spread",
+    "StandardCase",
+    "StandardMeasure",
+    "Summaries",
+    "Summary",
     "Transfer",
     "accuracy",
     "agreement",
@@ -54,6 +108,7 @@ __all__ = [
     "chance_of",
     "compare",
     "compare_networks",
+    "controls_of",
     "crossing",
     "default_epsilons",
     "default_learner",
@@ -66,6 +121,7 @@ __all__ = [
     "load_map",
     "measure_perturbation",
     "measure_standard",
+    "numbers_of",
     "plan_together",
     "run_control",
     "run_together",

@@ -126,7 +126,7 @@ class Selection(Stored[Selected]):
         standards = [dict(result(stage)) for stage in self.standard]
         for measures, stage in zip(standards, self.directions, strict=False):
             measures.update(result(stage))
-        return select(standards, [[result(stage) for stage in row] for row in self.perturbation])
+        return select(standards, [[result(stage).numbers for stage in row] for row in self.perturbation])
 
     @classmethod
     def dump(cls, result: Selected) -> Artefact:

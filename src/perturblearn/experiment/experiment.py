@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from perturblearn.config import ExperimentConfig
 from perturblearn.data import Dataset, Outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.checks import Map, TheoryComparison
 from perturblearn.experiment.context import Context
+from perturblearn.experiment.measured import SeedMeasures
 from perturblearn.experiment.reading import read_measures
 from perturblearn.experiment.seed_graph import GraphBuilder, SeedGraph
 from perturblearn.experiment.steps import Part, Shard
@@ -147,7 +147,7 @@ class Experiment:
         seed, graph = next(iter(self.seeds.items()))
         return self._builder.map(graph, seed, limits)
 
-    def measures(self, executor: Executor) -> list[dict[str, Any]]:
+    def measures(self, executor: Executor) -> list[SeedMeasures]:
         """Everything measured, seed by seed; see `read_measures`."""
         return [read_measures(seed, graph, self.config, executor) for seed, graph in self.seeds.items()]
 

@@ -1,56 +1,116 @@
-"""What is measured, and on what."""
+"""What is measured, and on what: every measure is one entry of `MEASURES`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, is_target, label_loss, predicted_labels
 from perturblearn.data import Dataset
+from perturblearn.experiment.measured import ClassMeasures, GroupMeasures, LearnerMeasures
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.theory import random_cosine, row_cosines
 from perturblearn.training import LOSSES
 
-MEASURES = {
-    "standard_accuracy": "f, its clean training set",
-    "standard_accuracy_heldout": "f, clean held-out inputs",
-    "standard_accuracy_worst_group": "f, clean held-out inputs of its worst group",
-    "perturbation_accuracy": "g, f's clean training set",
-    "perturbation_accuracy_heldout": "g, clean held-out inputs",
-    "perturbation_accuracy_worst_group": "g, clean held-out inputs of its worst group",
-    "agreement": "f and g, clean held-out inputs",
-    "cosine_similarity": "size of the cosine of r_n and t_n, mean over the perturbed set",
-    "cosine_similarity_signed": "cosine of y'_n r_n and t_n, mean over the perturbed set",
-    "cosine_similarity_random": "the size for random directions, about sqrt(2 / (pi d))",
-    "positive_share": "share of clean held-out inputs that g labels +1",
-    "largest_share": "share of clean held-out inputs under g's most frequent label",
-    "attack_success": "f on what g sees, where the target is not the label",
-    "perturbation_size": "size of the perturbations, mean over the perturbed samples",
-    "perturbed_loss": "g, the set it was trained on",
-    "perturbed_loss_heldout": "g, held-out perturbed set",
-    "linear_probe": "a linear classifier of the perturbed set, f's training set",
-    "linear_probe_heldout": "a linear classifier of the perturbed set, held-out inputs",
-    "unperturbed_control": "no perturbation, f's training set",
-    "unperturbed_control_heldout": "no perturbation, held-out inputs",
-    "permuted_control": "targets permuted, f's training set",
-    "permuted_control_heldout": "targets permuted, held-out inputs",
-    **{
-        f"{name}_max": "the papers' choice: maximum over the grid of lr"
-        for name in (
-            "standard_accuracy",
-            "standard_accuracy_heldout",
-            "perturbation_accuracy",
-            "perturbation_accuracy_heldout",
-            "agreement",
-            "cosine_similarity",
-        )
-    },
-}
-"""Every measure of a run, and what it is measured on."""
+
+@dataclass(frozen=True, eq=False)
+class StandardCase:
+    """What measures of the standard classifier f are taken of.
+
+    Args:
+        standard: f.
+        data: with its true labels.
+    """
+
+    standard: Classifier
+    data: Dataset
+
+    # Each network labels each set of inputs once, however many measures ask for it.
+    @cached_property
+    def standard_outputs(self) -> Tensor:
+        """Outputs of f for the held-out inputs, (M,) or logits (M, K)."""
+        return self.standard.outputs(self.data.heldout_inputs)
+
+    @cached_property
+    def standard_labels(self) -> Tensor:
+        """What f says of the held-out inputs, (M,)."""
+        return predicted_labels(self.standard_outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbationCase(StandardCase):
+    """What measures of the perturbation classifier g are taken of.
+
+    Args:
+        perturbation: g.
+        perturbed: the set that it was trained on.
+        heldout_perturbed: the set that chooses its learning rate.
+        loss: the name of the loss that it was trained with.
+    """
+
+    perturbation: Classifier
+    perturbed: PerturbedSet
+    heldout_perturbed: PerturbedSet
+    loss: str
+
+    @cached_property
+    def perturbation_outputs(self) -> Tensor:
+        """Outputs of g for the held-out inputs, (M,) or logits (M, K)."""
+        return self.perturbation.outputs(self.data.heldout_inputs)
+
+    @cached_property
+    def perturbation_labels(self) -> Tensor:
+        """What g says of the held-out inputs, (M,)."""
+        return predicted_labels(self.perturbation_outputs)
+
+    @cached_property
+    def label_shares(self) -> list[float]:
+        """Share of the held-out inputs that g gives each label, in the order of the data's labels."""
+        return [(self.perturbation_labels == label).double().mean().item() for label in self.data.label_values]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that a run measures; one that has no function here is the result of a stage of its own.
+
+    Args:
+        name: as results, tables and files call it.
+        measured_on: in a few words, for tables.
+    """
+
+    name: str
+    measured_on: str
+
+
+@dataclass(frozen=True)
+class StandardMeasure(Measure):
+    """A measure of f.
+
+    Args:
+        take: the measure; None where there is nothing to measure.
+        applies: whether a case has it at all.
+    """
+
+    take: Callable[[StandardCase], float | None]
+    applies: Callable[[StandardCase], bool] = lambda case: True
+
+
+@dataclass(frozen=True)
+class PerturbationMeasure(Measure):
+    """A measure of g.
+
+    Args:
+        take: the measure; None where there is nothing to measure.
+        applies: whether a case has it at all.
+    """
+
+    take: Callable[[PerturbationCase], float | None]
+    applies: Callable[[PerturbationCase], bool] = lambda case: True
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
@@ -78,13 +138,18 @@ def mean_loss(classifier: Classifier, inputs: Tensor, labels: Tensor, loss: str)
     return min(losses.mean().item(), sys.float_info.max)
 
 
-def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float]:
-    """Accuracy of the standard classifier f on both parts of the data, and on its worst group if there are any."""
-    heldout = standard.outputs(data.heldout_inputs)
+def measure_standard(standard: Classifier, data: Dataset) -> dict[str, float | None]:
+    """Every `StandardMeasure`, by name.
+
+    Args:
+        standard: f.
+        data: with its true labels.
+    """
+    case = StandardCase(standard, data)
     return {
-        "standard_accuracy": accuracy(standard.outputs(data.inputs), data.labels),
-        "standard_accuracy_heldout": accuracy(heldout, data.heldout_labels),
-        **_worst_group("standard", predicted_labels(heldout), data),
+        measure.name: measure.take(case)
+        for measure in MEASURES.values()
+        if isinstance(measure, StandardMeasure) and measure.applies(case)
     }
 
 
@@ -110,43 +175,23 @@ def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Itera
     }
 
 
-def measure_perturbation(
-    perturbation: Classifier,
-    standard: Classifier,
-    data: Dataset,
-    perturbed: PerturbedSet,
-    heldout_perturbed: PerturbedSet,
-    loss: str,
-) -> dict[str, Any]:
-    """What g has learned: accuracy on clean inputs, agreement with f, and its loss on the perturbed sets.
+def taken(kind: type[Measure]) -> tuple[str, ...]:
+    """Names of the measures of a kind, which a stage that takes them is known by."""
+    return tuple(measure.name for measure in MEASURES.values() if isinstance(measure, kind))
 
-    The loss on the held-out perturbed set chooses g's learning rate; it needs no clean label.
 
-    Returns:
-        Numbers by the names of `MEASURES`, under ``classes`` the same class by class (see `measure_classes`), and under
-        ``groups`` group by group (see `measure_groups`) where the data name groups.
+def measure_perturbation(case: PerturbationCase) -> LearnerMeasures:
+    """Every `PerturbationMeasure`, and the same questions class by class and group by group.
+
+    The loss on the held-out perturbed set, which chooses g's learning rate, needs no clean label.
     """
-    heldout = perturbation.outputs(data.heldout_inputs)
-    of_f, of_g = predicted_labels(standard.outputs(data.heldout_inputs)), predicted_labels(heldout)
-    shares = torch.stack([(of_g == label).double().mean() for label in data.label_values])
-    balance = {"positive_share": shares[0].item()} if data.is_binary else {"largest_share": shares.max().item()}
-    sizes = {} if perturbed.sizes is None else {"perturbation_size": _mean_size(perturbed, perturbed.sizes)}
-    groups = {} if data.heldout_groups is None else {"groups": measure_groups(of_f, of_g, data)}
-    return {
-        "perturbation_accuracy": accuracy(perturbation.outputs(data.inputs), data.labels),
-        "perturbation_accuracy_heldout": accuracy(heldout, data.heldout_labels),
-        **_worst_group("perturbation", of_g, data),
-        "agreement": (of_f == of_g).double().mean().item(),
-        **balance,
-        "attack_success": perturbed.success_rate,
-        **sizes,
-        "perturbed_loss": mean_loss(perturbation, perturbed.inputs, perturbed.target_labels, loss),
-        "perturbed_loss_heldout": mean_loss(
-            perturbation, heldout_perturbed.inputs, heldout_perturbed.target_labels, loss
-        ),
-        "classes": measure_classes(of_f, of_g, data, perturbed),
-        **groups,
+    numbers = {
+        measure.name: measure.take(case)
+        for measure in MEASURES.values()
+        if isinstance(measure, PerturbationMeasure) and measure.applies(case)
     }
+    groups = None if case.data.heldout_groups is None else _measure_groups(case)
+    return LearnerMeasures(numbers, _measure_classes(case), groups)
 
 
 def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str, float | None]:
@@ -172,74 +217,156 @@ def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str
     return {"success": float(success) if bool(redirected.any()) else None, "error": error}
 
 
-def measure_classes(of_f: Tensor, of_g: Tensor, data: Dataset, perturbed: PerturbedSet) -> dict[str, Any]:
-    """Accuracies, agreement and attack success class by class, and what g takes each class for.
-
-    Args:
-        of_f, of_g: labels predicted on the held-out inputs, (M,).
-        data: its held-out labels are the true ones.
-        perturbed: what g was trained on.
-
-    Returns:
-        ``names``, and in their order: ``n_heldout``, ``standard_accuracy``, ``perturbation_accuracy`` and ``agreement``
-        over the held-out inputs of each class, ``attack_success`` over the redirected samples with that target, each
-        None where there are none; ``confusion``: a row per true class, a column per class that g says, in numbers of
-        held-out inputs (an output of exactly 0 is in no column).
-    """
+def _measure_classes(case: PerturbationCase) -> ClassMeasures:
+    data, perturbed = case.data, case.perturbed
     truths = [data.heldout_labels == label for label in data.label_values]
     targeted = [perturbed.redirected & (perturbed.target_labels == label) for label in data.label_values]
+    says = [case.perturbation_labels == label for label in data.label_values]
+    return ClassMeasures(
+        **_shares(case, data.class_names, truths),
+        attack_success=tuple(_share(perturbed.success, rows) for rows in targeted),
+        confusion=tuple(tuple(int((rows & column).sum()) for column in says) for rows in truths),
+    )
+
+
+def _measure_groups(case: PerturbationCase) -> GroupMeasures:
+    return GroupMeasures(**_shares(case, case.data.group_names, _group_members(case.data)))
+
+
+def _shares(case: PerturbationCase, names: Iterable[str], members: list[Tensor]) -> dict[str, Any]:
+    """Counts, accuracies and agreement over parts of the held-out inputs, as `GroupMeasures` takes them."""
+    truths, of_f, of_g = case.data.heldout_labels, case.standard_labels, case.perturbation_labels
     return {
-        "names": list(data.class_names),
-        "n_heldout": [int(rows.sum()) for rows in truths],
-        "standard_accuracy": [_share(of_f == data.heldout_labels, rows) for rows in truths],
-        "perturbation_accuracy": [_share(of_g == data.heldout_labels, rows) for rows in truths],
-        "agreement": [_share(of_f == of_g, rows) for rows in truths],
-        "attack_success": [_share(perturbed.success, rows) for rows in targeted],
-        "confusion": [[int((rows & (of_g == label)).sum()) for label in data.label_values] for rows in truths],
+        "names": tuple(names),
+        "n_heldout": tuple(int(rows.sum()) for rows in members),
+        "standard_accuracy": tuple(_share(of_f == truths, rows) for rows in members),
+        "perturbation_accuracy": tuple(_share(of_g == truths, rows) for rows in members),
+        "agreement": tuple(_share(of_f == of_g, rows) for rows in members),
     }
 
 
-def measure_groups(of_f: Tensor, of_g: Tensor, data: Dataset) -> dict[str, Any]:
-    """Accuracies and agreement group by group.
-
-    Args:
-        of_f, of_g: labels predicted on the held-out inputs, (M,).
-        data: names the groups, and says which each held-out input belongs to.
-
-    Returns:
-        ``names``, and in their order: ``n_heldout``, ``standard_accuracy``, ``perturbation_accuracy`` and ``agreement``
-        over the held-out inputs of each group, each None where there are none.
-    """
-    members = _heldout_members(data)
-    return {
-        "names": list(data.group_names),
-        "n_heldout": [int(rows.sum()) for rows in members],
-        "standard_accuracy": [_share(of_f == data.heldout_labels, rows) for rows in members],
-        "perturbation_accuracy": [_share(of_g == data.heldout_labels, rows) for rows in members],
-        "agreement": [_share(of_f == of_g, rows) for rows in members],
-    }
-
-
-def _worst_group(role: str, predicted: Tensor, data: Dataset) -> dict[str, float]:
-    """The lowest accuracy over the groups that occur among the held-out inputs; nothing where no groups are named."""
-    if data.heldout_groups is None:
-        return {}
-    reached = [_share(predicted == data.heldout_labels, rows) for rows in _heldout_members(data)]
-    return {f"{role}_accuracy_worst_group": min(share for share in reached if share is not None)}
-
-
-def _heldout_members(data: Dataset) -> list[Tensor]:
+def _group_members(data: Dataset) -> list[Tensor]:
     """For each group, which held-out inputs belong to it."""
     assert data.heldout_groups is not None
     return [data.heldout_groups == group for group in range(len(data.group_names))]
 
 
-def _mean_size(perturbed: PerturbedSet, sizes: Tensor) -> float | None:
+def _worst_group(predicted: Tensor, data: Dataset) -> float:
+    """The lowest accuracy over the groups that occur among the held-out inputs."""
+    reached = [_share(predicted == data.heldout_labels, rows) for rows in _group_members(data)]
+    return min(share for share in reached if share is not None)
+
+
+def _has_groups(case: StandardCase) -> bool:
+    return case.data.heldout_groups is not None
+
+
+def _mean_size(case: PerturbationCase) -> float | None:
     """Mean over the samples that are perturbed; None where mixing has left none."""
-    moved = sizes if perturbed.clean is None else sizes[~perturbed.clean]
+    perturbed = case.perturbed
+    assert perturbed.sizes is not None, "it applies to sets with sizes"
+    moved = perturbed.sizes if perturbed.clean is None else perturbed.sizes[~perturbed.clean]
     return moved.double().mean().item() if len(moved) else None
+
+
+def _loss_on(case: PerturbationCase, perturbed: PerturbedSet) -> float:
+    return mean_loss(case.perturbation, perturbed.inputs, perturbed.target_labels, case.loss)
 
 
 def _share(holds: Tensor, rows: Tensor) -> float | None:
     count = int(rows.sum())
     return int((holds & rows).sum()) / count if count else None
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        StandardMeasure(
+            "standard_accuracy",
+            "f, its clean training set",
+            lambda case: accuracy(case.standard.outputs(case.data.inputs), case.data.labels),
+        ),
+        StandardMeasure(
+            "standard_accuracy_heldout",
+            "f, clean held-out inputs",
+            lambda case: accuracy(case.standard_outputs, case.data.heldout_labels),
+        ),
+        StandardMeasure(
+            "standard_accuracy_worst_group",
+            "f, clean held-out inputs of its worst group",
+            lambda case: _worst_group(case.standard_labels, case.data),
+            _has_groups,
+        ),
+        PerturbationMeasure(
+            "perturbation_accuracy",
+            "g, f's clean training set",
+            lambda case: accuracy(case.perturbation.outputs(case.data.inputs), case.data.labels),
+        ),
+        PerturbationMeasure(
+            "perturbation_accuracy_heldout",
+            "g, clean held-out inputs",
+            lambda case: accuracy(case.perturbation_outputs, case.data.heldout_labels),
+        ),
+        PerturbationMeasure(
+            "perturbation_accuracy_worst_group",
+            "g, clean held-out inputs of its worst group",
+            lambda case: _worst_group(case.perturbation_labels, case.data),
+            _has_groups,
+        ),
+        PerturbationMeasure(
+            "agreement",
+            "f and g, clean held-out inputs",
+            lambda case: (case.standard_labels == case.perturbation_labels).double().mean().item(),
+        ),
+        Measure("cosine_similarity", "size of the cosine of r_n and t_n, mean over the perturbed set"),
+        Measure("cosine_similarity_signed", "cosine of y'_n r_n and t_n, mean over the perturbed set"),
+        Measure("cosine_similarity_random", "the size for random directions, about sqrt(2 / (pi d))"),
+        PerturbationMeasure(
+            "positive_share",
+            "share of clean held-out inputs that g labels +1",
+            lambda case: case.label_shares[0],
+            lambda case: case.data.is_binary,
+        ),
+        PerturbationMeasure(
+            "largest_share",
+            "share of clean held-out inputs under g's most frequent label",
+            lambda case: max(case.label_shares),
+            lambda case: not case.data.is_binary,
+        ),
+        PerturbationMeasure(
+            "attack_success",
+            "f on what g sees, where the target is not the label",
+            lambda case: case.perturbed.success_rate,
+        ),
+        PerturbationMeasure(
+            "perturbation_size",
+            "size of the perturbations, mean over the perturbed samples",
+            _mean_size,
+            lambda case: case.perturbed.sizes is not None,
+        ),
+        PerturbationMeasure(
+            "perturbed_loss", "g, the set it was trained on", lambda case: _loss_on(case, case.perturbed)
+        ),
+        PerturbationMeasure(
+            "perturbed_loss_heldout", "g, held-out perturbed set", lambda case: _loss_on(case, case.heldout_perturbed)
+        ),
+        Measure("linear_probe", "a linear classifier of the perturbed set, f's training set"),
+        Measure("linear_probe_heldout", "a linear classifier of the perturbed set, held-out inputs"),
+        Measure("unperturbed_control", "no perturbation, f's training set"),
+        Measure("unperturbed_control_heldout", "no perturbation, held-out inputs"),
+        Measure("permuted_control", "targets permuted, f's training set"),
+        Measure("permuted_control_heldout", "targets permuted, held-out inputs"),
+        *(
+            Measure(f"{name}_max", "the papers' choice: maximum over the grid of lr")
+            for name in (
+                "standard_accuracy",
+                "standard_accuracy_heldout",
+                "perturbation_accuracy",
+                "perturbation_accuracy_heldout",
+                "agreement",
+                "cosine_similarity",
+            )
+        ),
+    )
+}
+"""Every measure of a run by its name, in the order of tables. Another one is another entry."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perturblearn.config import ExperimentConfig
+from perturblearn.experiment.measured import SeedMeasures
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class Outcome:
         point: the point's number, counted from 0.
         seed: the run's seed.
         key: hash of the run's stages.
-        measured: the seed's entry of `Experiment.measures`; None for a run that failed.
+        measured: what the run has measured; None for a run that failed.
         error: the sentence that it failed with.
     """
 
     point: int
     seed: int
     key: str
-    measured: Mapping[str, Any] | None = field(default=None, repr=False)
+    measured: SeedMeasures | None = field(default=None, repr=False)
     error: str | None = None

@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from perturblearn.config import ExperimentConfig
 from perturblearn.experiment.comparison import Comparison
+from perturblearn.experiment.measured import ControlAccuracies, PairMeasures, SeedMeasures
 from perturblearn.experiment.seed_graph import SeedGraph
 from perturblearn.graph import Executor
 
 
-def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executor: Executor) -> dict[str, Any]:
-    """Everything that one seed measured.
-
-    Returns:
-        ``seed``, the chosen ``standard_lr`` and ``perturbation_lr``, ``measures`` at that pair with the papers' maxima,
-        ``controls`` with one value per draw, ``classes`` with the measures class by class, ``groups`` likewise where
-        the data name groups, and ``grid`` with the measures of every pair.
-    """
+def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executor: Executor) -> SeedMeasures:
+    """Everything that one seed measured."""
     selected = executor.result(graph.selection)
-    grid = [
-        {
-            "standard_lr": standard_lr,
-            "perturbation_lr": perturbation_lr,
-            **executor.result(branch.measures),
-            **({} if branch.directions is None else executor.result(branch.directions)),
-            **executor.result(learner.measures),
-        }
-        for standard_lr, branch in zip(config.standard.lr, graph.branches, strict=True)
-        for perturbation_lr, learner in zip(config.perturbation.lr, branch.learners, strict=True)
-    ]
-    by_class = [pair.pop("classes") for pair in grid]
-    by_group = [pair.pop("groups", None) for pair in grid]
-    position = selected.standard * len(config.perturbation.lr) + selected.perturbation
-    chosen = dict(grid[position])
+    learners = [[executor.result(learner.measures) for learner in branch.learners] for branch in graph.branches]
+    grid = tuple(
+        PairMeasures(
+            standard_lr,
+            perturbation_lr,
+            {
+                **executor.result(branch.measures),
+                **({} if branch.directions is None else executor.result(branch.directions)),
+                **learner.numbers,
+            },
+        )
+        for standard_lr, branch, row in zip(config.standard.lr, graph.branches, learners, strict=True)
+        for perturbation_lr, learner in zip(config.perturbation.lr, row, strict=True)
+    )
+    chosen = grid[selected.standard * len(config.perturbation.lr) + selected.perturbation]
+    learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
-    return {
-        "seed": seed,
-        "standard_lr": chosen.pop("standard_lr"),
-        "perturbation_lr": chosen.pop("perturbation_lr"),
-        "measures": {**chosen, **selected.maxima, **probe, **theory},
-        "controls": {name: executor.result(stage) for name, stage in graph.controls.items()},
-        "classes": by_class[position],
-        **({} if by_group[position] is None else {"groups": by_group[position]}),
-        "grid": grid,
-    }
+    draws = {name: executor.result(stage) for name, stage in graph.controls.items()}
+    return SeedMeasures(
+        seed=seed,
+        standard_lr=chosen.standard_lr,
+        perturbation_lr=chosen.perturbation_lr,
+        measures={**chosen.measures, **selected.maxima, **probe, **theory},
+        controls={
+            name: ControlAccuracies(tuple(reached["accuracy"]), tuple(reached["accuracy_heldout"]))
+            for name, reached in draws.items()
+        },
+        classes=learner.classes,
+        groups=learner.groups,
+        grid=grid,
+    )
 
 
 def _compared(compared: Comparison | Mapping[str, float | None]) -> dict[str, float]:

@@ -26,6 +26,7 @@ from perturblearn.experiment.checks import (
 )
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.controls import Control
+from perturblearn.experiment.measures import PerturbationMeasure, StandardMeasure, taken
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.steps import (
     Data,
@@ -233,6 +234,7 @@ class GraphBuilder:
             perturbation = self._perturbation(data, mixed, perturbation_lr, seed)
             measures = PerturbationMeasures(
                 loss=config.perturbation.loss,
+                taken=taken(PerturbationMeasure),
                 data=data,
                 standard=standard,
                 perturbed=mixed,
@@ -247,7 +249,7 @@ class GraphBuilder:
             heldout_perturbed,
             mixed,
             heldout_mixed,
-            StandardMeasures(data=data, standard=standard, context=context),
+            StandardMeasures(taken=taken(StandardMeasure), data=data, standard=standard, context=context),
             self._direction_measures(data, perturbed) if config.measures.cosine_similarity else None,
             tuple(learners),
         )

@@ -20,7 +20,8 @@ from perturblearn.config import AttackConfig, DataConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
 from perturblearn.experiment.context import ContextStage
-from perturblearn.experiment.measures import measure_perturbation, measure_standard
+from perturblearn.experiment.measured import LearnerMeasures
+from perturblearn.experiment.measures import PerturbationCase, measure_perturbation, measure_standard
 from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import JsonStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
@@ -345,10 +346,15 @@ class DeepPerturbation(DeepTraining):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StandardMeasures(ContextStage[Mapping[str, Any]], JsonStage):
-    """What f knows of clean data."""
+    """What f knows of clean data.
+
+    Args:
+        taken: names of the measures, so that another one is measured, and not read from before.
+    """
 
     kind = "standard measures"
     version = 2
+    taken: tuple[str, ...]
     data: Stage[Dataset]
     standard: Stage[Classifier]
 
@@ -363,16 +369,18 @@ class StandardMeasures(ContextStage[Mapping[str, Any]], JsonStage):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PerturbationMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures]):
     """What g knows of clean data that it never saw.
 
     Args:
         loss: g's.
+        taken: names of the measures, so that another one is measured, and not read from before.
     """
 
     kind = "perturbation measures"
     version = 3
     loss: str
+    taken: tuple[str, ...]
     data: Stage[Dataset]
     standard: Stage[Classifier]
     perturbed: Stage[PerturbedSet]
@@ -384,16 +392,27 @@ class PerturbationMeasures(ContextStage[Mapping[str, Any]], JsonStage):
         """Words for people."""
         return "measures of g"
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> LearnerMeasures:
         """Measure g."""
-        return measure_perturbation(
-            result(self.perturbation).to(device=self.device),
-            result(self.standard).to(device=self.device),
-            result(self.data),
-            result(self.perturbed).to(self.context.data_device),
-            result(self.heldout_perturbed).to(self.context.data_device),
-            self.loss,
+        case = PerturbationCase(
+            standard=result(self.standard).to(device=self.device),
+            data=result(self.data),
+            perturbation=result(self.perturbation).to(device=self.device),
+            perturbed=result(self.perturbed).to(self.context.data_device),
+            heldout_perturbed=result(self.heldout_perturbed).to(self.context.data_device),
+            loss=self.loss,
         )
+        return measure_perturbation(case)
+
+    @classmethod
+    def dump(cls, result: LearnerMeasures) -> Artefact:
+        """The measures as an artefact."""
+        return Artefact(result.to_dict())
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> LearnerMeasures:
+        """The measures again."""
+        return LearnerMeasures.from_dict(artefact.content)
 
 
 def _name_of_set(part: Part) -> str:

@@ -5,15 +5,50 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict, cast
+
+from perturblearn.experiment.measured import HELDOUT, TRAINING, AccuracyNames, Number, SeedMeasures
+from perturblearn.experiment.measures import MEASURES
 
 BEATEN_SHARE = 0.95
 """Share of a control's draws that g must beat before we say that it has learned something."""
 
 
-def summarise(values: Sequence[float | None]) -> dict[str, Any]:
+class Spread(TypedDict):
+    """Mean and standard deviation over several values; None where there are too few."""
+
+    mean: Number
+    std: Number
+    """With n - 1 in the denominator."""
+
+
+class Summary(Spread):
+    """A measure over several seeds."""
+
+    median: Number
+    values: list[Number]
+
+
+class ControlSummary(Summary):
+    """A control over all its draws, seed by seed."""
+
+    draws_per_seed: int
+    beaten: float
+    """Share of the draws that g of the same seed beats."""
+    standard_error: float | None
+    """Of the mean."""
+    at_chance: bool | None
+    """Whether the mean lies within 3 standard errors of 1/K; None for one draw, and for mixed sets."""
+
+
+Summaries = Mapping[str, Summary]
+"""Summaries by measure; those of controls are `ControlSummary`, see `controls_of`."""
+
+
+def summarise(values: Sequence[float | None]) -> Summary:
     """Mean, standard deviation (n - 1), median and the values themselves; None where there is nothing to take it of."""
     known = [value for value in values if value is not None]
+    # Of the standard library and not of numpy: its sums are exact, so no number depends on the order of the seeds.
     return {
         "mean": statistics.fmean(known) if known else None,
         "std": statistics.stdev(known) if len(known) > 1 else None,
@@ -22,7 +57,7 @@ def summarise(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def summarise_seeds(seeds: Sequence[Mapping[str, Any]], *, mixed: bool = False) -> dict[str, dict[str, Any]]:
+def summarise_seeds(seeds: Sequence[SeedMeasures], *, mixed: bool = False) -> dict[str, Summary]:
     """Every measure over all seeds, and every control over all its draws.
 
     Args:
@@ -30,31 +65,58 @@ def summarise_seeds(seeds: Sequence[Mapping[str, Any]], *, mixed: bool = False) 
         mixed: g and its controls have seen clean samples too, with their true labels.
 
     Returns:
-        By measure: ``mean``, ``std``, ``median``, ``values`` (one per seed; of a control one per draw, seed by seed).
-        A control has also ``beaten`` (share of draws that g of the same seed beats), ``standard_error`` of its mean and
-        ``at_chance``, whether the mean lies within 3 standard errors of 1/K (None for one draw, and for mixed sets,
-        from which controls learn the classes as well).
+        By measure a `Summary` with one value per seed, by control a `ControlSummary` with one per draw.
     """
+    # Controls of mixed sets learn the classes as well, so chance says nothing about them.
     chance = None if mixed else chance_of(seeds)
     # A limit, or what is compared with it, may exist for one seed and not for another.
-    names = dict.fromkeys(name for seed in seeds for name in seed["measures"])
-    summary = {name: summarise([seed["measures"].get(name) for seed in seeds]) for name in names}
-    for control in seeds[0]["controls"]:
-        for part in ("", "_heldout"):
-            draws = [seed["controls"][control][f"accuracy{part}"] for seed in seeds]
-            reached = [seed["measures"][f"perturbation_accuracy{part}"] for seed in seeds]
-            summary[f"{control}_control{part}"] = _summarise_control(draws, reached, chance)
+    names = dict.fromkeys(name for seed in seeds for name in seed.measures)
+    summary = {name: summarise([seed.measures.get(name) for seed in seeds]) for name in names}
+    for control in seeds[0].controls:
+        for part in (TRAINING, HELDOUT):
+            draws = [seed.controls[control].on(part) for seed in seeds]
+            reached = [seed.measures[part.perturbation] for seed in seeds]
+            summary[part.controls[control]] = _summarise_control(draws, reached, chance)
     return summary
 
 
-def chance_of(seeds: Sequence[Mapping[str, Any]]) -> float:
+def controls_of(summary: Summaries, part: AccuracyNames = HELDOUT) -> dict[str, ControlSummary]:
+    """The controls on some inputs, by their names; none if no draws were asked for.
+
+    Args:
+        summary: of a run.
+        part: the inputs.
+    """
+    return {
+        control: cast("ControlSummary", summary[name]) for control, name in part.controls.items() if name in summary
+    }
+
+
+def chance_of(seeds: Sequence[SeedMeasures]) -> float:
     """What guessing reaches, 1/K: with targets independent of the labels, the mean of a control's draws."""
-    return 1 / len(seeds[0]["classes"]["names"])
+    return 1 / len(seeds[0].classes.names)
+
+
+def numbers_of(seed: SeedMeasures) -> dict[str, Number]:
+    """What one seed has measured, as one number each.
+
+    Returns:
+        The chosen ``standard_lr`` and ``perturbation_lr``, every measure, and of every control the mean of its draws,
+        in the order of `MEASURES`, whatever order they come in: records are sorted by name.
+    """
+    controls = {
+        part.controls[control]: sum(draws.on(part)) / len(draws.on(part))
+        for control, draws in seed.controls.items()
+        for part in (TRAINING, HELDOUT)
+    }
+    measured = {**seed.measures, **controls}
+    rates = {"standard_lr": seed.standard_lr, "perturbation_lr": seed.perturbation_lr}
+    return {**rates, **{name: measured[name] for name in MEASURES if name in measured}, **measured}
 
 
 def _summarise_control(
     draws: Sequence[Sequence[float]], reached: Sequence[float], chance: float | None
-) -> dict[str, Any]:
+) -> ControlSummary:
     flat = [value for of_seed in draws for value in of_seed]
     beaten = [value < g for of_seed, g in zip(draws, reached, strict=True) for value in of_seed]
     error = _standard_error(draws)

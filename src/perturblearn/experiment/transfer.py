@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,25 @@ from perturblearn.errors import ConfigError
 from perturblearn.experiment.audit import network_keys
 from perturblearn.experiment.checks import Fooling
 from perturblearn.experiment.experiment import Experiment
-from perturblearn.experiment.summary import summarise
+from perturblearn.experiment.summary import Summary, summarise
 from perturblearn.experiment.together import key_of
 from perturblearn.graph import Executor
 
 Pair = tuple[str, str]
 """The architecture that was attacked, and the one that learns or is fooled."""
+
+
+@dataclass(frozen=True)
+class FoolingSummary:
+    """How often the perturbed inputs of one network fool another, over the seeds; None where it was not measured.
+
+    Args:
+        success: share of them that the other network gives their target, where that is not the label.
+        error: share that it no longer recognises, of those whose source it recognises.
+    """
+
+    success: Summary | None = None
+    error: Summary | None = None
 
 
 class Transfer:
@@ -72,15 +86,14 @@ class Transfer:
         """SHA-256 of all stages that are wanted."""
         return key_of(list(self.experiments.values()), self.beside)
 
-    def measures_of_fooling(self, executor: Executor) -> dict[Pair, dict[str, Any]]:
-        """By pair, ``success`` and ``error`` of the fooling summed up over the seeds, None where not measured."""
-        found: dict[Pair, dict[str, Any]] = {}
+    def measures_of_fooling(self, executor: Executor) -> dict[Pair, FoolingSummary]:
+        """By pair, how often the first network's perturbed inputs fool the second one."""
+        found: dict[Pair, FoolingSummary] = {}
         for pair, of_pair in self.fooling.items():
-            measured = [None if stage is None else executor.result(stage) for stage in of_pair.values()]
-            found[pair] = {
-                name: summarise([None if values is None else values[name] for values in measured])
-                for name in ("success", "error")
-            }
+            none = {"success": None, "error": None}
+            measured = [none if stage is None else executor.result(stage) for stage in of_pair.values()]
+            success, error = ([values[name] for values in measured] for name in ("success", "error"))
+            found[pair] = FoolingSummary(summarise(success), summarise(error))
         return found
 
     def _fooling_stage(self, pair: Pair, seed: int) -> Fooling | None:

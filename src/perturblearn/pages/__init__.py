@@ -4,7 +4,7 @@ from perturblearn.pages.grid_page import audit_page, transfer_page
 from perturblearn.pages.index_page import INDEX_NAME, index_page
 from perturblearn.pages.page import PAGE_NAME, as_data, render, visible, write_page
 from perturblearn.pages.reproduction_page import reproduction_page
-from perturblearn.pages.run_page import run_page, write_run_page
+from perturblearn.pages.run_page import run_page
 from perturblearn.pages.sweep_page import sweep_page
 
 __all__ = [
@@ -20,5 +20,4 @@ __all__ = [
     "transfer_page",
     "visible",
     "write_page",
-    "write_run_page",
 ]

@@ -9,12 +9,11 @@ from typing import Any
 from perturblearn.config import to_toml
 from perturblearn.pages.page import render, shown_toml
 from perturblearn.pages.run_page import shown_examples
-from perturblearn.report.audit import HEADS, Audit
+from perturblearn.report.audit import HEADS, AuditReport
 from perturblearn.report.charts.grid import audit_charts, transfer_charts
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import data_text
-from perturblearn.report.result import Result
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.report.transfer import TransferReport
+from perturblearn.report.words import data_text
+from perturblearn.results import Audit, Examples, Result, TransferMatrix
 
 
 def audit_page(audit: Audit, folder: Path) -> str:
@@ -27,7 +26,7 @@ def audit_page(audit: Audit, folder: Path) -> str:
     Raises:
         StoreError: a file of the folder is damaged.
     """
-    name = audit.short_names[audit.model]
+    name, report = audit.short_names[audit.model], AuditReport(audit)
     return render(
         "grid.html",
         ["examples.js"],
@@ -35,12 +34,12 @@ def audit_page(audit: Audit, folder: Path) -> str:
         question=f"What do the perturbations of {name} teach a network that has seen nothing else of "
         f"{data_text(audit.cells[0].config)}, and how much of it is more than linear leakage?",
         answer=audit.verdict,
-        remarks=audit.warnings,
+        remarks=[*report.details, *audit.warnings],
         charts=audit_charts(audit),
-        tables=[("Every combination", HEADS, audit.lines, range(2, 9))],
-        legend=audit.legend,
+        tables=[("Every combination", HEADS, report.lines, range(2, 9))],
+        legend=report.legend,
         examples=_examples(folder, audit.cells[0]),
-        **_origin(audit, audit.cells[0], folder),
+        **_origin(audit, report.title, audit.cells[0], folder),
     )
 
 
@@ -54,7 +53,7 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
     Raises:
         StoreError: a file of the folder is damaged.
     """
-    first = next(iter(matrix.cells.values()))
+    first, report = matrix.first, TransferReport(matrix)
     return render(
         "grid.html",
         ["examples.js"],
@@ -63,10 +62,10 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         answer=matrix.reading,
         remarks=[],
         charts=transfer_charts(matrix),
-        tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in matrix.matrices],
+        tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in report.tables],
         legend=[],
         examples=_examples(folder, first, "perturbations of "),
-        **_origin(matrix, first, folder),
+        **_origin(matrix, report.title, first, folder),
     )
 
 
@@ -76,11 +75,11 @@ def _examples(folder: Path, cell: Result, whose: str = "") -> list[dict[str, Any
     return [{"name": each.name, **shown_examples(each, cell.config, what=f"{whose}{each.name}")} for each in found]
 
 
-def _origin(grid: Audit | TransferMatrix, first: Result, folder: Path) -> dict[str, Any]:
+def _origin(grid: Audit | TransferMatrix, title: str, first: Result, folder: Path) -> dict[str, Any]:
     """What it is called, and how it and each combination are made again."""
     return {
         "name": grid.name,
-        "title": grid.title.removeprefix(f"{grid.name}: "),
+        "title": title.removeprefix(f"{grid.name}: "),
         "command": grid.command,
         "cells": [shlex.join(("perturblearn", "run", str(path))) for path in sorted((folder / "cells").glob("*.toml"))],
         "key": grid.key,

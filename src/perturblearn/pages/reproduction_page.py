@@ -11,9 +11,9 @@ from typing import Any
 from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
 from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_chart
-from perturblearn.report.grid import plural, with_spread
-from perturblearn.report.points import RULE, describe_panel
-from perturblearn.report.reproduction import COLUMNS, Reproduction
+from perturblearn.report.reproduction import RULE, ReproductionReport, describe_panel
+from perturblearn.report.words import plural, with_spread
+from perturblearn.results import COLUMNS, Reproduction
 
 _MOST_BYTES = 6 * 2**20
 """Of all pictures together; further ones are named."""
@@ -35,7 +35,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         ["reproduction.js"],
         kind="Study" if found.name in STUDIES else "Figure",
         name=found.name,
-        title=found.title,
+        title=ReproductionReport(found).title,
         question=found.caption,
         answer=_answer(found),
         sentences=[] if found.analysis is None else found.analysis.sentences,
@@ -75,8 +75,8 @@ def _answer(found: Reproduction) -> str:
             f"The largest difference is {worst.difference:+.3f}, in {where}."
         )
     default = "".join(
-        f" At the default setting{' (' + control['way'] + ')' if control['way'] else ''}: "
-        + ", ".join(f"{name} {with_spread(values)}" for name, values in control["measures"].items())
+        f" At the default setting{' (' + control.way + ')' if control.way else ''}: "
+        + ", ".join(f"{name} {with_spread(values)}" for name, values in control.measures.items())
         + "."
         for control in found.controls
     )
@@ -99,9 +99,9 @@ def _controls(found: Reproduction) -> list[tuple[str, ...]]:
     """A line for each measure of the default setting, way by way."""
     setting = "not as in the paper" if found.smaller or found.changed else "as in the paper"
     return [
-        (control["way"] or setting, name, with_spread(values))
+        (control.way or setting, name, with_spread(values))
         for control in found.controls
-        for name, values in control["measures"].items()
+        for name, values in control.measures.items()
     ]
 
 

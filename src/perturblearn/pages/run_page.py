@@ -14,30 +14,19 @@ from torch import Tensor
 
 from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
 from perturblearn.errors import StoreError
-from perturblearn.experiment import chance_of
-from perturblearn.pages.page import PAGE_NAME, Card, render, shown_toml, write_page
+from perturblearn.pages.page import Card, render, shown_toml
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
-from perturblearn.report.examples import EXAMPLES, Examples
-from perturblearn.report.grid import attack_text, plural
-from perturblearn.report.result import MOST_CLASSES, Result
-from perturblearn.report.table import HEADS, class_lines, group_lines
+from perturblearn.report.run import HEADS, RunReport
 from perturblearn.report.theory import HEADS as THEORY_HEADS
-from perturblearn.report.theory import TheoryComparison
+from perturblearn.report.theory import TheoryReport
+from perturblearn.report.words import attack_text, plural
+from perturblearn.results import EXAMPLES, Examples, Result, TheoryComparison
 
 _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
 _MOST_SEEDS = 8
 """Seeds whose training is drawn."""
-
-
-def write_run_page(result: Result, folder: Path) -> None:
-    """Write a run's page into a folder that holds its files.
-
-    Raises:
-        StoreError: a file of the folder is damaged, or the page cannot be written.
-    """
-    write_page(run_page(result, folder), folder / PAGE_NAME)
 
 
 def run_page(result: Result, folder: Path) -> str:
@@ -54,26 +43,25 @@ def run_page(result: Result, folder: Path) -> str:
     examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
     theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
     curves = _curves(result, folder)
-    classes = [seed["classes"] for seed in result.seeds]
-    groups = [seed["groups"] for seed in result.seeds if "groups" in seed]
+    report = RunReport(result)
     has_grid = len(config.standard.lr) * len(config.perturbation.lr) > 1
     return render(
         "run.html",
         ["examples.js"],
         name=config.name,
-        question=result.question,
+        question=report.question,
         answer=result.conclusion,
         remarks=result.remarks,
         cards=_cards(result),
         seeds=plural(len(result.seeds), "seed"),
         heads=HEADS,
-        rows=[(row.name, *row.numbers, row.measured_on) for row in result.rows],
+        rows=report.rows,
         accuracies=accuracies_chart(result),
         examples=None if examples is None else shown_examples(examples, config),
         losses=losses_chart(curves) if curves else None,
-        classes=class_lines(classes) if 2 < len(classes[0]["names"]) <= MOST_CLASSES else None,
-        confusion=confusion_chart(result) if len(classes[0]["names"]) > 2 else None,
-        groups=group_lines(groups) if groups and len(groups[0]["names"]) <= MOST_CLASSES else None,
+        classes=report.class_lines,
+        confusion=confusion_chart(result) if len(result.seeds[0].classes.names) > 2 else None,
+        groups=report.group_lines,
         rates=rates_chart(result) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,
@@ -145,27 +133,27 @@ def _bytes(values: Tensor, dtype: torch.dtype) -> str:
 
 def _cards(result: Result) -> list[Card]:
     """The headline numbers."""
-    summary, part = result.summary, result.told_part
-    where = "clean held-out inputs" if part else "the clean samples of f"
+    summary, part = result.summary, RunReport(result).told_part
+    where = "clean held-out inputs" if part.is_heldout else "the clean samples of f"
     shown = [
-        ("f", "f, accuracy", f"standard_accuracy{part}", where),
-        ("g", "g, accuracy", f"perturbation_accuracy{part}", "the same inputs; no true label seen"),
+        ("f", "f, accuracy", part.standard, where),
+        ("g", "g, accuracy", part.perturbation, "the same inputs; no true label seen"),
         ("agreement", "f and g agree", "agreement", "on clean held-out inputs"),
-        ("control", "unperturbed control", f"unperturbed_control{part}", "the labels alone"),
-        ("control", "permuted control", f"permuted_control{part}", "perturbations under other labels"),
+        ("control", "unperturbed control", part.controls["unperturbed"], "the labels alone"),
+        ("control", "permuted control", part.controls["permuted"], "perturbations under other labels"),
     ]
     cards = [
         Card(kind, name, percent_text(summary[key]["mean"], summary[key]["std"]), about)
         for kind, name, key, about in shown
         if key in summary
     ]
-    return [*cards, Card("control", "chance", f"{100 * chance_of(result.seeds):.3g} %", "guessing")]
+    return [*cards, Card("control", "chance", f"{100 * result.chance:.3g} %", "guessing")]
 
 
 def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:
     """Training losses of f and g, for the first seeds; none of networks that were not trained by descent."""
     found: list[tuple[int, str, Tensor]] = []
-    for seed in [seed["seed"] for seed in result.seeds][:_MOST_SEEDS]:
+    for seed in [seed.seed for seed in result.seeds][:_MOST_SEEDS]:
         for role, name in (("f", "standard"), ("g", "perturbation")):
             path = folder / f"seed-{seed}" / f"{name}.safetensors"
             if not path.is_file():
@@ -185,7 +173,7 @@ def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
         "conclusion": theory.conclusion,
         "notes": theory.notes,
         "heads": THEORY_HEADS,
-        "rows": theory.rows,
+        "rows": TheoryReport(theory).rows,
         "charts": theory_charts(theory),
         "maps": map_charts(theory.drawn, **plane_names(has_bias=theory.has_bias)),
     }

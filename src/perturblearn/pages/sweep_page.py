@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from perturblearn.config import describe
 from perturblearn.experiment import MEASURES
 from perturblearn.pages.page import Card, render
 from perturblearn.report.charts.palette import AGREEMENT, OF_MEASURES, SERIES
-from perturblearn.report.grid import percent, plural
-from perturblearn.report.rows import columns_of
-from perturblearn.report.runs import SHOWN_MEASURES, short_keys, shown_number
-from perturblearn.report.sweep import FinishedSweep
+from perturblearn.report.runs import SHOWN_MEASURES
+from perturblearn.report.words import percent, plural, short_keys, shown_number
+from perturblearn.results import SweepResult, columns_of
 
 G = "perturbation_accuracy_heldout"
 """The measure that the answer tells of."""
@@ -38,7 +38,7 @@ _SHOWN_ERRORS = 20
 _ABOUT_RUN = ("point", "key", "seed", "error")
 
 
-def sweep_page(sweep: FinishedSweep) -> str:
+def sweep_page(sweep: SweepResult) -> str:
     """A sweep's page, as text."""
     data = sweep_data(sweep)
     return render(
@@ -53,7 +53,7 @@ def sweep_page(sweep: FinishedSweep) -> str:
         errors=_errors(sweep),
         more_errors=max(0, len(data["errors"]) - _SHOWN_ERRORS),
         data=data,
-        command=f"perturblearn sweep {shlex.quote(str(sweep.folder / 'sweep.toml'))}",
+        command=f"perturblearn sweep {shlex.quote(str((sweep.folder or Path()) / 'sweep.toml'))}",
         toml=sweep.sweep.to_toml(),
         made_with=sweep.versions,
         key=sweep.key,
@@ -61,7 +61,7 @@ def sweep_page(sweep: FinishedSweep) -> str:
     )
 
 
-def sweep_question(sweep: FinishedSweep) -> str:
+def sweep_question(sweep: SweepResult) -> str:
     """What a sweep asks, in one sentence."""
     runs, points = _many(len(sweep.runs), "run"), _many(len(sweep.table), "point")
     if not sweep.varied:
@@ -73,7 +73,7 @@ def sweep_question(sweep: FinishedSweep) -> str:
     return f"How does g's accuracy on clean held-out inputs depend on {keys}? {points}, {each} each: {runs}."
 
 
-def sweep_answer(sweep: FinishedSweep) -> str:
+def sweep_answer(sweep: SweepResult) -> str:
     """Where g does best and worst, and what its controls do there: two sentences."""
     known = _known(sweep)
     total, failed = _many(len(sweep.runs), "run"), sum(row["error"] is not None for row in sweep.runs)
@@ -113,7 +113,7 @@ def _against_controls(known: Sequence[Mapping[str, Any]], best: Mapping[str, Any
     return f"{there}." if len(known) == 1 else f"{there}; {counted}."
 
 
-def sweep_remarks(sweep: FinishedSweep) -> list[str]:
+def sweep_remarks(sweep: SweepResult) -> list[str]:
     """What makes the numbers weaker than they look."""
     known = _known(sweep)
     found = []
@@ -125,7 +125,7 @@ def sweep_remarks(sweep: FinishedSweep) -> list[str]:
     return found
 
 
-def _known(sweep: FinishedSweep) -> list[Mapping[str, Any]]:
+def _known(sweep: SweepResult) -> list[Mapping[str, Any]]:
     """The points at which g's accuracy was measured."""
     return [row for row in sweep.table if _mean(row, G) is not None]
 
@@ -138,12 +138,12 @@ def _g(row: Mapping[str, Any]) -> float:
     return row[f"{G}_mean"]
 
 
-def _place(sweep: FinishedSweep, row: Mapping[str, Any]) -> str:
+def _place(sweep: SweepResult, row: Mapping[str, Any]) -> str:
     """A point for a sentence, with keys by their last parts."""
     return describe(dict(zip(short_keys(sweep.varied), (row[name] for name in sweep.varied), strict=True)))
 
 
-def _places(sweep: FinishedSweep, known: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+def _places(sweep: SweepResult, known: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
     """A point, and how many more have the same mean: shares of small data sets are often equal."""
     equal = sum(_g(other) == _g(row) for other in known) - 1
     return _place(sweep, row) + (f", and {_many(equal, 'point')} more" if equal else "")
@@ -167,7 +167,7 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join((", ".join(parts[:-1]), parts[-1]) if len(parts) > 1 else parts)
 
 
-def _cards(sweep: FinishedSweep) -> list[Card]:
+def _cards(sweep: SweepResult) -> list[Card]:
     """The headline numbers."""
     known = _known(sweep)
     finished = sum(row["error"] is None for row in sweep.runs)
@@ -195,7 +195,7 @@ def _cards(sweep: FinishedSweep) -> list[Card]:
     return [*cards, Card("control", "runs finished", f"{finished:,}", f"of {_many(len(sweep.runs), 'run')}")]
 
 
-def _errors(sweep: FinishedSweep) -> list[tuple[str, str, str]]:
+def _errors(sweep: SweepResult) -> list[tuple[str, str, str]]:
     """The different errors, most frequent first: the sentence, how many runs, and the first of them."""
     failed = [row for row in sweep.runs if row["error"] is not None]
     counts = Counter(_in_one_line(row["error"]) for row in failed)
@@ -206,7 +206,7 @@ def _errors(sweep: FinishedSweep) -> list[tuple[str, str, str]]:
     ]
 
 
-def _told(sweep: FinishedSweep) -> list[str]:
+def _told(sweep: SweepResult) -> list[str]:
     """What tells a run from the others."""
     return [name for name in sweep.varied if name != "seeds"] + ["seed"]
 
@@ -266,7 +266,7 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict, bool)) else value
 
 
-def sweep_data(sweep: FinishedSweep) -> dict[str, Any]:
+def sweep_data(sweep: SweepResult) -> dict[str, Any]:
     """Everything the page's script draws and lists, column by column, each text once."""
     keys = _varied(sweep)
     names = [name for name in columns_of(sweep.runs) if name not in (*_ABOUT_RUN, *sweep.varied)]
@@ -285,7 +285,7 @@ def sweep_data(sweep: FinishedSweep) -> dict[str, Any]:
             {
                 "name": name,
                 "label": SHOWN_MEASURES.get(name, name),
-                "about": MEASURES.get(name, ""),
+                "about": MEASURES[name].measured_on if name in MEASURES else "",
                 "colour": f"@{OF_MEASURES.get(name.removesuffix('_heldout'), AGREEMENT).colour}",
                 "controls": [control for control in _controls_beside(name) if control in measures],
                 "values": [row.get(name) for row in sweep.runs],
@@ -298,7 +298,7 @@ def sweep_data(sweep: FinishedSweep) -> dict[str, Any]:
     }
 
 
-def _varied(sweep: FinishedSweep) -> list[_Varied]:
+def _varied(sweep: SweepResult) -> list[_Varied]:
     found = [
         _Varied(name, number, axis.kind, [row[name] for row in sweep.table])
         for number, axis in enumerate(sweep.sweep.axes)

@@ -72,6 +72,14 @@ class PerturbedSet:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """A sample: its perturbed input, and the label that the perturbation classifier is told.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        return self.inputs[index], int(self.target_labels[index])
+
     @property
     def success_rate(self) -> float | None:
         """Share of the redirected samples that the standard classifier gives their target; None without any."""

@@ -1,45 +1,44 @@
-"""Tables, sentences, pictures and the exported folders; knows not how numbers came about."""
+"""Words, tables and pictures of results; knows not how numbers came about."""
 
-from perturblearn.report.audit import Audit
-from perturblearn.report.charts import draw_decision_map
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perturblearn.report.audit import AuditReport
+from perturblearn.report.charts import draw_decision_map, draw_map_of
 from perturblearn.report.entries import Entries, Entry, Unread
-from perturblearn.report.export import export_run, first_examples
-from perturblearn.report.points import PointRow, ShownPanel, point_rows
-from perturblearn.report.reproduction import FailedRun, Reproduction
-from perturblearn.report.result import SCHEMA, Result
-from perturblearn.report.rows import check_column, select
-from perturblearn.report.runs import Runs, known_columns, rows_of
-from perturblearn.report.sweep import FinishedSweep, SweepResult, load_sweep
-from perturblearn.report.table import HEADS, Row, title
-from perturblearn.report.theory import TheoryComparison
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.report.reproduction import ReproductionReport
+from perturblearn.report.run import RunReport
+from perturblearn.report.runs import RunsReport
+from perturblearn.report.sweep import SweepReport
+from perturblearn.report.theory import TheoryReport
+from perturblearn.report.transfer import TransferReport
+from perturblearn.report.words import title
+from perturblearn.results import Audit, Reproduction, Result, Runs, SweepResult, TheoryComparison, TransferMatrix
+
+REPORTS: Mapping[type, Callable[[Any], Any]] = {
+    Audit: AuditReport,
+    Reproduction: ReproductionReport,
+    Result: RunReport,
+    Runs: RunsReport,
+    SweepResult: SweepReport,
+    TheoryComparison: TheoryReport,
+    TransferMatrix: TransferReport,
+}
+"""What there is to read and see of each kind of result; see `perturblearn.results.shown`."""
 
 __all__ = [
-    "HEADS",
-    "SCHEMA",
-    "Audit",
+    "REPORTS",
+    "AuditReport",
     "Entries",
     "Entry",
-    "FailedRun",
-    "FinishedSweep",
-    "PointRow",
-    "Reproduction",
-    "Result",
-    "Row",
-    "Runs",
-    "ShownPanel",
-    "SweepResult",
-    "TheoryComparison",
-    "TransferMatrix",
+    "ReproductionReport",
+    "RunReport",
+    "RunsReport",
+    "SweepReport",
+    "TheoryReport",
+    "TransferReport",
     "Unread",
-    "check_column",
     "draw_decision_map",
-    "export_run",
-    "first_examples",
-    "known_columns",
-    "load_sweep",
-    "point_rows",
-    "rows_of",
-    "select",
+    "draw_map_of",
     "title",
 ]

@@ -1,46 +1,35 @@
-"""An audit: what the perturbations of one network teach others, over norms, sizes and learners."""
+"""What there is to read and see of an audit."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from perturblearn.config import config_tree
-from perturblearn.experiment import BEATEN_SHARE, chance_of
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import (
-    aligned,
-    cell_from_dict,
-    cell_to_dict,
-    controls_of,
+from perturblearn.experiment import BEATEN_SHARE, HELDOUT
+from perturblearn.report.conclusion import FEW_DRAWS, near_chance
+from perturblearn.report.words import (
+    attack_text,
     data_text,
-    frame_of,
-    has_learned,
+    framed,
+    html_answer,
     html_lines,
     html_table,
-    learner_of,
-    load_grid,
-    mean_of,
+    listed,
     mean_text,
+    network_text,
+    percent,
+    percent_range,
+    percent_with_spread,
     plural,
-    short_names,
-    size_of,
+    source_text,
     with_spread,
-    write_grid,
 )
-from perturblearn.report.result import Result
-from perturblearn.report.verdict import audit_verdict, audit_warnings
-from perturblearn.store import ArtefactStore, versions
+from perturblearn.results import Audit, Result, size_of
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.figure import Figure
 
-AUDIT_SCHEMA = 1
-"""Version of the audit's JSON form; raised when a key changes its meaning or goes."""
 HEADS = (
     "learner",
     "norm",
@@ -54,220 +43,236 @@ HEADS = (
     "beats controls",
 )
 """Of the table."""
+LINEAR_SHARE = 0.5
+"""Where a linear classifier of g's perturbed set stays below this share of g's gain over chance, in every seed, most of
+what g has learned is beyond linear leakage. Half, because the sentence says "most"; every seed, because the mean over a
+few can be the doing of one."""
+_HARDLY_SUCCEEDS = 0.1
+"""Below this share of targets reached, f's outputs have hardly moved, so its perturbations can tell little."""
+_NAMED = 3
+"""Attacks that a warning names at most."""
+_TOWARDS = {"other": "wrong", "next": "wrong", "uniform": "random", "given": "given"}
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What the perturbations of f teach networks that see nothing else, over norms, epsilons and learners.
+class AuditReport:
+    """Sentences, tables and pictures of an audit.
 
     Args:
-        cells: a result for every combination, all of one f and its data; at least one. What tells them apart is
-            ``config.attack`` and ``config.perturbation.model.name``.
-        key: hash of all cells' stages.
-        name: as the user calls the audit.
-        command: makes it again; empty if that takes objects.
-        folder: where it was written to; None if nowhere.
-        seconds: time spent in the stages that ran.
-        versions: of the packages that made it.
+        audit: what it has measured.
     """
 
-    cells: Sequence[Result]
-    key: str
-    name: str
-    command: str = ""
-    folder: Path | None = None
-    seconds: float = 0.0
-    versions: Mapping[str, str] = field(default_factory=versions)
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Audit:
-        """The audit that lies in a folder.
-
-        Raises:
-            StoreError: there is none, it is damaged, or a newer version wrote it.
-        """
-        return load_grid(folder, "audit", AUDIT_SCHEMA, _from_dict)
-
-    @property
-    def model(self) -> str:
-        """The audited network f, as the configuration names it."""
-        return self.cells[0].config.standard.model.name
-
-    @property
-    def verdict(self) -> str:
-        """What is learned from the perturbations, and how much of it is more than linear leakage: two sentences."""
-        return audit_verdict(self.cells, self.short_names)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What makes the numbers weaker than they look."""
-        return audit_warnings(self.cells)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The audit as JSON values: the content of ``audit.json`` and of ``--json``.
-
-        ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
-        """
-        first = self.cells[0].config
-        return {
-            "schema": AUDIT_SCHEMA,
-            "kind": "audit",
-            "name": self.name,
-            "key": self.key,
-            "command": self.command,
-            "folder": None if self.folder is None else str(self.folder),
-            "verdict": self.verdict,
-            "warnings": self.warnings,
-            "model": self.model,
-            "cells": [
-                {**_coordinates(cell), "beats_controls": has_learned(cell), **cell_to_dict(cell, first)}
-                for cell in self.cells
-            ],
-            "config": config_tree(first),
-            "versions": dict(self.versions),
-            "seconds": self.seconds,
-        }
-
-    def to_frame(self) -> pandas.DataFrame:
-        """One row per cell and seed: learner, norm, epsilon, seed, and the columns of `Result.to_frame`.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        return frame_of([(_coordinates(cell), cell) for cell in self.cells])
-
-    def plot(self) -> Figure:
-        """Accuracy of g over epsilon, a panel per norm and a line per learner, as a matplotlib figure.
-
-        Bars are the standard deviation over the seeds, the band is what the controls' draws reach.
-        """
-        from perturblearn.report.charts import draw
-        from perturblearn.report.charts.grid import audit_picture
-
-        return draw(audit_picture(self))
-
-    def write(self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None) -> Audit:
-        """Write ``audit.json``, ``audit.png``, ``table.csv``, the cells' configurations and examples, all at once.
-
-        Args:
-            store: lends the scratch space, on the same disk as the folder.
-            folder: where to; an older one in its place is replaced.
-            examples: perturbed inputs, by what was done to them.
-
-        Returns:
-            The audit, which now knows its folder.
-
-        Raises:
-            StoreError: the folder cannot be written.
-        """
-        finished = replace(self, folder=folder)
-        short = self.short_names
-        write_grid(
-            store,
-            folder,
-            kind="audit",
-            content=finished.to_dict(),
-            figure=self.plot(),
-            table=[_numbers(cell) for cell in self.cells],
-            configs=[
-                (f"{short[learner_of(cell)]}-{cell.config.attack.norm}-{size_of(cell.config.attack)[1]}", cell.config)
-                for cell in self.cells
-            ],
-            examples=examples or {},
-        )
-        return finished
-
-    @property
-    def short_names(self) -> dict[str, str]:
-        """By the name that a configuration holds, how a network is called where room is scarce."""
-        return short_names([self.model, *(learner_of(cell) for cell in self.cells)])
+    audit: Audit
 
     @property
     def title(self) -> str:
         """What was audited, in one line."""
-        attack = self.cells[0].config.attack
-        attacks = " and ".join(dict.fromkeys(cell.config.attack.name for cell in self.cells))
-        source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+        audit, first = self.audit, self.audit.cells[0]
+        attacks = " and ".join(dict.fromkeys(cell.config.attack.name for cell in audit.cells))
         return (
-            f"{self.name}: perturbations of {self.short_names[self.model]}, {data_text(self.cells[0].config)}, "
-            f"{attacks}, {source}, targets {attack.targets}, {plural(len(self.cells[0].seeds), 'seed')}"
+            f"{audit.name}: perturbations of {audit.short_names[audit.model]}, {data_text(first.config)}, "
+            f"{attacks}, {source_text(first.config.attack)}, targets {first.config.attack.targets}, "
+            f"{plural(len(first.seeds), 'seed')}"
         )
+
+    @property
+    def verdict(self) -> str:
+        """Whether perturbations teach the classes, the numbers that say so, and what a linear classifier reaches.
+
+        They are those of the combination with the largest margin of g's mean accuracy over the larger of its controls'
+        means, on held-out inputs; of those that beat their controls, if any does.
+        """
+        best = self._best
+        if not best.controls:
+            answer = "Without controls, this audit cannot tell whether this model's perturbations teach its classes."
+        elif not best.has_learned:
+            answer = "No, this audit does not show that this model's perturbations teach its classes."
+        elif min(_draws([best])) < FEW_DRAWS:
+            answer = "Probably, this model's perturbations teach its classes."
+        else:
+            answer = "Yes, this model's perturbations teach its classes."
+        return f"{answer} {self._reached(best)} {_linear(best)}"
+
+    @property
+    def details(self) -> list[str]:
+        """What holds for all combinations."""
+        cells = self.audit.cells
+        learned = [cell for cell in cells if cell.has_learned]
+        found: list[str] = []
+        if self._best.controls:
+            beaten = f"g beats its controls and chance in {len(learned)} of {plural(len(cells), 'combination')}"
+            found.append(f"{beaten}: more than {100 * BEATEN_SHARE:.0f} % of the draws of each.")
+        probed = [cell for cell in learned if HELDOUT.linear_probe in cell.summary]
+        if probed:
+            shares = percent_range([_linear_gain(cell) for cell in probed])
+            more = sum(map(_is_more_than_linear, probed))
+            found.append(
+                f"A linear classifier reaches {shares} % of g's gain over chance there; it is less than half in every "
+                f"seed in {more} of {plural(len(probed), 'combination')}."
+            )
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the numbers weaker than they look."""
+        cells = self.audit.cells
+        found = (_weak_model(cells), _one_seed(cells), _few_draws(cells), _weak_attacks(cells))
+        return [warning for warning in found if warning is not None]
 
     @property
     def lines(self) -> list[tuple[str, ...]]:
         """The table's lines under `HEADS`."""
-        short = self.short_names
-        return [_line(cell, short[learner_of(cell)]) for cell in self.cells]
+        short = self.audit.short_names
+        return [_line(cell, short[cell.learner]) for cell in self.audit.cells]
 
     @property
     def legend(self) -> list[str]:
         """What the table's columns mean."""
         return [
             "success: targets reached on f; the other numbers: accuracy on clean held-out inputs, where chance is "
-            f"{chance_of(self.cells[0].seeds):.3f}",
+            f"{self.audit.cells[0].chance:.3f}",
             "linear: a linear classifier of g's perturbed set; beats controls: g beats "
-            f"{BEATEN_SHARE:.0%} of the draws of each, and chance",
+            f"{100 * BEATEN_SHARE:.0f} % of the draws of each, and chance",
         ]
 
-    def __str__(self) -> str:
-        lines = aligned([HEADS, *self.lines])
-        rule = "-" * max(map(len, lines))
-        return "\n".join(
-            (self.title, rule, lines[0], rule, *lines[1:], rule, *self.legend, "", self.verdict, *self.warnings)
+    @property
+    def text(self) -> str:
+        """The table, the verdict, and what qualifies it."""
+        table = framed(self.title, [HEADS, *self.lines])
+        return "\n".join((*table, *self.legend, "", self.verdict, *listed([*self.details, *self.warnings])))
+
+    @property
+    def html(self) -> str:
+        """The same for a notebook."""
+        table = html_lines([self.title]) + html_table(HEADS, self.lines) + html_lines(self.legend)
+        return table + html_answer(self.verdict) + html_lines([*self.details, *self.warnings])
+
+    def plot(self) -> Figure:
+        """Accuracy of g over epsilon, a panel per norm and a line per learner."""
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import audit_picture
+
+        return draw(audit_picture(self.audit, self.title))
+
+    @property
+    def _best(self) -> Result:
+        cells = self.audit.cells
+        return max([cell for cell in cells if cell.has_learned] or cells, key=_margin)
+
+    def _reached(self, best: Result) -> str:
+        """What g reaches in a cell, and everything that it has to be compared with."""
+        attack = best.config.attack
+        network = network_text(self.audit.short_names[best.learner])
+        where = attack_text(attack)
+        if len(self.audit.cells) > 1:
+            where += f"; the best of {len(self.audit.cells)} combinations"
+        n_heldout = sum(best.seeds[0].classes.n_heldout)
+        reached = percent_with_spread(best.summary[HELDOUT.perturbation])
+        compared = [
+            f"f {percent(best.summary[HELDOUT.standard]['mean'])} %",
+            f"chance {percent(best.chance)} %",
+            *(f"{name} control {percent(values['mean'])} %" for name, values in best.controls.items()),
+        ]
+        return (
+            f"{network[0].upper()}{network[1:]} trained only on {_training_set(best)} ({where}) classifies {reached} "
+            f"of clean held-out inputs correctly ({plural(len(best.seeds), 'seed')}, {plural(n_heldout, 'input')}); "
+            f"{', '.join(compared)}."
         )
 
-    def _repr_html_(self) -> str:
-        table = html_table(HEADS, self.lines)
-        return html_lines([self.title]) + table + html_lines([*self.legend, self.verdict, *self.warnings])
+
+def _training_set(cell: Result) -> str:
+    attack = cell.config.attack
+    what = {"natural": "inputs perturbed", "none": "perturbations"}.get(attack.source, "noise perturbed")
+    return f"{what} towards {_TOWARDS[attack.targets]} classes"
 
 
-def _from_dict(content: dict[str, Any], folder: Path) -> Audit:
-    return Audit(
-        cells=[cell_from_dict(cell, content["config"], content["versions"]) for cell in content["cells"]],
-        key=content["key"],
-        name=content["name"],
-        command=content.get("command", ""),
-        folder=folder,
-        seconds=content["seconds"],
-        versions=content["versions"],
+def _linear(best: Result) -> str:
+    if HELDOUT.linear_probe not in best.summary:
+        return "What a linear classifier of the same set reaches was not measured; set controls.linear_probe = true."
+    reached = percent(best.summary[HELDOUT.linear_probe]["mean"])
+    start = f"A linear classifier trained on the same set reaches {reached} %"
+    if not best.has_learned:
+        return f"{start}."
+    if _is_more_than_linear(best):
+        return f"{start}: most of the effect is more than one linear pattern per class."
+    return f"{start}: most of the effect may be one linear pattern per class."
+
+
+def _margin(cell: Result) -> float:
+    rivals = [values["mean"] for values in cell.controls.values()]
+    return cell.summary[HELDOUT.perturbation]["mean"] - max(rivals, default=cell.chance)
+
+
+def _linear_gain(cell: Result) -> float:
+    """The linear classifier's gain over chance, as a share of g's; 0 where it has none."""
+    gain = cell.summary[HELDOUT.linear_probe]["mean"] - cell.chance
+    return max(0.0, gain) / (cell.summary[HELDOUT.perturbation]["mean"] - cell.chance)
+
+
+def _is_more_than_linear(cell: Result) -> bool:
+    g, linear = (cell.summary[name]["values"] for name in (HELDOUT.perturbation, HELDOUT.linear_probe))
+    return all(
+        max(0.0, low - cell.chance) < LINEAR_SHARE * (high - cell.chance) for high, low in zip(g, linear, strict=True)
     )
 
 
-def _coordinates(cell: Result) -> dict[str, Any]:
-    """What tells a cell from the others; of an attack that coordinates alone bound, epsilon is their number."""
-    attack = cell.config.attack
-    return {"learner": learner_of(cell), "norm": attack.norm, "epsilon": size_of(attack)[0]}
+def _weak_model(cells: Sequence[Result]) -> str | None:
+    # All cells have the same f.
+    accuracy, chance = cells[0].summary[HELDOUT.standard]["mean"], cells[0].chance
+    if accuracy >= near_chance(chance):
+        return None
+    return (
+        f"f itself is near chance on held-out inputs ({percent(accuracy)} %, chance {percent(chance)} %), so its "
+        "perturbations have little to teach; audit a network that has learned its task."
+    )
 
 
-def _numbers(cell: Result) -> dict[str, Any]:
-    """A line of ``table.csv``."""
-    controls, g = controls_of(cell), cell.summary["perturbation_accuracy_heldout"]
-    return {
-        **_coordinates(cell),
-        "attack_success": cell.summary["attack_success"]["mean"],
-        "standard_accuracy_heldout": cell.summary["standard_accuracy_heldout"]["mean"],
-        "perturbation_accuracy_heldout": g["mean"],
-        "perturbation_accuracy_heldout_std": g["std"],
-        "unperturbed_control_heldout": mean_of(controls.get("unperturbed")),
-        "permuted_control_heldout": mean_of(controls.get("permuted")),
-        "linear_probe_heldout": mean_of(cell.summary.get("linear_probe_heldout")),
-        "beats_controls": has_learned(cell),
-        "seeds": len(cell.seeds),
-    }
+def _one_seed(cells: Sequence[Result]) -> str | None:
+    if min(len(cell.seeds) for cell in cells) > 1:
+        return None
+    return "One seed shows no spread, and the best of many combinations can be lucky; run --seeds 3 or more."
+
+
+def _draws(cells: Sequence[Result]) -> list[int]:
+    """Over all seeds, of each control of each cell."""
+    return [len(values["values"]) for cell in cells for values in cell.controls.values()]
+
+
+def _few_draws(cells: Sequence[Result]) -> str | None:
+    draws = _draws(cells)
+    if not draws or min(draws) >= FEW_DRAWS:
+        return None
+    return (
+        f"A control has {plural(min(draws), 'draw')} over all seeds, too few to show how far chance reaches; raise "
+        "controls.draws if time allows."
+    )
+
+
+def _weak_attacks(cells: Sequence[Result]) -> str | None:
+    reached = {attack_text(cell.config.attack): cell.summary["attack_success"]["mean"] for cell in cells}
+    weak = {name: share for name, share in reached.items() if share is not None and share < _HARDLY_SUCCEEDS}
+    if not weak:
+        return None
+    named = "; ".join(f"{name}: {percent(share)} %" for name, share in list(weak.items())[:_NAMED])
+    more = f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else ""
+    return (
+        f"{plural(len(weak), 'attack')} of {len(reached)} hardly reach{'es' * (len(weak) == 1)} the targets on f "
+        f"({named}{more}); perturbations that do not move f teach little, so raise epsilon there."
+    )
 
 
 def _line(cell: Result, learner: str) -> tuple[str, ...]:
     """A line of the printed table."""
-    attack, summary, controls = cell.config.attack, cell.summary, controls_of(cell)
+    attack, summary, controls = cell.config.attack, cell.summary, cell.controls
     return (
         learner,
         attack.norm,
         size_of(attack)[1],
         mean_text(summary["attack_success"]),
-        mean_text(summary["standard_accuracy_heldout"]),
-        with_spread(summary["perturbation_accuracy_heldout"]),
+        mean_text(summary[HELDOUT.standard]),
+        with_spread(summary[HELDOUT.perturbation]),
         mean_text(controls.get("unperturbed")),
         mean_text(controls.get("permuted")),
-        mean_text(summary.get("linear_probe_heldout")),
-        {True: "yes", False: "no", None: "-"}[has_learned(cell)],
+        mean_text(summary.get(HELDOUT.linear_probe)),
+        {True: "yes", False: "no", None: "-"}[cell.has_learned],
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -17,19 +16,36 @@ from urllib.parse import quote
 from perturblearn.config import ExperimentConfig, fields, resolve_config
 from perturblearn.errors import PerturbLearnError, StoreError
 from perturblearn.perturbed import StoredSet
-from perturblearn.report.audit import Audit
-from perturblearn.report.grid import attack_text, data_text, has_learned, plural
-from perturblearn.report.points import INSIDE
-from perturblearn.report.reproduction import Reproduction
-from perturblearn.report.result import Result
-from perturblearn.report.runs import SHOWN_MEASURES, shown_number
-from perturblearn.report.sweep import load_sweep
-from perturblearn.report.table import title
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.report.runs import SHOWN_MEASURES
+from perturblearn.report.words import (
+    attack_text,
+    data_text,
+    percent,
+    percent_range,
+    plural,
+    shown_number,
+    source_text,
+    title,
+)
+from perturblearn.results import (
+    FILES,
+    INSIDE,
+    Audit,
+    Finished,
+    Reproduction,
+    Result,
+    SweepResult,
+    TransferMatrix,
+    load,
+    report_on,
+)
 
 ENTRIES_SCHEMA = 1
 """Version of the JSON form; raised when a key changes its meaning or goes."""
 KINDS = ("run", "sweep", "figure", "study", "audit", "transfer matrix", "perturbed set")
+_SET = "manifest.json"
+"""The file that a perturbed set has."""
+_FILES = (*FILES, _SET)
 _NO_SETTINGS = ("name", "checkpoint_minutes", "device")
 """Keys of a configuration that say nothing of the experiment."""
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -172,7 +188,7 @@ def _folders(place: Path) -> list[Path]:
         raise StoreError(f"there is no folder {place}; name the one that results were written to") from None
     except OSError as error:
         raise StoreError(f"cannot read {place} ({error.strerror}); name a folder of results") from None
-    file = next((path.name for path in inside if path.name in _READERS and path.is_file()), None)
+    file = next((path.name for path in inside if path.name in _FILES and path.is_file()), None)
     if file is not None:
         raise StoreError(f"{place} is itself a result ({file} is in it); name the folder that it lies in")
     # Not Path.is_dir, which raises where another user's folder may not be looked into.
@@ -186,12 +202,12 @@ def _entry(folder: Path, page: str) -> Entry:
         PerturbLearnError: it is none, or cannot be read.
     """
     try:
-        file = next((name for name in _READERS if (folder / name).is_file()), None)
+        file = next((name for name in _FILES if (folder / name).is_file()), None)
         if file is None:
             raise StoreError("holds no result; if results lie deeper inside it, give that folder an index of its own")
         written = datetime.fromtimestamp((folder / file).stat().st_mtime, UTC)
         link = f"{quote(os.fsencode(folder.name))}/{page}" if (folder / page).is_file() else None
-        about = _READERS[file](folder)
+        about = _set(folder) if file == _SET else _about(load(folder))
     except PerturbLearnError:
         raise
     except OSError as error:
@@ -209,16 +225,21 @@ def readable(name: str) -> str:
     return _NO_CHARACTER.sub("\ufffd", name)
 
 
-def _run_or_figure(folder: Path) -> dict[str, Any]:
-    # Both write result.json, and each reader would call the other's damaged.
-    kind = _content(folder / "result.json").get("kind")
-    if kind not in ("run", "reproduction"):
-        raise StoreError("has a result.json of something else")
-    return _run(folder) if kind == "run" else _figure(folder)
+def _about(result: Finished) -> dict[str, Any]:
+    """What an entry says of a result."""
+    if isinstance(result, Result):
+        return _run(result)
+    if isinstance(result, Reproduction):
+        return _figure(result)
+    if isinstance(result, SweepResult):
+        return _sweep(result)
+    if isinstance(result, Audit):
+        return _audit(result)
+    assert isinstance(result, TransferMatrix), "there is no other kind of folder"
+    return _transfer(result)
 
 
-def _run(folder: Path) -> dict[str, Any]:
-    result = Result.load(folder)
+def _run(result: Result) -> dict[str, Any]:
     return {
         "kind": "run",
         "name": result.config.name,
@@ -230,16 +251,16 @@ def _run(folder: Path) -> dict[str, Any]:
     }
 
 
-def _figure(folder: Path) -> dict[str, Any]:
-    figure = Reproduction.load(folder)
+def _figure(figure: Reproduction) -> dict[str, Any]:
+    report = report_on(figure)
     inside = sum(row.verdict == INSIDE for row in figure.readable)
     compared = f"{inside} of {plural(len(figure.readable), 'readable published point')} inside our spread."
-    told = compared if figure.readable and figure.analysis is None else next(iter(figure.lines), figure.caption)
+    told = compared if figure.readable and figure.analysis is None else next(iter(report.lines), figure.caption)
     changed = {name: shown_number(value) for name, value in figure.changed.items()}
     return {
         "kind": "figure" if figure.analysis is None else "study",
         "name": figure.name,
-        "about": figure.title.removeprefix(f"{figure.name}, "),
+        "about": report.title.removeprefix(f"{figure.name}, "),
         "conclusion": told,
         "inside": figure.share_inside,
         "combinations": len({(row.panel, str(row.x)) for row in figure.rows}),
@@ -249,24 +270,22 @@ def _figure(folder: Path) -> dict[str, Any]:
     }
 
 
-def _audit(folder: Path) -> dict[str, Any]:
-    audit = Audit.load(folder)
-    learned = sum(has_learned(cell) is True for cell in audit.cells)
+def _audit(audit: Audit) -> dict[str, Any]:
+    learned = sum(cell.has_learned is True for cell in audit.cells)
     beaten = f"g beats its controls and chance in {learned} of {plural(len(audit.cells), 'combination')}"
     return {
         "kind": "audit",
         "name": audit.name,
-        "conclusion": _first(audit.verdict),
+        "conclusion": audit.verdict,
         **_grid(audit.cells, audit.model, f"; {beaten}"),
     }
 
 
-def _transfer(folder: Path) -> dict[str, Any]:
-    matrix = TransferMatrix.load(folder)
+def _transfer(matrix: TransferMatrix) -> dict[str, Any]:
     return {
         "kind": "transfer matrix",
         "name": matrix.name,
-        "conclusion": _first(matrix.reading),
+        "conclusion": matrix.reading,
         **_grid(list(matrix.cells.values()), ", ".join(dict.fromkeys((*matrix.rows, *matrix.columns)))),
     }
 
@@ -283,22 +302,20 @@ def _grid(cells: Sequence[Result], networks: str, more: str = "") -> dict[str, A
     }
 
 
-def _sweep(folder: Path) -> dict[str, Any]:
-    found = load_sweep(folder)
+def _sweep(found: SweepResult) -> dict[str, Any]:
     spans = {
         name: _span([(point.get(f"{name}_mean"), point.get(f"{name}_std")) for point in found.table])
         for name in SHOWN_MEASURES
     }
     over = f" over {', '.join(found.varied)}" if found.varied else ""
     g = spans["perturbation_accuracy_heldout"]
-    ends = () if g is None else dict.fromkeys(f"{100 * share:.1f}" for share in (g.low, g.high))
     return {
         "kind": "sweep",
         "name": found.sweep.name,
         "about": f"{plural(len(found.runs), 'run')} at {plural(len(found.table), 'point')}{over}",
-        "conclusion": f"g gives {' to '.join(ends)} % of clean held-out inputs their true class."
-        if ends
-        else "No run was finished.",
+        "conclusion": "No run has finished."
+        if g is None
+        else f"g classifies {percent_range([g.low, g.high])} % of clean held-out inputs correctly.",
         "numbers": {name: span for name, span in spans.items() if span is not None},
         "combinations": len(found.table),
         "seeds": len({run["seed"] for run in found.runs}),
@@ -313,47 +330,18 @@ def _sweep(folder: Path) -> dict[str, Any]:
 def _set(folder: Path) -> dict[str, Any]:
     stored = StoredSet(folder)
     success = stored.statistics["success_rate"]
-    reached = (
-        "" if success is None else f" f gives {100 * success:.1f} % of the samples whose target is wrong that target."
-    )
+    reached = "" if success is None else f" f gives {percent(success)} % of those with a wrong target that target."
     attack = stored.config.attack
-    source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
     accuracy = stored.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
     return {
         "kind": "perturbed set",
         "name": stored.manifest["name"],
-        "about": f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source}, seed {stored.seed}",
+        "about": f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source_text(attack)}, "
+        f"seed {stored.seed}",
         "conclusion": f"{stored.n_samples:,} perturbed samples.{reached}",
         "numbers": {} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
         "settings": _settings([stored.config]),
     }
-
-
-_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "result.json": _run_or_figure,
-    "sweep.json": _sweep,
-    "audit.json": _audit,
-    "transfer.json": _transfer,
-    "manifest.json": _set,
-}
-"""By the file that a kind of entry has."""
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"cannot read {path} ({error.strerror}); make it readable") from None
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged ({error!r})") from None
-    if not isinstance(content, dict):
-        raise StoreError(f"{path} is damaged (it holds no object)")
-    return content
-
-
-def _first(text: str) -> str:
-    """The first sentence."""
-    return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
 
 
 def _numbers(cells: Sequence[Result]) -> dict[str, Span]:

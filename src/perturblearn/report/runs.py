@@ -1,26 +1,14 @@
-"""Rows of run records: what each run was, and what it has measured."""
+"""What there is to read of runs that records tell of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from perturblearn.config import fields
 from perturblearn.experiment import MEASURES
-from perturblearn.report.grid import aligned, plural
-from perturblearn.report.result import numbers_of
-from perturblearn.report.rows import Values, columns_of, to_frame, write_rows
-from perturblearn.store import Record
+from perturblearn.report.words import aligned, html_table, plural, short_keys, shown_number
+from perturblearn.results import ABOUT, Runs, is_setting, telling_columns
 
-if TYPE_CHECKING:
-    import pandas
-
-ABOUT = ("key", "name", "state", "seed", "error")
-"""What a row says of its run besides its settings and its numbers."""
-_NO_SETTINGS = ("name", "seeds")
-"""Keys of a configuration that a row tells by itself."""
 SHOWN_RUNS = 40
 """Runs up to which all are printed; a file holds all."""
 SHOWN_MEASURES = {
@@ -35,137 +23,47 @@ SHOWN_MEASURES = {
 """The measures that tables of runs show, where they were taken, with their heads."""
 
 
-def rows_of(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """A row per run and seed: key, name, state, seed, error, every setting by its dotted key, every number.
-
-    Args:
-        records: those of other work than runs, such as audits, have no row once they are finished.
-    """
-    return [row for record in records for row in _rows_of(record)]
-
-
-def known_columns(rows: Sequence[Values]) -> list[str]:
-    """What rows can be chosen by: what they hold, and settings and measures that none of them has."""
-    return list(dict.fromkeys((*ABOUT, *_setting_names(), *columns_of(rows), *MEASURES)))
-
-
-def telling_columns(rows: Sequence[Values]) -> list[str]:
-    """The columns that tell rows apart: what each is, settings in which two of them differ, and every number."""
-
-    def tells(name: str) -> bool:
-        if name == "error":
-            return any(row[name] is not None for row in rows)
-        return not _is_setting(name) or any(row.get(name) != rows[0].get(name) for row in rows)
-
-    return [name for name in columns_of(rows) or ABOUT if tells(name)]
-
-
 @dataclass(frozen=True)
-class Runs:
-    """Runs that records tell of.
+class RunsReport:
+    """Runs as a table.
 
     Args:
-        rows: as `rows_of` makes them.
-        columns: which of their values are asked for, in this order; None for those that tell them apart.
+        runs: what records tell of.
     """
 
-    rows: Sequence[Values]
-    columns: Sequence[str] | None = None
+    runs: Runs
 
     @property
-    def all_columns(self) -> Sequence[str]:
-        """What is written to files: what was asked for, or what tells the runs apart and every number."""
-        return telling_columns(self.rows) if self.columns is None else self.columns
-
-    def to_dict(self) -> dict[str, Any]:
-        """The runs as JSON values."""
-        columns = self.all_columns
-        return {"n": len(self.rows), "runs": [{name: row.get(name) for name in columns} for row in self.rows]}
-
-    def to_frame(self) -> pandas.DataFrame:
-        """One row per run and seed.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        return to_frame(self.rows, self.all_columns)
-
-    def write(self, path: Path) -> None:
-        """Write the runs as CSV, JSON or Parquet, as the file's ending says; whole or not at all.
-
-        Raises:
-            ConfigError: the ending is another one.
-            StoreError: the file cannot be written.
-        """
-        write_rows(self.rows, self.all_columns, path)
-
-    def __str__(self) -> str:
-        if not self.rows:
+    def text(self) -> str:
+        """The first runs, and how many there are besides."""
+        if not self.runs.rows:
             return "No runs."
-        columns = self.columns or [name for name in telling_columns(self.rows) if _is_shown(name)]
+        return "\n".join((*aligned(self._cells, left=()), *self._more))
+
+    @property
+    def html(self) -> str:
+        """The same for a notebook."""
+        heads, *lines = self._cells
+        return html_table(heads, lines)
+
+    @property
+    def _cells(self) -> list[list[str]]:
+        rows = self.runs.rows
+        columns = self.runs.columns or [name for name in telling_columns(rows) if _is_shown(name)]
         heads = [SHOWN_MEASURES.get(name, short) for name, short in zip(columns, short_keys(columns), strict=True)]
-        lines = [heads, *([_shown(name, row.get(name)) for name in columns] for row in self.rows[:SHOWN_RUNS])]
-        more = len(self.rows) - SHOWN_RUNS
-        tail = [f"... and {plural(more, 'more run')}; --export FILE.csv writes all."] if more > 0 else []
-        return "\n".join((*aligned(lines, left=0), *tail))
+        return [heads, *([_cell(name, row.get(name)) for name in columns] for row in rows[:SHOWN_RUNS])]
 
-
-def short_keys(names: Sequence[str]) -> list[str]:
-    """Dotted keys by their last part, with as many parts before it as it takes to tell them apart."""
-    return [
-        next(
-            short
-            for short in (".".join(name.split(".")[-count:]) for count in range(1, name.count(".") + 2))
-            if short == name or sum(other == short or other.endswith(f".{short}") for other in names) == 1
-        )
-        for name in names
-    ]
-
-
-def shown_number(value: Any) -> str:
-    """A setting for a table: numbers without digits that say nothing."""
-    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _rows_of(record: Record) -> Iterator[dict[str, Any]]:
-    if record.result is not None and record.result.get("kind") != "run":
-        return
-    given = {name: _alone(value) for name, value in _leaves(record.config, "")}
-    settings = {name: given[name] for name in (*_setting_names(), *given) if name in given}
-    seeds = record.config.get("seeds", [])
-    measured = {} if record.result is None else {seed["seed"]: numbers_of(seed) for seed in record.result["seeds"]}
-    for seed in measured or seeds:
-        about = (record.key, record.name, record.state, seed, record.error)
-        yield {**dict(zip(ABOUT, about, strict=True)), **settings, **measured.get(seed, {})}
-
-
-def _setting_names() -> list[str]:
-    """The keys of a configuration that are settings of a run."""
-    return [name for name, _ in fields() if name not in _NO_SETTINGS]
-
-
-def _alone(value: Any) -> Any:
-    """The value of a list that has but one, such as a learning rate that is no grid."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif prefix or name not in _NO_SETTINGS:
-            yield f"{prefix}{name}", value
-
-
-def _is_setting(name: str) -> bool:
-    return "." in name or name in _setting_names()
+    @property
+    def _more(self) -> list[str]:
+        more = len(self.runs.rows) - SHOWN_RUNS
+        return [f"... and {plural(more, 'more run')}; --export FILE.csv writes all."] if more > 0 else []
 
 
 def _is_shown(name: str) -> bool:
-    return name in ABOUT or name in SHOWN_MEASURES or _is_setting(name)
+    return name in ABOUT or name in SHOWN_MEASURES or is_setting(name)
 
 
-def _shown(name: str, value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if name == "key":
         return str(value)[:10]
     if name in MEASURES and isinstance(value, float):

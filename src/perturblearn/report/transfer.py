@@ -1,277 +1,129 @@
-"""A transfer matrix: perturbations of one architecture, learned by another."""
+"""What there is to read and see of a transfer matrix."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from perturblearn.config import config_tree
-from perturblearn.experiment import Pair, chance_of
-from perturblearn.report.examples import Examples
-from perturblearn.report.grid import (
+from perturblearn.experiment import HELDOUT, Pair
+from perturblearn.report.words import (
     aligned,
     attack_text,
-    cell_from_dict,
-    cell_to_dict,
-    controls_of,
     data_text,
-    frame_of,
-    has_learned,
     html_lines,
     html_table,
-    load_grid,
-    mean_of,
     mean_text,
+    percent,
     plural,
-    short_names,
+    source_text,
     with_spread,
-    write_grid,
 )
-from perturblearn.report.reading import read_transfer
-from perturblearn.report.result import Result
-from perturblearn.store import ArtefactStore, versions
+from perturblearn.results import Result, TransferMatrix
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.figure import Figure
 
 Value = TypeVar("Value")
 
-TRANSFER_SCHEMA = 1
-"""Version of the matrix's JSON form; raised when a key changes its meaning or goes."""
 _CORNER = "perturbations of"
-_FOOLING = ("success", "error")
+_ENOUGH_SEEDS = 3
+"""Seeds from which on a sign counts as established: shares of a small data set can differ equally in two by accident,
+which leaves an interval of no width."""
+_ENOUGH_CELLS = 4
+"""Cells from which on a rank correlation is told: three are in order by chance too often."""
+_CLEAR = 0.5
+"""Size that a rank correlation has in every seed before it is called a relation."""
 
 
 @dataclass(frozen=True)
-class TransferMatrix:
-    """How well networks learn from perturbations of networks of other architectures, and of their own.
+class TransferReport:
+    """Sentences, tables and pictures of a transfer matrix.
 
     Args:
-        cells: a result for every pair of a row, the network f whose perturbations they are, and a column, the network g
-            that learns from them; both as configurations name them. All over the same seeds.
-        fooling: by the same pairs, how often the perturbed inputs of A fool a B that was trained on clean data:
-            ``success`` (share that B gives the target, where that is not the label) and ``error`` (share that B no
-            longer gives the true label, of what it recognises unperturbed), each with ``mean``, ``std`` and ``values``,
-            one per seed of the cell. A pair, one of its two numbers, or a mean or value is absent or None where it was
-            not measured.
-        key: hash of all cells' stages.
-        name: as the user calls the matrix.
-        command: makes it again; empty if that takes objects.
-        folder: where it was written to; None if nowhere.
-        seconds: time spent in the stages that ran.
-        versions: of the packages that made it.
+        matrix: what it has measured.
     """
 
-    cells: Mapping[Pair, Result]
-    fooling: Mapping[Pair, Mapping[str, Any]]
-    key: str
-    name: str
-    command: str = ""
-    folder: Path | None = None
-    seconds: float = 0.0
-    versions: Mapping[str, str] = field(default_factory=versions)
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> TransferMatrix:
-        """The matrix that lies in a folder.
-
-        Raises:
-            StoreError: there is none, it is damaged, or a newer version wrote it.
-        """
-        return load_grid(folder, "transfer", TRANSFER_SCHEMA, _from_dict)
-
-    @property
-    def rows(self) -> list[str]:
-        """The networks f whose perturbations are learned from."""
-        return list(dict.fromkeys(standard for standard, _ in self.cells))
-
-    @property
-    def columns(self) -> list[str]:
-        """The networks g that learn from them."""
-        return list(dict.fromkeys(perturbation for _, perturbation in self.cells))
-
-    @property
-    def reading(self) -> str:
-        """What the numbers mean, in at most three sentences, with no more certainty than the seeds allow."""
-        fooling = {}
-        for pair, cell in self.cells.items():
-            success = self._fooling(pair, "success")
-            if success is not None:
-                by_seed = zip((seed["seed"] for seed in cell.seeds), success["values"], strict=True)
-                fooling[pair] = {seed: value for seed, value in by_seed if value is not None}
-        return read_transfer(self.cells, fooling, self.short_names)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The matrix as JSON values: the content of ``transfer.json`` and of ``--json``.
-
-        ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
-        """
-        first = next(iter(self.cells.values())).config
-        return {
-            "schema": TRANSFER_SCHEMA,
-            "kind": "transfer matrix",
-            "name": self.name,
-            "key": self.key,
-            "command": self.command,
-            "folder": None if self.folder is None else str(self.folder),
-            "reading": self.reading,
-            "cells": [
-                {
-                    "standard": pair[0],
-                    "perturbation": pair[1],
-                    "beats_controls": has_learned(cell),
-                    "fooling": {part: _as_dict(self._fooling(pair, part)) for part in _FOOLING},
-                    **cell_to_dict(cell, first),
-                }
-                for pair, cell in self.cells.items()
-            ],
-            "config": config_tree(first),
-            "versions": dict(self.versions),
-            "seconds": self.seconds,
-        }
-
-    def to_frame(self) -> pandas.DataFrame:
-        """One row per f, g and seed: both networks, how often B is fooled, the seed, and `Result.to_frame`'s columns.
-
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        return frame_of([(self._columns_of(pair), cell) for pair, cell in self.cells.items()])
-
-    def plot(self) -> Figure:
-        """Accuracy of g, and how often B gives A's perturbed inputs their target, as a matplotlib figure."""
-        from perturblearn.report.charts import draw
-        from perturblearn.report.charts.grid import transfer_picture
-
-        return draw(transfer_picture(self))
-
-    def write(
-        self, store: ArtefactStore, folder: Path, examples: Mapping[str, Examples] | None = None
-    ) -> TransferMatrix:
-        """Write ``transfer.json``, ``transfer.png``, ``table.csv``, configurations and examples, all at once.
-
-        Args:
-            store: lends the scratch space, on the same disk as the folder.
-            folder: where to; an older one in its place is replaced.
-            examples: perturbed inputs, by whose perturbations they have.
-
-        Returns:
-            The matrix, which now knows its folder.
-
-        Raises:
-            StoreError: the folder cannot be written.
-        """
-        finished = replace(self, folder=folder)
-        short = self.short_names
-        write_grid(
-            store,
-            folder,
-            kind="transfer",
-            content=finished.to_dict(),
-            figure=self.plot(),
-            table=[self._numbers(pair) for pair in self.cells],
-            configs=[(f"{short[pair[0]]}-{short[pair[1]]}", cell.config) for pair, cell in self.cells.items()],
-            examples=examples or {},
-        )
-        return finished
-
-    @property
-    def short_names(self) -> dict[str, str]:
-        """By the name that a configuration holds, how a network is called where room is scarce."""
-        return short_names([*self.rows, *self.columns])
+    matrix: TransferMatrix
 
     @property
     def title(self) -> str:
         """What was measured, in one line."""
-        first = next(iter(self.cells.values()))
-        attack = first.config.attack
-        source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+        config, attack = self.matrix.first.config, self.matrix.first.config.attack
         return (
-            f"{self.name}: transfer of perturbations, {data_text(first.config)}, {attack.name}, "
-            f"{attack_text(attack)}, {source}, targets {attack.targets}, {plural(len(first.seeds), 'seed')}"
+            f"{self.matrix.name}: transfer of perturbations, {data_text(config)}, {attack.name}, "
+            f"{attack_text(attack)}, {source_text(attack)}, targets {attack.targets}, "
+            f"{plural(len(self.matrix.first.seeds), 'seed')}"
         )
 
     @property
-    def matrices(self) -> list[tuple[str, list[list[str]]]]:
+    def reading(self) -> str:
+        """What the numbers mean, with no more certainty than the seeds allow."""
+        fooling: dict[Pair, dict[int, float]] = {}
+        for pair, cell in self.matrix.cells.items():
+            success = self.matrix.fooling_of(pair).success
+            if success is not None:
+                by_seed = zip((seed.seed for seed in cell.seeds), success["values"], strict=True)
+                fooling[pair] = {seed: value for seed, value in by_seed if value is not None}
+        return read_transfer(self.matrix.cells, fooling, self.matrix.short_names)
+
+    @property
+    def tables(self) -> list[tuple[str, list[list[str]]]]:
         """What is printed: heads and lines, the first of which names the columns."""
-        chance = chance_of(next(iter(self.cells.values())).seeds)
-        short = self.short_names
+        matrix, short = self.matrix, self.matrix.short_names
+
+        def controls(pair: Pair) -> str:
+            found = matrix.cells[pair].controls
+            return _both(mean_text(found.get(name)) for name in ("unperturbed", "permuted"))
+
+        def fooling(pair: Pair) -> str:
+            found = matrix.fooling_of(pair)
+            return _both(with_spread(part, digits=2) for part in (found.success, found.error))
+
         shown: list[tuple[str, Callable[[Pair], str]]] = [
             (
-                f"accuracy of g on clean held-out inputs, over the seeds; chance {chance:.3f}",
-                lambda pair: with_spread(self._accuracy(pair)),
+                f"accuracy of g on clean held-out inputs, over the seeds; chance {matrix.first.chance:.3f}",
+                lambda pair: with_spread(matrix.cells[pair].summary[HELDOUT.perturbation]),
             ),
-            (
-                "the same of its controls, unperturbed / permuted",
-                lambda pair: _both(
-                    mean_text(controls_of(self.cells[pair]).get(name)) for name in ("unperturbed", "permuted")
-                ),
-            ),
+            ("the same of its controls, unperturbed / permuted", controls),
             (
                 "how often perturbed inputs fool another network, trained on clean data: to their target / from their "
                 "true label",
-                lambda pair: _both(with_spread(self._fooling(pair, part), digits=2) for part in _FOOLING),
+                fooling,
             ),
         ]
         return [
             (
                 head,
                 [
-                    [_CORNER, *(short[name] for name in self.columns)],
-                    *([short[row], *line] for row, line in zip(self.rows, self._table(cell), strict=True)),
+                    [_CORNER, *(short[name] for name in matrix.columns)],
+                    *([short[row], *(cell((row, column)) for column in matrix.columns)] for row in matrix.rows),
                 ],
             )
             for head, cell in shown
         ]
 
-    def _table(self, value: Callable[[Pair], Value]) -> list[list[Value]]:
-        """A value for every cell, row by row."""
-        return [[value((row, column)) for column in self.columns] for row in self.rows]
-
-    def _accuracy(self, pair: Pair) -> Mapping[str, Any]:
-        return self.cells[pair].summary["perturbation_accuracy_heldout"]
-
-    def _fooling(self, pair: Pair, part: str) -> Mapping[str, Any] | None:
-        return (self.fooling.get(pair) or {}).get(part)
-
-    def _columns_of(self, pair: Pair) -> dict[str, Any]:
-        values = {part: self._fooling(pair, part) for part in _FOOLING}
-        return {
-            "standard": pair[0],
-            "perturbation": pair[1],
-            **{f"fooling_{part}": None if found is None else found["values"] for part, found in values.items()},
-        }
-
-    def _numbers(self, pair: Pair) -> dict[str, Any]:
-        """A line of ``table.csv``."""
-        cell, accuracy = self.cells[pair], self._accuracy(pair)
-        controls, fooling = controls_of(cell), {part: self._fooling(pair, part) for part in _FOOLING}
-        return {
-            "standard": pair[0],
-            "perturbation": pair[1],
-            "standard_accuracy_heldout": cell.summary["standard_accuracy_heldout"]["mean"],
-            "perturbation_accuracy_heldout": accuracy["mean"],
-            "perturbation_accuracy_heldout_std": accuracy["std"],
-            "unperturbed_control_heldout": mean_of(controls.get("unperturbed")),
-            "permuted_control_heldout": mean_of(controls.get("permuted")),
-            "beats_controls": has_learned(cell),
-            **{f"fooling_{part}": mean_of(found) for part, found in fooling.items()},
-            **{f"fooling_{part}_std": None if found is None else found["std"] for part, found in fooling.items()},
-            "seeds": len(cell.seeds),
-        }
-
-    def __str__(self) -> str:
-        lines = [line for head, matrix in self.matrices for line in (head, *aligned(matrix), "")]
+    @property
+    def text(self) -> str:
+        """The tables and their reading."""
+        lines = [line for head, table in self.tables for line in (head, *aligned(table), "")]
         rule = "-" * max(map(len, lines))
         return "\n".join((self.title, rule, *lines[:-1], rule, "", self.reading))
 
-    def _repr_html_(self) -> str:
-        tables = (html_lines([head]) + html_table(matrix[0], matrix[1:]) for head, matrix in self.matrices)
+    @property
+    def html(self) -> str:
+        """The same for a notebook."""
+        tables = (html_lines([head]) + html_table(table[0], table[1:]) for head, table in self.tables)
         return html_lines([self.title]) + "".join(tables) + html_lines([self.reading])
+
+    def plot(self) -> Figure:
+        """Accuracy of g, and how often B gives A's perturbed inputs their target."""
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import transfer_picture
+
+        return draw(transfer_picture(self.matrix, self.title))
 
 
 def _both(texts: Iterable[str]) -> str:
@@ -280,20 +132,148 @@ def _both(texts: Iterable[str]) -> str:
     return "-" if text == "- / -" else text
 
 
-def _as_dict(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if values is None else dict(values)
+def read_transfer(
+    cells: Mapping[Pair, Result], fooling: Mapping[Pair, Mapping[int, float]], names: Mapping[str, str]
+) -> str:
+    """Whether networks learn most from their own kind, who teaches and who learns most, and whether fooling goes along.
+
+    Differences are taken seed by seed and told with Student's interval.
+
+    Args:
+        cells: a transfer matrix's, all over the same seeds.
+        fooling: of the cells where it was measured, by seed: how often the perturbed inputs reach their targets.
+        names: how the networks are called.
+    """
+    reached = {
+        pair: {seed.seed: seed.measures[HELDOUT.perturbation] for seed in cell.seeds} for pair, cell in cells.items()
+    }
+    sentences = (_own_kind(cells, reached), _most(reached, names), _fooling_and_learning(reached, fooling))
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _from_dict(content: dict[str, Any], folder: Path) -> TransferMatrix:
-    pairs = [(cell["standard"], cell["perturbation"]) for cell in content["cells"]]
-    cells = [cell_from_dict(cell, content["config"], content["versions"]) for cell in content["cells"]]
-    return TransferMatrix(
-        cells=dict(zip(pairs, cells, strict=True)),
-        fooling={pair: cell["fooling"] for pair, cell in zip(pairs, content["cells"], strict=True)},
-        key=content["key"],
-        name=content["name"],
-        command=content.get("command", ""),
-        folder=folder,
-        seconds=content["seconds"],
-        versions=content["versions"],
+def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Rank correlation, in [-1, 1]; None where all values of one side are equal.
+
+    Args:
+        first, second: as many values each; equal ones share the mean of their ranks.
+    """
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return None
+    # Here and not above: scipy.stats takes longer to import than many a command to run.
+    from scipy.stats import rankdata
+
+    # Not spearmanr, which is off by a rounding where the correlation is 0.5 exactly, the size that is asked for below.
+    return statistics.correlation(rankdata(first).tolist(), rankdata(second).tolist())
+
+
+def _own_kind(cells: Mapping[Pair, Result], reached: Mapping[Pair, Mapping[int, float]]) -> str:
+    learned = sum(cell.has_learned is True for cell in cells.values())
+    start = f"g beats its controls and chance in {learned} of {plural(len(cells), 'cell')}."
+    if not any(cell.controls for cell in cells.values()):
+        start = "Without controls it is not known how much of this comes from the perturbations."
+    # Columns that have both: learners differ in what they learn from anything.
+    rivals = {
+        learner: [pair for pair in cells if pair[1] == learner and pair[0] != learner]
+        for learner in dict.fromkeys(pair[1] for pair in cells)
+    }
+    compared = [learner for learner, others in rivals.items() if others and (learner, learner) in cells]
+    if not compared:
+        return start
+    own = _mean_by_seed([[reached[learner, learner]] for learner in compared])
+    other = _mean_by_seed([[reached[pair] for pair in rivals[learner]] for learner in compared])
+    difference = _mean(own) - _mean(other)
+    how_much = "as much as" if difference == 0 else "more than" if difference > 0 else "less than"
+    return (
+        f"{start} From perturbations of its own architecture g learns {how_much} from those of others"
+        f"{_unless_shown(own, other)} ({percent(_mean(own))} % against {percent(_mean(other))} %; "
+        f"{_difference(own, other)})."
     )
+
+
+def _most(reached: Mapping[Pair, Mapping[int, float]], names: Mapping[str, str]) -> str:
+    parts: list[str] = []
+    for side, says in ((0, "perturbations of {} teach most"), (1, "{} learns most")):
+        of_one = {
+            name: _mean_by_seed([[values for pair, values in reached.items() if pair[side] == name]])
+            for name in dict.fromkeys(pair[side] for pair in reached)
+        }
+        if len(of_one) < 2:
+            continue
+        first, second = sorted(of_one, key=lambda name: _mean(of_one[name]), reverse=True)[:2]
+        parts.append(
+            f"{says.format(names[first])}{_unless_shown(of_one[first], of_one[second])} "
+            f"({percent(_mean(of_one[first]))} % against {percent(_mean(of_one[second]))} % for {names[second]}; "
+            f"{_difference(of_one[first], of_one[second])})"
+        )
+    text = ", and ".join(parts)
+    return f"In this matrix {text}." if text else ""
+
+
+def _fooling_and_learning(
+    reached: Mapping[Pair, Mapping[int, float]], fooling: Mapping[Pair, Mapping[int, float]]
+) -> str:
+    pairs = [pair for pair in reached if fooling.get(pair)]
+    if len(pairs) < _ENOUGH_CELLS:
+        return ""
+    overall = spearman([_mean(fooling[pair]) for pair in pairs], [_mean(reached[pair]) for pair in pairs])
+    if overall is None:
+        return ""
+    seeds = set.intersection(*(set(reached[pair]) & set(fooling[pair]) for pair in pairs))
+    of_seeds = [
+        spearman([fooling[pair][seed] for pair in pairs], [reached[pair][seed] for pair in pairs]) for seed in seeds
+    ]
+    known = [value for value in of_seeds if value is not None]
+    sign = math.copysign(1, overall)
+    agree = len(known) >= _ENOUGH_SEEDS and min(sign * value for value in known) >= _CLEAR
+    span = f", {min(known):.2f} to {max(known):.2f} seed by seed" if len(known) > 1 else ""
+    relation = (
+        f"perturbations of A that fool B more often teach it {'more' if overall > 0 else 'less'}"
+        if agree
+        else "this matrix does not show whether perturbations of A that fool B more often teach it more"
+    )
+    return (
+        f"Over {plural(len(pairs), 'cell')}, {relation}: rank correlation {overall:.2f}{span}. Cells share networks, "
+        "so this describes them and tests nothing."
+    )
+
+
+def _mean_by_seed(groups: Iterable[Sequence[Mapping[int, float]]]) -> dict[int, float]:
+    """Seed by seed the mean over groups of the mean in each."""
+    groups = list(groups)
+    return {
+        seed: statistics.fmean(statistics.fmean(values[seed] for values in group) for group in groups)
+        for seed in groups[0][0]
+    }
+
+
+def _mean(of_seeds: Mapping[int, float]) -> float:
+    return statistics.fmean(of_seeds.values())
+
+
+def _unless_shown(first: Mapping[int, float], second: Mapping[int, float]) -> str:
+    """What a comparison has to add where the seeds do not tell the sign of the difference."""
+    mean, reach = _interval(first, second)
+    is_shown = len(first) >= _ENOUGH_SEEDS and reach is not None and abs(mean) > reach
+    return "" if is_shown else " on average, which the seeds do not establish"
+
+
+def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> str:
+    """The difference in points with its interval."""
+    mean, reach = _interval(first, second)
+    if reach is None:
+        return f"difference {mean:.1f} points, one seed"
+    return (
+        f"difference {mean:.1f} points, 95 % interval {mean - reach:.1f} to {mean + reach:.1f} over {len(first)} seeds"
+    )
+
+
+def _interval(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[float, float | None]:
+    """Mean of the seeds' differences in points, and half the width of Student's interval; None for one seed."""
+    from scipy.stats import t  # as in `spearman`
+
+    values = [100 * (first[seed] - second[seed]) for seed in first]
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, None
+    quantile = float(t.ppf(0.975, len(values) - 1))
+    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))

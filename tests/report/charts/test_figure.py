@@ -10,9 +10,10 @@ from tests.pages.made_runs import made_reproduction
 from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import Line, label_of
 from perturblearn.papers.figure import Panel
-from perturblearn.report import PointRow, ShownPanel
 from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_chart
 from perturblearn.report.charts.marks import Curve
+from perturblearn.report.reproduction import ReproductionReport
+from perturblearn.results import PointRow, ShownPanel
 
 
 def curves_of(marks: object) -> dict[str, Curve]:
@@ -71,7 +72,8 @@ def test_points_over_names_have_bars() -> None:
 
 
 def test_a_picture_says_how_many_seeds() -> None:
-    picture = figure_picture(made_reproduction(scale="quick", smaller="epsilon halved"))
+    made = made_reproduction(scale="quick", smaller="epsilon halved")
+    picture = figure_picture(made, ReproductionReport(made).title)
     assert picture.caption.startswith("Means over 3 seeds; bands and bars are one standard deviation")
     assert "epsilon halved" in picture.title
 

@@ -10,6 +10,7 @@ from tests.report.cells import cell
 
 from perturblearn import Audit, Result, TransferMatrix
 from perturblearn.experiment import summarise
+from perturblearn.experiment.transfer import FoolingSummary
 from perturblearn.report.charts import Chart, Level
 from perturblearn.report.charts.grid import audit_charts, audit_picture, transfer_charts
 from perturblearn.report.charts.marks import Band, Curve, Heat
@@ -78,7 +79,7 @@ def test_norms_of_one_size_each_are_one_chart() -> None:
     assert list(found["g: mlp"].y) == pytest.approx([0.55, 0.35])
     assert found["g: mlp"].x[1] < 1 < found["g: convnet"].x[0], "learners stand side by side"
     assert len([mark for mark in chart.marks if isinstance(mark, Band)]) == 2
-    assert audit_picture(audit).caption == chart.note
+    assert audit_picture(audit, "an audit").caption == chart.note
 
 
 def test_coordinates_are_no_epsilon() -> None:
@@ -92,9 +93,7 @@ def test_coordinates_are_no_epsilon() -> None:
 def test_a_matrix_s_charts_hold_every_number() -> None:
     reached = {("mlp", "mlp"): [0.8, 0.82], ("mlp", OWN): [0.5, 0.52], (OWN, "mlp"): [0.05, 0.05], (OWN, OWN): [0.7]}
     cells = {pair: cell(values, names=pair) for pair, values in reached.items()}
-    success = {
-        pair: {"success": summarise([None] if pair[0] == pair[1] else [0.5, 0.7]), "error": None} for pair in reached
-    }
+    success = {pair: FoolingSummary(None if pair[0] == pair[1] else summarise([0.5, 0.7])) for pair in reached}
     accuracy, fooled = transfer_charts(TransferMatrix(cells, success, "key", "small"))
     (heat,) = accuracy.marks
     assert isinstance(heat, Heat)

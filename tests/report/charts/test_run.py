@@ -10,6 +10,7 @@ from tests.report.cells import cell
 
 from perturblearn import Result
 from perturblearn.experiment import chance_of
+from perturblearn.report import RunReport
 from perturblearn.report.charts import Level
 from perturblearn.report.charts.marks import Curve, Heat, Strip
 from perturblearn.report.charts.palette import G
@@ -21,7 +22,7 @@ SHOWN = ("standard_accuracy", "perturbation_accuracy", "agreement", "unperturbed
 def test_the_accuracies_are_all_seeds_and_draws(tiny_result: Result) -> None:
     chart = accuracies_chart(tiny_result)
     strips = [mark for mark in chart.marks if isinstance(mark, Strip)]
-    assert not tiny_result.told_part, "such few samples teach nothing beyond themselves"
+    assert not RunReport(tiny_result).told_part.is_heldout, "such few samples teach nothing beyond themselves"
     for strip, name in zip(strips, SHOWN, strict=True):
         values = tiny_result.summary[name]
         assert strip.values == values["values"]
@@ -72,11 +73,11 @@ def test_a_curve_keeps_its_ends_and_its_start() -> None:
 
 
 def test_the_confusion_is_in_shares_of_each_true_class(tiny_result: Result) -> None:
-    classes = [
-        {"names": ["a", "b", "c"], "n_heldout": [4, 2, 0], "confusion": [[3, 1, 0], [0, 2, 0], [0, 0, 0]]},
-        {"names": ["a", "b", "c"], "n_heldout": [4, 2, 0], "confusion": [[1, 3, 0], [2, 0, 0], [0, 0, 0]]},
+    counts = ([[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[1, 3, 0], [2, 0, 0], [0, 0, 0]])
+    seeds = [
+        replace(seed, classes=replace(seed.classes, names=("a", "b", "c"), n_heldout=(4, 2, 0), confusion=of_seed))
+        for seed, of_seed in zip(tiny_result.seeds, counts, strict=True)
     ]
-    seeds = [{**seed, "classes": of_seed} for seed, of_seed in zip(tiny_result.seeds, classes, strict=True)]
     chart = confusion_chart(replace(tiny_result, seeds=seeds))
     (heat,) = chart.marks
     assert isinstance(heat, Heat)
@@ -94,9 +95,9 @@ def test_every_pair_of_learning_rates_has_its_mean(tiny_result: Result) -> None:
     assert list(heat.columns) == ["0.5", "0.1"]
     for column, rate in enumerate((0.5, 0.1)):
         found = [
-            pair["perturbation_accuracy_heldout"]
+            pair.measures["perturbation_accuracy_heldout"]
             for seed in tiny_result.seeds
-            for pair in seed["grid"]
-            if pair["perturbation_lr"] == rate
+            for pair in seed.grid
+            if pair.perturbation_lr == rate
         ]
         assert float(heat.means[0][column]) == pytest.approx(sum(found) / len(found))

@@ -2,8 +2,19 @@
 
 from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
 from perturblearn.report.charts.examples import draw_examples
-from perturblearn.report.charts.theory import draw_decision_map
+from perturblearn.report.charts.theory import draw_decision_map, draw_map_of
 from perturblearn.report.charts.to_matplotlib import draw
 from perturblearn.report.charts.to_plotly import to_plotly
 
-__all__ = ["Axis", "Chart", "Level", "Picture", "Zone", "draw", "draw_decision_map", "draw_examples", "to_plotly"]
+__all__ = [
+    "Axis",
+    "Chart",
+    "Level",
+    "Picture",
+    "Zone",
+    "draw",
+    "draw_decision_map",
+    "draw_examples",
+    "draw_map_of",
+    "to_plotly",
+]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from perturblearn.report.charts.to_matplotlib import colour_of
-from perturblearn.report.examples import Examples
+from perturblearn.results import Examples
 
 
 def draw_examples(examples: Examples, title: str) -> Figure:

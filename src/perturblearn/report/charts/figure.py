@@ -11,9 +11,8 @@ from perturblearn.papers import label_of, published
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Picture
 from perturblearn.report.charts.marks import Curve
 from perturblearn.report.charts.palette import DASHES, OF_MEASURES, SERIES, THEORY, Dash, Look, Marker, series_looks
-from perturblearn.report.grid import plural
-from perturblearn.report.points import PointRow, ShownPanel, curve_of
-from perturblearn.report.reproduction import Reproduction
+from perturblearn.report.words import plural
+from perturblearn.results import PointRow, Reproduction, ShownPanel, curve_of
 
 _FEW = 8
 """Places along an axis up to which each has a tick."""
@@ -29,9 +28,9 @@ class PanelChart:
     chart: Chart
 
 
-def figure_picture(found: Reproduction) -> Picture:
+def figure_picture(found: Reproduction, title: str) -> Picture:
     """A figure's panels, with one legend."""
-    return Picture([each.chart for each in panel_charts(found)], found.title, _note(found))
+    return Picture([each.chart for each in panel_charts(found)], title, _note(found))
 
 
 def study_picture(charts: Sequence[StudyChart], *, title: str) -> Picture:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from perturblearn.experiment import Pair, chance_of
-from perturblearn.report.audit import Audit
+from perturblearn.experiment import HELDOUT, Pair, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
-from perturblearn.report.grid import attack_text, controls_of, learner_of, mean_over, plural, size_of
-from perturblearn.report.result import Result
-from perturblearn.report.transfer import TransferMatrix
+from perturblearn.report.words import attack_text, plural
+from perturblearn.results import Audit, Result, TransferMatrix, size_of
 
 _WIDE = 10.0
 """Sizes further apart than this, as a ratio, are drawn on a logarithmic axis."""
@@ -26,10 +23,10 @@ _ATTACK = "attack"
 _NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
 
 
-def audit_picture(audit: Audit) -> Picture:
+def audit_picture(audit: Audit, title: str) -> Picture:
     """An audit's charts side by side."""
     charts = audit_charts(audit)
-    return Picture(charts, audit.title, charts[0].note, columns=3)
+    return Picture(charts, title, charts[0].note, columns=3)
 
 
 def audit_charts(audit: Audit) -> list[Chart]:
@@ -56,7 +53,7 @@ def audit_charts(audit: Audit) -> list[Chart]:
 def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place: Callable[[Result], float]) -> Chart:
     """A chart of cells, each at its place along the axis; several of one place have one perturbed set."""
     places = sorted({place(cell) for cell in cells})
-    learners = list(dict.fromkeys(learner_of(cell) for cell in audit.cells))
+    learners = list(dict.fromkeys(cell.learner for cell in audit.cells))
     by_place = {at: [cell for cell in cells if place(cell) == at] for at in places}
     has_names = axis.label == _ATTACK
     marks = _controls(axis, by_place, is_joined=not has_names)
@@ -64,17 +61,17 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
     probed = {
         at: known[0]
         for at, of_place in by_place.items()
-        if (known := [values["mean"] for each in of_place if (values := each.summary.get("linear_probe_heldout"))])
+        if (known := [values["mean"] for each in of_place if (values := each.summary.get(HELDOUT.linear_probe))])
     }
     if probed:
         marks.append(Curve("linear classifier of the same set", list(probed), list(probed.values()), LINEAR))
     for number, (learner, look) in enumerate(zip(learners, series_looks(len(learners)), strict=True)):
-        own = sorted((cell for cell in cells if learner_of(cell) == learner), key=place)
+        own = sorted((cell for cell in cells if cell.learner == learner), key=place)
         if not own:
             continue
         # Aside of each other, so that their bars do not hide one another.
         aside = 0.15 * (number - (len(learners) - 1) / 2)
-        g = [cell.summary["perturbation_accuracy_heldout"] for cell in own]
+        g = [cell.summary[HELDOUT.perturbation] for cell in own]
         marks.append(
             Curve(
                 f"g: {audit.short_names[learner]}",
@@ -92,8 +89,8 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
         Axis("accuracy on clean held-out inputs", limits=SHARE_LIMITS, is_share=True),
         marks,
         [
-            Level("f", mean_over(cells, "standard_accuracy_heldout"), Look(F.colour, "dash")),
-            Level("chance", chance_of(cells[0].seeds), CHANCE),
+            Level("f", statistics.fmean(_means(cells, HELDOUT.standard)), Look(F.colour, "dash")),
+            Level("chance", cells[0].chance, CHANCE),
         ],
         note=f"Points are means over {plural(len(cells[0].seeds), 'seed')} ± one standard deviation; the grey {drawn} "
         "reaches from the least to the largest draw of the controls.",
@@ -104,7 +101,7 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
 def _controls(axis: Axis, by_place: dict[float, list[Result]], *, is_joined: bool) -> list[Mark]:
     """A band from the least to the largest draw, with the mean, over all places or around each."""
     draws = {
-        at: [draw for cell in cells for values in controls_of(cell).values() for draw in values["values"]]
+        at: [draw for cell in cells for values in cell.controls.values() for draw in values["values"]]
         for at, cells in by_place.items()
     }
     ends = {at: (min(of), statistics.fmean(of), max(of)) for at, of in draws.items() if of}
@@ -137,21 +134,26 @@ def _shifted(axis: Axis, at: float, share: float) -> float:
     return back(forward(at) + share * (0.12 * length or 1.0))
 
 
+def _means(cells: Iterable[Result], name: str) -> list[float]:
+    return [mean for cell in cells if (mean := cell.summary[name]["mean"]) is not None]
+
+
 def _size(cell: Result) -> float:
     return size_of(cell.config.attack)[0]
 
 
-def transfer_picture(matrix: TransferMatrix) -> Picture:
+def transfer_picture(matrix: TransferMatrix, title: str) -> Picture:
     """A transfer matrix's charts side by side."""
-    return Picture(transfer_charts(matrix), matrix.title, transfer_charts(matrix)[0].note)
+    charts = transfer_charts(matrix)
+    return Picture(charts, title, charts[0].note)
 
 
 def transfer_charts(matrix: TransferMatrix) -> list[Chart]:
     """Accuracy of g, and how often another network gives f's perturbed inputs their target, pair by pair."""
-    first = next(iter(matrix.cells.values()))
+    first = matrix.first
     rows, columns = ([matrix.short_names[name] for name in names] for names in (matrix.rows, matrix.columns))
     shown = [
-        ("accuracy of g on clean held-out inputs", "learned by", chance_of(first.seeds), _accuracy),
+        ("accuracy of g on clean held-out inputs", "learned by", first.chance, _accuracy),
         ("how often the target is reached", "on another network, trained on clean data", 0.0, _fooling),
     ]
     charts = []
@@ -172,14 +174,14 @@ def transfer_charts(matrix: TransferMatrix) -> list[Chart]:
 
 
 def _accuracy(matrix: TransferMatrix, pair: Pair) -> tuple[float, float]:
-    return _mean_std(matrix.cells[pair].summary["perturbation_accuracy_heldout"])
+    return _mean_std(matrix.cells[pair].summary[HELDOUT.perturbation])
 
 
 def _fooling(matrix: TransferMatrix, pair: Pair) -> tuple[float, float]:
-    return _mean_std((matrix.fooling.get(pair) or {}).get("success"))
+    return _mean_std(matrix.fooling_of(pair).success)
 
 
-def _mean_std(values: Mapping[str, Any] | None) -> tuple[float, float]:
+def _mean_std(values: Summary | None) -> tuple[float, float]:
     """Mean and standard deviation, each NaN where it was not measured."""
     mean, std = (None, None) if values is None else (values["mean"], values["std"])
     return math.nan if mean is None else mean, math.nan if std is None else std

@@ -9,23 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from perturblearn.experiment import chance_of
+from perturblearn.experiment import HELDOUT
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Curve, Heat, Strip
 from perturblearn.report.charts.palette import CHANCE, OF_MEASURES, Look
-from perturblearn.report.grid import plural
-from perturblearn.report.result import Result
-from perturblearn.report.table import title
+from perturblearn.report.conclusion import told_part
+from perturblearn.report.words import plural, title
+from perturblearn.results import Result
 
-_SHOWN = {
-    "standard_accuracy": "f, accuracy",
-    "perturbation_accuracy": "g, accuracy",
-    "agreement": "f and g agree",
-    "linear_probe": "linear classifier",
-    "unperturbed_control": "unperturbed control",
-    "permuted_control": "permuted control",
-}
-"""Measures of the first chart; agreement is always that on held-out inputs."""
 _MOST_POINTS = 400
 """Of a training curve; more could not be told apart."""
 
@@ -42,15 +33,23 @@ def confusion_picture(result: Result) -> Picture:
 
 def accuracies_chart(result: Result) -> Chart:
     """Every seed and every draw of the controls as a dot, with their mean and one standard deviation."""
-    summary, part = result.summary, result.told_part
-    full = {name: name if name == "agreement" else f"{name}{part}" for name in _SHOWN}
+    summary, part = result.summary, told_part(result)
+    # Agreement is always that on held-out inputs.
+    shown = [
+        (part.standard, "f, accuracy", "standard_accuracy"),
+        (part.perturbation, "g, accuracy", "perturbation_accuracy"),
+        ("agreement", "f and g agree", "agreement"),
+        (part.linear_probe, "linear classifier", "linear_probe"),
+        (part.controls["unperturbed"], "unperturbed control", "unperturbed_control"),
+        (part.controls["permuted"], "permuted control", "permuted_control"),
+    ]
     strips: list[Strip] = []
-    for name, label in _SHOWN.items():
-        if (values := summary.get(full[name])) is not None:
+    for name, label, look in shown:
+        if (values := summary.get(name)) is not None:
             dots = [value for value in values["values"] if value is not None]
-            strips.append(Strip(label, len(strips), dots, values["mean"], values["std"], OF_MEASURES[name]))
+            strips.append(Strip(label, len(strips), dots, values["mean"], values["std"], OF_MEASURES[look]))
     names = {strip.place: f"{strip.name}\n{percent_text(strip.mean, strip.std)}" for strip in strips}
-    where = "clean held-out inputs" if part else "the clean samples of f (agreement: held-out)"
+    where = "clean held-out inputs" if part.is_heldout else "the clean samples of f (agreement: held-out)"
     has_controls = any("control" in strip.name for strip in strips)
     controls = " Controls are trained like g: on unperturbed inputs, and under permuted labels." if has_controls else ""
     return Chart(
@@ -58,7 +57,7 @@ def accuracies_chart(result: Result) -> Chart:
         Axis(f"share of {where}", limits=SHARE_LIMITS, is_share=True),
         Axis("", ticks=names, limits=(len(strips) - 0.4, -0.6)),
         strips,
-        [Level("chance", chance_of(result.seeds), CHANCE, axis="x")],
+        [Level("chance", result.chance, CHANCE, axis="x")],
         note=f"Dots are seeds, or draws of a control; bars are means ± one standard deviation.{controls} "
         f"{_how_many(result)}",
         size=(5.6, 0.5 + 0.52 * len(strips)),
@@ -133,21 +132,20 @@ def _thinned(count: int) -> list[int]:
 
 def _how_many(result: Result) -> str:
     """Seeds, and how many held-out inputs each has."""
-    counts = {sum(seed["classes"].get("n_heldout", ())) for seed in result.seeds}
+    counts = {sum(seed.classes.n_heldout) for seed in result.seeds}
     samples = "" if counts == {0} else f", {' or '.join(f'{count:,}' for count in sorted(counts))} held-out inputs each"
     return f"{plural(len(result.seeds), 'seed')}{samples}."
 
 
 def _class_names(result: Result) -> list[str]:
-    return list(result.seeds[0]["classes"]["names"])
+    return list(result.seeds[0].classes.names)
 
 
 def _confusion(result: Result) -> tuple[Tensor, Tensor]:
     """Held-out inputs by true class and label that g gives, (seeds, K, K), and by true class, (seeds, K)."""
-    classes = [seed["classes"] for seed in result.seeds]
-    counts, present = (
-        torch.tensor([each[name] for each in classes], dtype=torch.float64) for name in ("confusion", "n_heldout")
-    )
+    classes = [seed.classes for seed in result.seeds]
+    counts = torch.tensor([of_seed.confusion for of_seed in classes], dtype=torch.float64)
+    present = torch.tensor([of_seed.n_heldout for of_seed in classes], dtype=torch.float64)
     return counts, present
 
 
@@ -155,7 +153,6 @@ def _accuracies_by_rates(result: Result) -> dict[tuple[float, float], list[float
     """Accuracy of g on held-out inputs, seed by seed, by the learning rates of f and of g."""
     found: dict[tuple[float, float], list[float]] = {}
     for seed in result.seeds:
-        for pair in seed["grid"]:
-            rates = (pair["standard_lr"], pair["perturbation_lr"])
-            found.setdefault(rates, []).append(pair["perturbation_accuracy_heldout"])
+        for pair in seed.grid:
+            found.setdefault((pair.standard_lr, pair.perturbation_lr), []).append(pair.measures[HELDOUT.perturbation])
     return found

@@ -10,8 +10,8 @@ from perturblearn.report.charts.description import Axis, Chart, Level, Picture, 
 from perturblearn.report.charts.marks import Boundary, Dots, Histogram, Mark, Region
 from perturblearn.report.charts.palette import AGREEMENT, CONTROLS, NEGATIVE, POSITIVE, THEORY, Look
 from perturblearn.report.charts.to_matplotlib import draw
-from perturblearn.report.table import title as run_title
-from perturblearn.report.theory import TheoryComparison
+from perturblearn.report.words import title as run_title
+from perturblearn.results import TheoryComparison
 from perturblearn.theory import DecisionMap
 
 _BOUNDARY, _ZERO = Look("ink"), Look("soft")
@@ -129,6 +129,11 @@ def plane_names(*, has_bias: bool) -> dict[str, tuple[str, str]]:
         "axes_names": ("v (mean positive unit of f)", "u (mean negative unit)"),
         "line_names": ("boundary of f's limit", "boundary of g's limit"),
     }
+
+
+def draw_map_of(drawn: DecisionMap, *, has_bias: bool, title: str) -> Figure:
+    """`draw_decision_map` with the axes and lines of a run's map; see `plane_names`."""
+    return draw_decision_map(drawn, title=title, **plane_names(has_bias=has_bias))
 
 
 def draw_decision_map(

@@ -1,5 +1,7 @@
 """Rows of named values: chosen by an expression, sorted, written as CSV, JSON and Parquet; knows not what they mean."""
 
+# Pandas is not typed.
+# pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
 import difflib
@@ -37,8 +39,12 @@ def plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, tuple)) else value
 
 
-def to_frame(rows: Sequence[Values], columns: Sequence[str]) -> pandas.DataFrame:
+def to_frame(rows: Sequence[Values], columns: Sequence[str] | None = None) -> pandas.DataFrame:
     """Rows as a pandas frame.
+
+    Args:
+        rows: by column.
+        columns: which, in which order; None for all that there are.
 
     Raises:
         ModuleNotFoundError: pandas is not installed.
@@ -47,9 +53,9 @@ def to_frame(rows: Sequence[Values], columns: Sequence[str]) -> pandas.DataFrame
         import pandas
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "a frame needs pandas, which is not installed; install it with 'pip install perturblearn[pandas]'"
+            "to_frame() needs pandas, which is not installed; install it with 'pip install perturblearn[pandas]'"
         ) from None
-    return pandas.DataFrame(rows, columns=list(columns))
+    return pandas.DataFrame(rows, columns=columns_of(rows) if columns is None else list(columns))
 
 
 def select(
@@ -196,7 +202,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, rows: Sequence[Values], columns
 
 
 def _type_of(values: Sequence[Any]) -> str:
-    kinds = {type(value) for value in values} - {type(None)}
+    kinds: set[type] = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return "BOOLEAN"
     if kinds == {int}:

@@ -25,7 +25,11 @@ FILES = {
     "report.html",
     "theory/comparison.json",
     "theory/drawn.safetensors",
-    *(f"seed-{seed}/{part}.safetensors" for seed in (0, 1) for part in ("standard", "perturbation", "perturbed")),
+    *(
+        f"seed-{seed}/{part}.safetensors"
+        for seed in (0, 1)
+        for part in ("standard", "perturbation", "perturbed", "perturbed-heldout")
+    ),
 }
 
 
@@ -91,15 +95,15 @@ def test_the_perturbed_set_says_how_it_was_made(tiny_result: Result, seed: int) 
 def test_the_weights_give_the_measures_of_the_result(tiny_result: Result, seed: int) -> None:
     place = folder_of(tiny_result) / f"seed-{seed}"
     data = load_dataset(tiny_result.config.data, seed=seed)
-    measured = next(found for found in tiny_result.seeds if found["seed"] == seed)
+    measured = next(found for found in tiny_result.seeds if found.seed == seed)
     signs = {}
     for name in ("standard", "perturbation"):
         classifier = read_classifier(place / f"{name}.safetensors")
-        assert classifier.training["lr"] == measured[f"{name}_lr"]
+        assert classifier.training["lr"] == getattr(measured, f"{name}_lr")
         signs[name] = classifier.outputs(data.heldout_inputs).sign()
         share = (signs[name] == data.heldout_labels).double().mean().item()
-        assert share == measured["measures"][f"{name}_accuracy_heldout"]
-    assert (signs["standard"] == signs["perturbation"]).double().mean().item() == measured["measures"]["agreement"]
+        assert share == measured.measures[f"{name}_accuracy_heldout"]
+    assert (signs["standard"] == signs["perturbation"]).double().mean().item() == measured.measures["agreement"]
 
 
 def test_noise_has_no_true_labels(tmp_path: Path, run_tiny: Callable[..., Result]) -> None:

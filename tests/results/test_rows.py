@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from perturblearn.errors import ConfigError, StoreError
-from perturblearn.report.rows import select, write_rows
+from perturblearn.results.rows import select, write_rows
 
 ROWS: list[dict[str, Any]] = [
     {"key": "a", "seed": 0, "attack.epsilon": 0.1, "attack.norm": "l2", "attack.steps": None, "flag": True},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ TOLERANCE = 0.05
 """A published value this near to our mean is inside."""
 DEVIATIONS = 2
 """And so is one within so many standard deviations over the seeds."""
-RULE = f"Inside: within {TOLERANCE:g} of our mean, or, with 2 seeds or more, within {DEVIATIONS} standard deviations."
 
 
 @dataclass(frozen=True)
@@ -97,34 +96,6 @@ def point_rows(
                 row = _row(figure, point, f"{name} ({law})", name, [value], is_law=True)
                 rows.append(((point.panel, number, 0), row))
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
-
-
-def describe_panel(what: str, rows: Sequence[PointRow]) -> Iterator[str]:
-    """A panel's agreement with the paper in one line, or one for each of its curves.
-
-    Args:
-        what: the panel.
-        rows: its rows.
-    """
-    for curve in dict.fromkeys(curve_of(row.measure)[1] for row in rows):
-        of_curve = [row for row in rows if curve_of(row.measure)[1] == curve]
-        name = f"{what}, {curve}" if curve else what
-        readable = [row for row in of_curve if row.verdict in (INSIDE, OUTSIDE)]
-        if not readable:
-            other = next((row.verdict for row in of_curve if row.verdict in (SMALLER, CHANGED)), None)
-            unreadable = any(row.verdict == UNREADABLE for row in of_curve)
-            yield f"{name}: " + (
-                f"a {other} than the paper's, so not judged".replace("changed problem than", "problem other than")
-                if other
-                else "no published point can be read"
-                if unreadable
-                else "no published values"
-            )
-            continue
-        inside = sum(row.verdict == INSIDE for row in readable)
-        worst = max(readable, key=lambda row: abs(row.difference or 0.0))
-        share = f"{inside} of {len(readable)} readable points inside"
-        yield f"{name}: {share}; largest difference {worst.difference:+.3f} in {worst.measure} at {worst.x}"
 
 
 def _row(

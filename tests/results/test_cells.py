@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from tests.report.cells import cell
 
-from perturblearn import ExperimentConfig, StoreError
+from perturblearn import Audit, ExperimentConfig, Result, StoreError, TransferMatrix
 from perturblearn.config import config_tree, resolve_config
-from perturblearn.report.audit import AUDIT_SCHEMA, Audit
-from perturblearn.report.grid import cell_from_dict, cell_to_dict, has_learned, short_names, size_of
-from perturblearn.report.transfer import TRANSFER_SCHEMA, TransferMatrix
+from perturblearn.results import short_names, size_of
 from perturblearn.store import ArtefactStore
 
 
@@ -56,7 +54,7 @@ def test_the_size_of_an_attack_is_what_bounds_it(keys: dict[str, Any], size: tup
     ],
 )
 def test_learned_is_what_beats_controls_and_chance(g: list[float], controls: Any, expected: bool | None) -> None:
-    assert has_learned(cell(g, controls=controls)) is expected
+    assert cell(g, controls=controls).has_learned is expected
 
 
 OTHERS: dict[str, dict[str, Any]] = {
@@ -71,15 +69,16 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_a_cell_comes_back_from_its_changes(options: dict[str, Any]) -> None:
     first = cell([0.5], steps=20).config
     other = cell([0.5], linear=[0.2], **options)
-    content = json.loads(json.dumps(cell_to_dict(other, first), allow_nan=False))
-    assert cell_from_dict(content, config_tree(first), other.versions) == other
+    content = json.loads(json.dumps(other.as_cell(first), allow_nan=False))
+    whole = {"config": config_tree(first), "versions": other.versions}
+    assert Result.from_cell(content, whole) == other
 
 
 def test_changes_name_what_differs_and_nothing_else() -> None:
     first, other = cell([0.5], steps=20, epsilon=1.0), cell([0.5], epsilon=0.5, norm="linf")
-    assert cell_to_dict(first, first.config)["changes"] == {}
+    assert first.as_cell(first.config)["changes"] == {}
     changes = {"attack.epsilon": 0.5, "attack.norm": "linf", "attack.steps": None}
-    assert cell_to_dict(other, first.config)["changes"] == changes
+    assert other.as_cell(first.config)["changes"] == changes
 
 
 def audit(tmp_path: Path) -> Path:
@@ -96,9 +95,11 @@ def transfer(tmp_path: Path) -> Path:
 
 
 KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any], int]] = {
-    "audit": (audit, Audit.load, AUDIT_SCHEMA),
-    "transfer": (transfer, TransferMatrix.load, TRANSFER_SCHEMA),
+    "audit": (audit, Audit.load, Audit.form.schema),
+    "transfer": (transfer, TransferMatrix.load, TransferMatrix.form.schema),
 }
+
+NAMES = {"audit": "audit", "transfer": "transfer matrix"}
 
 DAMAGED: dict[str, Callable[[dict[str, Any]], str]] = {
     "empty": lambda _: "",
@@ -128,13 +129,15 @@ def test_what_a_newer_version_wrote_is_told_from_damage(tmp_path: Path, kind: st
     write, load, schema = KINDS[kind]
     path = write(tmp_path) / f"{kind}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema + 1}))
-    with pytest.raises(StoreError, match=rf"newer version of perturblearn; update it to read this {kind}$"):
+    with pytest.raises(StoreError, match=rf"newer version of perturblearn; update it to read this {NAMES[kind]}$"):
         load(path.parent)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_without_one_is_told(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(StoreError, match=rf"cannot read .*{kind}\.json \(.*\); name the folder of a finished {kind}$"):
+    with pytest.raises(
+        StoreError, match=rf"cannot read .*{kind}\.json \(.*\); name the folder of a finished {NAMES[kind]}$"
+    ):
         KINDS[kind][1](tmp_path)
 
 

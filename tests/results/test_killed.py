@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.report.conftest import TINY
-from tests.report.test_export import FILES
+from tests.results.test_export import FILES
 from tests.store.killing import survives
 
 from perturblearn import Result, learn_from_perturbations
@@ -32,7 +32,7 @@ def test_a_killed_run_leaves_no_half_folder_and_goes_on(
         out.mkdir()
         survived = False
         while not survived and kills:
-            survived = survives("tests.report.tiny_run", out, kill_after=rng.uniform(0, 1.5))
+            survived = survives("tests.results.tiny_run", out, kill_after=rng.uniform(0, 1.5))
             kills -= not survived
             check_folders(out, tiny_result)
         result = learn_from_perturbations({}, overrides=TINY, out=out)

@@ -1,5 +1,7 @@
 """A few samples of a perturbed set, as pictures show them, and their way to disk and back."""
 
+# Safetensors and lists of tensors are not typed.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json

@@ -1,0 +1,188 @@
+"""Words, numbers and plain tables that all reports share."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perturblearn.config import AttackConfig, ExperimentConfig
+from perturblearn.experiment import Spread
+from perturblearn.results import size_of
+
+_NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
+_NETWORKS = {
+    "convnet": "ConvNet",
+    "limit": "network at its limit",
+    "mlp": "MLP",
+    "one_hidden": "one-hidden-layer network",
+    "resnet18": "ResNet-18",
+    "two_layer": "two-layer network",
+    "wide_resnet": "Wide ResNet",
+}
+
+
+def plural(count: int, what: str) -> str:
+    """How many of something: 1 seed, 2 seeds."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
+def percent(share: float) -> str:
+    """A share in percent, without the sign."""
+    return f"{100 * share:.1f}"
+
+
+def percent_range(shares: Sequence[float]) -> str:
+    """The least and the largest of some shares in percent, once where they print equal."""
+    low, high = percent(min(shares)), percent(max(shares))
+    return low if low == high else f"{low} to {high}"
+
+
+def with_spread(values: Spread | None, digits: int = 3) -> str:
+    """Mean and standard deviation as text; a dash where nothing was measured."""
+    if values is None or values["mean"] is None:
+        return "-"
+    spread = "" if values["std"] is None else f" ± {values['std']:.{digits}f}"
+    return f"{values['mean']:.{digits}f}{spread}"
+
+
+def percent_with_spread(values: Spread) -> str:
+    """Mean and standard deviation of a share in percent, with the sign."""
+    spread = "" if values["std"] is None else f" ± {percent(values['std'])}"
+    return f"{percent(values['mean'])}{spread} %"
+
+
+def mean_text(values: Spread | None, digits: int = 3) -> str:
+    """The mean as text; a dash where nothing was measured."""
+    return "-" if values is None or values["mean"] is None else f"{values['mean']:.{digits}f}"
+
+
+def shown_number(value: Any) -> str:
+    """A setting for a table: numbers without digits that say nothing."""
+    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def short_keys(names: Sequence[str]) -> list[str]:
+    """Dotted keys by their last part, with as many parts before it as it takes to tell them apart."""
+    return [
+        next(
+            short
+            for short in (".".join(name.split(".")[-count:]) for count in range(1, name.count(".") + 2))
+            if short == name or sum(other == short or other.endswith(f".{short}") for other in names) == 1
+        )
+        for name in names
+    ]
+
+
+def attack_text(attack: AttackConfig) -> str:
+    """Norm and size of an attack."""
+    norm, size = _NORMS[attack.norm], size_of(attack)[1]
+    if size.endswith(" px"):
+        share, _, _ = size.removesuffix(" px").partition(" %")
+        return f"{norm}, {share} % of the coordinates" if "%" in size else f"{norm}, {share} coordinates"
+    return f"{norm}, ε = {size}"
+
+
+def source_text(attack: AttackConfig) -> str:
+    """What the perturbations are added to."""
+    return "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+
+
+def data_text(config: ExperimentConfig) -> str:
+    """The data and the classes, for a title; of a path the last part."""
+    data = config.data
+    name = data.provider if data.path is None else f"{data.provider}:{Path(data.path).name}"
+    return f"{name} {', '.join(data.classes)}" if data.classes else name
+
+
+def network_text(name: str) -> str:
+    """A network with its article.
+
+    Args:
+        name: one of ours, or what the user's own is called.
+    """
+    if name not in _NETWORKS:
+        return f"the network {name}"
+    return f"{'an' if name in ('mlp', 'one_hidden') else 'a'} {_NETWORKS[name]}"
+
+
+def title(config: ExperimentConfig) -> str:
+    """What was run, in one line."""
+    attack = config.attack
+    classes = f" {' vs '.join(config.data.classes)}" if config.data.classes else ""
+    pixels = f" on {attack.pixels} coordinates" if attack.pixels else ""
+    if attack.pixel_share:
+        pixels = f" on {100 * attack.pixel_share:g} % of the coordinates"
+    source = source_text(attack)
+    if config.mixing.is_mixed:
+        source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
+    # A path's last part tells what it was; the whole would not fit a line.
+    data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
+    size = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
+    # Two-layer networks go without saying.
+    models = [section.model.name for section in (config.standard, config.perturbation)]
+    networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
+    return (
+        f"{config.name}: {data}{classes}{networks}, {_NORMS[attack.norm]}{size}{pixels}, {source}, "
+        f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}"
+    )
+
+
+def aligned(lines: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
+    """Lines of cells as columns two spaces apart.
+
+    Args:
+        lines: as many cells in each.
+        left: columns that start at their left edge; the others end at their right edge.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def framed(title: str, lines: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
+    """A table between rules, under its title.
+
+    Args:
+        title: what it shows.
+        lines: heads, and as many cells in each further line.
+        left: as for `aligned`.
+    """
+    heads, *rows = aligned(lines, left=left)
+    rule = "-" * max(map(len, (title, heads, *rows)))
+    return [title, rule, heads, rule, *rows, rule]
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """Sentences as a list."""
+    return [f"- {line}" for line in lines]
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells as a table in Markdown."""
+    lines = (heads, ["---"] * len(heads), *rows)
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Cells as a table that runs nothing, whatever they say."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_lines(lines: Sequence[str]) -> str:
+    """A paragraph for each line."""
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def html_answer(text: str) -> str:
+    """A paragraph whose first sentence, the answer, stands out."""
+    first, dot, rest = text.partition(". ")
+    return f"<p><b>{html.escape(first + dot.strip())}</b> {html.escape(rest)}</p>"

@@ -1,0 +1,78 @@
+"""Results of finished work as types, with one loader and one writer; knows neither words nor pictures."""
+
+from perturblearn.results.audit import Audit
+from perturblearn.results.examples import EXAMPLES, Examples
+from perturblearn.results.export import export_run, first_examples
+from perturblearn.results.files import File, Form, csv_text, json_text, picture, write_folder
+from perturblearn.results.finished import Finished
+from perturblearn.results.loading import FILES, load
+from perturblearn.results.names import short_names, size_of
+from perturblearn.results.points import (
+    CHANGED,
+    INSIDE,
+    OUTSIDE,
+    SMALLER,
+    UNREADABLE,
+    PointRow,
+    ShownPanel,
+    curve_of,
+    point_rows,
+)
+from perturblearn.results.reproduction import COLUMNS, ControlsOfWay, FailedRun, Reproduction, analysis_from_dict
+from perturblearn.results.result import SCHEMA, Result
+from perturblearn.results.rows import Values, check_column, columns_of, select
+from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
+from perturblearn.results.shown import Shown, report_on
+from perturblearn.results.sweep import SweepResult
+from perturblearn.results.theory import TheoryComparison
+from perturblearn.results.transfer import TransferMatrix
+
+__all__ = [
+    "ABOUT",
+    "CHANGED",
+    "COLUMNS",
+    "EXAMPLES",
+    "FILES",
+    "INSIDE",
+    "OUTSIDE",
+    "SCHEMA",
+    "SMALLER",
+    "UNREADABLE",
+    "Audit",
+    "ControlsOfWay",
+    "Examples",
+    "FailedRun",
+    "File",
+    "Finished",
+    "Form",
+    "PointRow",
+    "Reproduction",
+    "Result",
+    "Runs",
+    "Shown",
+    "ShownPanel",
+    "SweepResult",
+    "TheoryComparison",
+    "TransferMatrix",
+    "Values",
+    "analysis_from_dict",
+    "check_column",
+    "columns_of",
+    "csv_text",
+    "curve_of",
+    "export_run",
+    "first_examples",
+    "is_setting",
+    "json_text",
+    "known_columns",
+    "load",
+    "picture",
+    "point_rows",
+    "report_on",
+    "rows_of",
+    "select",
+    "short_names",
+    "size_of",
+    "telling_columns",
+    "write_folder",
+]

@@ -1,0 +1,153 @@
+"""An audit: what the perturbations of one network teach others, over norms, sizes and learners."""
+
+# Pandas is not typed.
+# pyright: reportMissingTypeStubs=false
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from perturblearn.config import config_tree
+from perturblearn.experiment import HELDOUT
+from perturblearn.results.cells import config_files, control_columns, frame_of, mean_or_none
+from perturblearn.results.files import File, Form, csv_text, json_text, picture
+from perturblearn.results.finished import Finished
+from perturblearn.results.names import short_names, size_of
+from perturblearn.results.result import Result
+from perturblearn.results.rows import Values
+from perturblearn.results.shown import report_on
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Audit(Finished):
+    """What the perturbations of f teach networks that see nothing else, over norms, epsilons and learners.
+
+    Args:
+        cells: a result for every combination, all of one f and its data; at least one. What tells them apart is
+            ``config.attack`` and ``config.perturbation.model.name``.
+        key: hash of all cells' stages.
+        name: as the user calls the audit.
+        command: makes it again; empty if that takes objects.
+    """
+
+    form: ClassVar[Form] = Form("audit.json", "audit", 1, "audit", "run the audit again")
+
+    cells: Sequence[Result]
+    key: str
+    name: str
+    command: str = ""
+
+    @property
+    def model(self) -> str:
+        """The audited network f, as the configuration names it."""
+        return self.cells[0].config.standard.model.name
+
+    @property
+    def verdict(self) -> str:
+        """Whether perturbations teach the classes, and the numbers that say so."""
+        return report_on(self).verdict
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the numbers weaker than they look."""
+        return report_on(self).warnings
+
+    @property
+    def short_names(self) -> dict[str, str]:
+        """By the name that a configuration holds, how a network is called where room is scarce."""
+        return short_names([self.model, *(cell.learner for cell in self.cells)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The audit as JSON values: the content of ``audit.json`` and of ``--json``.
+
+        ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
+        """
+        first = self.cells[0].config
+        return {
+            "schema": self.form.schema,
+            "kind": self.form.kind,
+            "name": self.name,
+            "key": self.key,
+            "command": self.command,
+            "folder": None if self.folder is None else str(self.folder),
+            "verdict": self.verdict,
+            "warnings": self.warnings,
+            "model": self.model,
+            "cells": [
+                {**_coordinates(cell), "beats_controls": cell.has_learned, **cell.as_cell(first)} for cell in self.cells
+            ],
+            "config": config_tree(first),
+            "versions": dict(self.versions),
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def _from_dict(cls, content: dict[str, Any], folder: Path) -> Audit:
+        return cls(
+            cells=[Result.from_cell(cell, content) for cell in content["cells"]],
+            key=content["key"],
+            name=content["name"],
+            command=content.get("command", ""),
+            folder=folder,
+            seconds=content["seconds"],
+            versions=content["versions"],
+        )
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per cell and seed: learner, norm, epsilon, seed, and the columns of `Result.to_frame`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return frame_of((_coordinates(cell), cell) for cell in self.cells)
+
+    def plot(self) -> Figure:
+        """Accuracy of g over epsilon, a panel per norm and a line per learner, as a matplotlib figure.
+
+        Bars are the standard deviation over the seeds, the band is what the controls' draws reach.
+        """
+        return report_on(self).plot()
+
+    def files(self) -> Iterator[File]:
+        """``audit.json``, ``audit.png``, ``table.csv`` and the cells' configurations."""
+        short, rows = self.short_names, [_row(cell) for cell in self.cells]
+        yield self.form.file, json_text(self.to_dict())
+        yield "audit.png", picture(self.plot())
+        yield "table.csv", csv_text(list(rows[0]), rows)
+        yield from config_files(
+            [
+                (f"{short[cell.learner]}-{cell.config.attack.norm}-{size_of(cell.config.attack)[1]}", cell.config)
+                for cell in self.cells
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return self._describe(repr(self.name), f"{len(self.cells)} combinations", f"{len(self.cells[0].seeds)} seeds")
+
+
+def _coordinates(cell: Result) -> Values:
+    """What tells a cell from the others; of an attack that coordinates alone bound, epsilon is their number."""
+    attack = cell.config.attack
+    return {"learner": cell.learner, "norm": attack.norm, "epsilon": size_of(attack)[0]}
+
+
+def _row(cell: Result) -> Values:
+    """A row of ``table.csv``."""
+    summary, g = cell.summary, cell.summary[HELDOUT.perturbation]
+    return {
+        **_coordinates(cell),
+        "attack_success": summary["attack_success"]["mean"],
+        "standard_accuracy_heldout": summary[HELDOUT.standard]["mean"],
+        "perturbation_accuracy_heldout": g["mean"],
+        "perturbation_accuracy_heldout_std": g["std"],
+        **control_columns(cell),
+        "linear_probe_heldout": mean_or_none(summary.get(HELDOUT.linear_probe)),
+        "beats_controls": cell.has_learned,
+        "seeds": len(cell.seeds),
+    }

@@ -1,0 +1,99 @@
+"""A run's folder: what the store holds of a run, written out for people."""
+
+# Results of stages are of any type.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from perturblearn.experiment import Experiment
+from perturblearn.graph import Executor
+from perturblearn.results.contents import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, artefact_file
+from perturblearn.results.examples import EXAMPLES, Examples
+from perturblearn.results.files import File, picture
+from perturblearn.results.result import Result
+from perturblearn.results.shown import report_on
+from perturblearn.results.theory import TheoryComparison
+from perturblearn.store import ArtefactStore
+
+Page = Callable[[Result, Path], str]
+"""Makes the page of a result whose files lie in a folder."""
+
+
+def export_run(
+    experiment: Experiment,
+    executor: Executor,
+    result: Result,
+    store: ArtefactStore,
+    folder: Path,
+    *,
+    page: tuple[str, Page] | None = None,
+    theory: TheoryComparison | None = None,
+) -> Result:
+    """Write ``config.toml``, ``result.json``, networks and sets per seed, pictures and the page, all at once.
+
+    Networks and sets are those of the chosen learning rates. The folder appears when it is complete; an older one in
+    its place is replaced.
+
+    Args:
+        experiment: what was run.
+        executor: serves the stages' results.
+        result: what was measured.
+        store: lends the scratch space, on the same disk as the folder.
+        folder: where to.
+        page: the name of the run's page, and what makes it; None for no page.
+        theory: what is predicted of the run, where that has been asked for.
+
+    Returns:
+        The result, which now knows its folder.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+
+    def more() -> Iterator[File]:
+        for number, seed in enumerate(experiment.seeds):
+            yield from _contents(experiment, executor, seed, result if number == 0 else None)
+        if len(result.seeds[0].classes.names) > 2:
+            yield "confusion.png", picture(result.plot_confusion())
+        if theory is not None:
+            yield from ((f"theory/{name}", content) for name, content in theory.numbers())
+        if page is not None:
+            name, make = page
+            # It is made of the files that are written by now.
+            yield name, lambda path: path.write_text(make(result.in_folder(folder), path.parent), encoding="utf-8")
+
+    return result.write(store, folder, more())
+
+
+def _contents(experiment: Experiment, executor: Executor, seed: int, shown: Result | None) -> Iterator[File]:
+    """Networks and sets of a seed, and, of a result that is shown, examples with their picture."""
+    stages, place = experiment.seeds[seed], f"seed-{seed}"
+    selected = executor.result(stages.selection)
+    branch = stages.branches[selected.standard]
+    perturbation = branch.learners[selected.perturbation].perturbation
+    yield f"{place}/{STANDARD}", artefact_file(executor.result(branch.standard).dump())
+    yield f"{place}/{PERTURBATION}", artefact_file(executor.result(perturbation).dump())
+    # Sets that are cheap to make are not in the store: what several files need is made once.
+    with executor.holding(stages.data, branch.perturbed, branch.mixed):
+        yield f"{place}/{TRAINING_SET}", artefact_file(executor.result(branch.mixed).dump())
+        if shown is not None:
+            examples = first_examples(experiment, executor)
+            yield EXAMPLES, examples.save
+            yield "perturbations.png", picture(report_on(shown).plot_examples(examples))
+    with executor.holding(stages.data):
+        yield f"{place}/{HELDOUT_SET}", artefact_file(executor.result(branch.heldout_mixed).dump())
+
+
+def first_examples(experiment: Experiment, executor: Executor) -> Examples:
+    """Examples of what g of the first seed sees, at the chosen learning rate of f.
+
+    Args:
+        experiment: which has run.
+        executor: serves its stages' results.
+    """
+    stages = next(iter(experiment.seeds.values()))
+    perturbed = stages.branches[executor.result(stages.selection).standard].perturbed
+    with executor.holding(stages.data, perturbed):
+        return Examples.of(executor.result(perturbed), executor.result(stages.data))

@@ -1,0 +1,169 @@
+"""A paper's figure made again: every point beside the published one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from perturblearn.experiment import Summary
+from perturblearn.papers import Analysis, Chart, Line, Table
+from perturblearn.results.files import File, Form, csv_text, json_text, picture
+from perturblearn.results.finished import Finished
+from perturblearn.results.points import INSIDE, OUTSIDE, PointRow, ShownPanel, curve_of
+from perturblearn.results.shown import report_on
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("figure", "panel", "x", "measure", "mean", "std", "n_seeds", "published", "difference", "verdict")
+"""Columns of ``table.csv``."""
+_PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "seconds", "versions")
+"""What is the same in JSON."""
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that failed.
+
+    Args:
+        panel: its panel; 0 for the default setting with controls.
+        x: where along the axis.
+        way: how it was computed.
+        seed: its seed.
+        error: the sentence that it failed with.
+    """
+
+    panel: int
+    x: Any
+    way: str
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True)
+class ControlsOfWay:
+    """The default setting with controls, as one way computes it.
+
+    Args:
+        way: how it was computed; empty for the paper's own way.
+        measures: by measure, g and both controls over the seeds.
+    """
+
+    way: str
+    measures: Mapping[str, Summary]
+
+
+@dataclass(frozen=True, repr=False)
+class Reproduction(Finished):
+    """What came of a figure.
+
+    Args:
+        name: the figure's.
+        caption: what it shows.
+        scale: ``quick`` or ``full``.
+        smaller: what is smaller than in the paper, in one line; empty where nothing is.
+        changed: keys of a configuration that differ from the paper's because somebody asked for it.
+        key: hash of all runs' stages.
+        seeds: of every point.
+        panels: those that were run.
+        rows: every point and measure, panel by panel.
+        controls: the default setting, way by way.
+        failed: runs that failed; their points have fewer seeds.
+        analysis: of a study, what its runs say together.
+        command: makes it again.
+    """
+
+    form: ClassVar[Form] = Form("result.json", "reproduction", 1, "figure", "reproduce the figure again")
+
+    name: str
+    caption: str
+    scale: str
+    smaller: str
+    key: str
+    seeds: Sequence[int]
+    panels: Sequence[ShownPanel]
+    rows: Sequence[PointRow]
+    controls: Sequence[ControlsOfWay] = ()
+    failed: Sequence[FailedRun] = ()
+    analysis: Analysis | None = None
+    changed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    command: str = ""
+
+    @property
+    def readable(self) -> list[PointRow]:
+        """The rows whose published value can be read and is compared with ours, computed as in the paper if any are."""
+        judged = [row for row in self.rows if row.verdict in (INSIDE, OUTSIDE) and row.n_seeds]
+        first = next((curve_of(row.measure)[1] for row in judged), "")
+        return [row for row in judged if curve_of(row.measure)[1] == first]
+
+    @property
+    def share_inside(self) -> float | None:
+        """Share of the readable rows that are inside; None if there are none."""
+        readable = self.readable
+        return sum(row.verdict == INSIDE for row in readable) / len(readable) if readable else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reproduction as JSON values: the content of ``result.json`` and of ``--json``."""
+        return {
+            "schema": self.form.schema,
+            "kind": self.form.kind,
+            "command": self.command,
+            "folder": None if self.folder is None else str(self.folder),
+            **{name: getattr(self, name) for name in _PLAIN},
+            "seeds": list(self.seeds),
+            "controls": [asdict(control) for control in self.controls],
+            "analysis": None if self.analysis is None else asdict(self.analysis),
+            "versions": dict(self.versions),
+            "share_inside": self.share_inside,
+            "lines": report_on(self).lines,
+            "panels": [asdict(panel) for panel in self.panels],
+            "rows": [asdict(row) for row in self.rows],
+            "failed": [asdict(run) for run in self.failed],
+        }
+
+    @classmethod
+    def _from_dict(cls, content: dict[str, Any], folder: Path) -> Reproduction:
+        return cls(
+            panels=[ShownPanel(**panel) for panel in content["panels"]],
+            rows=[PointRow(**row) for row in content["rows"]],
+            controls=[ControlsOfWay(control["way"], control["measures"]) for control in content["controls"]],
+            failed=[FailedRun(**run) for run in content["failed"]],
+            analysis=analysis_from_dict(content["analysis"]) if content["analysis"] else None,
+            folder=folder,
+            command=content.get("command", ""),
+            **{name: content[name] for name in _PLAIN},
+        )
+
+    def plot(self) -> Figure:
+        """Our means and spreads with the published points on top, as a matplotlib figure."""
+        return report_on(self).plot()
+
+    def files(self) -> Iterator[File]:
+        """``result.json``, ``table.csv``, ``table.md`` and, of a study, its analysis; pictures are added."""
+        yield self.form.file, json_text(self.to_dict())
+        yield "table.md", report_on(self).markdown
+        yield "table.csv", csv_text(COLUMNS, (asdict(row) for row in self.rows))
+        if self.analysis is not None:
+            yield from self._analysis_files(self.analysis)
+
+    def _analysis_files(self, analysis: Analysis) -> Iterator[File]:
+        yield "analysis.md", report_on(self).analysis_markdown
+        for table in analysis.tables:
+            yield f"{table.name}.csv", csv_text(table.heads, table.rows)
+        if analysis.charts:
+            yield "analysis.png", picture(report_on(self).plot_analysis())
+
+    def __repr__(self) -> str:
+        return self._describe(repr(self.name), self.scale, f"{len(self.rows)} points", f"{len(self.seeds)} seeds")
+
+
+def analysis_from_dict(content: Mapping[str, Any]) -> Analysis:
+    """The analysis whose values these are."""
+
+    def chart(fields: Mapping[str, Any]) -> Chart:
+        return replace(Chart(**fields), lines=[Line(**line) for line in fields["lines"]])
+
+    tables = [Table(**fields) for fields in content["tables"]]
+    return Analysis(content["sentences"], tables, [chart(fields) for fields in content["charts"]])
