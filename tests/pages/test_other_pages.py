@@ -47,7 +47,7 @@ def test_a_smaller_problem_is_told_as_such(tmp_path: Path) -> None:
     rows = [replace(row, verdict="smaller problem") for row in full.rows]
     page = reproduction_page(replace(full, scale="quick", smaller="input_dim 100", rows=rows), tmp_path)
     assert "This problem is smaller than the paper&#39;s, so published points are shown but not judged; 3 seeds" in page
-    assert "At the default setting: permuted_control 0.500 +- 0.100." in page
+    assert "At the default setting: permuted_control 0.500 ± 0.100." in page
 
 
 def test_a_study_s_page_tells_what_its_analysis_says(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_run_writes_its_page(tiny_result: Result) -> None:
     for name, mean, *_ in RunReport(tiny_result).rows:
         assert name in page
         assert mean in page
-    for part in ("Theory beside experiment", "Decision map", "Learning rates", "Training", "How to make it again"):
+    for part in ("Theory beside experiment", "Decision map", "Learning rates", "Training", "How to reproduce it"):
         assert part in page
     assert f"perturblearn run {folder_of(tiny_result) / 'config.toml'}" in page
     assert html.escape(to_toml(tiny_result.config)) in page.replace("&#34;", "&quot;")

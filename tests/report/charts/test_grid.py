@@ -73,7 +73,7 @@ def test_norms_of_one_size_each_are_one_chart() -> None:
     audit = audit_of(few, cell([0.3, 0.4]), cell([0.2, 0.3], names=("mlp", "convnet")))
     (chart,) = audit_charts(audit)
     assert chart.x.label == "attack"
-    assert chart.x.ticks == {0.0: "l0, 5 px", 1.0: "l2, epsilon 1"}
+    assert chart.x.ticks == {0.0: "L0, 5 coordinates", 1.0: "L2, ε = 1"}
     found = curves(chart)
     assert found["g: mlp"].look.dash is None, "attacks are no points of one curve"
     assert list(found["g: mlp"].y) == pytest.approx([0.55, 0.35])
