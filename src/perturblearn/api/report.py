@@ -1,13 +1,13 @@
-"""A page for the browser about whatever lies in a folder."""
+"""A page for the browser about a finished result."""
 
 from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from perturblearn.api.options import PathLike
 from perturblearn.errors import StoreError
 from perturblearn.pages import (
     PAGE_NAME,
@@ -28,18 +28,19 @@ KINDS: dict[str, Callable[[Path], str]] = {
     "audit": lambda folder: audit_page(Audit.load(folder), folder),
     "transfer matrix": lambda folder: transfer_page(TransferMatrix.load(folder), folder),
 }
-"""The page of a folder, by the kind that its numbers name."""
+"""Makes the page of a folder, by the kind that its JSON file names."""
+_ALL_KINDS = "a finished run, sweep, figure, audit or transfer matrix"
 _FILES = ("result.json", "sweep.json", "audit.json", "transfer.json")
 
 
-def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] | None = None) -> Path:
+def write_report(folder: PathLike, *, to: PathLike | None = None) -> Path:
     """Write a page for the browser about a finished run, sweep, figure, study, audit or transfer matrix.
 
-    One file that holds all it shows: it opens from disk and asks no network.
+    The page is one file and works offline.
 
     Args:
-        folder: where the results lie.
-        to: the file; None for ``report.html`` in that folder.
+        folder: the result's folder.
+        to: the file to write; None for ``report.html`` in that folder.
 
     Returns:
         Where the page is.
@@ -73,17 +74,13 @@ def _kind_of(folder: Path) -> str:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); make these results again with --force") from None
         if not isinstance(kind, str) or kind not in KINDS:
-            raise StoreError(f"{path} is of kind {kind!r}, of which there is no page; name a folder of {_all_kinds()}")
+            raise StoreError(f"{path} is of kind {kind!r}, which has no page; name the folder of {_ALL_KINDS}")
         return kind
-    raise StoreError(f"{folder} holds no results; name the folder of {_all_kinds()}{_advice(folder)}")
-
-
-def _all_kinds() -> str:
-    return "a finished run, sweep, figure, audit or transfer matrix"
+    raise StoreError(f"{folder} has no results; name the folder of {_ALL_KINDS}{_advice(folder)}")
 
 
 def _advice(folder: Path) -> str:
-    """The folder that may have been meant."""
+    """A folder that the user may have meant."""
     try:
         names = [each.name for each in folder.parent.iterdir() if any((each / name).is_file() for name in _FILES)]
     except OSError:
