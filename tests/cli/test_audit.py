@@ -130,7 +130,7 @@ def test_two_learners_with_keys_of_their_own(capsys: pytest.CaptureFixture[str])
 def test_the_user_s_own_model_is_taken_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["audit", *DATA, *MLP, "--model", "own_nets:taught", "--attack.steps", 2, "--epsilons", "l2:1"]
     planned = say(capsys, *command, "--plan")
-    assert "standard classifier, own_nets:taught, as it stands" in planned.out
+    assert "standard classifier, own_nets:taught, as it is" in planned.out
     assert "--train" not in planned.out
     said = say(capsys, *command, "--json")
     assert (said.code, said.json["model"]) == (0, "own_nets:taught")

@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_sentence(
 
     monkeypatch.setattr("os.rename", no_space)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
+        warnings.filterwarnings("default", message="cannot write")
         said = say(capsys, "run", *TINY)
     # The stages go on in memory, and are told once; the run's folder has no other place.
     warning, error = said.err.splitlines()

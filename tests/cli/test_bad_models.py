@@ -147,7 +147,7 @@ def test_a_model_that_does_not_fit_the_data(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, model: str, sentence: str
 ) -> None:
     said = refuse(capsys, *asked_for(command, model))
-    assert re.fullmatch(rf"standard classifier, {model}, as it stands, seed 0: {sentence}", said), said
+    assert re.fullmatch(rf"standard classifier, {model}, as it is, seed 0: {sentence}", said), said
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 

@@ -33,7 +33,7 @@ def test_data_that_have_moved_are_named_and_found(
         (own_set / SHARD).unlink(missing_ok=True)
         said = refuse(capsys, *command)
         assert said == (
-            "there is no gone.npz, which data.name = npz:gone.npz names; check the path, or give the path of the "
+            "gone.npz, which data.name = npz:gone.npz names, does not exist; check the path, or give the path of the "
             "data of set with --data"
         )
         said = refuse(capsys, *command, "--data", f"npz:{where}/others.npz")
