@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 for a sweep or a figure of which some runs failed; 2 for an error of the user's, which is explained in one
         sentence on standard error; 130 after Ctrl-C.
     """
-    warnings.showwarning = _print_warning
+    warnings.showwarning = _PrintOnce()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return _run(words)
@@ -71,5 +71,13 @@ def _fail(sentence: str) -> int:
     return USER_ERROR
 
 
-def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"perturblearn: warning: {message}", file=sys.stderr)
+class _PrintOnce:
+    """Prints every warning once for a command, whichever parts of it warn."""
+
+    def __init__(self) -> None:
+        self._printed: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in self._printed:
+            self._printed.add(str(message))
+            print(f"perturblearn: warning: {message}", file=sys.stderr)
