@@ -115,7 +115,7 @@ def test_quick_is_the_default_and_says_so(capsys: Say) -> None:
     assert (found["scale"], found["smaller"]) == ("quick", "training samples N divided by 2")
     assert {row["verdict"] for row in found["rows"]} == {"smaller problem", "not given"}
     assert [row["x"] for row in found["rows"] if row["measure"] == "accuracy"] == [0.1, 0.5, 10, 20]
-    assert found["lines"][0] == "panel 1 (epsilon): a smaller problem than the paper's, so not judged"
+    assert found["lines"][0] == "panel 1 (perturbation size ε): a smaller problem than the paper's, so not judged"
     assert found["share_inside"] is None
 
 
