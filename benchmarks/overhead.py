@@ -27,7 +27,8 @@ from typing import Any
 import torch
 
 from perturblearn.api.executors import executor
-from perturblearn.api.many import RunningMany
+from perturblearn.api.options import RunOptions
+from perturblearn.api.runs import PreparedRuns
 from perturblearn.config import resolve_config
 from perturblearn.experiment import MakeExecutor, Outcome, Point
 from perturblearn.graph.cluster import connected
@@ -46,10 +47,10 @@ KEYS: dict[str, Any] = {
 SEEDS = 5
 
 
-def many(runs: int) -> RunningMany:
+def many(runs: int) -> PreparedRuns:
     """The given number of runs over five seeds."""
     sizes = [0.1 + number / runs for number in range(runs // SEEDS)]
-    return RunningMany(
+    return PreparedRuns(
         "overhead",
         [
             Point({"size": size}, resolve_config({}, {**KEYS, "attack.epsilon": size, "seeds": list(range(SEEDS))}))
@@ -62,7 +63,7 @@ def timed(runs: int, make: MakeExecutor) -> tuple[float, float, list[Outcome]]:
     """Wall time and computing time in seconds, and the results."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        outcomes = many(runs).run(folder, make_executor=make)
+        outcomes = many(runs).run(RunOptions(out=folder, executor=make))
         wall = time.perf_counter() - started
         computing: dict[str, float] = {}
         for record in RecordStore(Path(folder) / ".store/records.sqlite3").all():
@@ -101,9 +102,9 @@ def measure_runs(runs: int) -> dict[str, Any]:
 def plan_here(runs: int) -> dict[str, Any]:
     """Seconds and peak memory of planning."""
     started = time.perf_counter()
-    running = many(runs)
+    prepared = many(runs)
     configured = time.perf_counter()
-    plan = running.plan()
+    plan = prepared.plan(RunOptions())
     planned = time.perf_counter()
     pieces = cut(plan)
     return {

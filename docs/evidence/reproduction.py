@@ -20,8 +20,8 @@ from typing import Any
 from PIL import Image
 
 from perturblearn import PerturbLearnError, Reproduction
-from perturblearn.api import prepare_reproduction
-from perturblearn.api.reproduce import RunningReproduction
+from perturblearn.api import RunOptions, prepare_reproduction
+from perturblearn.api.reproduce import PreparedReproduction
 from perturblearn.papers import ACCURACY_FIGURES, ALL, ARTIFICIAL_FIGURES, STUDIES
 
 PAGES = Path(__file__).parents[1] / "reproduction"
@@ -55,7 +55,7 @@ class Task:
         parts += [f"panel{panel}" for panel in self.panels or ()] + ([self.curves] if self.curves else [])
         return "-".join(parts)
 
-    def prepare(self, data_dir: Path | None) -> RunningReproduction:
+    def prepare(self, data_dir: Path | None) -> PreparedReproduction:
         """The validated reproduction, ready to run."""
         return prepare_reproduction(
             self.figure,
@@ -119,7 +119,7 @@ def run(tasks: Iterable[Task], out: Path, data_dir: Path | None) -> None:
         started = time.perf_counter()
         print(task.words, flush=True)
         try:
-            found = task.prepare(data_dir).run(out)
+            found = task.prepare(data_dir).run(RunOptions(out=out))
         except PerturbLearnError as error:
             print(f"    not run: {error}", flush=True)
             continue

@@ -77,7 +77,7 @@ def test_an_audit_as_json_is_what_its_folder_holds(capsys: pytest.CaptureFixture
 def test_an_audit_again_repeats_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     first = say(capsys, "audit", *TINY_AUDIT, "--epsilons", "l2:1", "--json").json
     again = say(capsys, "audit", *TINY_AUDIT, "--epsilons", "l2:1")
-    assert "Every stage was finished before; nothing had to run." in again.out
+    assert "All stages were already finished; nothing had to run." in again.out
     forced = say(capsys, "audit", *TINY_AUDIT, "--epsilons", "l2:1", "--force", "--json").json
     assert {**forced, "seconds": 0} == {**first, "seconds": 0}
     quiet = say(capsys, "audit", *TINY_AUDIT, "--epsilons", "l2:1", "--quiet")
@@ -130,7 +130,7 @@ def test_two_learners_with_keys_of_their_own(capsys: pytest.CaptureFixture[str])
 def test_the_user_s_own_model_is_taken_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["audit", *DATA, *MLP, "--model", "own_nets:taught", "--attack.steps", 2, "--epsilons", "l2:1"]
     planned = say(capsys, *command, "--plan")
-    assert "standard classifier, own_nets:taught, as it stands" in planned.out
+    assert "standard classifier, own_nets:taught, as it is" in planned.out
     assert "--train" not in planned.out
     said = say(capsys, *command, "--json")
     assert (said.code, said.json["model"]) == (0, "own_nets:taught")
@@ -183,14 +183,14 @@ EPSILONS = [
         for before, part in (("", "l2:x"), ("", "l2"), ("", "0.5"), ("", ""), ("l2:1,", ""), ("l2:1,", "linf:"))
     ),
     *(
-        (part, f"--epsilons has {part!r}, but a size must be a finite number and at least 0; mend it")
+        (part, f"--epsilons has {part!r}, but a size must be a finite number of at least 0; correct it")
         for part in ("l2:-1", "l2:nan", "linf:inf", "l0:-3")
     ),
     ("l0:0.5", "l0:0.5 is no number of coordinates; give a whole number, such as l0:20"),
     ("l0:0", "l0:0 is no number of coordinates; give a whole number, such as l0:20"),
     ("l2:1,l2:1.0", "--epsilons names l2:1.0 twice; name each size once"),
-    ("l2:1 --attack.epsilon 2", "the key attack.epsilon is what --epsilons is for; say it there alone"),
-    ("l2:1 --attack.norm linf", "the key attack.norm is what --epsilons is for; say it there alone"),
+    ("l2:1 --attack.epsilon 2", "--epsilons settles the key attack.epsilon; leave the key out and use --epsilons"),
+    ("l2:1 --attack.norm linf", "--epsilons settles the key attack.norm; leave the key out and use --epsilons"),
 ]
 
 
@@ -211,8 +211,8 @@ def test_more_coordinates_than_there_are(capsys: pytest.CaptureFixture[str], tmp
 KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, or name your own as "
 LEARNERS = [
     ("--learner mlpp", f"perturbation.model.name = 'mlpp': there is no such network; {KNOWN}package.module:factory"),
-    ("--learner mlp,mlp", "the network mlp is named twice; name each once"),
-    ("--learner mlp,", "'mlp,' names no network in one place; write names with a comma between two"),
+    ("--learner mlp,mlp", "the network mlp is named twice; name each network once"),
+    ("--learner mlp,", "'mlp,' has an empty name; write the names of networks with commas between them"),
     (
         "--learner absent_nets:make",
         "absent_nets:make names the module absent_nets, but there is no module absent_nets; correct the name, or run "
@@ -220,23 +220,25 @@ LEARNERS = [
     ),
     (
         "--learner own_nets:make,other_nets:make --make.epochs 3",
-        "the key make.epochs could be that of own_nets:make and of other_nets:make; give one of the functions another "
-        "name",
+        "the key make.epochs could belong to own_nets:make or to other_nets:make; rename one of the functions",
     ),
     (
         "--learner mlp --convnet.epochs 3",
-        "--convnet.epochs is a key of the network convnet, which is not named; name it with --learner, or leave the "
-        "key out",
+        "--convnet.epochs is a key of the network convnet, which is not used; add the network to --learner, or leave "
+        "the key out",
     ),
     (
         "--convnet.epochs 3",
-        "--convnet.epochs is a key of the network convnet, which is not named; name it with --learner, or leave the "
-        "key out",
+        "--convnet.epochs is a key of the network convnet, which is not used; add the network to --learner, or leave "
+        "the key out",
     ),
     ("--learner mlp --make.epochs 3", "there is no key make; 'perturblearn init' writes a file with all keys"),
     ("--learner mlp --mlp.epochz 3", "there is no key perturbation.epochz; did you mean perturbation.epochs?"),
     ("--learner mlp --mlp.epochs few", "perturbation.epochs = 'few', but it must be a whole number"),
-    ("--perturbation.model.name mlp", "the key perturbation.model.name is what --learner is for; say it there alone"),
+    (
+        "--perturbation.model.name mlp",
+        "--learner settles the key perturbation.model.name; leave the key out and use --learner",
+    ),
 ]
 
 

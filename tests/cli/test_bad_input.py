@@ -34,8 +34,8 @@ WORDS = [
     ("--unknown", "--unknown"),
     ("run --out", "--out requires an argument"),
     ("run --plan=maybe", 'Invalid value for --plan: unable to convert "maybe" into bool'),
-    ("run one.toml two.toml", "there are two files, one.toml and two.toml; name one"),
-    ("run -x 3", "there are two files, -x and 3; name one, and put -- before the name of a key"),
+    ("run one.toml two.toml", "two files are named, one.toml and two.toml; name one"),
+    ("run -x 3", "two files are named, -x and 3; name one file, and write keys as --KEY VALUE"),
     ("run --seeds", "--seeds has no value; write --seeds VALUE"),
     ("run --seeds --json", "--seeds has no value; write --seeds VALUE"),
     ("run --seeds 1 --seeds=2", "--seeds is given twice; give it once"),
@@ -56,7 +56,7 @@ WORDS = [
     ("run .", r"cannot read \. \(Is a directory\)"),
     ("init --seeds 0", "at least one seed is needed"),
     ("init folder/absent/file.toml", "cannot write folder/absent/file.toml .No such file or directory."),
-    ("init a.toml b.toml", "there are two files"),
+    ("init a.toml b.toml", "two files are named"),
     ("init --nothing 1", "there is no key nothing"),
 ]
 
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_sentence(
 
     monkeypatch.setattr("os.rename", no_space)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
+        warnings.filterwarnings("default", message="cannot write")
         said = say(capsys, "run", *TINY)
     # The stages go on in memory, and are told once; the run's folder has no other place.
     warning, error = said.err.splitlines()

@@ -147,7 +147,7 @@ def test_a_model_that_does_not_fit_the_data(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, model: str, sentence: str
 ) -> None:
     said = refuse(capsys, *asked_for(command, model))
-    assert re.fullmatch(rf"standard classifier, {model}, as it stands, seed 0: {sentence}", said), said
+    assert re.fullmatch(rf"standard classifier, {model}, as it is, seed 0: {sentence}", said), said
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 
@@ -166,21 +166,21 @@ def test_a_learner_that_does_not_fit_the_data(capsys: pytest.CaptureFixture[str]
 WEIGHTLESS = [
     (
         "--model mlp",
-        "mlp has no weights of its own; name a file of them with --checkpoint, or train it first with --train",
+        "mlp comes without weights; name a file of weights with --checkpoint, or train it first with --train",
     ),
     (
         "--model resnet18",
-        "resnet18 has no weights of its own; name a file of them with --checkpoint, or train it first with --train",
+        "resnet18 comes without weights; name a file of weights with --checkpoint, or train it first with --train",
     ),
     ("--model mlp --checkpoint absent.pt", "the checkpoint absent.pt does not exist; give a file of weights"),
     (
         "--model two_layer --train",
-        "two_layer is a network of the theory; audit a deep network, or run it with 'perturblearn run'",
+        "two_layer is a network of the theory; audit a deep network, or use 'perturblearn run'",
     ),
-    ("", "Command \"audit\" parameter --model requires an argument; 'perturblearn audit --help' shows what there is"),
+    ("", "Command \"audit\" parameter --model requires an argument; see 'perturblearn audit --help'"),
     (
         "--model mlp --train --standard.model.name convnet",
-        "the key standard.model.name is what --model is for; say it there alone",
+        "--model settles the key standard.model.name; leave the key out and use --model",
     ),
 ]
 

@@ -33,13 +33,12 @@ def test_data_that_have_moved_are_named_and_found(
         (own_set / SHARD).unlink(missing_ok=True)
         said = refuse(capsys, *command)
         assert said == (
-            "there is no gone.npz, which data.name = npz:gone.npz names; check the path, or say with --data where the "
-            "data of set are now"
+            "gone.npz, which data.name = npz:gone.npz names, does not exist; check the path, or give the path of the "
+            "data of set with --data"
         )
         said = refuse(capsys, *command, "--data", f"npz:{where}/others.npz")
         assert said == (
-            "the data are not those that set was made from (npz:gone.npz); name the same ones, wherever they are now, "
-            "with --data"
+            "these are not the data that set was made from (npz:gone.npz); give the path of the same data with --data"
         )
         assert not Path("runs").exists()
     assert say(capsys, "verify", own_set, "--repair", "--data", f"npz:{where}/images.npz").code == 0
@@ -116,5 +115,5 @@ def test_what_is_no_set(
 @pytest.mark.parametrize("command", ["learn", "verify"])
 def test_a_set_has_to_be_named(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert refuse(capsys, command) == (
-        f"Command \"{command}\" parameter SET requires an argument; 'perturblearn {command} --help' shows what there is"
+        f"Command \"{command}\" parameter SET requires an argument; see 'perturblearn {command} --help'"
     )

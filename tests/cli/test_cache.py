@@ -46,7 +46,7 @@ def test_two_output_folders_share_one_cache(capsys: pytest.CaptureFixture[str]) 
     first = say(capsys, "run", *DIGITS, "--out", "one", "--cache-dir", "cache")
     assert "7 stages ran in" in first.out
     second = say(capsys, "run", *DIGITS, "--out", "two", "--cache-dir", "cache")
-    assert "Every stage was finished before; nothing had to run." in second.out
+    assert "All stages were already finished; nothing had to run." in second.out
     assert len(artefacts("cache")) == 9  # with the comparison with theory and the decision map
     results = []
     for out in ("one", "two"):
@@ -220,12 +220,13 @@ def test_what_is_no_size_is_refused_before_anything_is_begun(
 def test_a_size_without_a_cache_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    advice = "but there is no cache that it could limit; name a folder with --cache-dir or PERTURBLEARN_CACHE, or leave"
+    advice = "but no cache is named that it could limit; name a folder with --cache-dir or PERTURBLEARN_CACHE, or leave"
     assert f"cache_size = '20GB', {advice}" in refuse(capsys, "run", *TINY, "--cache-size", "20GB")
-    assert f"cache_size = '20GB', {advice}" in refuse(capsys, "theory", "anywhere", "--cache-size", "20GB")
+    with pytest.raises(ConfigError, match="cache_size = '20GB', but no cache is named"):
+        compare_with_theory("anywhere", cache_size="20GB")
     monkeypatch.setenv("PERTURBLEARN_CACHE_SIZE", "5 MB")
     assert f"PERTURBLEARN_CACHE_SIZE = '5 MB', {advice}" in refuse(capsys, "run", *TINY, "--plan")
-    with pytest.raises(ConfigError, match="cache_size = 7, but there is no cache"):
+    with pytest.raises(ConfigError, match="cache_size = 7, but no cache is named"):
         learn_from_perturbations(overrides=KEYS, cache_size=7)
     assert list(tmp_path.iterdir()) == []
 

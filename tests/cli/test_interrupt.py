@@ -26,7 +26,7 @@ from perturblearn.experiment.steps import (
 )
 from perturblearn.graph import Grouped, Results
 
-SENTENCE = "\nperturblearn: interrupted; finished stages are kept, the same command goes on from them\n"
+SENTENCE = "\nperturblearn: interrupted; finished stages are kept, and the same command resumes\n"
 
 # Every kind of stage; a classifier as f and as g, a set as the one g sees and the one that chooses its learning rate.
 MOMENTS: list[tuple[type[Any], Control | None]] = [
@@ -107,7 +107,7 @@ def test_ctrl_c_while_the_folder_is_written_leaves_none(
     assert run_folders(tmp_path) == []
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
     again = say(capsys, "run", *TINY, "--out", tmp_path)
-    assert "Every stage was finished before" in again.out
+    assert "All stages were already finished" in again.out
     assert len(run_folders(tmp_path)) == 1
 
 

@@ -88,19 +88,15 @@ def test_learning_from_a_damaged_set(
     assert nothing_looks_finished(Path("runs"), said)
 
 
-SETTLED = (
-    "belongs to the set set, which is there already; leave it out, or write another set with 'perturblearn perturb'"
-)
-
-
+OR_ANOTHER = "; leave the key out, or write another set with 'perturblearn perturb'"
 LEARN = [
-    ("--attack.epsilon 2", f"the key attack.epsilon {SETTLED}"),
-    ("--standard.epochs 3", f"the key standard.epochs {SETTLED}"),
-    ("--data.n_samples 10", f"the key data.n_samples {SETTLED}"),
-    ("--dtype float64", "the set set has settled the key dtype; leave it out"),
-    ("file.toml", "file.toml is one word too many; a set's configuration is in its manifest, name a set alone"),
+    ("--attack.epsilon 2", f"the set set already settles the key attack.epsilon{OR_ANOTHER}"),
+    ("--standard.epochs 3", f"the set set already settles the key standard.epochs{OR_ANOTHER}"),
+    ("--data.n_samples 10", f"the set set already settles the key data.n_samples{OR_ANOTHER}"),
+    ("--dtype float64", "the set set already settles the key dtype; leave the key out"),
+    ("file.toml", "file.toml is one argument too many; the set has its own configuration, so name only the set"),
     ("--data npz:absent.npz", "absent.npz, which data.name = npz:absent.npz names, does not exist; check the path"),
-    ("--data npz:a.npz --data.name npz:b.npz", "--data npz:a.npz and --data.name npz:b.npz say the same; give one"),
+    ("--data npz:a.npz --data.name npz:b.npz", "--data npz:a.npz and --data.name npz:b.npz set the same key"),
     ("--seeds 0", "seeds = 0: at least one seed is needed: give a positive number or a list of seeds"),
     ("--perturbation.epochs few", "perturbation.epochs = 'few', but it must be a whole number"),
     ("--perturbation.epochz 3", "there is no key perturbation.epochz; did you mean perturbation.epochs?"),

@@ -21,7 +21,7 @@ def test_perturb_names_each_set_and_how_to_learn_from_one(capsys: pytest.Capture
     *sets, hint = said.out.splitlines()
     assert sets == [f"{folder}: {StoredSet(folder)}" for folder in folders]
     assert [StoredSet(folder).seed for folder in folders] == [0, 1]
-    assert hint == f"Learn from one with: perturblearn learn {folders[0]}"
+    assert hint == f"Train g on one with: perturblearn learn {folders[0]}"
 
 
 def test_perturb_as_json_tells_what_the_manifests_tell(capsys: pytest.CaptureFixture[str]) -> None:

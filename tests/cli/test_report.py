@@ -63,14 +63,14 @@ def test_it_is_opened_where_that_is_asked_for(
 
 def test_what_has_no_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refuse(capsys, "report", "runs/gaus")
-    assert "runs/gaus holds no results; name the folder of a finished run, sweep, figure, audit or transfer" in told
+    assert "runs/gaus has no results; name the folder of a finished run, sweep, figure, audit or transfer" in told
     assert f"did you mean {folder}?" in told
     Path("empty").mkdir()
-    assert "empty holds no results" in refuse(capsys, "report", "empty")
+    assert "empty has no results" in refuse(capsys, "report", "empty")
     (folder / "result.json").write_text("{")
     assert "is damaged" in refuse(capsys, "report", folder)
     (folder / "result.json").write_text(json.dumps({"kind": "cake"}))
-    assert "is of kind 'cake', of which there is no page" in refuse(capsys, "report", folder)
+    assert "is of kind 'cake', which has no page" in refuse(capsys, "report", folder)
     assert not (folder / "report.html").exists()
 
 
@@ -91,7 +91,7 @@ def test_results_that_are_read_and_are_none(
     path = folder / "result.json"
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))
     told = refuse(capsys, "report", folder)
-    assert "is damaged" in told or "of which there is no page" in told
+    assert "is damaged" in told or "which has no page" in told
     assert not (folder / "report.html").exists()
 
 

@@ -115,7 +115,7 @@ def test_quick_is_the_default_and_says_so(capsys: Say) -> None:
     assert (found["scale"], found["smaller"]) == ("quick", "training samples N divided by 2")
     assert {row["verdict"] for row in found["rows"]} == {"smaller problem", "not given"}
     assert [row["x"] for row in found["rows"] if row["measure"] == "accuracy"] == [0.1, 0.5, 10, 20]
-    assert found["lines"][0] == "panel 1 (epsilon): a smaller problem than the paper's, so not judged"
+    assert found["lines"][0] == "panel 1 (perturbation size ε): a smaller problem than the paper's, so not judged"
     assert found["share_inside"] is None
 
 
@@ -188,7 +188,7 @@ SHIFTED = "neurips2024/shifted_gauss_a"
 BAD = [
     ("neurips2024/shifted_gaus_a", f"there is no figure neurips2024/shifted_gaus_a; did you mean {SHIFTED}?"),
     ("mnist_a", "there is no figure mnist_a; did you mean neurips2024/mnist_a?"),
-    ("xyz", "there is no figure xyz; 'perturblearn list' names all there are"),
+    ("xyz", "there is no figure xyz; 'perturblearn list' shows all figures"),
     ("paper/curves --panel 3", "panel = 3, but paper/curves has panels from 1 to 2; choose one"),
     ("paper/curves --panel 0", "panel = 0, but paper/curves has panels from 1 to 2; choose one"),
     (
@@ -199,11 +199,11 @@ BAD = [
     ("paper/maps --curves limit", "curves = 'limit', but paper/maps is computed in one way; leave it out"),
     (
         "paper/curves --most.slope 1",
-        "slope is not varied in paper/curves, so nothing can be left out by it; choose one of epsilon, n_samples",
+        "slope does not vary in paper/curves, so no points can be left out by it; choose one of epsilon, n_samples",
     ),
     (
         "paper/curves --panel 1 --most.epsilon 0.01",
-        "nothing of paper/curves is left below these limits; raise one of them",
+        "no point of paper/curves is within these limits; raise one of them",
     ),
 ]
 
@@ -224,7 +224,7 @@ def test_list(capsys: Say) -> None:
     said = say(capsys, "list")
     assert (said.code, said.err) == (0, "")
     assert (
-        "paper/curves: 2 panels, 10 points (quick: 8), published values; full: a second a seed, quick: under 2 minutes"
+        "paper/curves: 2 panels, 10 points (quick: 8), published values; full: a second per seed, quick: under 2 min"
         in said.out
     )
     assert "neurips2024/cosine_similarity: 6 panels" in said.out
@@ -260,11 +260,11 @@ def test_a_key_is_set_for_the_whole_figure(capsys: Say) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--attack.epsilon", 1), "attack.epsilon is what panels of paper/curves vary, so it cannot be set for all"),
-        (("--name", "mine"), "name is no setting of a figure; its folder is named by the figure"),
+        (("--attack.epsilon", 1), "attack.epsilon varies in paper/curves, so it cannot be set for all"),
+        (("--name", "mine"), "name cannot be set for a figure: the figure's name is used; leave it out"),
         (
             ("--controls.draws", 3),
-            "controls.draws is no setting of a figure; controls are those of the default setting",
+            "controls.draws cannot be set for a figure: the controls are those of the figure's default setting",
         ),
         (("--attack.targts", "other"), "there is no key attack.targts; did you mean attack.targets?"),
         (("--attack.targets",), "--attack.targets has no value; write --attack.targets VALUE"),
@@ -276,4 +276,4 @@ def test_keys_that_cannot_be_set(capsys: Say, words: tuple[object, ...], sentenc
 
 
 def test_a_figure_has_to_be_named(capsys: Say) -> None:
-    assert "there is no figure; name one" in refuse(capsys, "reproduce", "--seeds", 2)
+    assert "no figure is named; name one" in refuse(capsys, "reproduce", "--seeds", 2)

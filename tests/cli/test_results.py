@@ -144,15 +144,15 @@ def test_runs_are_exported(capsys: Say, runs: Path, ending: str) -> None:
 
 
 def test_from_python_it_is_a_frame(runs: Path) -> None:
-    frame = perturblearn.results(runs, where="attack.epsilon > 0.7", sweep="tiny", sort="seed")
+    frame = perturblearn.find_runs(runs, where="attack.epsilon > 0.7", sweep="tiny", sort="seed")
     assert isinstance(frame, pandas.DataFrame)
     assert frame["seed"].tolist() == [0, 0, 1, 1]
-    assert len(perturblearn.results(runs, where=["seed = 0", "state = 'failed'"])) == 1
-    assert list(perturblearn.results(runs, columns=["key", "data.n_samples"]).columns) == ["key", "data.n_samples"]
-    assert perturblearn.results(runs, failed=True)["state"].tolist() == ["failed"] * 2
-    assert perturblearn.results(runs, where="seed > 5").empty
+    assert len(perturblearn.find_runs(runs, where=["seed = 0", "state = 'failed'"])) == 1
+    assert list(perturblearn.find_runs(runs, columns=["key", "data.n_samples"]).columns) == ["key", "data.n_samples"]
+    assert perturblearn.find_runs(runs, failed=True)["state"].tolist() == ["failed"] * 2
+    assert perturblearn.find_runs(runs, where="seed > 5").empty
     with pytest.raises(ConfigError, match="there is no column"):
-        perturblearn.results(runs, columns=["epsilons"])
+        perturblearn.find_runs(runs, columns=["epsilons"])
 
 
 def test_looking_changes_nothing_even_where_nothing_can_be_changed(
@@ -174,7 +174,7 @@ def test_looking_changes_nothing_even_where_nothing_can_be_changed(
     [
         (
             ("--out", "elsewhere"),
-            "there are no records of runs in elsewhere; name the folder that runs went to with --out",
+            "elsewhere has no records of runs; name the folder that the runs were written to with --out",
         ),
         (("--where", "atack.epsilon > 1"), "there is no column atack.epsilon; did you mean attack.epsilon?"),
         (("--where", "agreemnt > 1"), "there is no column agreemnt; did you mean agreement?"),
@@ -186,7 +186,7 @@ def test_looking_changes_nothing_even_where_nothing_can_be_changed(
             "'seed = = 0' cannot be used (Parser Error: syntax error at or near \"=\"); write conditions as in SQL, "
             'such as "attack.epsilon > 0.1 and seed = 0"',
         ),
-        (("--sweep", "other"), "there is no sweep other in runs; there are: bad, tiny"),
+        (("--sweep", "other"), "there is no sweep other in runs; choose one of bad, tiny"),
         (
             ("--export", "found.xlsx"),
             "found.xlsx ends in '.xlsx', but results are written as .csv, .json, .parquet; rename it",

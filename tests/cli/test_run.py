@@ -57,7 +57,7 @@ def test_quiet_says_nothing_and_writes_all(capsys: pytest.CaptureFixture[str]) -
 def test_a_second_run_repeats_nothing_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     first = say(capsys, "run", *TINY, "--json").json
     again = say(capsys, "run", *TINY)
-    assert "Every stage was finished before; nothing had to run." in again.out
+    assert "All stages were already finished; nothing had to run." in again.out
     assert say(capsys, "run", *TINY, "--json").json == first
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_store_is_told_in_one_line_and_mended(capsys: pytest.CaptureFi
 def test_init_writes_a_file_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
     said = say(capsys, "init")
     assert (said.code, said.err) == (0, "")
-    assert said.out == "Wrote experiment.toml; run it with: perturblearn run experiment.toml\n"
+    assert said.out == "Wrote experiment.toml. Run it with: perturblearn run experiment.toml\n"
     assert Path("experiment.toml").read_text() == commented_toml(resolve_config())
     assert say(capsys, "run", "experiment.toml", *DIGITS, "--quiet").code == 0
 
@@ -200,7 +200,7 @@ def test_init_keeps_what_is_there_unless_forced(capsys: pytest.CaptureFixture[st
     refused = say(capsys, "init", "--seeds", "7")
     assert refused.code == 2
     assert refused.err == (
-        "perturblearn: experiment.toml is already there; name another file, or replace it with --force\n"
+        "perturblearn: experiment.toml already exists; name another file, or replace it with --force\n"
     )
     assert Path("experiment.toml").read_text() == "mine"
     assert say(capsys, "init", "--seeds", "7", "--force").code == 0

@@ -202,7 +202,7 @@ def test_ctrl_c_is_told_and_the_same_command_goes_on(
         patched.setattr("perturblearn.cli.progress.ProgressBar.update", interrupted)
         said = say(capsys, "sweep", write(SWEEP))
     assert said.code == 130
-    assert said.err.endswith("interrupted; finished stages are kept, the same command goes on from them\n")
+    assert said.err.endswith("interrupted; finished stages are kept, and the same command resumes\n")
     assert [found.state for found in collections("runs")] == ["interrupted"]
     assert run_folders(Path("runs")) == []
     assert say(capsys, "sweep", "sweep.toml", "--quiet").code == 0

@@ -36,6 +36,17 @@ def test_json_and_quiet(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
+def test_the_plan_of_a_comparison(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "theory", folder, "--plan", "--map-limits", -7, 7)
+    assert (said.code, said.err) == (0, "")
+    assert "decision map" in said.out
+    plan = say(capsys, "theory", folder, "--plan", "--map-limits", -7, 7, "--json").json
+    assert any(stage["state"] == "run" for stage in plan["stages"])
+    assert say(capsys, "theory", folder, "--quiet", "--map-limits", -7, 7).code == 0
+    plan = say(capsys, "theory", folder, "--plan", "--map-limits", -7, 7, "--json").json
+    assert not any(stage["state"] == "run" for stage in plan["stages"])
+
+
 def test_the_map_s_limits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, "theory", folder, "--quiet", "--map-limits", -7, 7).code == 0
     assert "a map needs a lower limit below the upper one" in refuse(capsys, "theory", folder, "--map-limits", 7, -7)

@@ -74,9 +74,12 @@ def test_a_file_with_keys(capsys: pytest.CaptureFixture[str]) -> None:
 
 KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, or name your own as package.module:"
 REFUSED = [
-    ("--networks mlp", "a transfer matrix needs several architectures, not mlp alone; name two"),
-    ("--networks mlp,mlp", "the network mlp is named twice; name each once"),
-    ("--networks mlp,,convnet", "'mlp,,convnet' names no network in one place; write names with a comma between two"),
+    ("--networks mlp", "a transfer matrix needs at least two architectures, not only mlp; name another"),
+    ("--networks mlp,mlp", "the network mlp is named twice; name each network once"),
+    (
+        "--networks mlp,,convnet",
+        "'mlp,,convnet' has an empty name; write the names of networks with commas between them",
+    ),
     ("--networks mlp,mlpp", f"perturbation.model.name = 'mlpp': there is no such network; {KNOWN}factory"),
     (
         "--networks mlp,absent_nets:make",
@@ -85,12 +88,12 @@ REFUSED = [
     ),
     (
         "--networks mlp,convnet --resnet18.model.width 0.1",
-        "--resnet18.model.width is a key of the network resnet18, which is not named; name it with --networks, or "
-        "leave the key out",
+        "--resnet18.model.width is a key of the network resnet18, which is not used; add the network to --networks, "
+        "or leave the key out",
     ),
     (
         "--networks mlp,convnet --standard.model.name mlp",
-        "the key standard.model.name is what --networks is for; say it there alone",
+        "--networks settles the key standard.model.name; leave the key out and use --networks",
     ),
     (
         "--networks mlp,convnet --perturbation.lr 0.1,0.2",
@@ -102,8 +105,8 @@ REFUSED = [
     ),
     (
         "--networks mlp,convnet --mixing.perturbed_share 0.5",
-        "mixing.perturbed_share = 0.5 shows g clean samples under their true labels too, so what it knows would not "
-        "come from perturbations alone; leave it out, or use 'perturblearn run'",
+        "mixing.perturbed_share = 0.5 also shows g clean samples with their true labels, so g would not learn from "
+        "perturbations alone; leave it out, or use 'perturblearn run'",
     ),
     (
         "--networks mlp,convnet --data folder:absent",
@@ -111,8 +114,7 @@ REFUSED = [
     ),
     (
         "",
-        "Command \"transfer\" parameter --networks requires an argument; 'perturblearn transfer --help' shows what "
-        "there is",
+        "Command \"transfer\" parameter --networks requires an argument; see 'perturblearn transfer --help'",
     ),
 ]
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_verify_of_a_whole_set(capsys: pytest.CaptureFixture[str], of_digits: Path) -> None:
     for repair in ([], ["--repair"]):
         said = say(capsys, "verify", of_digits, *repair)
-        assert (said.code, said.out, said.err) == (0, f"{of_digits} is whole.\n", "")
+        assert (said.code, said.out, said.err) == (0, f"{of_digits} is intact.\n", "")
         found = say(capsys, "verify", of_digits, *repair, "--json")
         assert found.code == 0
         assert found.json == {"kind": "verification", "folder": str(of_digits), "damages": [], "repaired": False}
@@ -56,9 +56,9 @@ def test_verify_names_what_is_damaged_and_repairs_it(
 
     repaired = say(capsys, "verify", own_set, "--repair")
     assert (repaired.code, repaired.err) == (0, "")
-    assert re.fullmatch(rf"{file} {reason}; it was made again\nset is whole again\.\n", repaired.out)
+    assert re.fullmatch(rf"{file} {reason}; repaired\nset is repaired\.\n", repaired.out)
     assert file_bytes(own_set) == whole
-    assert say(capsys, "verify", own_set).out == "set is whole.\n"
+    assert say(capsys, "verify", own_set).out == "set is intact.\n"
 
 
 def test_repair_as_json_says_that_it_repaired(capsys: pytest.CaptureFixture[str], own_set: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_the_set_s_does_no_harm(capsys: pytest.CaptureFixture
     (own_set / "notes.txt").write_text("mine")
     for repair in ([], ["--repair"]):
         said = say(capsys, "verify", own_set, *repair)
-        assert (said.code, said.out, said.err) == (0, "notes.txt does not belong to this set\nset is whole.\n", "")
+        assert (said.code, said.out, said.err) == (0, "notes.txt does not belong to this set\nset is intact.\n", "")
     assert (own_set / "notes.txt").read_text() == "mine"
 
 

@@ -18,7 +18,7 @@ import pytest
 from cyclopts import CycloptsError
 from tests.docs.pages import ROOT, Command, commands, pages
 
-from perturblearn.api import find_runs, prepare_reproduction
+from perturblearn.api import prepare_reproduction, read_runs
 from perturblearn.cli import main
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
@@ -57,10 +57,11 @@ def check_perturblearn(words: Words, records: Path) -> None:
         return
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     given = bound.arguments
-    file, keys = split_arguments(given.get("arguments", ()))
+    file, keys = split_arguments(given.get("words", ()))
     path = WRITTEN.get(file or "", file)
-    if given.get("data") is not None:
-        keys["data.name"] = given["data"]
+    data = getattr(given.get("data"), "data", given.get("data"))
+    if data is not None:
+        keys["data.name"] = data
     match command.__name__:
         case "run" | "perturb":
             resolve_config(_existing(path), keys)
@@ -95,7 +96,7 @@ def check_perturblearn(words: Words, records: Path) -> None:
         case "results":
             options = {name: given[name] for name in ("where", "sweep", "sort", "failed") if name in given}
             columns = given["columns"].split(",") if given.get("columns") else None
-            found = find_runs(records, columns=columns, **options)
+            found = read_runs(records, columns=columns, **options)
             assert len(found.rows) > 0 or given.get("failed")
         case name:
             assert name in ("theory", "verify", "list_figures", "report", "index"), f"{name} is not covered"

@@ -312,7 +312,7 @@ def test_an_audited_model_is_taken_as_it_stands() -> None:
     ("model", "changes", "words"),
     [
         ("two_layer", {}, "two_layer is a network of the theory; audit a deep network"),
-        ("mlp", {"train": False}, "mlp has no weights of its own; name a file of them with --checkpoint, or train"),
+        ("mlp", {"train": False}, "mlp comes without weights; name a file of weights with --checkpoint, or train"),
         ("mlp", {"learners": ["mlp", "mlp"]}, "the network mlp is named twice"),
         ("mlp", {"learners": []}, "an audit needs at least one learner and one epsilon"),
         ("mlp", {"epsilons": {"l0": math.nan}}, "l0:nan is no number of coordinates"),
@@ -345,11 +345,14 @@ def test_f_is_taken_as_it_stands_whatever_a_file_says_of_another() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"overrides": {"standard.training": "sgd"}}, "the key standard.training is what --train is for"),
-        ({"overrides": {"attack.norm": "l0"}}, "attack.norm = 'l0' needs numbers of coordinates; give them as"),
+        ({"overrides": {"standard.training": "sgd"}}, "--train settles the key standard.training"),
+        ({"overrides": {"attack.norm": "l0"}}, "attack.norm = 'l0' needs numbers of coordinates; use --epsilons"),
         ({"config": {"attack": {"norm": "l0", "pixels": 3}}}, "attack.norm = 'l0' needs numbers of coordinates"),
-        ({"overrides": {"attack.name": "pgd"}, "epsilons": {"l0": 3}}, "attack.name = 'pgd', but perturbations in l0"),
-        ({"overrides": {"mixing.perturbed_share": 0.2}}, "mixing.perturbed_share = 0.2 shows g clean samples"),
+        (
+            {"overrides": {"attack.name": "pgd"}, "epsilons": {"l0": 3}},
+            "attack.name = 'pgd', but l0 perturbations",
+        ),
+        ({"overrides": {"mixing.perturbed_share": 0.2}}, "mixing.perturbed_share = 0.2 also shows g clean samples"),
         ({"learners": {"mlp": {"model.name": "convnet"}}}, "the keys of mlp name another network, convnet"),
     ],
 )

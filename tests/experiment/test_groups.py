@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perturblearn.api import make_experiment
+from perturblearn.api import UserObjects, make_experiment
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import resolve_config
 from perturblearn.errors import DivergenceError
@@ -315,7 +315,9 @@ def test_estimates_of_low_rank_where_it_is_asked_for() -> None:
 def test_estimates_take_data_from_python() -> None:
     inputs = torch.randn(17, 5, generator=torch.Generator().manual_seed(0))
     data = inputs, torch.where(inputs[:, 0] > 0, 1, -1)
-    experiment = make_experiment(data=data, overrides={"seeds": 1, "standard.epochs": 3, "standard.lr": 0.1})
+    experiment = make_experiment(
+        objects=UserObjects(data=data), overrides={"seeds": 1, "standard.epochs": 3, "standard.lr": 0.1}
+    )
     stages = only(experiment)
     n_samples = experiment.run().result(stages.data).n_samples
     assert estimate_of([experiment], stages.branches[0].standard).unshared == 4 * n_samples * 5 * 100 * 3

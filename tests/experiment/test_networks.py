@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import perturblearn
 from perturblearn import ConfigError, ModelError, learn_from_perturbations
-from perturblearn.api import make_experiment
+from perturblearn.api import UserObjects, make_experiment
 from perturblearn.data import Dataset
 
 MLP: dict[str, Any] = {"model.name": "mlp", "model.hidden_dim": 24, "epochs": 6, "lr": 0.05, "batch_size": 32}
@@ -158,7 +158,7 @@ def test_networks_and_attack_as_objects_in_python() -> None:
             "standard.training": "none",
         },
     )  # fmt: skip
-    experiment = make_experiment({}, overrides=OWN, standard=small_net, perturbation=small_net)
+    experiment = make_experiment({}, UserObjects(standard=small_net, perturbation=small_net), overrides=OWN)
     (stages,) = experiment.seeds.values()
     data: Dataset = experiment.run().result(stages.data)
     said = trained(data.heldout_inputs).argmax(dim=1)

@@ -9,7 +9,16 @@ import pytest
 import torch
 from tests.experiment.tiny import DEEP, TWO_LAYER, M, N, blobs, experiment_of, names_of, same_artefact, same_set
 
-from perturblearn.api import learn, learn_from_perturbations, perturb, prepare_learning, prepare_perturbing, verify
+from perturblearn.api import (
+    RunOptions,
+    UserObjects,
+    learn,
+    learn_from_perturbations,
+    perturb,
+    prepare_learn,
+    prepare_perturb,
+    verify,
+)
 from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import ConfigError, DataError, StoreError
@@ -54,7 +63,7 @@ def written(keys: dict[str, Any], data: Dataset, out: Path) -> StoredSet:
 
 def halves(keys: dict[str, Any], data: Dataset, out: Path) -> tuple[Experiment, Experiment]:
     """The whole run, and the second half of it after the first."""
-    return experiment_of(keys, data), prepare_learning(written(keys, data, out), data=data).experiment
+    return experiment_of(keys, data), prepare_learn(written(keys, data, out), data=data).experiment
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -151,10 +160,11 @@ def test_the_halves_share_their_stages_with_a_run(tmp_path: Path) -> None:
     store = ArtefactStore(tmp_path / "cache")
     whole = experiment_of(keys, data)
     whole.run(store)
-    first = prepare_perturbing({}, data=data, overrides=keys)
-    assert first.plan(store).to_run == ()
-    (stored,) = first.run(tmp_path / "sets", store)
-    second = prepare_learning(stored, data=data).experiment
+    first = prepare_perturb({}, UserObjects(data=data), overrides=keys)
+    options = RunOptions(out=tmp_path / "sets", cache_dir=store.folder)
+    assert first.plan(options).to_run == ()
+    (stored,) = first.run(options)
+    second = prepare_learn(stored, data=data).experiment
     (of_whole,), (of_second,) = whole.seeds.values(), second.seeds.values()
     assert of_whole.controls["unperturbed"] == of_second.controls["unperturbed"], "it knows nothing of the set"
     assert of_whole.controls["permuted"] != of_second.controls["permuted"]
@@ -176,7 +186,7 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return learn_network(section, signature, inputs, labels, **options)
 
     monkeypatch.setattr(controls, "learn_network", recording)
-    experiment = prepare_learning(stored, data=data, overrides={"seeds": [2, 7]}).experiment
+    experiment = prepare_learn(stored, data=data, overrides={"seeds": [2, 7]}).experiment
     executor = experiment.run()
     first, second = experiment.seeds.values()
     assert first.standards == second.standards
@@ -200,7 +210,7 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_standard_classifier_of_the_set_is_its_own(tmp_path: Path) -> None:
     keys, data = WAYS["deep, pgd"]
     stored = written(keys, data, tmp_path)
-    experiment = prepare_learning(stored, data=data).experiment
+    experiment = prepare_learn(stored, data=data).experiment
     (stages,) = experiment.seeds.values()
     f: Classifier = experiment.run().result(stages.branches[0].standard)
     assert f.hash == stored.manifest["standard"]["hash"]
@@ -236,7 +246,7 @@ def test_a_damaged_set_is_made_again(way: str, tmp_path: Path) -> None:
     other = shards[0].with_name("other")
     other.write_bytes(contents[shards[0]][:-1] + b"?")
     other.replace(shards[0])
-    assert len(verify(stored, mend=True, data=data)) == 2
+    assert len(verify(stored, repair=True, data=data)) == 2
     assert verify(stored, data=data) == []
     for path, content in contents.items():
         assert path.read_bytes() == content
@@ -278,7 +288,7 @@ def test_synthetic_data_are_those_of_the_set(tmp_path: Path) -> None:
     assert learn(stored).config.data.name == "uniform"
     ways: list[dict[str, Any]] = [{"data": "gauss"}, {"overrides": {"data.name": "gauss"}}]
     for options in ways:
-        with pytest.raises(DataError, match=r"the data are not those that .* was made from \(uniform\)"):
+        with pytest.raises(DataError, match=r"these are not the data that .* was made from \(uniform\)"):
             learn(stored, **options)
 
 
@@ -297,7 +307,7 @@ def test_a_set_of_another_device_is_repaired_where_there_is_none(tmp_path: Path)
     tree = dict(stored.manifest["config"])
     resealed(stored, config={**tree, "device": "cuda"})
     next(iter(sorted(stored.folder.rglob("shard-*")))).unlink()
-    assert len(verify(stored.folder, mend=True, data=data)) == 1
+    assert len(verify(stored.folder, repair=True, data=data)) == 1
     assert verify(stored.folder) == []
 
 

@@ -12,7 +12,7 @@ from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of
 from tests.measured import seed_measures
 from torch import nn
 
-from perturblearn.api import make_experiment
+from perturblearn.api import UserObjects, make_experiment
 from perturblearn.classifiers import evaluating
 from perturblearn.config import resolve_config
 from perturblearn.data import Signature
@@ -148,7 +148,9 @@ class Stubborn(nn.Module):
 def test_a_network_that_no_transform_takes() -> None:
     keys = {key: value for key, value in DEEP.items() if ".model." not in key}
     experiment = make_experiment(
-        {}, data=blobs(2), standard=Stubborn, perturbation=Stubborn, overrides={**keys, **THEORY, "controls.draws": 0}
+        {},
+        UserObjects(data=blobs(2), standard=Stubborn, perturbation=Stubborn),
+        overrides={**keys, **THEORY, "controls.draws": 0},
     )
     with pytest.raises(ModelError, match=r"differentiated sample by sample \(.*\); set measures.theory = false"):
         experiment.run()

@@ -259,7 +259,7 @@ def test_from_python() -> None:
 
 
 def test_matrices_that_cannot_be() -> None:
-    with pytest.raises(ConfigError, match=r"a transfer matrix needs several architectures, not mlp alone; name two"):
+    with pytest.raises(ConfigError, match=r"a transfer matrix needs at least two architectures, not only mlp"):
         transfer("mlp", blobs())
     with pytest.raises(ConfigError, match=r"standard\.lr of mlp has several values, but a transfer matrix trains each"):
         transfer(["mlp", hand_over(linear)], blobs(), overrides={"standard.lr": [0.1, 0.01]})

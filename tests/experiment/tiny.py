@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perturblearn.api import make_experiment
+from perturblearn.api import UserObjects, make_experiment
 from perturblearn.data import Dataset
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan
@@ -53,7 +53,7 @@ def blobs(n_classes: int = 3) -> Dataset:
 
 
 def experiment_of(keys: Mapping[str, Any], data: Dataset) -> Experiment:
-    return make_experiment({}, data=data, overrides=keys)
+    return make_experiment({}, UserObjects(data=data), overrides=keys)
 
 
 def names_of(plan: Plan) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from perturblearn.api.executors import executor
-from perturblearn.api.many import RunningMany
+from perturblearn.api.options import RunOptions
+from perturblearn.api.runs import PreparedRuns
 from perturblearn.config import resolve_config
 from perturblearn.experiment import Point
 
@@ -22,14 +23,14 @@ KEYS = {
 }
 
 
-def sweep() -> RunningMany:
+def sweep() -> PreparedRuns:
     """Eight sizes of a perturbation, two seeds."""
     sizes = [0.1 * number for number in range(1, 9)]
     points = [
         Point({"epsilon": size}, resolve_config({}, {**KEYS, "attack.epsilon": size, "seeds": [0, 1]}))
         for size in sizes
     ]
-    return RunningMany("small", points)
+    return PreparedRuns("small", points)
 
 
 def main(folder: Path, address: str) -> None:
@@ -37,7 +38,7 @@ def main(folder: Path, address: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     make = executor() if address == "here" else executor("ray", address=address)
-    outcomes = sweep().run(folder, make_executor=make)
+    outcomes = sweep().run(RunOptions(out=folder, executor=make))
     sys.stdout.write(f"{sum(outcome.error is None for outcome in outcomes)} of {len(outcomes)}\n")
 
 

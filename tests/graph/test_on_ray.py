@@ -246,7 +246,7 @@ def test_an_interruption_ends_the_tasks_and_is_told_in_one_line(ray_machines: Ma
         finally:
             process.kill()
     assert process.returncode == 130
-    assert said.strip() == "perturblearn: interrupted; finished stages are kept, the same command goes on from them"
+    assert said.strip() == "perturblearn: interrupted; finished stages are kept, and the same command resumes"
     while ray_machines.has_tasks():  # until the test's timeout
         time.sleep(0.1)
 
@@ -274,7 +274,7 @@ def test_networks_and_data_are_found_by_relative_names(ray_machines: Machines, t
     ("address", "told"),
     [
         ("127.0.0.1:1", "no Ray that can be used answers at 127.0.0.1:1 ("),
-        ("nowhere", "no Ray that can be used answers at nowhere (Invalid address format"),
+        ("nowhere", "no Ray that can be used answers at nowhere (it is not host:port)"),
         ("ray://127.0.0.1:10001", "run on a machine of the cluster, with host:port"),
     ],
 )
@@ -283,6 +283,15 @@ def test_an_address_where_nothing_answers(address: str, told: str) -> None:
     with pytest.raises(ConfigError, match="start it with 'ray start --head'") as error:
         ran.run()
     assert told in str(error.value)
+
+
+def test_the_address_that_the_environment_names_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    ran = executor("ray", address="auto")(make_plan([Mortal(value=1)]))
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match="no Ray that can be used answers at auto"):
+        ran.run()
+    assert time.monotonic() < started + 60, "Ray itself asks for minutes"
 
 
 @pytest.mark.parametrize("wanted", [{"cpus": 2}, {"gpus": 2.0}])
@@ -299,11 +308,11 @@ def test_a_task_that_fits_no_machine(
     ("arguments", "told"),
     [
         ({"name": "slurm"}, "executor = 'slurm', but it must be one of in_process, ray"),
-        ({"cpus": 2}, "cpus = 2 is for Ray's tasks; choose the executor ray"),
-        ({"gpus": 0.5}, "gpus = 0.5 is for Ray's tasks"),
-        ({"address": "auto"}, "address = auto is for Ray's tasks"),
+        ({"cpus": 2}, "cpus = 2 applies to Ray only; choose the executor ray"),
+        ({"gpus": 0.5}, "gpus = 0.5 applies to Ray only"),
+        ({"address": "auto"}, "address = auto applies to Ray only"),
         ({"threads": 0}, "threads = 0, but a stage needs at least 1"),
-        ({"name": "ray", "threads": 2}, "give the number as cpus"),
+        ({"name": "ray", "threads": 2}, "give their number as cpus"),
         ({"name": "ray", "cpus": 0}, "cpus = 0, but a task needs at least 1"),
         ({"name": "ray", "gpus": -1.0}, "gpus = -1, but it must be a share of one GPU"),
         ({"name": "ray", "gpus": 1.5}, "gpus = 1.5, but it must be a share of one GPU"),
@@ -323,7 +332,7 @@ def test_without_ray_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 def test_a_gpu_has_to_be_asked_for() -> None:
     plan = make_plan([Mortal(value=1, on="cuda")])
-    with pytest.raises(ConfigError, match="device = 'cuda', but Ray's tasks are given no GPU"):
+    with pytest.raises(ConfigError, match="device = 'cuda', but Ray tasks have no GPU"):
         executor("ray")(plan)
     executor("ray", gpus=0.25)(plan)
 
@@ -341,7 +350,7 @@ def test_nothing_to_do_needs_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--cpus", "2"], "cpus = 2 is for Ray's tasks; choose the executor ray as well, or leave it out"),
+        (["--cpus", "2"], "cpus = 2 applies to Ray only; choose the executor ray too, or leave cpus out"),
         (["--executor", "ray", "--gpus", "1.5"], "gpus = 1.5, but it must be a share of one GPU, such as 0.25"),
         (["--executor", "ray", "--ray-address", "127.0.0.1:1"], "no Ray that can be used answers at 127.0.0.1:1"),
         (["--executor", "slurm"], "slurm"),

@@ -86,7 +86,7 @@ def test_data_from_python_are_asked_for(run_tiny: Callable[..., Result]) -> None
     with pytest.raises(DataError, match=r"handed over in Python; call perturblearn.compare_with_theory\(run, data="):
         compare_with_theory(result)
     assert compare_with_theory(result, data=(inputs, labels)).summary["cosine_similarity"]["mean"] > 0
-    with pytest.raises(DataError, match="the data or the software have changed since tiny was run"):
+    with pytest.raises(DataError, match="the data or perturblearn have changed since tiny was run"):
         compare_with_theory(result, data=(inputs + 1, labels))
 
 

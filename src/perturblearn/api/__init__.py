@@ -1,21 +1,29 @@
-"""Perturbation learning from Python: the functions behind the commands."""
+"""Perturbation learning from Python: the functions behind the commands, and the work that each of them prepares."""
 
 from perturblearn.api.audit import audit, prepare_audit
 from perturblearn.api.executors import executor
+from perturblearn.api.find_runs import find_runs, read_runs
 from perturblearn.api.index import index
+from perturblearn.api.learn import learn, prepare_learn
+from perturblearn.api.objects import UserObjects
+from perturblearn.api.options import RunOptions
+from perturblearn.api.perturb import perturb, prepare_perturb
+from perturblearn.api.prepared import Prepared
 from perturblearn.api.report import write_report
 from perturblearn.api.reproduce import prepare_reproduction, reproduce
-from perturblearn.api.results import find_runs, results
 from perturblearn.api.run import learn_from_perturbations, make_experiment, plan, prepare_run
-from perturblearn.api.sets import learn, perturb, prepare_learning, prepare_perturbing, verify
 from perturblearn.api.stores import CACHE_SIZE_VARIABLE, CACHE_VARIABLE, artefact_store, cache_store, record_store
 from perturblearn.api.sweep import prepare_sweep, sweep
-from perturblearn.api.theory import compare_with_theory
+from perturblearn.api.theory import compare_with_theory, prepare_comparison
 from perturblearn.api.transfer import prepare_transfer, transfer
+from perturblearn.api.verify import verify
 
 __all__ = [
     "CACHE_SIZE_VARIABLE",
     "CACHE_VARIABLE",
+    "Prepared",
+    "RunOptions",
+    "UserObjects",
     "artefact_store",
     "audit",
     "cache_store",
@@ -29,15 +37,16 @@ __all__ = [
     "perturb",
     "plan",
     "prepare_audit",
-    "prepare_learning",
-    "prepare_perturbing",
+    "prepare_comparison",
+    "prepare_learn",
+    "prepare_perturb",
     "prepare_reproduction",
     "prepare_run",
     "prepare_sweep",
     "prepare_transfer",
+    "read_runs",
     "record_store",
     "reproduce",
-    "results",
     "sweep",
     "transfer",
     "verify",

@@ -1,4 +1,4 @@
-"""The command that makes a result again."""
+"""The command that makes a result again, to be shown beside it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 def command(*words: object, options: Mapping[str, Any] | None = None, keys: Mapping[str, Any] | None = None) -> str:
-    """A command of ours in one line, quoted for a shell.
+    """A perturblearn command in one line, quoted for a shell.
 
     Args:
-        words: the command and what stands behind it without a name; None is left out.
-        options: by name without dashes; None and False are left out, True is a flag.
+        words: the command's name and its arguments without names; None is left out.
+        options: options by name without dashes; None and False are left out, True is a flag.
         keys: keys of a configuration by their dotted names.
 
     Returns:
-        The line; empty where something was handed over as an object, which no command can name.
+        The line; empty if something was handed over as an object, which no command can name.
     """
     parts = ["perturblearn", *(_text(word) for word in words if word is not None)]
     for name, value in (options or {}).items():

@@ -1,4 +1,4 @@
-"""An experiment that has run, beside what the papers predict of it."""
+"""A finished experiment beside what the papers predict for it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from perturblearn.results import TheoryComparison
 from perturblearn.store import ArtefactStore
 
 _QUICK_PAIRS, _QUICK_PRODUCTS = 1.5e8, 3e10
-"""Angles between two inputs, and multiplications, that take seconds."""
+"""How many angles between two inputs, and how many multiplications, take seconds."""
 _PER_PAIR = 500
-"""Multiplications for each pair of samples: the steps of a limit."""
+"""Multiplications per pair of samples: the steps of a limit."""
 
 
 def quick_theory(
     experiment: Experiment, store: ArtefactStore | None, *, force: bool = False
 ) -> TheoryComparison | str | None:
-    """The comparison of an experiment that has run, if the papers predict something and it takes seconds.
+    """Compare a finished experiment with theory, if the papers predict something for it and that takes seconds.
 
-    Whether it does follows from shapes alone. Of a set that is there already there is no f to compare.
+    Whether it takes seconds follows from shapes alone. A run on a set from disk has no training of f to compare with.
 
     Returns:
-        The comparison; the reason, where theory cannot be applied, for which no run is lost; None if it was not tried.
+        The comparison; the reason why theory could not be applied, which must not lose a finished run; None if it was
+        not tried.
     """
     if experiment.is_of_stored_set or why_no_theory(experiment.config) is not None or not _is_quick(experiment):
         return None
@@ -34,7 +35,7 @@ def quick_theory(
 
 
 def _is_quick(experiment: Experiment) -> bool:
-    """Kernels and limits of every seed, predictions and both networks on the decision map."""
+    """Whether kernels and limits of every seed, and all predictions on the decision map, take seconds."""
     config, outline = experiment.config, experiment.outline
     n_samples, n_seeds = outline.n_samples, len(config.seeds)
     both = n_samples + (config.attack.n_sources or n_samples)
@@ -52,13 +53,13 @@ def compare_experiment(
     force: bool = False,
     watch: Watcher | None = None,
 ) -> TheoryComparison:
-    """Every seed of an experiment that has run beside what the papers predict of it.
+    """Compare every seed of a finished experiment with what the papers predict for it.
 
     Args:
-        experiment: which.
+        experiment: the experiment.
         store: where its stages are.
         map_limits: least and largest coordinate of the decision map; None for limits that show nearly all samples.
-        force: repeat a comparison that is finished.
+        force: repeat a finished comparison.
         watch: called with progress.
     """
     executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
@@ -67,17 +68,17 @@ def compare_experiment(
 
 
 def why_no_theory(config: ExperimentConfig) -> str | None:
-    """Why the papers predict nothing of a run; None if they do."""
+    """Why the papers predict nothing for a run; None if they do."""
     networks = {config.standard.model.name, config.perturbation.model.name} - set(TWO_LAYER)
     if networks:
         return (
             f"{config.name} has a {networks.pop()}, but both papers' predictions are for two-layer networks; "
-            "name a run of two_layer, one_hidden or limit"
+            "choose a run of two_layer, one_hidden or limit"
         )
     if config.mixing.is_mixed:
         return (
-            f"{config.name} mixes clean samples among the perturbed ones (mixing.perturbed_share = "
+            f"{config.name} trains g on clean samples too (mixing.perturbed_share = "
             f"{config.mixing.perturbed_share:g}), but both papers' predictions are for perturbed samples alone; "
-            "name a run without mixing"
+            "choose a run without mixing"
         )
     return None

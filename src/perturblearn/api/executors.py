@@ -1,4 +1,4 @@
-"""Where stages run."""
+"""Executors: where stages run."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def executor(
     gpus: float | None = None,
     threads: int | None = None,
 ) -> MakeExecutor:
-    """What runs the stages of a sweep or a figure.
+    """Choose where the stages of a sweep or a figure run.
 
-    At equal numbers of threads the results are the same to the bit, wherever they are made.
+    At equal numbers of threads, results are equal to the bit wherever they are made.
 
     Args:
-        name: ``in_process`` runs one stage after the other here, ``ray`` tasks of stages on many cores or machines.
-        address: of the Ray cluster, ``auto`` for the one that runs on this machine; None starts Ray here.
-        cpus: CPUs of each of Ray's tasks, and so its threads; 1 by default.
-        gpus: GPUs of each of Ray's tasks, or its share of one; none by default.
-        threads: how many threads a stage has in this process; None for as many as PyTorch takes.
+        name: ``in_process`` runs one stage after the other in this process, ``ray`` many at once on cores or machines.
+        address: address of the Ray cluster, ``auto`` for the one that runs on this machine; None starts Ray here.
+        cpus: CPUs, and so threads, of each Ray task; 1 by default.
+        gpus: GPUs of each Ray task, or its share of one; none by default.
+        threads: threads of a stage in this process; None for PyTorch's own number.
 
     Returns:
-        To be given as ``make_executor``.
+        The value for the argument ``executor`` of `sweep` and `reproduce`.
 
     Raises:
-        ConfigError: there is no such executor, Ray is not installed, a number is out of range, or what is given does
-            not go with the executor.
+        ConfigError: there is no such executor, Ray is not installed, a number is out of range, or an argument does not
+            apply to the executor.
     """
     if name not in EXECUTORS:
         raise ConfigError(f"executor = {name!r}, but it must be one of {', '.join(EXECUTORS)}")
@@ -47,10 +47,10 @@ def executor(
     for option, value in (("address", address), ("cpus", cpus), ("gpus", gpus)):
         if value is not None:
             raise ConfigError(
-                f"{option} = {value} is for Ray's tasks; choose the executor ray as well, or leave it out"
+                f"{option} = {value} applies to Ray only; choose the executor ray too, or leave {option} out"
             )
     if threads is not None and threads < 1:
-        raise ConfigError(f"threads = {threads}, but a stage needs at least 1")
+        raise ConfigError(f"threads = {threads}, but a stage needs at least 1 thread")
 
     def make(
         plan: Plan, store: ArtefactStore | None = None, watch: Watcher | None = None, done: Done | None = None
@@ -64,9 +64,9 @@ def executor(
 
 def _on_ray(address: str | None, cpus: int | None, gpus: float | None, threads: int | None) -> MakeExecutor:
     if threads is not None:
-        raise ConfigError(f"threads = {threads}, but Ray's tasks have as many threads as CPUs; give the number as cpus")
+        raise ConfigError(f"threads = {threads}, but a Ray task has as many threads as CPUs; give their number as cpus")
     if cpus is not None and cpus < 1:
-        raise ConfigError(f"cpus = {cpus}, but a task needs at least 1")
+        raise ConfigError(f"cpus = {cpus}, but a task needs at least 1 CPU")
     if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer())):
         raise ConfigError(f"gpus = {gpus:g}, but it must be a share of one GPU, such as 0.25, or a whole number")
     require_ray()
@@ -77,8 +77,8 @@ def _on_ray(address: str | None, cpus: int | None, gpus: float | None, threads: 
         devices = {stage.device for stage in plan.to_run}
         if not gpus and devices - {"cpu"}:
             raise ConfigError(
-                f"device = {min(devices - {'cpu'})!r}, but Ray's tasks are given no GPU; say how much of one each may "
-                "have, for example gpus = 1 or 0.25"
+                f"device = {min(devices - {'cpu'})!r}, but Ray tasks have no GPU; set their number for each task, "
+                "for example gpus = 1 or gpus = 0.25"
             )
         return RayExecutor(plan, store, watch, done, address=address, cpus=cpus or 1, gpus=gpus or 0.0)
 

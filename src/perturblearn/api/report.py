@@ -1,10 +1,10 @@
-"""A page for the browser about whatever lies in a folder."""
+"""A page for the browser about a finished result."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from perturblearn.api.options import PathLike
 from perturblearn.errors import StoreError
 from perturblearn.pages import (
     PAGE_NAME,
@@ -18,14 +18,14 @@ from perturblearn.pages import (
 from perturblearn.results import Audit, Finished, Reproduction, Result, SweepResult, TransferMatrix, load
 
 
-def write_report(folder: str | os.PathLike[str], *, to: str | os.PathLike[str] | None = None) -> Path:
+def write_report(folder: PathLike, *, to: PathLike | None = None) -> Path:
     """Write a page for the browser about a finished run, sweep, figure, study, audit or transfer matrix.
 
-    One file that holds all it shows: it opens from disk and asks no network.
+    The page is one file and works offline.
 
     Args:
-        folder: where the results lie.
-        to: the file; None for ``report.html`` in that folder.
+        folder: the result's folder.
+        to: the file to write; None for ``report.html`` in that folder.
 
     Returns:
         Where the page is.

@@ -1,9 +1,8 @@
-"""A paper's figure made again, beside the published one."""
+"""A figure of one of the papers made again, beside the published one."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perturblearn.api.commands import command
-from perturblearn.api.executors import executor as named_executor
-from perturblearn.api.many import RunningMany
-from perturblearn.api.stores import artefact_store, cache_store
+from perturblearn.api.options import PathLike, RunOptions
+from perturblearn.api.prepared import Prepared
+from perturblearn.api.runs import PreparedRuns
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
     Experiment,
@@ -30,19 +29,18 @@ from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
 from perturblearn.report.charts import draw_examples, draw_map_of
 from perturblearn.results import ControlsOfWay, Examples, FailedRun, File, Reproduction, ShownPanel, picture, point_rows
-from perturblearn.store import ArtefactStore
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 _OWN_OPTIONS = {
-    "seeds": "the option seeds says how many there are",
-    "name": "its folder is named by the figure",
-    "controls.draws": "controls are those of the default setting",
+    "seeds": "the option seeds sets their number",
+    "name": "the figure's name is used",
+    "controls.draws": "the controls are those of the figure's default setting",
 }
-"""Keys of a configuration that a figure has something else for."""
+"""Keys of a configuration that a figure settles in another way."""
 CONTROLLED = ("perturbation_accuracy", "unperturbed_control", "permuted_control")
-"""What is said of the default setting."""
+"""Measures that are shown of the default setting."""
 
 
 def reproduce(
@@ -54,39 +52,39 @@ def reproduce(
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
+    out: PathLike | None = None,
+    cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
     retry: bool = False,
     executor: str | MakeExecutor = "in_process",
     watch: Watcher | None = None,
 ) -> Reproduction:
-    """Run a figure's experiments and put every point beside the published one.
+    """Run a figure's experiments, and compare every point with the published one.
 
     Args:
-        name: the figure's, such as ``neurips2024/shifted_gauss_a``; `perturblearn.papers.ALL` has all.
-        seeds: of every point.
-        scale: ``full``, the paper's problem, or ``quick``, a smaller one of the same kind, whose points are shown
-            beside the published ones but not judged by them.
+        name: the figure's name, such as ``neurips2024/shifted_gauss_a``; `perturblearn.papers.ALL` lists all.
+        seeds: number of seeds of every point, or the seeds.
+        scale: ``full`` for the paper's problem, or ``quick`` for a smaller one of the same kind, whose points are
+            shown beside the published ones but not judged by them.
         panels: numbers of panels, counted from 1; None for all.
-        curves: one of the figure's ways to compute it, such as ``limit``; None for all.
+        curves: one of the ways to compute the figure, such as ``limit``; None for all.
         most: largest values of varied settings, ``{"n_adv": 2500}``; points beyond are left out.
-        overrides: keys of a configuration that are to differ from the paper's, ``{"attack.products": "bfloat16"}``;
-            points of another problem are shown and not judged.
-        data_dir: where named data lie or are downloaded to; by default ``PERTURBLEARN_DATA``.
+        overrides: keys that differ from the paper's, ``{"attack.products": "bfloat16"}``; if they change the problem,
+            the points are shown but not judged.
+        data_dir: where named data are stored or downloaded to; by default ``PERTURBLEARN_DATA``.
         out: folder for the figure's own folder, the records of its runs and the store of finished stages; None writes
             none of them.
-        cache_dir, cache_size: of a cache in place of that store, and its limit; see `learn_from_perturbations`.
+        cache_dir, cache_size: a cache instead of that store, and its limit; see `learn_from_perturbations`.
         force: repeat runs and stages that are finished.
-        retry: repeat runs that have failed before; otherwise they keep their error.
-        executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` gives. The numbers
+        retry: repeat runs that failed before; otherwise they keep their error.
+        executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns. The numbers
             are the same.
         watch: called with the progress of each stage.
 
     Returns:
-        The reproduction: prints a line per panel, plots, converts to a dict.
+        The reproduction: prints as one line per panel, plots, converts to a dict.
 
     Raises:
         ConfigError: there is no such figure, panel, curve, scale or setting.
@@ -94,16 +92,17 @@ def reproduce(
         StoreError: a folder or the records cannot be written.
 
     Example:
-        >>> found = reproduce("neurips2024/shifted_gauss_a", panels=[5], seeds=1)
-        >>> [row.x for row in found.rows if row.measure == "agreement"]
+        >>> result = reproduce("neurips2024/shifted_gauss_a", panels=[5], seeds=1)
+        >>> [row.x for row in result.rows if row.measure == "agreement"]
         [0.0, 0.25, 0.75, 0.99]
     """
-    cache = cache_store(cache_dir, cache_size)
+    options = RunOptions(
+        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, retry=retry, executor=executor, watch=watch
+    )
     prepared = prepare_reproduction(
         name, seeds=seeds, scale=scale, panels=panels, curves=curves, most=most, overrides=overrides, data_dir=data_dir
     )
-    make_executor = named_executor(executor) if isinstance(executor, str) else executor
-    return prepared.run(out, cache, force=force, retry=retry, watch=watch, make_executor=make_executor)
+    return prepared.run(options)
 
 
 def prepare_reproduction(
@@ -115,8 +114,8 @@ def prepare_reproduction(
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-) -> RunningReproduction:
+    data_dir: PathLike | None = None,
+) -> PreparedReproduction:
     """What `reproduce` does with these arguments, validated and not yet done."""
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r}, but it must be one of {', '.join(SCALES)}")
@@ -125,7 +124,7 @@ def prepare_reproduction(
         if not 1 <= panel <= len(figure.panels):
             raise ConfigError(f"panel = {panel}, but {name} has panels from 1 to {len(figure.panels)}; choose one")
     if panels is not None and not panels:
-        raise ConfigError("panels is empty; name at least one, or leave it out for all")
+        raise ConfigError("panels is empty; name at least one panel, or leave panels out for all")
     if curves is not None and curves not in figure.ways:
         known = ", ".join(filter(None, figure.ways))
         advice = f"{name} has {known}; choose one of these" if known else f"{name} is computed in one way; leave it out"
@@ -134,37 +133,37 @@ def prepare_reproduction(
     for setting in most or {}:
         if setting not in varied:
             raise ConfigError(
-                f"{setting} is not varied in {name}, so nothing can be left out by it; choose one of "
+                f"{setting} does not vary in {name}, so no points can be left out by it; choose one of "
                 f"{', '.join(sorted(varied)) or 'none'}"
             )
     for key in overrides or {}:
         if key in _OWN_OPTIONS:
-            raise ConfigError(f"{key} is no setting of a figure; {_OWN_OPTIONS[key]}")
+            raise ConfigError(f"{key} cannot be set for a figure: {_OWN_OPTIONS[key]}; leave it out")
         if figure.is_varied(key):
-            raise ConfigError(f"{key} is what panels of {name} vary, so it cannot be set for all points; leave it out")
+            raise ConfigError(f"{key} varies in {name}, so it cannot be set for all points; leave it out")
     figure = figure.up_to(most or {}).with_keys(overrides or {})
     shown = sorted(set(panels or range(1, len(figure.panels) + 1)))
     ways = tuple(figure.ways) if curves is None else (curves,)
     points = tuple(point for way in ways for point in figure.points(seeds=seeds, way=way, panels=shown))
     if not points:
-        raise ConfigError(f"nothing of {name} is left below these limits; raise one of them")
+        raise ConfigError(f"no point of {name} is within these limits; raise one of them")
     options = {"scale": scale, "seeds": seeds, "curves": curves, "data-dir": data_dir}
     words = [word for panel in panels or () for word in ("--panel", panel)]
     keys = {**{f"most.{name}": value for name, value in (most or {}).items()}, **(overrides or {})}
     again = command("reproduce", name, *words, options=options, keys=keys)
-    return RunningReproduction(figure, scale, points, _controls(figure, ways, shown[0], seeds), data_dir, again)
+    return PreparedReproduction(figure, scale, points, _controls(figure, ways, shown[0], seeds), data_dir, again)
 
 
 @dataclass(frozen=True)
-class RunningReproduction:
-    """A figure that is to be made again.
+class PreparedReproduction(Prepared[Reproduction]):
+    """A figure that is ready to be made again.
 
     Args:
         figure: as it is run.
         scale: its scale.
         points: its points.
         controls: the default setting with controls, way by way.
-        data_dir: where named data lie.
+        data_dir: where named data are stored.
         command: makes it again.
     """
 
@@ -172,29 +171,28 @@ class RunningReproduction:
     scale: str
     points: tuple[FigurePoint, ...]
     controls: tuple[FigurePoint, ...]
-    data_dir: str | os.PathLike[str] | None = None
+    data_dir: PathLike | None = None
     command: str = ""
 
+    @property
+    def name(self) -> str:
+        """The figure and its scale, as its folder and its records are called."""
+        return f"{self.figure.name.replace('/', '-')}-{self.scale}"
+
+    def _computed_key(self) -> str:
+        return self.runs.key
+
     @cached_property
-    def many(self) -> RunningMany:
+    def runs(self) -> PreparedRuns:
         """All runs, those of the points before those of the controls."""
         points = [
             Point({"panel": point.panel, **({"way": point.way} if point.way else {}), **point.values}, point.config)
             for point in (*self.points, *self.controls)
         ]
-        asked = {"figure": self.figure.name, "scale": self.scale, "changed": dict(self.figure.changed)}
+        request = {"figure": self.figure.name, "scale": self.scale, "changed": dict(self.figure.changed)}
         # A map is drawn of trained networks.
         keep = "measures" if self.figure.draws == "curves" else "weights"
-        return RunningMany(self.name, points, keep, self.data_dir, asked)
-
-    @property
-    def name(self) -> str:
-        """Of the folder and of the records."""
-        return f"{self.figure.name.replace('/', '-')}-{self.scale}"
-
-    def folder_in(self, out: str | os.PathLike[str]) -> Path:
-        """Where its result lies once it is finished."""
-        return Path(out) / f"{self.name}-{self.many.key[:10]}"
+        return PreparedRuns(self.name, points, keep, self.data_dir, request)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -203,10 +201,10 @@ class RunningReproduction:
 
     @cached_property
     def pictured(self) -> tuple[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]], ...]:
-        """What pictures are drawn of: a point, its experiment with the first seed, and stages; none for curves."""
+        """What pictures are drawn from: a point, its experiment with the first seed, and stages; none for curves."""
         if self.figure.draws == "curves":
             return ()
-        found: list[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]]] = []
+        pictured: list[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]]] = []
         data_dir = None if self.data_dir is None else Path(self.data_dir)
         for point in self.points:
             config = point.config.model_copy(update={"seeds": self.seeds[:1]})
@@ -216,16 +214,16 @@ class RunningReproduction:
                 stages: tuple[AnyStage, ...] = (experiment.map_stage(self.figure.panels[point.panel - 1].limits),)
             else:
                 stages = (of_seed.data, of_seed.branches[0].heldout_perturbed)
-            found.append((point, experiment, stages))
-        return tuple(found)
+            pictured.append((point, experiment, stages))
+        return tuple(pictured)
 
-    def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
-        """What has to run."""
-        experiments = () if self._is_of_sets else self.many.experiments.values()
-        return plan_together(experiments, store, beside=self._beside, keep=self.many.keep, force=force)
+    def plan(self, options: RunOptions) -> Plan:
+        """What would run, and what is finished."""
+        experiments = () if self._is_of_sets else self.runs.experiments.values()
+        return plan_together(experiments, options.stages, beside=self._beside, keep=self.runs.keep, force=options.force)
 
     def describe(self, plan: Plan) -> str:
-        """The plan in short: how many points and runs, and the stages' totals."""
+        """A plan in short: how many points and runs, and the totals of the stages."""
         counts = self.counts(plan)
         scale = f"{self.scale}: {self.figure.smaller}" if self.figure.smaller else self.scale
         scale += "".join(f", {name} = {value}" for name, value in self.figure.changed.items())
@@ -237,38 +235,26 @@ class RunningReproduction:
         return {
             "name": self.figure.name,
             "scale": self.scale,
-            "key": self.many.key,
+            "key": self.runs.key,
             "n_points": len(self.points),
-            "n_runs": len(self.many.experiments),
+            "n_runs": len(self.runs.experiments),
             "stages": plan.counts(),
         }
 
-    def run(
-        self,
-        out: str | os.PathLike[str] | None,
-        cache: ArtefactStore | None = None,
-        *,
-        force: bool = False,
-        retry: bool = False,
-        watch: Watcher | None = None,
-        make_executor: MakeExecutor = Executor,
-    ) -> Reproduction:
-        """Run what is not finished, in memory or into a folder named by the figure, its scale and digits of its key.
-
-        Raises:
-            StoreError: a folder or the records cannot be written.
-        """
+    def run(self, options: RunOptions) -> Reproduction:
+        """Run what is not finished, in memory or into a folder."""
         started = time.perf_counter()
-        store = None if out is None else artefact_store(Path(out))
-        outcomes: list[Outcome] = []
-        if not self._is_of_sets:
-            outcomes = self.many.run(out, cache, force=force, retry=retry, watch=watch, make_executor=make_executor)
-        pictures: dict[str, Picture] | None = None
+        outcomes: list[Outcome] = [] if self._is_of_sets else self.runs.run(options)
         measured = self._measured(outcomes)
+        pictures: dict[str, Picture] | None = None
         if self.pictured:
-            kept = store if cache is None else cache
             executor = run_together(
-                (), kept, beside=self._beside, keep="weights", watch=watch, make_executor=make_executor
+                (),
+                options.stages,
+                beside=self._beside,
+                keep="weights",
+                watch=options.watch,
+                make_executor=options.make_executor,
             )
             pictures = {
                 f"figure-{point.panel}": self._draw(point, experiment, stages, executor)
@@ -278,13 +264,13 @@ class RunningReproduction:
                 measured = [
                     [{"attack_success": executor.result(stages[1]).success_rate}] for _, _, stages in self.pictured
                 ]
-        found = self._reproduction(outcomes, measured, time.perf_counter() - started)
-        if out is None or store is None:
-            return found
-        # Of a figure that is no picture, the curves.
-        drawn = {"figure": found.plot()} if pictures is None else pictures
+        result = self._reproduction(outcomes, measured, time.perf_counter() - started)
+        if options.out is None or options.results is None:
+            return result
+        # Where nothing else is drawn, the curves are.
+        drawn = {"figure": result.plot()} if pictures is None else pictures
         files: list[File] = [(f"{name}.png", picture(figure, dpi=100)) for name, figure in drawn.items()]
-        return found.write(store, self.folder_in(out), files)
+        return result.write(options.results, self.folder_in(options.out), files)
 
     @property
     def _is_of_sets(self) -> bool:
@@ -297,11 +283,11 @@ class RunningReproduction:
 
     def _measured(self, outcomes: Sequence[Outcome]) -> list[list[dict[str, float | None]]]:
         """For every point and control, what its finished runs have measured."""
-        found: list[list[dict[str, float | None]]] = [[] for _ in (*self.points, *self.controls)]
+        measured: list[list[dict[str, float | None]]] = [[] for _ in (*self.points, *self.controls)]
         for outcome in outcomes:
             if outcome.measured is not None:
-                found[outcome.point].append(numbers_of(outcome.measured))
-        return found
+                measured[outcome.point].append(numbers_of(outcome.measured))
+        return measured
 
     def _reproduction(
         self, outcomes: Sequence[Outcome], measured: Sequence[Sequence[Mapping[str, float | None]]], seconds: float
@@ -328,7 +314,7 @@ class RunningReproduction:
             smaller=figure.smaller,
             changed=dict(figure.changed),
             command=self.command,
-            key=self.many.key,
+            key=self.runs.key,
             seeds=self.seeds,
             panels=[ShownPanel(number, panel.name, panel.x, panel.log_x) for number, panel in panels],
             rows=point_rows(figure, self.points, measured[: len(self.points)]),
@@ -374,7 +360,7 @@ def _figure(name: str) -> Figure:
     short = {known.partition("/")[2]: known for known in ALL}
     close = difflib.get_close_matches(name, ALL, n=1, cutoff=0.6)
     close += [short[key] for key in difflib.get_close_matches(name.rpartition("/")[2], short, n=1, cutoff=0.75)]
-    advice = f"did you mean {close[0]}?" if close else "'perturblearn list' names all there are"
+    advice = f"did you mean {close[0]}?" if close else "'perturblearn list' shows all figures"
     raise ConfigError(f"there is no figure {name}; {advice}")
 
 

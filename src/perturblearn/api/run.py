@@ -11,18 +11,16 @@ from typing import Any
 import torch
 
 from perturblearn.api.comparing import quick_theory
-from perturblearn.api.stores import artefact_store, cache_store, recorded
-from perturblearn.attacks import hand_over_attack
-from perturblearn.classifiers import hand_over
-from perturblearn.config import ExperimentConfig, config_tree, resolve_config
-from perturblearn.data import Dataset, dataset_from
+from perturblearn.api.objects import UserObjects
+from perturblearn.api.options import PathLike, RunOptions
+from perturblearn.api.prepared import PreparedResult
+from perturblearn.config import ExperimentConfig, resolve_config
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
 from perturblearn.results import Result, export_run
-from perturblearn.store import ArtefactStore
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -35,9 +33,9 @@ def learn_from_perturbations(
     perturbation: Any = None,
     attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
+    out: PathLike | None = None,
+    cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
     report: bool = True,
@@ -54,29 +52,29 @@ def learn_from_perturbations(
         data: the data in place of the configuration's: a `Dataset`, a pair (inputs, labels), a torch data set, or a
             name such as ``"mnist"`` or ``"folder:PATH"``.
         standard, perturbation: the network of f and of g in place of the configuration's: a ``torch.nn.Module``, or a
-            function without arguments that makes one. With ``{"standard.training": "none"}`` f is taken with its
-            weights as they stand; otherwise networks start afresh.
+            function without arguments that makes one. With ``{"standard.training": "none"}`` f keeps its weights;
+            otherwise networks are trained from fresh weights.
         attack: an attack in place of the configuration's, ``attack(model, inputs, targets) -> perturbed``; what it
-            returns is held to the configuration's norm and epsilon.
+            returns must keep to the configuration's norm and epsilon.
         overrides: keys by dotted name, ``{"attack.epsilon": 0.5, "seeds": 5}``.
-        data_dir: where named data lie or are downloaded to; by default ``PERTURBLEARN_DATA``.
+        data_dir: where named data are stored or downloaded to; by default ``PERTURBLEARN_DATA``.
         out: folder for the run's own folder and the store of finished stages; None writes neither.
-        cache_dir: folder for finished stages in place of the one in ``out``, to be shared by runs of many folders; by
+        cache_dir: folder for finished stages instead of the one in ``out``, shared by runs with different ``out``; by
             default ``PERTURBLEARN_CACHE``.
-        cache_size: how large the cache may grow, in bytes or as text such as ``"20GB"``: what was not used for longest
-            is removed; by default ``PERTURBLEARN_CACHE_SIZE``, and without that any size.
+        cache_size: limit of the cache, in bytes or as text such as ``"20GB"``: the least recently used stages are
+            removed first; by default ``PERTURBLEARN_CACHE_SIZE``, and without that no limit.
         force: repeat stages that are finished.
         report: write the run's page, ``report.html``, into its folder.
         watch: called with the progress of each stage.
 
     Returns:
-        The result: prints as a table with a sentence, plots, converts to a dict or a pandas frame.
+        The result: prints as a table and a conclusion, plots, converts to a dict or a pandas frame.
 
     Raises:
-        ConfigError: a key is unknown, of the wrong type or out of range, or the cache's size is no size.
+        ConfigError: a key is unknown, of the wrong type or out of range, or the cache's size is not a size.
         DataError: the data cannot be found, read or used.
-        DivergenceError: training left the finite numbers.
-        ModelError: a network or an attack cannot be used, or does not do what is asked of it.
+        DivergenceError: training produced numbers that are not finite.
+        ModelError: a network or an attack cannot be used, or does not do what it has to.
         StoreError: a folder cannot be written.
 
     Example:
@@ -84,28 +82,10 @@ def learn_from_perturbations(
         >>> result.summary["perturbation_accuracy_heldout"]["mean"] > 0.9
         True
     """
-    cache = cache_store(cache_dir, cache_size)
-    experiment = make_experiment(
-        config,
-        data=data,
-        standard=standard,
-        perturbation=perturbation,
-        attack=attack,
-        overrides=overrides,
-        data_dir=data_dir,
-    )
-    return Running(experiment, report=report).run(out, cache, force=force, watch=watch)
-
-
-def prepare_run(
-    config: ConfigLike | None = None,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    report: bool = True,
-) -> Running:
-    """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
-    return Running(make_experiment(config, overrides=overrides, data_dir=data_dir), report=report)
+    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, watch=watch)
+    objects = UserObjects(data=data, standard=standard, perturbation=perturbation, attack=attack)
+    prepared = prepare_run(config, objects, overrides=overrides, data_dir=data_dir)
+    return prepared.run(options)
 
 
 def plan(
@@ -116,150 +96,96 @@ def plan(
     perturbation: Any = None,
     attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
+    out: PathLike | None = None,
+    cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
 ) -> Plan:
     """What `learn_from_perturbations` with the same arguments would run, share and find finished."""
-    store = cache_store(cache_dir, cache_size)
-    if store is None and out is not None:
-        store = artefact_store(Path(out))
-    experiment = make_experiment(
-        config,
-        data=data,
-        standard=standard,
-        perturbation=perturbation,
-        attack=attack,
-        overrides=overrides,
-        data_dir=data_dir,
-    )
-    return experiment.plan(store, force=force)
+    objects = UserObjects(data=data, standard=standard, perturbation=perturbation, attack=attack)
+    prepared = prepare_run(config, objects, overrides=overrides, data_dir=data_dir)
+    return prepared.plan(RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force))
+
+
+def prepare_run(
+    config: ConfigLike | None = None,
+    objects: UserObjects | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: PathLike | None = None,
+) -> PreparedRun:
+    """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
+    return PreparedRun(experiments=(make_experiment(config, objects, overrides=overrides, data_dir=data_dir),))
 
 
 def make_experiment(
     config: ConfigLike | None = None,
+    objects: UserObjects | None = None,
     *,
-    data: Any = None,
-    standard: Any = None,
-    perturbation: Any = None,
-    attack: Any = None,
     overrides: Mapping[str, Any] | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
     stored: StoredSet | None = None,
 ) -> Experiment:
-    """The experiment that these arguments describe, validated and not yet run."""
-    keys, dataset = handed_over(overrides, data, standard=standard, perturbation=perturbation, attack=attack)
-    resolved = resolve_config(config, keys, defaults=defaults)
+    """The experiment that these arguments describe, validated and not yet run.
+
+    Args:
+        config, overrides, data_dir: as in `learn_from_perturbations`.
+        objects: what was handed over as objects.
+        stored: a perturbed set on disk, on which g is to be trained.
+    """
+    keys, dataset = (objects or UserObjects()).register(overrides)
+    resolved = resolve_config(config, keys)
     check_device(resolved.device)
     return Experiment(resolved, dataset=dataset, data_dir=None if data_dir is None else Path(data_dir), stored=stored)
 
 
-def handed_over(
-    overrides: Mapping[str, Any] | None,
-    data: Any = None,
-    *,
-    standard: Any = None,
-    perturbation: Any = None,
-    attack: Any = None,
-) -> tuple[dict[str, Any], Dataset | None]:
-    """The configuration's keys with what was given as objects, and the data if they were."""
-    keys = dict(overrides or {})
-    dataset: Dataset | None = None
-    if isinstance(data, str):
-        keys["data.name"] = data
-    elif data is not None:
-        dataset = dataset_from(data)
-        keys["data.name"] = "python"
-    for key, handed in (("standard.model.name", standard), ("perturbation.model.name", perturbation)):
-        if handed is not None:
-            keys[key] = handed if isinstance(handed, str) else hand_over(handed)
-    if attack is not None:
-        keys["attack.name"] = hand_over_attack(attack)
-    return keys, dataset
+@dataclass(frozen=True, kw_only=True)
+class PreparedRun(PreparedResult[Result]):
+    """One experiment, ready to run. Its command is empty where ``config.toml`` alone makes it again."""
 
+    @property
+    def experiment(self) -> Experiment:
+        """The one that is run."""
+        return self.experiments[0]
 
-@dataclass(frozen=True)
-class Running:
-    """An experiment that is to be run.
+    def _computed_key(self) -> str:
+        return self.experiment.key
 
-    Args:
-        experiment: which.
-        report: whether its page is written into its folder.
-        command: makes it again where ``config.toml`` alone does not.
-    """
+    def _finished_in(self, folder: Path) -> Result | None:
+        return Result.load(folder) if (folder / "result.json").is_file() else None
 
-    experiment: Experiment
-    report: bool = True
-    command: str | None = None
+    def _measured(self, executor: Executor) -> Result:
+        seconds = sum(executor.seconds.values())
+        measured = self.experiment.measures(executor)
+        result = Result.of(self.experiment.config, self.key, measured, seconds)
+        return replace(result, command=self.command or None)
 
-    def plan(self, store: ArtefactStore | None = None, *, force: bool = False) -> Plan:
-        """What has to run."""
-        return self.experiment.plan(store, force=force)
+    def _written(self, executor: Executor, folder: Path, options: RunOptions) -> Result:
+        assert options.results is not None
+        result = self._measured(executor)
+        theory = quick_theory(self.experiment, options.stages, force=options.force) if options.report else None
+        if isinstance(theory, str):
+            result, theory = replace(result, no_theory=theory), None
+        page = (PAGE_NAME, run_page) if options.report else None
+        return export_run(self.experiment, executor, result, options.results, folder, page=page, theory=theory)
 
-    def run(
-        self,
-        out: str | os.PathLike[str] | None,
-        cache: ArtefactStore | None = None,
-        *,
-        force: bool = False,
-        watch: Watcher | None = None,
-    ) -> Result:
-        """Run what is not finished, in memory or into a folder named by the run's name and the digits of its key."""
-        experiment = self.experiment
-        if out is None:
-            return self._measured(experiment.run(cache, force=force, watch=watch))
-        folder = Path(out) / f"{experiment.config.name}-{experiment.key[:10]}"
-        if not force and (folder / "result.json").is_file():
-            finished = Result.load(folder)
-            if finished.key == experiment.key:
-                if self.report and not (folder / PAGE_NAME).is_file():
-                    self._add_page(finished, folder, artefact_store(Path(out)), cache)
-                return finished
-        # The run's folder is made here and moved into place, so it needs a store on its own disk, wherever stages go.
-        store = artefact_store(Path(out))
-
-        def work() -> tuple[Result, Mapping[str, float]]:
-            stages = store if cache is None else cache
-            executor = experiment.run(stages, force=force, watch=watch)
-            result = self._measured(executor)
-            theory = quick_theory(experiment, stages, force=force) if self.report else None
-            if isinstance(theory, str):
-                result, theory = replace(result, no_theory=theory), None
-            exported = export_run(
-                experiment,
-                executor,
-                result,
-                store,
-                folder,
-                page=(PAGE_NAME, run_page) if self.report else None,
-                theory=theory,
-            )
-            return exported, executor.seconds
-
-        return recorded(store, experiment.key, experiment.config.name, config_tree(experiment.config), work)
-
-    def _add_page(self, finished: Result, folder: Path, store: ArtefactStore, cache: ArtefactStore | None) -> None:
-        """Write the page of a run that has finished before, with the theory that it would have had then."""
+    def _complete(self, finished: Result, folder: Path, options: RunOptions) -> None:
+        """Write the page if the run was made without one, with the theory that it would have had then."""
+        if not options.report or (folder / PAGE_NAME).is_file():
+            return
+        assert options.results is not None
         if not (folder / "theory").exists():
-            theory = quick_theory(self.experiment, store if cache is None else cache)
+            theory = quick_theory(self.experiment, options.stages)
             if isinstance(theory, str):
                 finished = replace(finished, no_theory=theory)
             elif theory is not None:
-                theory.write(store, folder / "theory")
+                theory.write(options.results, folder / "theory")
         write_page(run_page(finished, folder), folder / PAGE_NAME)
-
-    def _measured(self, executor: Executor) -> Result:
-        experiment = self.experiment
-        seconds = sum(executor.seconds.values())
-        result = Result.of(experiment.config, experiment.key, experiment.measures(executor), seconds)
-        return replace(result, command=self.command)
 
 
 def check_device(device: str) -> None:
-    """Raise a ConfigError for a device that this machine has not."""
+    """Raise a ConfigError for a device that this machine does not have."""
     kind, _, number = device.partition(":")
     count = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= count:

@@ -1,82 +1,136 @@
-"""Both papers' predictions beside a finished run."""
+"""A finished run beside both papers' predictions."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perturblearn.api.comparing import compare_experiment, why_no_theory
+from perturblearn.api.objects import UserObjects
+from perturblearn.api.options import PathLike, RunOptions
+from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import make_experiment
-from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.errors import ConfigError, DataError
-from perturblearn.graph import Watcher
+from perturblearn.experiment import Experiment
+from perturblearn.graph import Plan, Watcher, make_plan
 from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.results import Result, TheoryComparison
 
 
 def compare_with_theory(
-    run: Result | str | os.PathLike[str],
+    run: Result | PathLike,
     *,
     data: Any = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
+    cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     map_limits: tuple[float, float] | None = None,
     force: bool = False,
     watch: Watcher | None = None,
 ) -> TheoryComparison:
-    """What both papers predict of a finished run, beside the trained classifiers.
+    """Compare the trained classifiers of a finished run with what both papers predict for them.
 
     Cosine similarity of perturbations and their prediction, agreement of f and g with fhat and ghat, numbers of the
     lazy regime, the condition of nearly orthogonal samples, limits and boundary terms where they exist.
 
     Args:
-        run: the folder of a finished run, or its result. A run that was kept nowhere is trained again.
+        run: the folder of a finished run, or its result. A result without a folder is trained again.
         data: the data, if they were handed over as objects.
-        data_dir: where named data lie; by default ``PERTURBLEARN_DATA``.
-        cache_dir, cache_size: the cache that the run was given, as in `learn_from_perturbations`; stages that it does
-            not hold are run again.
+        data_dir: where named data are stored; by default ``PERTURBLEARN_DATA``.
+        cache_dir, cache_size: the cache of the run, as in `learn_from_perturbations`; stages that are missing there
+            run again.
         map_limits: least and largest coordinate of the decision map; by default it shows nearly all samples.
-        force: repeat a comparison that is finished.
+        force: repeat a finished comparison.
         watch: called with the progress of each stage.
 
     Returns:
-        The comparison: prints as a table with sentences, plots, converts to a dict. For a run with a folder it is also
-        written to the folder's ``theory``.
+        The comparison: prints as a table with sentences, plots, converts to a dict. If the run has a folder, the
+        comparison is also written into its subfolder ``theory``.
 
     Raises:
         StoreError: there is no finished run, it is damaged, or the folder cannot be written.
         DataError: the data cannot be found or are not those of the run.
-        ConfigError: limits that are not in order, or a cache's size that is no size.
+        ConfigError: the papers predict nothing for this run, the limits are not in order, or the cache's size is not a
+            size.
 
     Example:
         >>> result = learn_from_perturbations(overrides={"seeds": 1, "standard.loss": "identity", "controls.draws": 0})
         >>> compare_with_theory(result).summary["cosine_similarity"]["mean"] > 0.9
         True
     """
-    cache = cache_store(cache_dir, cache_size)
+    folder = run.folder if isinstance(run, Result) else Path(run)
+    out = None if folder is None else folder.parent
+    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
+    return prepare_comparison(run, data=data, data_dir=data_dir, map_limits=map_limits).run(options)
+
+
+def prepare_comparison(
+    run: Result | PathLike,
+    *,
+    data: Any = None,
+    data_dir: PathLike | None = None,
+    map_limits: tuple[float, float] | None = None,
+) -> PreparedComparison:
+    """What `compare_with_theory` does with these arguments, validated and not yet done."""
     result = run if isinstance(run, Result) else Result.load(run)
     if result.config.data.provider == "python" and data is None:
         raise DataError(
             f"the data of {result.config.name} were handed over in Python; "
-            "call perturblearn.compare_with_theory(run, data=...) with them"
+            "call perturblearn.compare_with_theory(run, data=...) with the same data"
         )
     reason = why_no_theory(result.config)
     if reason is not None:
         raise ConfigError(reason)
-    experiment = make_experiment(result.config, data=data, data_dir=data_dir)
+    experiment = make_experiment(result.config, UserObjects(data=data), data_dir=data_dir)
     if experiment.key != result.key:
         raise DataError(
-            f"the data or the software have changed since {result.config.name} was run, or it was learned from a set "
-            "on disk; run it again, for example with "
-            f"'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
+            f"the data or perturblearn have changed since {result.config.name} was run, or its perturbed set came from "
+            f"disk; run it again, for example with 'perturblearn run {(result.folder or Path('RUN')) / 'config.toml'}'"
         )
-    store = None if result.folder is None else artefact_store(result.folder.parent)
-    where = store if cache is None else cache
-    comparison = compare_experiment(experiment, where, map_limits=map_limits, force=force, watch=watch)
-    if store is not None and result.folder is not None:
-        comparison = comparison.write(store, result.folder / "theory")
-        if (result.folder / PAGE_NAME).is_file():
-            write_page(run_page(result, result.folder), result.folder / PAGE_NAME)
-    return comparison
+    return PreparedComparison(result, experiment, map_limits)
+
+
+@dataclass(frozen=True)
+class PreparedComparison(Prepared[TheoryComparison]):
+    """A comparison with theory that is ready to be made.
+
+    Args:
+        result: the finished run.
+        experiment: the run's experiment.
+        map_limits: least and largest coordinate of the decision map; None for limits that show nearly all samples.
+    """
+
+    result: Result
+    experiment: Experiment
+    map_limits: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls the run."""
+        return self.experiment.config.name
+
+    def _computed_key(self) -> str:
+        return self.experiment.key
+
+    def plan(self, options: RunOptions) -> Plan:
+        """What would run, and what is finished; a forced comparison also repeats its own finished stages."""
+        experiment = self.experiment
+        wanted = [*experiment.theory_stages.values(), experiment.map_stage(self.map_limits)]
+        return make_plan(wanted, options.stages)
+
+    def run(self, options: RunOptions) -> TheoryComparison:
+        """Compare the run with theory, and write the comparison and the run's page if the run has a folder."""
+        folder = self.result.folder
+        comparison = compare_experiment(
+            self.experiment,
+            options.stages,
+            map_limits=self.map_limits,
+            force=options.force,
+            watch=options.watch,
+        )
+        if options.results is not None and folder is not None:
+            comparison = comparison.write(options.results, folder / "theory")
+            if (folder / PAGE_NAME).is_file():
+                write_page(run_page(self.result, folder), folder / PAGE_NAME)
+        return comparison

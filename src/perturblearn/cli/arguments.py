@@ -1,4 +1,4 @@
-"""A file and dotted keys from a command's words."""
+"""A command's words, read as a file and values by dotted key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, Any
         if not word.startswith("--"):
             if file is not None:
                 raise ConfigError(
-                    f"there are two files, {file} and {word}; name one, and put -- before the name of a key"
+                    f"two files are named, {file} and {word}; name one file, and write keys as --KEY VALUE"
                 )
             file = word
             continue
@@ -50,7 +50,7 @@ def split_epsilons(text: str) -> dict[str, list[float]]:
         text: ``l2:0.5,l2:1,linf:0.1``.
 
     Raises:
-        ConfigError: a part that is no norm and number, or a size that is below 0, not finite or there twice.
+        ConfigError: a part is not a norm and a number, or a size is below 0, not finite or named twice.
     """
     sizes: dict[str, list[float]] = {}
     for part in text.split(","):
@@ -60,7 +60,7 @@ def split_epsilons(text: str) -> dict[str, list[float]]:
         except ValueError:
             raise ConfigError(f"--epsilons has {part!r}, but it must be norm:size, such as l2:0.5,linf:0.1") from None
         if not 0 <= size < math.inf:
-            raise ConfigError(f"--epsilons has {part!r}, but a size must be a finite number and at least 0; mend it")
+            raise ConfigError(f"--epsilons has {part!r}, but a size must be a finite number of at least 0; correct it")
         if size in sizes.setdefault(norm, []):
             raise ConfigError(f"--epsilons names {part} twice; name each size once")
         sizes[norm].append(size)
@@ -68,14 +68,14 @@ def split_epsilons(text: str) -> dict[str, list[float]]:
 
 
 def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Networks, each with the keys that begin with its name, which are taken out of the others.
+    """Networks, each with its own keys, which begin with its name and are removed from ``keys``.
 
     Args:
-        text: ``mlp,mypackage.nets:make``; keys begin with what stands behind the colon: ``make.epochs``.
+        text: ``mlp,mypackage.nets:make``; keys of the second begin with the part after the colon: ``make.epochs``.
         keys: values by dotted name.
 
     Raises:
-        ConfigError: nothing is named, a network is named twice, or keys could be those of two.
+        ConfigError: a name is empty, a network is named twice, or a key could belong to two networks.
     """
     from perturblearn.config import fields
 
@@ -85,24 +85,24 @@ def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]
     networks: dict[str, dict[str, Any]] = {}
     for name, prefix in zip(names, prefixes, strict=True):
         if not name:
-            raise ConfigError(f"{text!r} names no network in one place; write names with a comma between two")
+            raise ConfigError(f"{text!r} has an empty name; write the names of networks with commas between them")
         if name in networks:
-            raise ConfigError(f"the network {name} is named twice; name each once")
-        # Keys of a section stay what they are: a function may have its name.
+            raise ConfigError(f"the network {name} is named twice; name each network once")
+        # A function may have the name of a section, whose keys remain those of the configuration.
         own = [] if prefix in sections else [key for key in keys if key.startswith(f"{prefix}.")]
         if own and prefixes.count(prefix) > 1:
-            alike = " and of ".join(other for other, last in zip(names, prefixes, strict=True) if last == prefix)
-            raise ConfigError(f"the key {own[0]} could be that of {alike}; give one of the functions another name")
+            alike = " or to ".join(other for other, last in zip(names, prefixes, strict=True) if last == prefix)
+            raise ConfigError(f"the key {own[0]} could belong to {alike}; rename one of the functions")
         networks[name] = {key.removeprefix(f"{prefix}."): keys.pop(key) for key in own}
     return networks
 
 
 def refuse_network_keys(keys: Mapping[str, Any], option: str) -> None:
-    """Raise a ConfigError for a key that is left of a network that nobody named.
+    """Raise a ConfigError for a key of a network that is not named.
 
     Args:
-        keys: values by dotted name, without those of the networks that are named.
-        option: what names networks.
+        keys: values by dotted name, without the named networks' own.
+        option: the option that names networks.
     """
     from perturblearn.config import NETWORKS
 
@@ -110,16 +110,16 @@ def refuse_network_keys(keys: Mapping[str, Any], option: str) -> None:
         network = key.partition(".")[0]
         if network in NETWORKS:
             raise ConfigError(
-                f"--{key} is a key of the network {network}, which is not named; name it with {option}, or leave the "
-                "key out"
+                f"--{key} is a key of the network {network}, which is not used; add the network to {option}, or leave "
+                "the key out"
             )
 
 
 def keys_help() -> str:
-    """Every key of a configuration with what it means and its default, for a command's help."""
+    """Every key of a configuration with its meaning and default, for a command's help."""
     from perturblearn.config import fields
 
-    lines = ["Keys, in a file or as --KEY VALUE:"]
+    lines = ["Keys, in the file or as --KEY VALUE:"]
     for name, info in fields():
         default = info.get_default(call_default_factory=True)
         shown = "" if default is None else f" [{_shown(default)}]"

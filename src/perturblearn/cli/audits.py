@@ -9,61 +9,61 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
-from perturblearn.cli.options import Cache, Data, DataDir, Doing, Flag, Out, SkipBad, Telling, Together, put_data
+from perturblearn.cli.options import DataOptions, ExecutionOptions, Flag, Flattened, Out, OutputOptions, arguments
 
 
 @app.command
 def audit(
-    *arguments: Annotated[
+    *words: Annotated[
         str,
-        Parameter(
-            name="[FILE] [--KEY VALUE ...]",
-            help="A TOML file and keys with whatever else is to be set, such as --seeds 5 or --attack.steps 50; "
-            "--LEARNER.KEY VALUE sets a key of one learner, such as --convnet.epochs 30.",
-            allow_leading_hyphen=True,
+        arguments(
+            "[FILE] [--KEY VALUE ...]",
+            "A TOML file and keys for everything else, such as --seeds 5 or --attack.steps 50. --LEARNER.KEY VALUE "
+            "sets a key of one learner, such as --convnet.epochs 30.",
         ),
     ],
     model: Annotated[
-        str,
-        Parameter(help="f: your own as package.module:name, from the current folder too, or one of ours."),
+        str, Parameter(help="The model f: yours as package.module:name (the current folder works too), or one of ours.")
     ],
-    data: Data = None,
     checkpoint: Annotated[
-        Path | None, Parameter(help="File of f's weights (safetensors or a state dict), if the model comes without.")
+        Path | None,
+        Parameter(help="File of f's weights (safetensors or a state dict), if the model comes without weights."),
     ] = None,
-    train: Annotated[bool, Flag, Parameter(help="Train f first; without it f is taken as it stands.")] = False,
+    train: Annotated[bool, Flag, Parameter(help="Train f first; by default its weights are not changed.")] = False,
     epsilons: Annotated[
         str | None,
-        Parameter(help="Sizes by norm, such as l2:0.5,l2:1,linf:0.1 (l0: pixels); otherwise one of l2 and of linf."),
+        Parameter(
+            help="Sizes by norm, such as l2:0.5,l2:1,linf:0.1; in l0, numbers of pixels (default: one size in l2 and "
+            "one in linf)."
+        ),
     ] = None,
     learner: Annotated[
         str | None,
         Parameter(
-            help="Networks that learn, such as convnet,mypackage.nets:make; otherwise convnet for images, mlp for all "
-            "else."
+            help="Networks that learn, such as convnet,mypackage.nets:make (default: convnet for images, mlp for other "
+            "data)."
         ),
     ] = None,
+    data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    cache: Annotated[Cache, Together] = Cache(),
-    doing: Annotated[Doing, Together] = Doing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """What do a model's perturbations teach a network that sees nothing else, and how much of it is class features?
+    """Audit a model: what do its perturbations teach a network that sees nothing else?
 
-    Over norms, epsilons and learners, beside both controls and a linear classifier. The answer is a verdict in two
-    sentences, a table, a figure and a folder.
+    Every learner is trained on the model's perturbations, for every norm and
+    epsilon, and compared with two controls and a linear classifier. The result
+    is a verdict, a table, a figure and a folder.
     """
-    file, keys = split_arguments(arguments)
-    put_data(keys, data, skip_bad)
+    file, keys = split_arguments(words)
+    data.set_keys(keys)
     learners = None if learner is None else split_networks(learner, keys)
     refuse_network_keys(keys, "--learner")
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_result
+    from perturblearn.api import prepare_audit
+    from perturblearn.cli.execute import execute_one
 
-    prepared = api.prepare_audit(
+    prepared = prepare_audit(
         model,
         epsilons=None if epsilons is None else split_epsilons(epsilons),
         learners=learners,
@@ -71,42 +71,38 @@ def audit(
         train=train,
         config=file,
         overrides=keys,
-        data_dir=data_dir,
+        data_dir=data.data_dir,
     )
-    carry_out_result(prepared, out, cache, doing, telling)
+    execute_one(prepared, out, execution, output)
 
 
 @app.command
 def transfer(
-    *arguments: Annotated[
+    *words: Annotated[
         str,
-        Parameter(
-            name="[FILE] [--KEY VALUE ...]",
-            help="A TOML file and keys with whatever else is to be set, such as --seeds 2 or --attack.epsilon 2; "
-            "--NETWORK.KEY VALUE sets a key of one network in both roles, such as --resnet18.model.width 0.25.",
-            allow_leading_hyphen=True,
+        arguments(
+            "[FILE] [--KEY VALUE ...]",
+            "A TOML file and keys for everything else, such as --seeds 2 or --attack.epsilon 2. --NETWORK.KEY VALUE "
+            "sets a key of one network in both roles, such as --resnet18.model.width 0.25.",
         ),
     ],
     networks: Annotated[str, Parameter(help="Architectures, such as mlp,convnet,resnet18 or package.module:factory.")],
-    data: Data = None,
+    data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    cache: Annotated[Cache, Together] = Cache(),
-    doing: Annotated[Doing, Together] = Doing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """Perturbations of each architecture, learned by each: a matrix, with how often they fool another network.
+    """Train every architecture on every architecture's perturbations, and test how often these fool it.
 
-    The result is three tables with their reading, a heat map and a folder.
+    The result is three tables and what they say, a heat map and a folder.
     """
-    file, keys = split_arguments(arguments)
-    put_data(keys, data, skip_bad)
+    file, keys = split_arguments(words)
+    data.set_keys(keys)
     architectures = split_networks(networks, keys)
     refuse_network_keys(keys, "--networks")
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_result
+    from perturblearn.api import prepare_transfer
+    from perturblearn.cli.execute import execute_one
 
-    prepared = api.prepare_transfer(architectures, config=file, overrides=keys, data_dir=data_dir)
-    carry_out_result(prepared, out, cache, doing, telling)
+    prepared = prepare_transfer(architectures, config=file, overrides=keys, data_dir=data.data_dir)
+    execute_one(prepared, out, execution, output)

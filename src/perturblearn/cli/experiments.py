@@ -11,45 +11,39 @@ from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
 from perturblearn.cli.options import (
     Arguments,
-    Cache,
-    Data,
     DataDir,
-    Doing,
+    DataOptions,
+    ExecutionOptions,
     Flag,
+    Flattened,
     Out,
-    SkipBad,
-    Telling,
-    Together,
-    WithReport,
-    put_data,
+    OutputOptions,
+    ReportOptions,
+    arguments,
 )
 from perturblearn.errors import ConfigError
 
 
 @app.command
 def run(
-    *arguments: Arguments,
-    data: Data = None,
+    *words: Arguments,
+    data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    cache: Annotated[Cache, Together] = Cache(),
-    report: WithReport = True,
-    doing: Annotated[Doing, Together] = Doing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """Run the whole experiment: f, perturbed set, g, controls, measures.
+    """Run the whole experiment: train f, perturb its inputs, train g on them, measure g beside its controls.
 
-    Finished stages are kept and not repeated. The result is a table, a sentence, a folder and in it a page.
+    Finished stages are kept and not repeated. The result is a table, a
+    conclusion, and a folder with a report.
     """
-    file, keys = split_arguments(arguments)
-    put_data(keys, data, skip_bad)
+    file, keys = split_arguments(words)
+    data.set_keys(keys)
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_result
+    from perturblearn.api import prepare_run
+    from perturblearn.cli.execute import execute_one
 
-    prepared = api.prepare_run(file, overrides=keys, data_dir=data_dir, report=report)
-    carry_out_result(prepared, out, cache, doing, telling)
+    execute_one(prepare_run(file, overrides=keys, data_dir=data.data_dir), out, execution, output)
 
 
 @app.command
@@ -58,55 +52,43 @@ def theory(
     /,
     *,
     data_dir: DataDir = None,
-    cache: Annotated[Cache, Together] = Cache(),
     map_limits: Annotated[
         tuple[float, float] | None,
         Parameter(
             negative=(),
-            help="Least and largest coordinate of the decision map; otherwise it shows nearly all samples.",
+            help="Least and largest coordinate of the decision map (default: it shows nearly all samples).",
         ),
     ] = None,
-    force: Annotated[bool, Flag, Parameter(help="Compare again what has been compared.")] = False,
-    telling: Annotated[Telling, Together] = Telling(),
+    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
     """Compare a finished run with both papers' predictions.
 
-    The result is a table, some sentences, and the folder RUN/theory with a figure and a decision map.
+    The result is a table, a few sentences, and the folder RUN/theory with a
+    figure and a decision map.
     """
-    from perturblearn import api
-    from perturblearn.cli.carry_out import print_json
-    from perturblearn.cli.progress import ProgressBar
+    from perturblearn.api import prepare_comparison
+    from perturblearn.cli.execute import execute
 
-    with ProgressBar(enabled=telling.shows_progress) as bar:
-        comparison = api.compare_with_theory(
-            folder,
-            data_dir=data_dir,
-            cache_dir=cache.cache_dir,
-            cache_size=cache.cache_size,
-            map_limits=map_limits,
-            force=force,
-            watch=bar.update,
-        )
-    if telling.json:
-        print_json(comparison.to_dict())
-    elif not telling.quiet:
-        print(f"{comparison}\n\nFigures and numbers: {comparison.folder}")
+    execute(
+        prepare_comparison(folder, data_dir=data_dir, map_limits=map_limits),
+        folder.parent,
+        execution,
+        output,
+        show=lambda comparison, _: f"{comparison}\n\nFigures and numbers: {comparison.folder}",
+        as_json=lambda comparison: comparison.to_dict(),
+    )
 
 
 @app.command
 def init(
-    *arguments: Annotated[
-        str,
-        Parameter(
-            name="[FILE] [--KEY VALUE ...]",
-            help="Where to write (experiment.toml), then keys to set.",
-            allow_leading_hyphen=True,
-        ),
+    *words: Annotated[
+        str, arguments("[FILE] [--KEY VALUE ...]", "The file to write (default: experiment.toml), then keys to set.")
     ],
-    force: Annotated[bool, Flag, Parameter(help="Replace a file that is there.")] = False,
+    force: Annotated[bool, Flag, Parameter(help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a TOML file with every key, its value and what it means."""
-    file, keys = split_arguments(arguments)
+    """Write a TOML file with every key, its value and its meaning."""
+    file, keys = split_arguments(words)
     path = Path(file or "experiment.toml")
 
     from perturblearn.config import commented_toml, resolve_config
@@ -116,7 +98,7 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise ConfigError(f"{path} is already there; name another file, or replace it with --force") from None
+        raise ConfigError(f"{path} already exists; name another file, or replace it with --force") from None
     except OSError as error:
         raise ConfigError(f"cannot write {path} ({error.strerror}); name a file that can be written") from None
-    print(f"Wrote {path}; run it with: perturblearn run {path}")
+    print(f"Wrote {path}. Run it with: perturblearn run {path}")

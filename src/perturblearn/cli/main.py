@@ -12,11 +12,10 @@ from cyclopts import CycloptsError
 
 import perturblearn.cli.audits
 import perturblearn.cli.experiments
-import perturblearn.cli.index
-import perturblearn.cli.report
+import perturblearn.cli.pages
 import perturblearn.cli.reproduce
 import perturblearn.cli.sets
-import perturblearn.cli.sweeps  # noqa: F401 - they say what commands there are
+import perturblearn.cli.sweeps  # noqa: F401 - importing them registers the commands
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import keys_help
 from perturblearn.errors import PerturbLearnError
@@ -34,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command's words; None for those of this process.
 
     Returns:
-        0; 1 for a sweep or a figure of which some runs failed; 2 for an error of the user's, told in one sentence on
-        standard error; 130 after Ctrl-C.
+        0; 1 for a sweep or a figure of which some runs failed; 2 for an error of the user's, which is explained in one
+        sentence on standard error; 130 after Ctrl-C.
     """
-    warnings.showwarning = _say_warning
+    warnings.showwarning = _PrintOnce()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return _run(words)
-    # Started by torchrun: the first process does what was asked for, the others help it to train.
+    # Started by torchrun: the first process runs the command, the others help it to train.
     from perturblearn.training import workers
 
     with workers() as is_main:
@@ -57,13 +56,11 @@ def _run(words: list[str]) -> int:
         return _fail(str(error))
     except CycloptsError as error:
         asked = " ".join(("perturblearn", *(error.command_chain or ()), "--help"))
-        return _fail(f"{str(error).rstrip('.')}; '{asked}' shows what there is")
+        return _fail(f"{str(error).rstrip('.')}; see '{asked}'")
     except KeyboardInterrupt:
-        print(
-            "\nperturblearn: interrupted; finished stages are kept, the same command goes on from them", file=sys.stderr
-        )
+        print("\nperturblearn: interrupted; finished stages are kept, and the same command resumes", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone: nobody is left to tell
+    except BrokenPipeError:  # nobody reads our output any more, as after `| head`: there is nobody to tell
         sys.stderr.close()
         return 0
     return code if isinstance(code, int) else 0
@@ -74,5 +71,13 @@ def _fail(sentence: str) -> int:
     return USER_ERROR
 
 
-def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"perturblearn: warning: {message}", file=sys.stderr)
+class _PrintOnce:
+    """Prints every warning once for a command, whichever parts of it warn."""
+
+    def __init__(self) -> None:
+        self._printed: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in self._printed:
+            self._printed.add(str(message))
+            print(f"perturblearn: warning: {message}", file=sys.stderr)

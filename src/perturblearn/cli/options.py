@@ -1,8 +1,8 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,120 +11,163 @@ from cyclopts import Parameter
 from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from perturblearn.experiment import MakeExecutor
+    from perturblearn.api import RunOptions
 
-Flag = Parameter(negative=())
-Together = Parameter(name="*")
+Flag = Parameter(negative=(), show_default=False)
+Flattened = Parameter(name="*")
 """A group of options, each under its own name."""
+
+
+def arguments(name: str, help: str) -> Parameter:
+    """The words of a command that are not options: a file or a name, then keys and values."""
+    return Parameter(name=name, help=help, allow_leading_hyphen=True)
+
 
 Arguments = Annotated[
     str,
-    Parameter(
-        name="[FILE] [--KEY VALUE ...]",
-        help="A TOML file (without one: bundled digits, 3 against 8), then any of its keys by their dotted names, "
-        "which are listed below.",
-        allow_leading_hyphen=True,
+    arguments(
+        "[FILE] [--KEY VALUE ...]",
+        "A TOML file (default: the bundled digits, 3 against 8), then any keys by their dotted names, listed below.",
     ),
 ]
-DataDir = Annotated[Path | None, Parameter(help="Where named data lie; otherwise PERTURBLEARN_DATA.")]
 Data = Annotated[
     str | None,
-    Parameter(help="folder:PATH (one folder of images per class), npz:PATH, mnist and others: the key data.name."),
+    Parameter(
+        help="The data: folder:PATH (one folder of images per class), npz:PATH, mnist and others. Sets key data.name."
+    ),
 ]
-SkipBad = Annotated[bool, Flag, Parameter(help="Go on without images that cannot be read, and count them.")]
-WithReport = Annotated[
-    bool, Parameter(negative="--no-report", help="Write report.html, a page for the browser, into the result's folder.")
-]
-Out = Annotated[Path, Parameter(help="Folder for the result's own folder and for finished stages.")]
+DataDir = Annotated[Path | None, Parameter(help="Folder of named data sets (default: PERTURBLEARN_DATA).")]
+Out = Annotated[Path, Parameter(help="Folder for results and finished stages.")]
 
 
 @dataclass(frozen=True)
-class Cache:
-    """Where finished stages go."""
+class DataOptions:
+    """Where the data come from."""
+
+    data: Data = None
+    data_dir: DataDir = None
+    skip_bad: Annotated[bool, Flag, Parameter(help="Skip images that cannot be read, and report how many.")] = False
+
+    def set_keys(self, keys: dict[str, Any]) -> None:
+        """Set the keys that these options stand for.
+
+        Raises:
+            ConfigError: a key is set already.
+        """
+        set_data(keys, self.data)
+        if self.skip_bad:
+            keys["data.skip_bad"] = True
+
+
+def set_data(keys: dict[str, Any], data: str | None) -> None:
+    """Set the key that --data stands for.
+
+    Raises:
+        ConfigError: the key is set already.
+    """
+    if data is not None:
+        if "data.name" in keys:
+            raise ConfigError(f"--data {data} and --data.name {keys['data.name']} set the same key; give only one")
+        keys["data.name"] = data
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is printed."""
+
+    quiet: Annotated[bool, Flag, Parameter(help="Print no progress and no table.")] = False
+    json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether people see the progress."""
+        return not (self.quiet or self.json)
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """What runs, and where finished stages are kept."""
 
     cache_dir: Annotated[
         Path | None,
         Parameter(
-            help="Folder for finished stages in place of the one in --out, shared by all runs that name it; otherwise "
-            "PERTURBLEARN_CACHE."
+            help="Folder for finished stages, shared by all runs that name it (default: PERTURBLEARN_CACHE, otherwise "
+            "a folder in --out)."
         ),
     ] = None
     cache_size: Annotated[
         str | None,
         Parameter(
-            help="How large the cache may grow, such as 20GB: what was not used for longest is removed; otherwise "
-            "PERTURBLEARN_CACHE_SIZE, and without that any size."
+            help="Limit of the cache, such as 20GB; the least recently used stages are removed first (default: "
+            "PERTURBLEARN_CACHE_SIZE, otherwise no limit)."
         ),
     ] = None
+    force: Annotated[bool, Flag, Parameter(help="Repeat what is already finished.")] = False
+    plan: Annotated[
+        bool, Flag, Parameter(help="Print what would run, what is finished and what it costs, and stop.")
+    ] = False
+
+    def run_options(self, out: Path) -> RunOptions:
+        """The same for the API.
+
+        Args:
+            out: where results go.
+        """
+        from perturblearn.api import RunOptions
+
+        return RunOptions(out=out, cache_dir=self.cache_dir, cache_size=self.cache_size, force=self.force)
 
 
 @dataclass(frozen=True)
-class Telling:
-    """How much is said."""
+class ReportOptions(ExecutionOptions):
+    """The same, with a page for the browser."""
 
-    quiet: Annotated[bool, Flag, Parameter(help="Show no progress and no table.")] = False
-    json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False
+    report: Annotated[
+        bool, Parameter(negative="--no-report", help="Write report.html, a page for the browser, with the result.")
+    ] = True
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether people are told how far it is."""
-        return not (self.quiet or self.json)
-
-
-@dataclass(frozen=True)
-class Doing:
-    """Whether stages run, and which."""
-
-    plan: Annotated[bool, Flag, Parameter(help="Print the stages and what is finished, and stop.")] = False
-    force: Annotated[bool, Flag, Parameter(help="Repeat stages that are finished.")] = False
+    def run_options(self, out: Path) -> RunOptions:
+        """The same for the API."""
+        return replace(super().run_options(out), report=self.report)
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where stages run."""
+class ManyRunsOptions(ExecutionOptions):
+    """The same for many runs, which may run in many places, and of which some may fail."""
 
+    retry: Annotated[bool, Flag, Parameter(help="Repeat runs that failed before.")] = False
     executor: Annotated[
         Literal["in-process", "ray"],
         Parameter(
-            help="In this process, or in Ray's tasks on many cores or machines (pip install 'perturblearn[ray]')."
+            help="Where runs are computed: in this process, or with Ray on many cores or machines (pip install "
+            "'perturblearn[ray]')."
         ),
     ] = "in-process"
     ray_address: Annotated[
         str | None,
-        Parameter(help="The Ray cluster, or auto for the one on this machine; otherwise Ray is started here."),
+        Parameter(
+            help="Address of the Ray cluster, or auto for the one on this machine (default: Ray is started here)."
+        ),
     ] = None
-    cpus: Annotated[int | None, Parameter(help="CPUs, and so threads, of each of Ray's tasks; 1 otherwise.")] = None
-    gpus: Annotated[float | None, Parameter(help="GPUs of each of Ray's tasks, or its share of one, such as 0.25.")] = (
-        None
-    )
-    threads: Annotated[int | None, Parameter(help="How many threads a stage has in this process.")] = None
+    cpus: Annotated[int | None, Parameter(help="CPUs, and so threads, of each Ray task (default: 1).")] = None
+    gpus: Annotated[
+        float | None, Parameter(help="GPUs of each Ray task, or its share of one, such as 0.25 (default: none).")
+    ] = None
+    threads: Annotated[int | None, Parameter(help="Threads per stage in this process.")] = None
 
-    def make_executor(self) -> MakeExecutor:
-        """What executes plans there.
+    def run_options(self, out: Path) -> RunOptions:
+        """The same for the API.
 
         Raises:
             ConfigError: the options do not go together, or Ray is not installed.
         """
-        from perturblearn.api.executors import executor
+        from perturblearn.api import executor
 
-        return executor(
+        make_executor = executor(
             self.executor.replace("-", "_"),
             address=self.ray_address,
             cpus=self.cpus,
             gpus=self.gpus,
             threads=self.threads,
         )
-
-
-def put_data(keys: dict[str, Any], data: str | None = None, skip_bad: bool = False) -> None:
-    """Put what --data and --skip-bad say among the keys.
-
-    Raises:
-        ConfigError: a key says the same already.
-    """
-    if data is not None:
-        if "data.name" in keys:
-            raise ConfigError(f"--data {data} and --data.name {keys['data.name']} say the same; give one of them")
-        keys["data.name"] = data
-    if skip_bad:
-        keys["data.skip_bad"] = True
+        return replace(super().run_options(out), retry=self.retry, executor=make_executor)

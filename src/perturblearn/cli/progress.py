@@ -1,4 +1,4 @@
-"""Progress for people: a live bar on a terminal, nothing elsewhere."""
+"""Progress for people: a live bar on a terminal, and nothing where output goes to a file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from perturblearn.graph import Progress as StageProgress
 
 
 class ProgressBar:
-    """A bar over all the work of a plan, with the running stage, its epoch and loss, and the time left.
+    """A bar for all the work of a plan, with the running stage, its epoch and loss, and the remaining time.
 
     Args:
-        enabled: False shows nothing, and so does a standard error that is no terminal.
+        enabled: whether to show it; it is never shown where standard error is not a terminal.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -46,7 +46,7 @@ class ProgressBar:
         self._bar.stop()
 
     def update(self, progress: StageProgress) -> None:
-        """Show one word from the executor."""
+        """Show how far the executor is."""
         if not progress.number:
             return
         self._stages = max(self._stages, progress.number)
@@ -63,5 +63,5 @@ class ProgressBar:
     def summary(self, seconds: float) -> str:
         """How much ran, in one line."""
         if not self._stages:
-            return "Every stage was finished before; nothing had to run."
+            return "All stages were already finished; nothing had to run."
         return f"{self._stages} stages ran in {seconds:.1f} s."

@@ -9,57 +9,56 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import Cache, DataDir, Doing, Flag, Out, Placing, Telling, Together
+from perturblearn.cli.options import DataDir, Flag, Flattened, ManyRunsOptions, Out, OutputOptions, arguments
 from perturblearn.errors import ConfigError
 
 
 @app.command
 def reproduce(
-    *arguments: Annotated[
+    *words: Annotated[
         str,
-        Parameter(
-            name="FIGURE [--KEY VALUE ...]",
-            help="Such as neurips2024/shifted_gauss_a; 'perturblearn list' names all. Then any keys of a configuration "
-            "that are to differ from the paper's, such as --standard.model.slope 0.1.",
-            allow_leading_hyphen=True,
+        arguments(
+            "FIGURE [--KEY VALUE ...]",
+            "A figure, such as neurips2024/shifted_gauss_a ('perturblearn list' shows all), then any keys that differ "
+            "from the paper's, such as --standard.model.slope 0.1.",
         ),
     ],
-    seeds: Annotated[int, Parameter(help="Seeds of every point.")] = 3,
+    seeds: Annotated[int, Parameter(help="Number of seeds of every point.")] = 3,
     scale: Annotated[
         Literal["quick", "full"],
-        Parameter(help="The paper's problem (full), or a smaller one of the same kind in under 2 minutes (quick)."),
+        Parameter(help="full: the paper's problem. quick: a smaller one of the same kind, in under 2 minutes."),
     ] = "quick",
     panel: Annotated[
-        tuple[int, ...], Parameter(negative=(), help="Number of a panel, counted from 1; may be given again.")
+        tuple[int, ...],
+        Parameter(negative=(), show_default=False, help="Number of a panel, from 1; may be repeated (default: all)."),
     ] = (),
     curves: Annotated[
-        str | None, Parameter(help="One way of computing it where there are several: limit, flow; otherwise both.")
+        str | None,
+        Parameter(help="One of the ways to compute the figure, where it has several: limit or flow (default: both)."),
     ] = None,
     most: Annotated[
         dict[str, float] | None,
-        Parameter(help="Leave out what is larger, such as --most.n_adv 2500.", negative=()),
+        Parameter(help="Leave out points beyond this value of a setting, such as --most.n_adv 2500.", negative=()),
     ] = None,
     out: Out = Path("runs"),
     data_dir: DataDir = None,
-    retry: Annotated[bool, Flag, Parameter(help="Repeat runs that have failed before.")] = False,
-    cache: Annotated[Cache, Together] = Cache(),
-    doing: Annotated[Doing, Together] = Doing(),
-    placing: Annotated[Placing, Together] = Placing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> int:
-    """Make a figure of one of the papers again, and compare every point with the published one.
+    """Reproduce a figure of one of the papers, and compare every point with the published one.
 
-    The result is a line per panel and a folder with the figure and its table. What is finished is not repeated, and
-    what one run fails with stops no other: it is told in the end, and the exit code is 1.
+    The result is one line per panel, and a folder with the figure and its
+    table. Finished runs are not repeated. A failed run does not stop the others;
+    it is reported at the end, and the exit code is 1.
     """
-    figure, keys = split_arguments(arguments)
+    figure, keys = split_arguments(words)
     if figure is None:
-        raise ConfigError("there is no figure; name one, such as neurips2024/shifted_gauss_a: 'perturblearn list'")
+        raise ConfigError("no figure is named; name one, such as neurips2024/shifted_gauss_a: 'perturblearn list'")
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_many, report_line
+    from perturblearn.api import prepare_reproduction
+    from perturblearn.cli.execute import execute_many
 
-    prepared = api.prepare_reproduction(
+    prepared = prepare_reproduction(
         figure,
         seeds=seeds,
         scale=scale,
@@ -69,18 +68,13 @@ def reproduce(
         overrides=keys,
         data_dir=data_dir,
     )
-    return carry_out_many(
+    return execute_many(
         prepared,
         out,
-        cache,
-        doing,
-        placing,
-        telling,
-        retry=retry,
-        show=lambda found: "\n".join(
-            (f"{found}\n\n{found.seconds:.1f} s. Figure and table: {found.folder}", *report_line(found.folder))
-        ),
-        as_json=lambda found: found.to_dict(),
+        execution,
+        output,
+        summary=lambda result: f"{result.seconds:.1f} s. Figure and table: {result.folder}",
+        as_json=lambda result: result.to_dict(),
     )
 
 
@@ -88,8 +82,8 @@ def reproduce(
 def list_figures(
     *, json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False
 ) -> None:
-    """List the figures that can be reproduced: panels, points, published values, and how long they take."""
-    from perturblearn.cli.carry_out import print_json
+    """List the figures that can be reproduced: panels, points, published values and computing time."""
+    from perturblearn.cli.execute import print_json
     from perturblearn.papers import ALL, outline_of
     from perturblearn.report.words import plural
 
@@ -102,6 +96,6 @@ def list_figures(
         known = "published values" if outline["published"] else "no published values"
         print(
             f"{outline['name']}: {plural(outline['panels'], 'panel')}, {plural(points['full'], 'point')} "
-            f"(quick: {points['quick']}), {known}; full: {outline['full_takes']} a seed, quick: under 2 minutes"
+            f"(quick: {points['quick']}), {known}; full: {outline['full_takes']} per seed, quick: under 2 minutes"
         )
         print(f"    {outline['caption']}")

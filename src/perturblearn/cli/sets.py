@@ -12,17 +12,17 @@ from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
 from perturblearn.cli.options import (
     Arguments,
-    Cache,
     Data,
     DataDir,
-    Doing,
+    DataOptions,
+    ExecutionOptions,
     Flag,
+    Flattened,
     Out,
-    SkipBad,
-    Telling,
-    Together,
-    WithReport,
-    put_data,
+    OutputOptions,
+    ReportOptions,
+    arguments,
+    set_data,
 )
 from perturblearn.errors import ConfigError, StoreError
 
@@ -30,75 +30,69 @@ if TYPE_CHECKING:
     from perturblearn.cli.progress import ProgressBar
     from perturblearn.perturbed import StoredSet
 
-Set = Annotated[Path, Parameter(name="SET", help="Folder of a set that 'perturblearn perturb' wrote.")]
+Set = Annotated[Path, Parameter(name="SET", help="Folder of a perturbed set, written by 'perturblearn perturb'.")]
 
 
 @app.command
 def perturb(
-    *arguments: Arguments,
-    data: Data = None,
-    out: Annotated[Path, Parameter(help="Folder for the sets' own folders and for finished stages.")] = Path("sets"),
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    cache: Annotated[Cache, Together] = Cache(),
-    doing: Annotated[Doing, Together] = Doing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    *words: Arguments,
+    data: Annotated[DataOptions, Flattened] = DataOptions(),
+    out: Annotated[Path, Parameter(help="Folder for the sets and finished stages.")] = Path("sets"),
+    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """Stop after the perturbed set, and write it shard by shard: a folder for each seed.
+    """Train f, and write the perturbed set of every seed, each into its own folder.
 
-    It is the set that 'perturblearn run' trains g on. An interrupted command goes on where it was.
+    These are the sets on which 'perturblearn run' trains g. After an
+    interruption, the same command continues where it stopped.
     """
-    file, keys = split_arguments(arguments)
-    put_data(keys, data, skip_bad)
+    file, keys = split_arguments(words)
+    data.set_keys(keys)
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out
+    from perturblearn.api import prepare_perturb
+    from perturblearn.cli.execute import execute
 
     def show(sets: Sequence[StoredSet], bar: ProgressBar) -> str:
         lines = [f"{stored.folder}: {stored}" for stored in sets]
-        return "\n".join((*lines, f"Learn from one with: perturblearn learn {sets[0].folder}"))
+        return "\n".join((*lines, f"Train g on one with: perturblearn learn {sets[0].folder}"))
 
     def as_json(sets: Sequence[StoredSet]) -> dict[str, Any]:
         return {"kind": "perturbed sets", "sets": [stored.to_dict() for stored in sets]}
 
-    prepared = api.prepare_perturbing(file, overrides=keys, data_dir=data_dir)
-    carry_out(prepared, out, cache, doing, telling, show, as_json)
+    prepared = prepare_perturb(file, overrides=keys, data_dir=data.data_dir)
+    execute(prepared, out, execution, output, show=show, as_json=as_json)
 
 
 @app.command
 def learn(
     folder: Set,
     /,
-    *arguments: Annotated[
+    *words: Annotated[
         str,
-        Parameter(
-            name="[--KEY VALUE ...]",
-            help="Keys of perturbation, controls, measures and mixing, name and seeds (of g) by their dotted names.",
-            allow_leading_hyphen=True,
+        arguments(
+            "[--KEY VALUE ...]",
+            "Keys of perturbation, controls, measures and mixing by their dotted names, name, and seeds (of g).",
         ),
     ],
     data: Data = None,
-    out: Out = Path("runs"),
     data_dir: DataDir = None,
-    cache: Annotated[Cache, Together] = Cache(),
-    report: WithReport = True,
-    doing: Annotated[Doing, Together] = Doing(),
-    telling: Annotated[Telling, Together] = Telling(),
+    out: Out = Path("runs"),
+    execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """Train g on a perturbed set that is there, and measure it on clean data.
+    """Train g on an existing perturbed set, and measure it on clean data.
 
-    --data says where the set's data are, if not where they were.
+    If the set's data have moved, --data gives their new place.
     """
-    file, keys = split_arguments(arguments)
+    file, keys = split_arguments(words)
     if file is not None:
-        raise ConfigError(f"{file} is one word too many; a set's configuration is in its manifest, name a set alone")
-    put_data(keys, data)
+        raise ConfigError(f"{file} is one argument too many; the set has its own configuration, so name only the set")
+    set_data(keys, data)
 
-    from perturblearn import api
-    from perturblearn.cli.carry_out import carry_out_result
+    from perturblearn.api import prepare_learn
+    from perturblearn.cli.execute import execute_one
 
-    prepared = api.prepare_learning(folder, overrides=keys, data_dir=data_dir, report=report)
-    carry_out_result(prepared, out, cache, doing, telling)
+    execute_one(prepare_learn(folder, overrides=keys, data_dir=data_dir), out, execution, output)
 
 
 @app.command
@@ -109,29 +103,28 @@ def verify(
     repair: Annotated[bool, Flag, Parameter(help="Make damaged shards again, from the set's f and data.")] = False,
     data: Data = None,
     data_dir: DataDir = None,
-    telling: Annotated[Telling, Together] = Telling(),
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
-    """Compare every file of a perturbed set with what was written; --repair makes damaged shards again.
+    """Check every file of a perturbed set; --repair makes damaged shards again.
 
-    The exit status is 0 for a set that is whole or whole again, else 2.
+    The exit code is 0 for an intact or repaired set, otherwise 2.
     """
     from perturblearn import api
-    from perturblearn.cli.carry_out import print_json
+    from perturblearn.cli.execute import print_json
     from perturblearn.perturbed import lost_standard
     from perturblearn.perturbed.manifest import STANDARD
 
-    damages = api.verify(folder, mend=repair, data=data, data_dir=data_dir)
+    damages = api.verify(folder, repair=repair, data=data, data_dir=data_dir)
     harm = [damage for damage in damages if not damage.is_extra]
-    if telling.json:
-        found = [{"file": each.file, "reason": each.reason, "is_extra": each.is_extra} for each in damages]
-        again = bool(harm and repair)
-        print_json({"kind": "verification", "folder": str(folder), "damages": found, "repaired": again})
-    elif not telling.quiet:
+    if output.json:
+        content = [{"file": each.file, "reason": each.reason, "is_extra": each.is_extra} for each in damages]
+        repaired = bool(harm and repair)
+        print_json({"kind": "verification", "folder": str(folder), "damages": content, "repaired": repaired})
+    elif not output.quiet:
         for damage in damages:
-            again = "; it was made again" if repair and not damage.is_extra else ""
-            print(f"{damage.file} {damage.reason}{again}")
+            print(f"{damage.file} {damage.reason}{'; repaired' if repair and not damage.is_extra else ''}")
         if not harm or repair:
-            print(f"{folder} is whole{' again' if harm else ''}.")
+            print(f"{folder} is {'repaired' if harm else 'intact'}.")
     if harm and not repair:
         if any(damage.file == STANDARD for damage in harm):
             raise lost_standard(folder)

@@ -125,11 +125,7 @@ class Experiment:
         Returns:
             The executor, the comparison's stage by seed, and the stage of the first seed's decision map.
         """
-        compared = {
-            seed: self._builder.theory(graph.data, graph.branches, graph.selection, seed)
-            for seed, graph in self.seeds.items()
-        }
-        drawn = self.map_stage(map_limits)
+        compared, drawn = self.theory_stages, self.map_stage(map_limits)
         wanted: list[AnyStage] = [*compared.values(), drawn]
         if force and store is not None:
             for stage in wanted:
@@ -137,6 +133,14 @@ class Experiment:
         executor = Executor(make_plan(wanted, store), store, watch)
         executor.run()
         return executor, compared, drawn
+
+    @property
+    def theory_stages(self) -> dict[int, TheoryComparison]:
+        """The stage of every seed's comparison with theory."""
+        return {
+            seed: self._builder.theory(graph.data, graph.branches, graph.selection, seed)
+            for seed, graph in self.seeds.items()
+        }
 
     def map_stage(self, limits: tuple[float, float] | None = None) -> Map:
         """The stage of the first seed's decision map.

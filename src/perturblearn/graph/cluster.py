@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from perturblearn.errors import ConfigError
 from perturblearn.graph.dispatch import MachineDied, ProcessDied, ValueLost
@@ -41,7 +44,6 @@ def connected(address: str | None) -> Iterator[None]:
         ConfigError: nothing that can be used answers at the address.
     """
     import ray
-    from ray._private import worker
     from ray.exceptions import RayError
 
     if ray.is_initialized():
@@ -53,9 +55,7 @@ def connected(address: str | None) -> Iterator[None]:
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
-    # What befalls workers is said in sentences of our own; Ray's are printed even with log_to_driver=False, and to
-    # standard output, where a program may be reading JSON.
-    said, worker.print_to_stdstream = worker.print_to_stdstream, _say_nothing
+    threads = set(threading.enumerate())
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         try:
@@ -68,23 +68,61 @@ def connected(address: str | None) -> Iterator[None]:
                 f"no Ray that can be used answers at {address or 'this machine'} ({reason}); start it with "
                 "'ray start --head', correct the address, or leave it out to start Ray here for this run"
             ) from error
-        yield
+        with redirect_stdout(_WithoutThreads(sys.stdout, set(threading.enumerate()) - threads)):
+            yield
     finally:
-        ray.shutdown()
-        worker.print_to_stdstream = said
+        # Ray prints on leaving what it has kept back so far.
+        with redirect_stdout(io.StringIO()):
+            ray.shutdown()
         logger.setLevel(level)
 
 
 def _answering(address: str) -> str:
-    """The address as host:port, if anything listens there; Ray itself would go on asking for minutes."""
-    from ray._private import services
+    """The address, if anything listens there; Ray itself would go on asking for minutes.
+
+    Args:
+        address: host:port, or ``auto`` for what `ray.init` documents: the variable ``RAY_ADDRESS``, then the cluster
+            that was started last on this machine.
+    """
+    from ray.util import get_node_ip_address
 
     if address.startswith("ray://"):
         raise ValueError("through ray:// no values can be passed on; run on a machine of the cluster, with host:port")
-    found = services.canonicalize_bootstrap_address_or_die(address)
-    host, port = found.rsplit(":", 1)
-    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    return found
+    if address == "auto":
+        last = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray/ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (last.read_text().strip() if last.is_file() else "auto")
+        if address == "auto":
+            return address  # Ray looks for processes of its own, and says at once if there are none
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("it is not host:port")
+    # Ray may listen on the machine's own address alone, and takes it for localhost likewise.
+    is_local = host in ("localhost", "127.0.0.1", "[::1]")
+    socket.create_connection((get_node_ip_address() if is_local else host.strip("[]"), int(port)), timeout=10).close()
+    return address
+
+
+class _WithoutThreads:
+    """Standard output without what some threads print.
+
+    Ray's threads print what happens to its processes even with ``log_to_driver=False``, and to standard output, where a
+    program may be reading JSON. People read about it in sentences of our own.
+    """
+
+    def __init__(self, stream: TextIO, silent: set[threading.Thread]) -> None:
+        self._stream = stream
+        self._silent = silent
+
+    def write(self, text: str) -> int:
+        """Write what other threads print."""
+        return len(text) if threading.current_thread() in self._silent else self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush standard output."""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
@@ -99,10 +137,6 @@ def _unheard() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
-
-
-def _say_nothing(*_: object, **__: object) -> None:
-    pass
 
 
 class Cluster:

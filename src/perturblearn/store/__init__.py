@@ -2,7 +2,7 @@
 
 from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact, file_hash, separate, write_tensors
 from perturblearn.store.drafts import Drafts
-from perturblearn.store.records import Collection, Record, RecordStore
+from perturblearn.store.records import Collection, Record, RecordStore, State
 from perturblearn.store.size import parse_size
 from perturblearn.store.versions import versions
 
@@ -14,6 +14,7 @@ __all__ = [
     "Drafts",
     "Record",
     "RecordStore",
+    "State",
     "file_hash",
     "parse_size",
     "separate",

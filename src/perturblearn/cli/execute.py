@@ -1,0 +1,133 @@
+"""What commands have in common: they print a plan, or do the work with its progress and print what came out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from perturblearn.api import Prepared
+from perturblearn.cli.options import ExecutionOptions, OutputOptions
+from perturblearn.cli.progress import ProgressBar
+from perturblearn.pages import PAGE_NAME
+
+R = TypeVar("R")
+SOME_FAILED = 1
+"""Exit code of a sweep or figure of which some runs failed, although everything else is done."""
+
+
+def execute(
+    prepared: Prepared[R],
+    out: Path,
+    execution: ExecutionOptions,
+    output: OutputOptions,
+    *,
+    show: Callable[[R, ProgressBar], str],
+    as_json: Callable[[R], Mapping[str, Any]],
+) -> R | None:
+    """Print the plan, or do the work and print what came out.
+
+    Args:
+        prepared: the work.
+        out: where results go.
+        execution, output: the command's options.
+        show: the result for people.
+        as_json: the result for programs.
+
+    Returns:
+        The result; None for a plan.
+    """
+    options = execution.run_options(out)
+    if execution.plan:
+        plan = prepared.plan(options)
+        print_json(prepared.counts(plan)) if output.json else print(prepared.describe(plan))
+        return None
+    with ProgressBar(enabled=output.shows_progress) as bar:
+        result = prepared.run(replace(options, watch=bar.update))
+    if output.json:
+        print_json(as_json(result))
+    elif not output.quiet:
+        print(show(result, bar))
+    return result
+
+
+class SavedResult(Protocol):
+    """A result in a folder of its own."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Time spent."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as JSON values."""
+        ...
+
+
+def execute_one(prepared: Prepared[SavedResult], out: Path, execution: ExecutionOptions, output: OutputOptions) -> None:
+    """The same for one result: printed are its table, how much ran, its folder and its report."""
+
+    def show(result: SavedResult, bar: ProgressBar) -> str:
+        lines = [str(result), "", bar.summary(result.seconds), f"Results: {result.folder}"]
+        return "\n".join((*lines, *report_line(result.folder)))
+
+    execute(prepared, out, execution, output, show=show, as_json=lambda result: result.to_dict())
+
+
+class ManyResults(SavedResult, Protocol):
+    """The result of many runs."""
+
+    @property
+    def failed(self) -> Sequence[Any]:
+        """The runs that failed."""
+        ...
+
+
+ManyR = TypeVar("ManyR", bound=ManyResults)
+
+
+def execute_many(
+    prepared: Prepared[ManyR],
+    out: Path,
+    execution: ExecutionOptions,
+    output: OutputOptions,
+    *,
+    summary: Callable[[ManyR], str],
+    as_json: Callable[[ManyR], Mapping[str, Any]],
+) -> int:
+    """The same for many runs, of which some may fail.
+
+    Args:
+        prepared, out, execution, output, as_json: as in `execute`.
+        summary: the lines below the result's table.
+
+    Returns:
+        The exit code: 0, or `SOME_FAILED`.
+    """
+
+    def show(result: ManyR, _: ProgressBar) -> str:
+        return "\n".join((f"{result}\n\n{summary(result)}", *report_line(result.folder)))
+
+    result = execute(prepared, out, execution, output, show=show, as_json=as_json)
+    return SOME_FAILED if result is not None and result.failed else 0
+
+
+def report_line(folder: Path | None) -> list[str]:
+    """Where the page of a result is, or the command that writes it."""
+    if folder is None:
+        return []
+    page = folder / PAGE_NAME
+    return [f"Report: {page}" if page.is_file() else f"Report: {shlex.join(('perturblearn', 'report', str(folder)))}"]
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(content, allow_nan=False))
