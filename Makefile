@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.has-runtime
 DEV := $(VENV)/.has-dev
 BROWSER := $(VENV)/.looked-for-browser
+TYPES := $(VENV)/types.log
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
@@ -32,7 +33,7 @@ PYTHON ?= $(FIND_PYTHON)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs browser screenshots stress bench clean stale
+.PHONY: help demo test lint style format docs browser screenshots stress bench clean stale
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,13 +41,18 @@ help: ## say what can be made
 demo: $(RUNTIME) ## one small experiment from data to report
 	@$(BIN)/perturblearn $(DEMO_ARGS)
 
-test: lint $(BROWSER) ## lint, then the tests (PYTEST_ARGS="-k ..." for some)
-	@$(PYTEST) $(PYTEST_ARGS)
+# Types are checked beside the tests: that takes one core half a minute. They are told of at the end.
+test: style $(BROWSER) ## lint and the tests (PYTEST_ARGS="-k ..." for some)
+	@$(BIN)/pyright >$(TYPES) & types=$$!; trap "kill $$types 2>/dev/null" EXIT INT TERM; \
+		$(PYTEST) $(PYTEST_ARGS); tests=$$?; \
+		wait $$types || { cat $(TYPES); exit 1; }; exit $$tests
 
-lint: $(DEV) ## format, lint, types and docstrings, changing nothing
+lint: style ## format, lint, types and docstrings, changing nothing
+	@$(BIN)/pyright
+
+style: $(DEV)
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/pyright
 	@$(BIN)/python docs/docstrings.py
 
 format: $(DEV) ## format the code and mend what ruff can mend

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tests.surroundings  # before anything imports NumPy or PyTorch
+
+# isort: split
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,20 +18,6 @@ DATA_VARIABLE = "PERTURBLEARN_DATA"
 REQUIRE_DATA_VARIABLE = "PERTURBLEARN_REQUIRE_DATA"
 STRESS_VARIABLE = "PERTURBLEARN_STRESS"
 CACHE_VARIABLES = ("PERTURBLEARN_CACHE", "PERTURBLEARN_CACHE_SIZE")
-
-os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for subprocesses too
-# Before anything imports torch: tests run side by side (pytest -n), and their problems are so small that threads of one
-# process would only wait for each other. Numbers are equal to the bit only at an equal number of threads.
-os.environ["OMP_NUM_THREADS"] = "1"
-# Files are compiled once, and not again in each of the hundreds of processes that are started here.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Under nohup, in a shell's background and on some CI runners this process is started with Ctrl-C ignored, and all
-    # that it starts would inherit that, so that no test could interrupt it. A handler that does nothing is not
-    # inherited across exec: this process goes on ignoring Ctrl-C, and its children hear it.
-    signal.signal(signal.SIGINT, lambda *_: None)
 
 # Nothing that is drawn at random has a deadline: how long it takes says how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -29,7 +29,7 @@ def run_three_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     """Runs a small suite with the present settings: exit code and output."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_three.py").write_text(THREE_TESTS)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/shapes.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/shapes.py", "tests/surroundings.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     monkeypatch.delenv(REQUIRE_DATA_VARIABLE, raising=False)
@@ -63,7 +63,7 @@ def test_long_tests_run_under_stress_only(run_three_tests: Callable[..., tuple[i
 
 def test_children_hear_ctrl_c_although_the_session_ignores_it() -> None:
     said = subprocess.run(
-        [sys.executable, "-c", f"import tests.conftest, subprocess, sys; {CHILD}"],
+        [sys.executable, "-c", f"import tests.surroundings, subprocess, sys; {CHILD}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

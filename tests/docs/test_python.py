@@ -18,9 +18,11 @@ WITH_A_TEST_OF_THEIR_OWN = ("README.md", "docs/own_model.md")
 
 
 PAGES = [page for page in pages() if page not in WITH_A_TEST_OF_THEIR_OWN and python_blocks(page)]
+LONG = ("docs/reproduce.md",)
+"""Pages whose code computes for half a minute; tests/cli and tests/report reproduce smaller figures."""
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.long if page in LONG else ()) for page in PAGES])
 def test_a_page_shows_what_its_code_prints(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,17 +57,18 @@ def test_the_readme_s_python_example_runs(
 def test_the_example_of_an_own_model_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the page tells it, with fewer epochs and one seed."""
+    """As the page tells it, with fewer epochs, images and seeds."""
     for name in ("nets.py", "prepare.py"):
         shutil.copy(ROOT / "examples/own_model" / name, tmp_path)
-    subprocess.run([sys.executable, "prepare.py", "2"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([sys.executable, "prepare.py", "1"], cwd=tmp_path, check=True, capture_output=True)
     ((block, _),) = python_blocks("docs/own_model.md")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     quick = {"training": "sgd", "epochs": 1, "batch_size": 32, "lr": 0.05}
     defaults = {"standard": quick, "perturbation": quick, "attack": {"name": "pgd", "steps": 2}, "seeds": 1}
     home = importlib.import_module("perturblearn.api.audit")
-    monkeypatch.setattr(home, "DEEP_DEFAULTS", {**defaults, "controls": {"draws": 1}})
+    few = {"data": {"n_samples": 300, "n_heldout": 100}, "controls": {"draws": 1}}
+    monkeypatch.setattr(home, "DEEP_DEFAULTS", {**defaults, **few})
     try:
         exec(compile(block.text, block.place, "exec"), {})
     finally:

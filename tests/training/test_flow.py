@@ -181,18 +181,20 @@ def test_rule_of_the_third_object(loss: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("n_samples", "form"), [(60, "low rank of rank 5"), (5, "Gram of rank 5")])
 def test_inputs_with_known_factors_move_in_their_coordinates(name: str, n_samples: int, form: str) -> None:
-    inputs, labels = noise(n_samples, 24, rank=5, dtype=torch.float32)
-    start = network(24, name=name, dtype=torch.float32)
+    # In float64: in float32 gates flip a step early or late, in the plain form too, and by how much that moves the
+    # weights depends on the machine's order of summation.
+    inputs, labels = noise(n_samples, 24, rank=5)
+    start = network(24, name=name)
     flow = Flow("exponential", 0.01, 300, 0.9)
     coordinates, basis = factors_of(inputs)
     found = train_by_flow(start, inputs, labels, flow, factors=(coordinates[:, :5], basis[:5]))
     assert found.training["form"] == form
     expected, losses = follow_plainly(start, inputs, labels, flow)
     assert found.training["steps"] == len(losses)
-    # Float32 rounds preactivations by some 1e-7 each step; tens of steps sum to below 1e-5 unless a gate flips a step
-    # early or late, which moves one of n_samples * 20 gates for one of tens of steps: below 1e-3.
-    assert relative(change_of(found, start), plain_change(expected, start)) < 1e-3
-    assert found.losses.tolist() == pytest.approx(losses, rel=1e-3)
+    # The inputs are a product that was rounded to float32, so they are of rank 5 but for some 1e-7 of themselves, and
+    # what lies outside the factors is lost. Some ten times that is left for what 200 steps make of it.
+    assert relative(change_of(found, start), plain_change(expected, start)) < 1e-6
+    assert found.losses.tolist() == pytest.approx(losses, rel=1e-6)
 
 
 @pytest.mark.parametrize(("n_samples", "dim", "rank"), [(15, 40, None), (60, 6, None), (40, 24, 5)])
