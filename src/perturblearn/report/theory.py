@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from perturblearn.experiment import COMPARISONS, Number, Summary
 from perturblearn.report.words import framed, html_lines, html_table, title
 from perturblearn.results import TheoryComparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ROLES = (("standard", "f"), ("perturbation", "g"))
 HEADS = ("theory beside experiment", "mean", "std", "n", "what is compared")
