@@ -55,7 +55,7 @@ nitpicky = True
 nitpick_ignore = [
     # Types within signatures that nobody else needs to name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
-    ("py:class", "perturblearn.experiment.networks.Interruptions"),
+    ("py:class", "perturblearn.training.minibatch.Resumption"),
 ]
 nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.report\..*"),  # what results are put together from

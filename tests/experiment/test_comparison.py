@@ -26,7 +26,7 @@ from perturblearn.theory import (
     standard_prediction,
     training_time,
 )
-from perturblearn.training import Descent, Flow, train, train_by_flow
+from perturblearn.training import Descent, Flow
 
 WIDE: dict[str, Any] = {
     "seeds": 1,
@@ -81,8 +81,8 @@ def learn(section: Any, inputs: Tensor, labels: Tensor, role: str, seed: int) ->
         return margin_limit(inputs, labels, slope=section.model.slope).classifier
     network = initialise(section.model, inputs.shape[1], seed=seed, role=role).to(inputs)
     if section.training == "flow":
-        return train_by_flow(network, inputs, labels, Flow(section.loss, section.lr[0], section.epochs))
-    return train(network, inputs, labels, Descent(section.loss, section.lr[0], section.epochs))
+        return Flow(section.loss, section.lr[0], section.epochs).train(network, inputs, labels)
+    return Descent(section.loss, section.lr[0], section.epochs).train(network, inputs, labels)
 
 
 @pytest.fixture(scope="module")

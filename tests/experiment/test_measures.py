@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.experiment import MEASURES, accuracy, agreement, measure_perturbation, measure_standard
 from perturblearn.perturbed import PerturbedSet
@@ -163,7 +163,7 @@ def test_clean_samples_have_no_size(clean: list[bool], size: float | None) -> No
     assert measured["perturbation_size"] == size
 
 
-OWN = ModelConfig(name="tests.experiment:readings")
+OWN = NetworkConfig(name="tests.experiment:readings")
 
 
 class Readings(nn.Module):

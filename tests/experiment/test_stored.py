@@ -14,6 +14,7 @@ from perturblearn.classifiers import Classifier, TwoLayer
 from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment, controls
+from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.perturbed import StoredSet
 from perturblearn.perturbed.manifest import manifest_text, sealed
 from perturblearn.store import ArtefactStore
@@ -170,10 +171,10 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     seen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
     learn_network = controls.learn_network
 
-    def recording(section: Any, signature: Any, inputs: torch.Tensor, labels: torch.Tensor, **options: Any) -> Any:
-        if options["role"] == "unperturbed control 0":
-            seen.append((options["seed"], inputs, labels))
-        return learn_network(section, signature, inputs, labels, **options)
+    def recording(spec: TrainingSpec, signature: Any, inputs: torch.Tensor, **options: Any) -> Any:
+        if spec.role == "unperturbed control 0":
+            seen.append((spec.seed, inputs, spec.labels))
+        return learn_network(spec, signature, inputs, **options)
 
     monkeypatch.setattr(controls, "learn_network", recording)
     experiment = prepare_learning(stored, data=data, overrides={"seeds": [2, 7]}).experiment

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from perturblearn.attacks import one_step
 from perturblearn.classifiers import Classifier, TwoLayer, initialise, is_target
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TrainedTwoLayerConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import PerturbedSet, perturb
@@ -21,7 +21,7 @@ from perturblearn.perturbed.perturb import has_factors
 from perturblearn.store import ArtefactStore
 
 DIM = 6
-F = Classifier(initialise(ModelConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
+F = Classifier(initialise(TwoLayerConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
 
 
 def made(n: int = 40, m: int = 30) -> Dataset:
@@ -202,7 +202,9 @@ def test_columns_that_do_not_fit(name: str) -> None:
 
 
 def narrow(dtype: torch.dtype, name: Any = "two_layer") -> Classifier:
-    return Classifier(initialise(ModelConfig(name=name, hidden_dim=4, slope=0.1), DIM, seed=0, role="f").to(dtype))
+    return Classifier(
+        initialise(TrainedTwoLayerConfig(name=name, hidden_dim=4, slope=0.1), DIM, seed=0, role="f").to(dtype)
+    )
 
 
 @pytest.mark.parametrize("heldout", [False, True])
@@ -256,7 +258,7 @@ def test_zero_gradients_of_factors_are_counted() -> None:
     ids=str,
 )
 def test_other_sets_have_no_factors(width: int, keys: dict[str, Any]) -> None:
-    f = Classifier(initialise(ModelConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
+    f = Classifier(initialise(TwoLayerConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
     found = perturb(f, DATA, attack(**keys), seed=0)
     assert found.factors is None
     assert not has_factors(attack(**keys), f.module.hidden_dim, f.module.input_dim)

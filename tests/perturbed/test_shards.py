@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
-from perturblearn.perturbed.perturb import pixels_of
 from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import block_rows, blocks_in
 from perturblearn.seeding import derive_seed
@@ -45,7 +44,7 @@ DATA = made()
 
 
 def network(hidden_dim: int, dtype: torch.dtype = torch.float32) -> Classifier:
-    return Classifier(initialise(ModelConfig(hidden_dim=hidden_dim, slope=0.1), DIM, seed=0, role="f").to(dtype))
+    return Classifier(initialise(TwoLayerConfig(hidden_dim=hidden_dim, slope=0.1), DIM, seed=0, role="f").to(dtype))
 
 
 WIDE, NARROW = network(10), network(4)
@@ -180,7 +179,7 @@ def test_each_block_is_a_search_of_its_own(way: str, heldout: bool) -> None:
             sources.inputs[rows],
             found.target_labels[rows],
             attack,
-            pixels=pixels_of(attack, DIM),
+            pixels=attack.n_pixels(DIM),
             value_range=DATA.value_range,
             seed=derive_seed(of_part, "part", str(start)),
             report=lambda *_: None,

@@ -15,9 +15,9 @@ from perturblearn.api.stores import artefact_store, cache_store, recorded
 from perturblearn.classifiers import hand_over
 from perturblearn.config import (
     NETWORKS,
-    TWO_LAYER,
     AttackConfig,
     ExperimentConfig,
+    ModelConfig,
     config_tree,
     given_tree,
     resolve_config,
@@ -287,7 +287,8 @@ def _several(values: Any) -> tuple[Any, ...]:
 
 def _require_weights(keys: Mapping[str, Any], train: bool) -> None:
     name = keys["standard.model.name"]
-    if name in TWO_LAYER:
+    model = ModelConfig.named(name)
+    if model is not None and not model.is_network:
         raise ConfigError(f"{name} is a network of the theory; audit a deep network, or run it with 'perturblearn run'")
     if name in NETWORKS and not train and "standard.model.checkpoint" not in keys:
         raise ConfigError(

@@ -15,6 +15,7 @@ from perturblearn.api.commands import command
 from perturblearn.api.executors import executor as named_executor
 from perturblearn.api.many import RunningMany
 from perturblearn.api.stores import artefact_store, cache_store
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, MakeExecutor, Outcome, Point, plan_together, run_together, summarise
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
@@ -352,7 +353,7 @@ class RunningReproduction:
         if self.figure.smaller:
             title += f"\n{self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
-            has_bias = experiment.config.standard.model.name == "two_layer"
+            has_bias = isinstance(experiment.config.standard.model, TwoLayerConfig)
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
         picture = draw_examples(Examples.of(perturbed, data), experiment.config)

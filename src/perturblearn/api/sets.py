@@ -17,7 +17,7 @@ from perturblearn.api.commands import command
 from perturblearn.api.run import ConfigLike, Running, make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.classifiers import Classifier
-from perturblearn.config import TWO_LAYER, DataConfig, ExperimentConfig, config_tree
+from perturblearn.config import DataConfig, ExperimentConfig, ModelConfig, PythonConfig, config_tree
 from perturblearn.data import Dataset, Signature, data_fingerprint, dataset_from, load_dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment, Part, Shard
@@ -357,7 +357,8 @@ def _for_network(config: ExperimentConfig, network: Any) -> dict[str, Any]:
     tree, of_set = config_tree(config), config.perturbation.model
     if network != of_set.name:
         # A network of the theory and a deep one are trained in different ways.
-        if of_set.is_network == (network not in TWO_LAYER):
+        named = ModelConfig.named(network)
+        if of_set.is_network == (named is None or named.is_network):
             del tree["perturbation"]["model"]
         else:
             del tree["perturbation"]
@@ -376,7 +377,7 @@ def _data_may_have_moved(stored: StoredSet, *, is_named: bool) -> Iterator[None]
 
 
 def _require_data(stored: StoredSet, data: Any, call: str) -> None:
-    if stored.config.data.provider == "python" and data is None:
+    if isinstance(stored.config.data, PythonConfig) and data is None:
         raise DataError(f"the data of {stored.folder} were handed over in Python; call {call} with them")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from perturblearn.api.comparing import compare_experiment, why_no_theory
 from perturblearn.api.run import make_experiment
 from perturblearn.api.stores import artefact_store, cache_store
+from perturblearn.config import PythonConfig
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.graph import Watcher
 from perturblearn.report import Result, TheoryComparison
@@ -57,7 +58,7 @@ def compare_with_theory(
     """
     cache = cache_store(cache_dir, cache_size)
     result = run if isinstance(run, Result) else Result.load(run)
-    if result.config.data.provider == "python" and data is None:
+    if isinstance(result.config.data, PythonConfig) and data is None:
         raise DataError(
             f"the data of {result.config.name} were handed over in Python; "
             "call perturblearn.compare_with_theory(run, data=...) with them"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer
-from perturblearn.config import ClassifierConfig, ExperimentConfig
+from perturblearn.config import ClassifierConfig, ExperimentConfig, LimitConfig, TwoLayerModelConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
 from perturblearn.perturbed import PerturbedSet
@@ -74,16 +74,22 @@ class Case:
     @property
     def slope(self) -> float:
         """F's negative slope."""
-        return self.config.standard.model.slope
+        return self.model("standard").slope
 
     @property
     def has_bias(self) -> bool:
         """Whether f's units have a bias."""
-        return self.config.standard.model.name == "two_layer"
+        return self.model("standard").has_bias
 
     def section(self, role: str) -> ClassifierConfig:
         """The configuration of the ``standard`` or of the ``perturbation`` classifier."""
         return self.config.standard if role == "standard" else self.config.perturbation
+
+    def model(self, role: str) -> TwoLayerModelConfig:
+        """The two-layer network of the ``standard`` or of the ``perturbation`` classifier, as configured."""
+        model = self.section(role).model
+        assert isinstance(model, TwoLayerModelConfig)
+        return model
 
     def limits(self) -> tuple[MarginLimit | None, MarginLimit | None, list[str]]:
         """Limits of the training set and of the perturbed set where the theory has them, and why it has not."""
@@ -94,16 +100,16 @@ class Case:
             ("perturbation", self.seen, self.perturbed.target_labels, "perturbed"),
         )
         for role, inputs, labels, name in sets:
-            model = self.section(role).model
+            model = self.model(role)
             limit = None
-            if model.name == "two_layer":
+            if model.has_bias:
                 notes.append(f"No limit of the {name} set: long training of networks with a bias is not covered.")
             elif model.slope == 0:
                 notes.append(f"No limit of the {name} set: the slope is 0.")
             elif len(inputs) > MOST_FOR_LIMIT:
                 notes.append(f"No limit of the {name} set: it has more than {MOST_FOR_LIMIT:,} samples.")
             else:
-                method = model.method or "two_direction"
+                method = model.method if isinstance(model, LimitConfig) else "two_direction"
                 try:
                     limit = margin_limit(inputs, labels, slope=model.slope, method=method, both_classes=False)
                 except DataError as error:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import DescentConfig, OneStepConfig, TrainedTwoLayerConfig
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.measures import agreement, measure_directions
-from perturblearn.perturbed import PerturbedSet, pixels_of
+from perturblearn.perturbed import PerturbedSet
 from perturblearn.store import Artefact
 from perturblearn.theory import (
     boundary_terms,
@@ -188,8 +188,8 @@ def _with_what_is_left_out(case: Case, outputs: dict[str, Tensor]) -> dict[str, 
             slope=case.slope,
             targets=case.perturbed.target_labels,
             epsilon=lengths,
-            sources=None if case.perturbed.source == "none" else case.sources,
-            trained_bias=case.config.perturbation.model.name == "two_layer",
+            sources=None if case.config.attack.is_bare else case.sources,
+            trained_bias=case.model("perturbation").has_bias,
             at=case.places,
             bias=case.has_bias,
         )
@@ -222,13 +222,13 @@ def _at_finite_time(case: Case, outputs: dict[str, Tensor], notes: list[str]) ->
         initial = _initial(case, role)
         if initial is None:
             continue  # a limit has no time; the lazy numbers have said so
-        if section.loss != "identity" or section.training != "descent":
+        if section.loss != "identity" or not isinstance(section, DescentConfig):
             notes.append(f"The lazy function at a finite time is exact for the identity loss; {name} has another.")
             continue
         time = training_time(_rates(section, lr, classifier.losses.tolist()), section.epochs, section.momentum)
         if bool((labels == labels[0]).all()):
             continue
-        bias = section.model.name == "two_layer"
+        bias = section.model.has_bias
         predicted = lazy_prediction(
             inputs,
             labels,
@@ -239,7 +239,7 @@ def _at_finite_time(case: Case, outputs: dict[str, Tensor], notes: list[str]) ->
             bias=bias,
         )
         found[f"{role}_sign_agreement_time"] = agreement(outputs[name], predicted)
-        if role == "standard" and case.places is None and case.config.attack.name == "one_step" and bias:
+        if role == "standard" and case.places is None and isinstance(case.config.attack, OneStepConfig) and bias:
             expected = expected_cosine(inputs, labels, slope=section.model.slope, time=time)
             found["cosine_similarity_expected"] = expected.double().mean().item()
     return found
@@ -280,7 +280,7 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
             case.heldout,
             epsilon=attack.epsilon,
             norm=attack.norm,
-            pixels=pixels_of(attack, case.data.input_dim),
+            pixels=attack.n_pixels(case.data.input_dim),
         )
         found["boundary_terms_agreement"] = agreement(outputs["g"], terms.total)
         found["boundary_dominated_share"] = terms.dominated_share
@@ -289,12 +289,12 @@ def _limit_numbers(case: Case, outputs: dict[str, Tensor], notes: list[str]) -> 
 
 def _initial(case: Case, role: str) -> TwoLayer | None:
     model = case.section(role).model
-    if model.name == "limit":
+    if not isinstance(model, TrainedTwoLayerConfig):
         return None
     return initialise(model, case.data.input_dim, seed=case.seed, role=role).to(case.data.inputs)
 
 
-def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> list[float]:
+def _rates(section: DescentConfig, lr: float, losses: Sequence[float]) -> list[float]:
     """The learning rate of every epoch, from the losses that the plateau rule saw."""
     rule = Plateau(lr)
     rates = []

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 
 from perturblearn.classifiers import Network, TwoLayer, evaluating, initialise
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import LimitClassifierConfig, SGDConfig, TrainedTwoLayerConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, correlation, lazy_inputs
 from perturblearn.experiment.measures import accuracy, agreement
-from perturblearn.experiment.networks import BATCH_SIZE, first_network
+from perturblearn.experiment.networks import first_network
 from perturblearn.theory import empirical_kernel, kernel_training, lazy_regime, training_time
 from perturblearn.training import LOSSES, Schedule
 
@@ -85,7 +85,7 @@ def _kernel_prediction(case: Case, start: Network | TwoLayer) -> dict[str, float
     Left out of it are weight decay, and what the draw of batches adds.
     """
     section, inputs, targets = case.config.perturbation, case.perturbed.inputs, case.perturbed.target_labels
-    if section.training != "sgd" or not case.data.is_binary or len(inputs) > MOST_FOR_KERNEL:
+    if not isinstance(section, SGDConfig) or not case.data.is_binary or len(inputs) > MOST_FOR_KERNEL:
         return {}
     device = case.perturbation.device
     inputs, heldout = inputs.to(device), case.data.heldout_inputs.to(device)
@@ -107,9 +107,9 @@ def _kernel_prediction(case: Case, start: Network | TwoLayer) -> dict[str, float
     }
 
 
-def _time(section: ClassifierConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
+def _time(section: SGDConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
     """Training time of minibatches: every step's rate, as the schedule had it, under momentum."""
-    per_epoch = max(1, n_samples // (section.batch_size or BATCH_SIZE))
+    per_epoch = max(1, n_samples // section.batch_size)
     schedule = Schedule(section.schedule, lr, per_epoch * section.epochs)
     rates: list[float] = []
     for epoch, loss in enumerate(losses):
@@ -121,10 +121,10 @@ def _time(section: ClassifierConfig, lr: float, n_samples: int, losses: Sequence
 def _start(case: Case, role: str) -> Network | TwoLayer | None:
     """The network before its training, where its classifier lies; None where there was no start, or no training."""
     section = case.section(role)
-    if section.model.name == "limit" or section.training == "none":
+    if isinstance(section, (LimitClassifierConfig, UntrainedConfig)):
         return None
     device, dtype = case.perturbation.device, case.data.inputs.dtype
-    if not section.model.is_network:
+    if isinstance(section.model, TrainedTwoLayerConfig):
         return initialise(section.model, case.data.input_dim, seed=case.seed, role=role).to(device=device, dtype=dtype)
     network = first_network(section, Signature.of(case.data), seed=case.seed, role=role)
     return _plain(network.to(device=device, dtype=dtype))

@@ -24,7 +24,7 @@ from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import JsonStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside
-from perturblearn.perturbed import SEARCH_STEPS, PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
 
@@ -164,8 +164,9 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     @property
     def work(self) -> float:
         """A step goes forward and back."""
-        steps = self.attack.steps or self.attack.pixels or SEARCH_STEPS if self.attack.is_search else 1
-        return 2.0 * steps * len(self.rows) / self.context.outline().n_samples
+        outline = self.context.outline()
+        steps = self.attack.gradient_steps(outline.signature.input_dim)
+        return 2.0 * steps * len(self.rows) / outline.n_samples
 
     def run(self, result: Results) -> PerturbedSet:
         """Move the sources towards their targets."""
@@ -194,7 +195,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What the attack costs."""
         (shard,) = group
-        return estimate_shard(len(shard.rows), shard.context)
+        return estimate_shard(shard.context.standard, shard.context.shapes(), len(shard.rows))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

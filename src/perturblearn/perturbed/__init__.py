@@ -1,9 +1,8 @@
 """Sources, targets and perturbed sets, in memory and on disk; knows nothing of training."""
 
 from perturblearn.perturbed.mixing import mix
-from perturblearn.perturbed.perturb import has_factors, perturb, pixels_of, sources_of, targets_of
+from perturblearn.perturbed.perturb import has_factors, perturb, sources_of, targets_of
 from perturblearn.perturbed.perturbed_set import PerturbedSet
-from perturblearn.perturbed.search import SEARCH_STEPS
 from perturblearn.perturbed.set_files import lost_standard
 from perturblearn.perturbed.shards import HELDOUT_SOURCES, set_size, shard_ranges
 from perturblearn.perturbed.sources import Sources, draw_sources
@@ -14,7 +13,6 @@ from perturblearn.perturbed.write_set import ShardSource, write_set
 
 __all__ = [
     "HELDOUT_SOURCES",
-    "SEARCH_STEPS",
     "Damage",
     "PerturbedSet",
     "ShardSource",
@@ -26,7 +24,6 @@ __all__ = [
     "lost_standard",
     "mix",
     "perturb",
-    "pixels_of",
     "repair",
     "set_size",
     "shard_ranges",

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from perturblearn.attacks import gate_basis, geometry_inspired, input_gradient, one_step, one_step_factors
 from perturblearn.classifiers import Classifier, TwoLayer, is_target
-from perturblearn.config import AttackConfig
+from perturblearn.config import AttackConfig, GeometryConfig
 from perturblearn.data import Dataset
-from perturblearn.errors import ConfigError
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.search import search
 from perturblearn.perturbed.shards import blocks_in, set_size
@@ -112,7 +111,7 @@ class _Work:
 
     @cached_property
     def pixels(self) -> int | None:
-        return pixels_of(self.attack, self.data.input_dim)
+        return self.attack.n_pixels(self.data.input_dim)
 
     @cached_property
     def gates(self) -> tuple[Tensor, Tensor] | None:
@@ -163,7 +162,7 @@ class _Work:
 
     def stepped(self, sources: Sources, targets: Tensor) -> PerturbedSet:
         module, attack, coefficients = self.standard.module, self.attack, None
-        if attack.name == "geometry":
+        if isinstance(attack, GeometryConfig):
             assert isinstance(module, TwoLayer), "a limit is a two-layer network"
             weight = module.weight.detach()
             steps = geometry_inspired(
@@ -188,7 +187,7 @@ class _Work:
             )
         steps = steps.view_as(sources.inputs)
         unmoved = int((steps.flatten(1) == 0).all(dim=1).sum())
-        inputs = steps if attack.source == "none" else steps.add_(sources.inputs)
+        inputs = steps if attack.is_bare else steps.add_(sources.inputs)
         success = is_target(self.standard.outputs(inputs), targets)
         return self.made(sources, targets, inputs, success, unmoved, coefficients=coefficients)
 
@@ -232,28 +231,7 @@ def has_factors(attack: AttackConfig, hidden_dim: int, input_dim: int) -> bool:
         hidden_dim: width m of f.
         input_dim: dimension d of the inputs; narrow is m below d.
     """
-    return attack.name == "one_step" and attack.norm == "l2" and attack.source == "none" and hidden_dim < input_dim
-
-
-def pixels_of(attack: AttackConfig, input_dim: int) -> int | None:
-    """Coordinates that an L0 perturbation changes, given as a number or as a share; None for other norms.
-
-    Args:
-        attack: how inputs are perturbed.
-        input_dim: dimension d, of which a share is taken.
-
-    Raises:
-        ConfigError: the share is less than one coordinate.
-    """
-    if attack.pixel_share is None:
-        return attack.pixels
-    pixels = int(attack.pixel_share * input_dim)
-    if pixels == 0:
-        raise ConfigError(
-            f"attack.pixel_share = {attack.pixel_share:g} of {input_dim} coordinates is less than one of them; choose "
-            f"at least {1 / input_dim:.2g}"
-        )
-    return pixels
+    return attack.has_known_factors and hidden_dim < input_dim
 
 
 def _zero_gradients(standard: Classifier, points: Tensor, targets: Tensor) -> int:

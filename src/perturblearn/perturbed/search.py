@@ -12,12 +12,8 @@ from torch import Tensor
 
 from perturblearn.attacks import Found, foolbox_attack, minimum_norm, own_attack, pgd, radial_pgd, run_attack
 from perturblearn.classifiers import Classifier
-from perturblearn.config import AttackConfig
+from perturblearn.config import AttackConfig, FoolboxConfig, IterativeConfig, RadialPGDConfig, RestartingConfig
 
-SEARCH_STEPS = 100
-"""Gradient steps where the configuration does not say [ICLR24, section 5]."""
-SEARCH_STEP = 0.2
-"""Length of a step as a multiple of epsilon, likewise."""
 Report = Callable[[int, int, str], None]
 
 
@@ -56,17 +52,16 @@ def _attack(
     attack: AttackConfig, pixels: int | None, value_range: tuple[float, float], seed: int, report: Report
 ) -> Callable[[torch.nn.Module, Tensor, Tensor], Found]:
     shared: dict[str, Any] = {"norm": attack.norm, "epsilon": attack.epsilon, "value_range": value_range}
-    if attack.is_own:
-        if attack.name.startswith("foolbox:"):
+    if not isinstance(attack, IterativeConfig):
+        if isinstance(attack, FoolboxConfig):
             adapter = foolbox_attack(attack.name.removeprefix("foolbox:"), steps=attack.steps, **shared)
         else:
             adapter = own_attack(attack.name)
         return partial(run_attack, adapter, **shared, seed=seed, report=report)
-    steps = {"steps": attack.steps or SEARCH_STEPS, "step": attack.step or SEARCH_STEP}
-    shared |= steps | {"bfloat16": attack.products == "bfloat16", "report": report}
-    if attack.name == "minimum_norm":
+    shared |= {"steps": attack.steps, "step": attack.step, "bfloat16": attack.is_bfloat16, "report": report}
+    if not isinstance(attack, RestartingConfig):
         return partial(minimum_norm, **shared)
     starts = {"seed": seed, "random_start": attack.random_start, "restarts": attack.restarts}
-    if attack.name == "pgd":
-        return partial(pgd, **shared, **starts)
-    return partial(radial_pgd, **shared, **starts, pixels=pixels)
+    if isinstance(attack, RadialPGDConfig):
+        return partial(radial_pgd, **shared, **starts, pixels=pixels)
+    return partial(pgd, **shared, **starts)

@@ -186,7 +186,7 @@ class Audit:
         """What was audited, in one line."""
         attack = self.cells[0].config.attack
         attacks = " and ".join(dict.fromkeys(cell.config.attack.name for cell in self.cells))
-        source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+        source = "bare perturbations" if attack.is_bare else f"{attack.source} sources"
         return (
             f"{self.name}: perturbations of {self.short_names[self.model]}, {data_text(self.cells[0].config)}, "
             f"{attacks}, {source}, targets {attack.targets}, {plural(len(self.cells[0].seeds), 'seed')}"

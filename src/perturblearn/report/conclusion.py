@@ -89,7 +89,7 @@ def _training_set(config: ExperimentConfig) -> str:
         return "clean inputs alone, under their true labels"
     if share < 1:
         return f"{100 * share:g} % perturbed inputs under {labels} among clean ones under their true labels"
-    return f"{'nothing but perturbations' if config.attack.source == 'none' else 'perturbed inputs'} under {labels}"
+    return f"{'nothing but perturbations' if config.attack.is_bare else 'perturbed inputs'} under {labels}"
 
 
 def _verdict_on_mixed(seeds: Sequence[Mapping[str, Any]], config: ExperimentConfig) -> str:

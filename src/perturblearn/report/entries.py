@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from perturblearn.config import ExperimentConfig, fields, resolve_config
+from perturblearn.config import ExperimentConfig, fields, resolve_config, value_of
 from perturblearn.errors import PerturbLearnError, StoreError
 from perturblearn.perturbed import StoredSet
 from perturblearn.report.audit import Audit
@@ -317,7 +316,7 @@ def _set(folder: Path) -> dict[str, Any]:
         "" if success is None else f" f gives {100 * success:.1f} % of the samples whose target is wrong that target."
     )
     attack = stored.config.attack
-    source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+    source = "bare perturbations" if attack.is_bare else f"{attack.source} sources"
     accuracy = stored.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
     return {
         "kind": "perturbed set",
@@ -380,8 +379,7 @@ def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, Any]:
 def _values(configs: Sequence[ExperimentConfig]) -> Iterator[tuple[str, list[Any]]]:
     for name, _ in fields():
         if name not in _NO_SETTINGS:
-            value_of = attrgetter(name)
-            yield name, [value_of(config) for config in configs]
+            yield name, [value_of(config, name) for config in configs]
 
 
 def _in_words(values: Sequence[Any]) -> str:

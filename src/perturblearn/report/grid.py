@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perturblearn.config import AttackConfig, ExperimentConfig, config_tree, resolve_config, to_toml
+from perturblearn.config import AttackConfig, ExperimentConfig, RadialPGDConfig, config_tree, resolve_config, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import BEATEN_SHARE, chance_of
 from perturblearn.report.examples import Examples
@@ -109,7 +109,7 @@ def by_seed(cell: Result) -> dict[int, float]:
 
 def size_of(attack: AttackConfig) -> tuple[float, str]:
     """How much an attack may change, as a number and as text: epsilon, but coordinates where these alone bound it."""
-    if attack.norm == "l0" and attack.is_search:
+    if isinstance(attack, RadialPGDConfig) and attack.norm == "l0":
         if attack.pixels is not None:
             return float(attack.pixels), f"{attack.pixels} px"
         assert attack.pixel_share is not None, "a configuration of norm l0 has either"
@@ -127,7 +127,7 @@ def data_text(config: ExperimentConfig) -> str:
     """The data and the classes, for a title; of a path the last part."""
     data = config.data
     name = data.provider if data.path is None else f"{data.provider}:{Path(data.path).name}"
-    return f"{name} {', '.join(data.classes)}" if data.classes else name
+    return f"{name} {', '.join(data.chosen_classes)}" if data.chosen_classes else name
 
 
 def learner_of(cell: Result) -> str:

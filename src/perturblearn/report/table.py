@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perturblearn.config import ExperimentConfig
+from perturblearn.config import ExperimentConfig, SparseAttackConfig
 from perturblearn.experiment import COMPARISONS, MEASURES, NETWORK_COMPARISONS
 
 HEADS = ("measure", "mean", "std", "median", "n", "measured on")
@@ -128,11 +128,9 @@ def _short(value: float | None) -> str:
 def title(config: ExperimentConfig) -> str:
     """What was run, in one line."""
     attack = config.attack
-    classes = f" {' vs '.join(config.data.classes)}" if config.data.classes else ""
-    pixels = f" on {attack.pixels} coordinates" if attack.pixels else ""
-    if attack.pixel_share:
-        pixels = f" on {100 * attack.pixel_share:g} % of the coordinates"
-    source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+    classes = f" {' vs '.join(config.data.chosen_classes)}" if config.data.chosen_classes else ""
+    pixels = f" on {attack.coordinates}" if isinstance(attack, SparseAttackConfig) and attack.coordinates else ""
+    source = "bare perturbations" if attack.is_bare else f"{attack.source} sources"
     if config.mixing.is_mixed:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
     seeds = f"{len(config.seeds)} seed" + "s" * (len(config.seeds) > 1)

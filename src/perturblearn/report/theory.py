@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.config import ExperimentConfig, TwoLayerConfig, config_tree, resolve_config
 from perturblearn.errors import StoreError
 from perturblearn.experiment import COMPARISONS, Comparison, dump_map, load_map, summarise
 from perturblearn.report.decision_maps import draw_map_of
@@ -103,7 +103,7 @@ class TheoryComparison:
     @property
     def has_bias(self) -> bool:
         """Whether the networks are NeurIPS24's."""
-        return self.config.standard.model.name == "two_layer"
+        return isinstance(self.config.standard.model, TwoLayerConfig)
 
     @property
     def rows(self) -> list[tuple[str, str, str, str, str]]:

@@ -205,7 +205,7 @@ class TransferMatrix:
         """What was measured, in one line."""
         first = next(iter(self.cells.values()))
         attack = first.config.attack
-        source = "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+        source = "bare perturbations" if attack.is_bare else f"{attack.source} sources"
         return (
             f"{self.name}: transfer of perturbations, {data_text(first.config)}, {attack.name}, "
             f"{attack_text(attack)}, {source}, targets {attack.targets}, {plural(len(first.seeds), 'seed')}"
