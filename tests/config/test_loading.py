@@ -100,7 +100,7 @@ def test_every_valid_configuration_survives_its_files(tree: dict[str, Any]) -> N
 
 def test_the_defaults_are_the_bundled_digits() -> None:
     config = resolve_config()
-    assert (config.name, config.data.name, config.data.classes) == ("digits", "digits", ("3", "8"))
+    assert (config.name, config.data.name, value_of(config, "data.classes")) == ("digits", "digits", ("3", "8"))
     assert ExperimentConfig().seeds == config.seeds == (0, 1, 2)
 
 
@@ -148,7 +148,10 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
     for source in (path, str(path)):
         config = resolve_config(source, {"attack.epsilon": 0.5, "standard.model.hidden_dim": 8})
         assert (config.seeds, config.attack.epsilon, config.attack.norm) == ((0, 1), 0.5, "linf")
-        assert (config.standard.model.hidden_dim, config.perturbation.model.hidden_dim) == (8, 100)
+        assert (value_of(config, "standard.model.hidden_dim"), value_of(config, "perturbation.model.hidden_dim")) == (
+            8,
+            100,
+        )
 
 
 def test_a_section_may_be_overridden_as_a_whole() -> None:
@@ -258,8 +261,8 @@ DEFAULTS: dict[str, Any] = {
 def chosen(config: ExperimentConfig) -> tuple[Any, ...]:
     attack, standard = config.attack, config.standard
     return (
-        config.name, config.seeds, attack.name, attack.steps, standard.epochs, standard.model.name,
-        standard.model.hidden_dim,
+        config.name, config.seeds, attack.name, value_of(attack, "steps"), value_of(standard, "epochs"),
+        standard.model.name, value_of(standard, "model.hidden_dim"),
     )  # fmt: skip
 
 
@@ -273,8 +276,8 @@ def test_defaults_hold_where_nothing_is_said(config: Any) -> None:
 
 
 def test_the_digits_are_the_default_where_no_other_is_given() -> None:
-    assert resolve_config(None, {"data.name": "digits"}, defaults={}).data.classes is None
-    assert resolve_config(None, {"data.name": "digits"}).data.classes == ("3", "8")
+    assert value_of(resolve_config(None, {"data.name": "digits"}, defaults={}), "data.classes") is None
+    assert value_of(resolve_config(None, {"data.name": "digits"}), "data.classes") == ("3", "8")
 
 
 def test_a_file_goes_over_the_defaults_and_overrides_over_both(tmp_path: Path) -> None:
@@ -289,9 +292,9 @@ def test_a_file_goes_over_the_defaults_and_overrides_over_both(tmp_path: Path) -
 
 def test_a_value_that_is_the_key_s_own_default_is_still_said() -> None:
     own = ExperimentConfig()
-    keys = {"seeds": list(own.seeds), "standard.epochs": own.standard.epochs}
+    keys = {"seeds": list(own.seeds), "standard.epochs": value_of(own, "standard.epochs")}
     found = resolve_config({}, keys, defaults=DEFAULTS)
-    assert (found.seeds, found.standard.epochs) == (own.seeds, own.standard.epochs)
+    assert (found.seeds, value_of(found, "standard.epochs")) == (own.seeds, value_of(own, "standard.epochs"))
 
 
 @pytest.mark.parametrize(
@@ -312,12 +315,16 @@ def test_who_names_an_attack_gets_none_of_its_defaults(config: Any, overrides: d
     assert value_of(resolve_config({}, {"attack.name": "pgd"}, defaults=DEFAULTS), "attack.steps") == 100
     # Its size is no name.
     sized = resolve_config({}, {"attack.epsilon": 0.5, "attack.norm": "linf"}, defaults=DEFAULTS).attack
-    assert (sized.name, sized.steps, sized.epsilon, sized.norm) == ("pgd", 20, 0.5, "linf")
+    assert (sized.name, value_of(sized, "steps"), sized.epsilon, sized.norm) == ("pgd", 20, 0.5, "linf")
 
 
 def test_another_network_keeps_the_defaults_that_fit_any() -> None:
     found = resolve_config({}, {"standard.model.name": "convnet"}, defaults={"standard": {"epochs": 7}})
-    assert (found.standard.model.name, found.standard.training, found.standard.epochs) == ("convnet", "sgd", 7)
+    assert (found.standard.model.name, value_of(found, "standard.training"), value_of(found, "standard.epochs")) == (
+        "convnet",
+        "sgd",
+        7,
+    )
 
 
 def test_what_is_resolved_once_stays_with_the_same_defaults() -> None:

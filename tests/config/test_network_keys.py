@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perturblearn.config import commented_toml, resolve_config, to_toml
+from perturblearn.config import commented_toml, resolve_config, to_toml, value_of
 from perturblearn.errors import ConfigError
 
 CONVNET = {"standard.model.name": "convnet"}
@@ -181,11 +181,19 @@ def test_each_mistake_is_one_sentence(keys: dict[str, Any], sentence: str) -> No
 
 def test_deep_networks_have_defaults_of_their_own() -> None:
     config = resolve_config({}, {**CONVNET, "perturbation.epochs": 7})
-    assert (config.standard.training, config.standard.lr, config.standard.epochs) == ("sgd", (0.01,), 20)
-    assert (config.perturbation.training, config.perturbation.lr, config.perturbation.epochs) == ("descent", (0.5,), 7)
+    assert (value_of(config, "standard.training"), config.standard.lr, value_of(config, "standard.epochs")) == (
+        "sgd",
+        (0.01,),
+        20,
+    )
+    assert (
+        value_of(config, "perturbation.training"),
+        config.perturbation.lr,
+        value_of(config, "perturbation.epochs"),
+    ) == ("descent", (0.5,), 7)
     given = resolve_config({}, {**CONVNET, "standard.lr": 0.3, "standard.epochs": 4}).standard
-    assert (given.lr, given.epochs) == ((0.3,), 4)
-    assert resolve_config({}, {**CONVNET, "standard.training": "none"}).standard.training == "none"
+    assert (given.lr, value_of(given, "epochs")) == ((0.3,), 4)
+    assert value_of(resolve_config({}, {**CONVNET, "standard.training": "none"}), "standard.training") == "none"
     for name, is_network in (("two_layer", False), ("mlp", True), ("package.module:make", True)):
         model = resolve_config({}, {"standard.model.name": name}).standard.model
         assert (model.is_network, model.is_own) == (is_network, ":" in name)

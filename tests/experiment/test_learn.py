@@ -17,7 +17,7 @@ from perturblearn import learn_from_perturbations
 from perturblearn.api import make_experiment
 from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import resolve_config
+from perturblearn.config import TrainedTwoLayerConfig, resolve_config, value_of
 from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
 from perturblearn.experiment import learn as learning
@@ -60,14 +60,13 @@ def test_each_way_is_the_one_that_is_asked_for() -> None:
     for keys in (LIMIT, FLOW, {"model.slope": 0.05, "epochs": 7}):
         config = resolve_config(None, both(keys)).standard
         found = learn(TrainingSpec(config, y, 3, "standard"), x, report=quiet).module.weight
-        start = initialise(config.model, 100, seed=3, role="standard").double() if keys is not LIMIT else None
-        if start is None:
+        if not isinstance(config.model, TrainedTwoLayerConfig):
             limit = margin_limit(x, y, slope=0.05)
             expected = torch.stack((limit.w_plus, limit.w_minus))
-        elif keys is FLOW:
-            expected = Flow("exponential", 0.01, 100_000).train(start, x, y).module.weight
         else:
-            expected = Descent("logistic", 0.5, 7).train(start, x, y).module.weight
+            start = initialise(config.model, 100, seed=3, role="standard").double()
+            way = Flow("exponential", 0.01, 100_000) if keys is FLOW else Descent("logistic", 0.5, 7)
+            expected = way.train(start, x, y).module.weight
         assert torch.equal(found, expected)
 
 
@@ -135,7 +134,7 @@ def test_specs_that_differ_in_epochs_alone_are_one_training(jobs: list[Sequence[
         # At most 9 epochs of float64 rounding.
         assert torch.allclose(weight(classifier), alone.module.weight, rtol=0, atol=1e-12)
         assert isinstance(classifier, Classifier)
-        assert classifier.training["epochs"] == len(classifier.losses) == spec_of.config.epochs
+        assert classifier.training["epochs"] == len(classifier.losses) == value_of(spec_of.config, "epochs")
         assert classifier.final_lr == alone.final_lr
 
 

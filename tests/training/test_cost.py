@@ -15,6 +15,7 @@ from perturblearn.errors import ConfigError
 from perturblearn.training import (
     FORMS,
     NOMINAL,
+    Cost,
     Descent,
     Form,
     Group,
@@ -139,7 +140,9 @@ def test_the_choice_is_the_quickest_that_fits(
     found = choose_form(n_samples, dim, groups, known_rank=known, dtype=dtype, memory=memory)
     names: list[Form] = ["plain", "gram"] if known is None else ["plain", "low_rank", "gram"]
     ranks = {name: None if name == "plain" else known for name in names}
-    costs = {name: form_cost(name, n_samples, dim, groups, rank=ranks[name], dtype=dtype) for name in names}
+    costs: dict[Form, Cost] = {
+        name: form_cost(name, n_samples, dim, groups, rank=ranks[name], dtype=dtype) for name in names
+    }
     # The networks themselves are there in any form.
     fitting = [cost for cost in costs.values() if cost.memory - cost.networks <= memory]
     assert found.cost == costs[found.form]

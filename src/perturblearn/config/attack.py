@@ -44,7 +44,7 @@ class AttackConfig(NamedVariants):
 
     @classmethod
     def variants(cls) -> tuple[type[AttackConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (
             OneStepConfig,
             RadialPGDConfig,
@@ -80,9 +80,6 @@ class AttackConfig(NamedVariants):
 
         Args:
             input_dim: dimension d, of which a share is taken.
-
-        Raises:
-            ConfigError: the share is less than one coordinate.
         """
         return None
 
@@ -134,7 +131,11 @@ class SparseAttackConfig(AttackConfig):
         return "" if self.pixels is None else f"{self.pixels} coordinates"
 
     def n_pixels(self, input_dim: int) -> int | None:
-        """See `AttackConfig.n_pixels`."""
+        """See `AttackConfig.n_pixels`.
+
+        Raises:
+            ConfigError: the share is less than one coordinate.
+        """
         if self.pixel_share is None:
             return self.pixels
         pixels = int(self.pixel_share * input_dim)

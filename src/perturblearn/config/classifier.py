@@ -78,7 +78,7 @@ class ClassifierConfig(Variants):
 
     @classmethod
     def variants(cls) -> tuple[type[ClassifierConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (DescentConfig, FlowConfig, SGDConfig, UntrainedConfig, LimitClassifierConfig)
 
     @classmethod
@@ -93,7 +93,7 @@ class ClassifierConfig(Variants):
 
     @classmethod
     def label(cls, keys: Mapping[str, Any]) -> str:
-        """See `Variants.label`."""
+        """As a sentence calls it."""
         return f"training = {cls.tag!r}"
 
     @model_validator(mode="before")
@@ -252,7 +252,7 @@ class LimitClassifierConfig(_NotTrained):
 
     @classmethod
     def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
-        """See `Variants.refusal`."""
+        """Why a key is refused among these keys, and what to do."""
         return f"the key {key} does not apply to a limit, which is not trained; remove it"
 
 

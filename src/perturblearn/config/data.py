@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -31,12 +31,16 @@ class DataConfig(NamedVariants):
 
     noun: ClassVar = "data"
     inert: ClassVar = {"skip_bad": False, "centre": True, "flatten": True}
+    if TYPE_CHECKING:  # the variants have typed constructors
+
+        def __init__(self, **keys: Any) -> None: ...
+
     is_synthetic: ClassVar[bool] = False
     """Whether the data are drawn afresh for every seed."""
 
     @classmethod
     def variants(cls) -> tuple[type[DataConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (
             DigitsConfig,
             MNISTConfig,
@@ -226,5 +230,5 @@ class PythonConfig(DataConfig):
 
     @classmethod
     def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
-        """See `Variants.refusal`."""
+        """Why a key is refused among these keys, and what to do."""
         return f"the key {key} does not apply to data handed over in Python; prepare them there"

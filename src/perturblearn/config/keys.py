@@ -98,9 +98,14 @@ def suggest_key(name: str) -> str:
     return "'perturblearn init' writes a file with all keys"
 
 
-def value_of(config: ExperimentConfig, name: str) -> Any:
-    """The value of a key; None where it has none, or does not apply to the variant at hand."""
-    value: Any = config
+def value_of(section: BaseModel, name: str) -> Any:
+    """The value of a key; None where it has none, or does not apply to the variant at hand.
+
+    Args:
+        section: a configuration, or a section of it.
+        name: dotted, as seen from there.
+    """
+    value: Any = section
     for part in name.split("."):
         value = getattr(value, part, None)
     return value

@@ -36,12 +36,12 @@ class ModelConfig(NamedVariants):
 
     @classmethod
     def variants(cls) -> tuple[type[ModelConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (*TrainedTwoLayerConfig.variants(), LimitConfig, *NetworkConfig.variants())
 
     @classmethod
     def label(cls, keys: Mapping[str, Any]) -> str:
-        """See `Variants.label`."""
+        """As a sentence calls it."""
         return f"the model {keys.get('name', cls.tag)}"
 
 
@@ -66,7 +66,7 @@ class TrainedTwoLayerConfig(TwoLayerModelConfig):
 
     @classmethod
     def variants(cls) -> tuple[type[TrainedTwoLayerConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (TwoLayerConfig, OneHiddenConfig)
 
     @property
@@ -134,7 +134,7 @@ class NetworkConfig(ModelConfig):
 
     @classmethod
     def variants(cls) -> tuple[type[NetworkConfig], ...]:
-        """See `Variants.variants`."""
+        """The variants, the default first."""
         return (MLPConfig, ConvNetConfig, WideResNetConfig, ResNet18Config, OwnNetworkConfig)
 
 
