@@ -23,7 +23,7 @@ def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real images have a known shape, wherever they are; nothing is timed."""
 
     def outline(config: Any, **_: Any) -> Outline:
-        signature = Signature((config.input_dim or 784,), 2, 0.0, (0.0,), (1.0,))
+        signature = Signature((value_of(config, "input_dim") or 784,), 2, 0.0, (0.0,), (1.0,))
         return Outline(SAMPLES.get(config.name) or config.n_samples or 0, 1000, signature)
 
     monkeypatch.setattr(seed_graph, "data_fingerprint", lambda config, **_: config.name)
