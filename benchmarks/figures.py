@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from perturblearn.config import value_of
 from perturblearn.experiment import Experiment
 from perturblearn.graph import AnyStage, Executor, Progress, make_plan
 from perturblearn.papers import ACCURACY_FIGURES, Figure, FigurePoint
@@ -48,9 +49,9 @@ def plain_operations(found: Iterable[tuple[FigurePoint, Experiment]], counted: s
                 outline = experiment.outline
                 n_samples, input_dim = outline.n_samples, outline.signature.input_dim
                 config = point.config
-                epochs = config.standard.epochs + config.perturbation.epochs
+                epochs = value_of(config, "standard.epochs") + value_of(config, "perturbation.epochs")
                 runs += 1
-                operations += 4.0 * n_samples * input_dim * config.standard.model.hidden_dim * epochs
+                operations += 4.0 * n_samples * input_dim * value_of(config, "standard.model.hidden_dim") * epochs
     return runs, operations
 
 

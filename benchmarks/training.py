@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TwoLayerConfig
 from perturblearn.training import (
     FORMS,
     LOSSES,
@@ -102,7 +102,7 @@ def problem(case: Case, device: str) -> tuple[list[TwoLayer], Tensor, list[Tenso
         factors = factors[0].to(device), basis.to(device)
     else:
         inputs = torch.randn(case.n_samples, case.input_dim, generator=generator) + case.shift * labels[:, None]
-    model = ModelConfig(hidden_dim=case.hidden_dim)
+    model = TwoLayerConfig(hidden_dim=case.hidden_dim)
     count = len(case.lr) * case.copies
     networks = [initialise(model, case.input_dim, seed=seed, role="benchmark").to(device) for seed in range(count)]
     rows = [labels] + [labels[torch.randperm(case.n_samples, generator=generator)] for _ in range(case.copies - 1)]
@@ -226,7 +226,7 @@ def shifted_gauss(repeats: int, device: str, *, incremental: bool) -> dict[str, 
 
     case = Case("", 1000, 100, 100, 1000, (1.0, 0.1), shift=0.3)
     networks, inputs, labels, _ = problem(case, device)
-    starts = [initialise(ModelConfig(hidden_dim=100), 100, seed=9, role="g").to(device) for _ in case.lr]
+    starts = [initialise(TwoLayerConfig(hidden_dim=100), 100, seed=9, role="g").to(device) for _ in case.lr]
     targets = 2 * torch.randint(2, (1000,), generator=torch.Generator().manual_seed(1)).to(device) - 1
     descents = [Descent("identity", lr, case.epochs) for lr in case.lr]
 
@@ -352,10 +352,10 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
 MEMORY_CASES: tuple[tuple[Form, Case], ...] = (
     ("plain", Case("", 20_000, 784, 200, 3, loss="logistic")),
     ("plain", Case("", 20_000, 784, 200, 3)),
-    ("row space", Case("", 20_000, 784, 200, 3, loss="logistic")),
-    ("low rank", Case("", 20_000, 784, 200, 3, rank=100)),
-    ("Gram", Case("", 6000, 10_000, 200, 3, loss="logistic")),
-    ("Gram", Case("", 6000, 10_000, 200, 3)),
+    ("row_space", Case("", 20_000, 784, 200, 3, loss="logistic")),
+    ("low_rank", Case("", 20_000, 784, 200, 3, rank=100)),
+    ("gram", Case("", 6000, 10_000, 200, 3, loss="logistic")),
+    ("gram", Case("", 6000, 10_000, 200, 3)),
 )
 
 
@@ -401,9 +401,9 @@ def rates(repeats: int, device: str) -> list[dict[str, Any]]:
     rows = []
     shapes: dict[Form, Case] = {
         "plain": Case("", 12_700, 784, 100, 20, loss="logistic"),
-        "row space": Case("", 12_700, 784, 100, 20, loss="logistic"),
-        "low rank": Case("", 10_000, 10_000, 100, 100, loss="logistic", rank=100),
-        "Gram": Case("", 4000, 4000, 100, 100, loss="logistic"),
+        "row_space": Case("", 12_700, 784, 100, 20, loss="logistic"),
+        "low_rank": Case("", 10_000, 10_000, 100, 100, loss="logistic", rank=100),
+        "gram": Case("", 4000, 4000, 100, 100, loss="logistic"),
     }
     for form in FORMS:
         for bfloat16 in (False, True):
@@ -419,7 +419,7 @@ def rates(repeats: int, device: str) -> list[dict[str, Any]]:
             # The cost of preparation cancels in the difference of a long and a short training.
             taken = [(seconds(1 + case.epochs) - seconds(1)) / case.epochs for _ in range(repeats)]
             q = case.rank or case.input_dim
-            operations = 2.0 * case.n_samples**2 if form == "Gram" else 4.0 * case.n_samples * q
+            operations = 2.0 * case.n_samples**2 if form == "gram" else 4.0 * case.n_samples * q
             rate = operations * case.hidden_dim / statistics.median(taken)
             name = "bfloat16" if bfloat16 else "float32"
             share = rate / machine.products[name]

@@ -55,9 +55,9 @@ nitpicky = True
 nitpick_ignore = [
     # Types within signatures that users do not need by name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
-    ("py:class", "perturblearn.experiment.networks.Interruptions"),
     ("py:class", "perturblearn.experiment.case.Limits"),
     ("py:class", "perturblearn.experiment.case.Trained"),
+    ("py:class", "perturblearn.training.minibatch.Resumption"),
 ]
 nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.report\..*"),  # parts of results

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 import perturblearn
 from perturblearn import ConfigError, DataError, Dataset, Result, dataset_from, learn_from_perturbations, plan
+from perturblearn.config import value_of
 
 SMALL = {"seeds": 1, "standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
 
@@ -39,7 +40,7 @@ def test_data_may_be_tensors_arrays_or_data_sets(data: Any) -> None:
 
 def test_data_may_be_a_name() -> None:
     overrides = {**SMALL, "data.input_dim": 6, "data.n_samples": 20}
-    assert learn_from_perturbations(data="shifted_gauss", overrides=overrides).config.data.input_dim == 6
+    assert value_of(learn_from_perturbations(data="shifted_gauss", overrides=overrides).config, "data.input_dim") == 6
 
 
 def test_nothing_is_written_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ import torch
 
 from perturblearn import load_dataset
 from perturblearn.classifiers import initialise
-from perturblearn.config import DataConfig, ModelConfig
-from perturblearn.training import Descent, Flow, train, train_by_flow
+from perturblearn.config import DataConfig, OneHiddenConfig
+from perturblearn.training import Descent, Flow
 
 seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-model = ModelConfig(name="one_hidden", hidden_dim=1000, slope=0.01)
+model = OneHiddenConfig(hidden_dim=1000, slope=0.01)
 print("| seed | epochs | exact epochs | steps | same sign | correlation | weights differ by | seconds: descent, flow |")
 print("|---|---|---|---|---|---|---|---|")
 for seed in range(seeds):
@@ -29,13 +29,13 @@ for seed in range(seeds):
     z = data.heldout_inputs
     for epochs in (30_000, 100_000):
         started = time.perf_counter()
-        real = train(network, data.inputs, data.labels, Descent("exponential", 0.01, epochs))
+        real = Descent("exponential", 0.01, epochs).train(network, data.inputs, data.labels)
         real_seconds = time.perf_counter() - started
         outputs, weight = real.outputs(z), real.module.weight.detach()
         for exact in (0, 100):
             started = time.perf_counter()
             flow = Flow("exponential", 0.01, epochs, exact_epochs=exact)
-            found = train_by_flow(network, data.inputs, data.labels, flow)
+            found = flow.train(network, data.inputs, data.labels)
             seconds = time.perf_counter() - started
             ours = found.outputs(z)
             same = (ours.sign() == outputs.sign()).double().mean()

@@ -15,7 +15,7 @@ import sys
 from perturblearn import ExperimentConfig, load_dataset
 from perturblearn.classifiers import initialise
 from perturblearn.theory import expected_pattern_share, margin_limit
-from perturblearn.training import Flow, train_by_flow
+from perturblearn.training import Flow
 
 EPOCHS = (100, 1_000, 10_000, 100_000, 1_000_000, 100_000_000, 10_000_000_000)
 SLOPES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -37,7 +37,7 @@ def measure(slope: float, epochs: tuple[int, ...], seed: int) -> list[dict[str, 
     signs = {method: limit.classifier.outputs(data.heldout_inputs).sign() for method, limit in limits.items()}
     rows = []
     for time in epochs:
-        trained = train_by_flow(network, data.inputs, data.labels, Flow("exponential", 0.01, time, exact_epochs=100))
+        trained = Flow("exponential", 0.01, time, exact_epochs=100).train(network, data.inputs, data.labels)
         own = trained.outputs(data.heldout_inputs).sign()
         rows.append(
             {

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from perturblearn.attacks import Iterate, radial_pgd
 from perturblearn.classifiers import TwoLayer, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import ConfigError, DataError
 
 DIM, COUNT = 12, 7
 ENDLESS = (-math.inf, math.inf)
-F = initialise(ModelConfig(hidden_dim=20, slope=0.1), DIM, seed=0, role="f").double()
+F = initialise(TwoLayerConfig(hidden_dim=20, slope=0.1), DIM, seed=0, role="f").double()
 SOURCES = 2 * torch.rand(COUNT, DIM, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
 TARGETS = torch.tensor([1, -1, 1, 1, -1, -1, 1])
 BOUNDS: list[dict[str, Any]] = [

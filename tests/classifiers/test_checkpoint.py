@@ -20,7 +20,7 @@ from tests.classifiers.reference import draw, randomise, signature
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, checkpoint_fingerprint, hand_over, load_weights, make_network
-from perturblearn.config import ModelConfig
+from perturblearn.config import OwnNetworkConfig, WideResNetConfig
 from perturblearn.errors import ModelError
 from perturblearn.store import ArtefactStore
 
@@ -68,7 +68,7 @@ def test_forms(form: str, suffix: str, tmp_path: Path) -> None:
 
 
 def test_the_file_of_a_stored_classifier(tmp_path: Path) -> None:
-    config = ModelConfig(name="wide_resnet", depth=10, width=1)
+    config = WideResNetConfig(depth=10, width=1)
     data = signature(1, 6, 6, n_classes=3)
     network = randomise(make_network(config, data, seed=0, role="f")).float()
     store = ArtefactStore(tmp_path)
@@ -91,7 +91,7 @@ class Tied(nn.Module):
 
 
 def test_the_file_of_a_stored_classifier_with_shared_weights(tmp_path: Path) -> None:
-    config = ModelConfig(name=hand_over(Tied))
+    config = OwnNetworkConfig(name=hand_over(Tied))
     network = make_network(config, signature(4), seed=0, role="f")
     store = ArtefactStore(tmp_path)
     store.write("k" * 64, Classifier(network).dump(), origin={})

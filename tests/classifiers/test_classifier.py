@@ -14,7 +14,7 @@ from tests.classifiers.reference import randomise, signature
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer, from_state, hand_over, make_network
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.errors import ModelError
 from perturblearn.store import Artefact, ArtefactStore
 
@@ -155,7 +155,7 @@ TINY: dict[str, dict[str, Any]] = {
 
 def deep(keys: dict[str, Any], *, dtype: torch.dtype = torch.float32, data: Any = DATA) -> Network:
     """Every weight and statistic drawn, in the end in training mode."""
-    network = make_network(ModelConfig.model_validate(keys), data, seed=0, role="f")
+    network = make_network(NetworkConfig.model_validate(keys), data, seed=0, role="f")
     network.body.load_state_dict(randomise(network.body).state_dict())
     return network.to(dtype)
 
@@ -205,7 +205,7 @@ def test_buffers_outside_the_state_dict_are_stored_too() -> None:
 def test_the_checkpoint_is_not_needed_again(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(deep(TINY["mlp"]).body.state_dict(), path)
-    config = ModelConfig.model_validate({**TINY["mlp"], "checkpoint": str(path)})
+    config = NetworkConfig.model_validate({**TINY["mlp"], "checkpoint": str(path)})
     classifier = Classifier(make_network(config, DATA, seed=0, role="f"))
     path.unlink()
     back = Classifier.load(classifier.dump())

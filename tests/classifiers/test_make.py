@@ -13,7 +13,7 @@ from tests.classifiers.reference import signature
 from torch import nn
 
 from perturblearn.classifiers import Network, hand_over, make_network
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig, OwnNetworkConfig
 from perturblearn.errors import ConfigError
 from perturblearn.seeding import derive_seed
 
@@ -31,14 +31,14 @@ def factory() -> nn.Module:
 
 
 @cache
-def configs() -> list[ModelConfig]:
+def configs() -> list[NetworkConfig]:
     """Of our own networks, of a factory, and of a module."""
     with torch.random.fork_rng(devices=[]):
         own = [{"name": hand_over(factory)}, {"name": hand_over(factory())}]
-    return [ModelConfig.model_validate(keys) for keys in (*TINY, *own)]
+    return [NetworkConfig.model_validate(keys) for keys in (*TINY, *own)]
 
 
-def made(config: ModelConfig, *, seed: int = 0, role: str = "standard") -> Network:
+def made(config: NetworkConfig, *, seed: int = 0, role: str = "standard") -> Network:
     return make_network(config, IMAGES, seed=seed, role=role)
 
 
@@ -65,7 +65,7 @@ def test_seed_and_role_fix_the_weights() -> None:
 
 def test_the_draws_are_torch_s_own_from_that_seed() -> None:
     """What a user gets who seeds torch's generator and makes the network."""
-    config = ModelConfig(name=hand_over(factory))
+    config = OwnNetworkConfig(name=hand_over(factory))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(3, "initialisation", "standard"))
         expected = factory()
@@ -110,9 +110,9 @@ def test_networks_share_nothing() -> None:
 
 @pytest.mark.parametrize("keys", TINY, ids=lambda keys: keys["name"])
 def test_a_checkpoint_takes_the_place_of_the_draws(keys: dict[str, Any], tmp_path: Path) -> None:
-    trained = made(ModelConfig.model_validate(keys), seed=7)
+    trained = made(NetworkConfig.model_validate(keys), seed=7)
     torch.save(trained.body.state_dict(), tmp_path / "weights.pt")
-    config = ModelConfig.model_validate({**keys, "checkpoint": str(tmp_path / "weights.pt")})
+    config = NetworkConfig.model_validate({**keys, "checkpoint": str(tmp_path / "weights.pt")})
     assert torch.equal(weights(made(config)), weights(trained))
 
 
@@ -121,12 +121,12 @@ def test_a_checkpoint_takes_the_place_of_the_draws(keys: dict[str, Any], tmp_pat
 def test_networks_of_images_need_images(name: str, shape: tuple[int, ...]) -> None:
     message = f"model.name = '{name}' takes images, but inputs have the shape {shape}; choose mlp, or data of images"
     with pytest.raises(ConfigError, match=re.escape(message)):
-        make_network(ModelConfig(name=name), signature(*shape), seed=0, role="f")
+        make_network(NetworkConfig(name=name), signature(*shape), seed=0, role="f")
 
 
 def test_keys_reach_the_network() -> None:
     def parts(**keys: Any) -> list[nn.Module]:
-        return list(made(ModelConfig.model_validate(keys)).body.modules())
+        return list(made(NetworkConfig.model_validate(keys)).body.modules())
 
     def count(kind: type[nn.Module], **keys: Any) -> int:
         return sum(isinstance(part, kind) for part in parts(**keys))
@@ -151,5 +151,5 @@ def test_the_defaults_are_the_published_networks() -> None:
         "resnet18": (signature(3, 32, 32, n_classes=10), 11_173_962),
     }
     for name, (data, number) in expected.items():
-        network = make_network(ModelConfig(name=name), data, seed=0, role="f")
+        network = make_network(NetworkConfig(name=name), data, seed=0, role="f")
         assert sum(parameter.numel() for parameter in network.parameters()) == number

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from perturblearn.classifiers import Network, evaluating, label_loss, make_network
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig, OwnNetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 
-OWN = ModelConfig(name="mine:network")
+OWN = OwnNetworkConfig(name="mine:network")
 
 
 class Seen(nn.Module):
@@ -33,7 +33,7 @@ class Seen(nn.Module):
         return self._outputs(len(inputs))
 
 
-def seen_by(config: ModelConfig, data: Signature, inputs: Tensor) -> Tensor:
+def seen_by(config: NetworkConfig, data: Signature, inputs: Tensor) -> Tensor:
     body = Seen()
     # The body has no parameters to tell a precision, so the network's is set.
     network = Network(body, data, config).to(inputs.dtype)
@@ -47,7 +47,7 @@ IMAGES = signature(2, 3, 4, offset=0.25)
 def test_the_body_sees_the_original_values_unless_they_are_normalised() -> None:
     images = draw(5, 2, 3, 4)
     assert torch.equal(seen_by(OWN, IMAGES, images), images + 0.25)
-    found = seen_by(ModelConfig(name="mine:network", normalise=True), IMAGES, images)
+    found = seen_by(OwnNetworkConfig(name="mine:network", normalise=True), IMAGES, images)
     for channel, (mean, std) in enumerate(zip(IMAGES.means, IMAGES.stds, strict=True)):
         # Means in float32, as the network was made: 2^-24 of them; then the division.
         assert torch.allclose(found[:, channel], (images[:, channel] - mean) / std, rtol=1e-14, atol=2**-23)
@@ -56,7 +56,7 @@ def test_the_body_sees_the_original_values_unless_they_are_normalised() -> None:
 @pytest.mark.parametrize("normalise", [True, False])
 def test_flat_and_shaped_inputs_are_one(normalise: bool) -> None:
     images = draw(5, 2, 3, 4)
-    config = ModelConfig(name="mine:network", normalise=normalise)
+    config = OwnNetworkConfig(name="mine:network", normalise=normalise)
     flat = seen_by(config, IMAGES, images.flatten(1))
     assert flat.shape == (5, 2, 3, 4)
     assert torch.equal(flat, seen_by(config, IMAGES, images))
@@ -68,16 +68,16 @@ def test_flat_and_shaped_inputs_are_one(normalise: bool) -> None:
 def test_vectors_have_one_mean_and_deviation() -> None:
     data = Signature((3,), 2, 0.5, (2.0,), (4.0,))
     inputs = torch.tensor([[2.0, 6.0, -2.0]])
-    assert seen_by(ModelConfig(name="mine:network", normalise=True), data, inputs).tolist() == [[0.0, 1.0, -1.0]]
+    assert seen_by(OwnNetworkConfig(name="mine:network", normalise=True), data, inputs).tolist() == [[0.0, 1.0, -1.0]]
     assert seen_by(OWN, data, inputs).tolist() == [[2.5, 6.5, -1.5]]
 
 
 def test_who_is_normalised_by_default() -> None:
     data = signature(2, 9, 9, offset=0.25)
     for name in ("mlp", "convnet", "resnet18"):
-        network = make_network(ModelConfig.model_validate({"name": name, **WIDTHS[name]}), data, seed=0, role="f")
+        network = make_network(NetworkConfig.model_validate({"name": name, **WIDTHS[name]}), data, seed=0, role="f")
         assert network.mean.flatten().tolist() == pytest.approx(data.means)
-        config = ModelConfig.model_validate({"name": name, "normalise": False, **WIDTHS[name]})
+        config = NetworkConfig.model_validate({"name": name, "normalise": False, **WIDTHS[name]})
         assert make_network(config, data, seed=0, role="f").mean.flatten().tolist() == [-0.25]
     assert Network(Seen(), data, OWN).mean.flatten().tolist() == [-0.25]
 
@@ -94,7 +94,7 @@ WIDTHS: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("classes", [2, 3])
 def test_our_own_networks(name: str, classes: int) -> None:
     data = signature(3, 9, 8, n_classes=classes)
-    config = ModelConfig.model_validate({"name": name, **WIDTHS[name]})
+    config = NetworkConfig.model_validate({"name": name, **WIDTHS[name]})
     network = make_network(config, data, seed=0, role="standard").eval()
     images = draw(4, 3, 9, 8, dtype=torch.float32)
     outputs = network(images)
@@ -116,7 +116,7 @@ def test_our_own_networks(name: str, classes: int) -> None:
 @pytest.mark.parametrize("name", ["convnet", "wide_resnet", "resnet18"])
 def test_image_networks_run_channels_last(name: str) -> None:
     network = make_network(
-        ModelConfig.model_validate({"name": name, **WIDTHS[name]}), signature(3, 9, 9), seed=0, role="f"
+        NetworkConfig.model_validate({"name": name, **WIDTHS[name]}), signature(3, 9, 9), seed=0, role="f"
     )
     kernels = [parameter for parameter in network.body.parameters() if parameter.ndim == 4]
     for moved in (network, network.double()):
@@ -143,7 +143,7 @@ def test_the_user_s_networks_get_images_as_usual() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", WIDTHS)
 def test_other_precisions(name: str, dtype: torch.dtype) -> None:
-    config = ModelConfig.model_validate({"name": name, **WIDTHS[name]})
+    config = NetworkConfig.model_validate({"name": name, **WIDTHS[name]})
     network = make_network(config, signature(3, 9, 9, n_classes=3), seed=0, role="f").eval()
     images = draw(4, 3, 9, 9, dtype=torch.float32)
     expected = network(images).detach()

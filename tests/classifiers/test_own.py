@@ -16,7 +16,7 @@ from tests.classifiers.reference import signature
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Network, fingerprint, hand_over, make_network
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.errors import ModelError
 
 VECTORS = signature(4)
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def made(name: str, *, seed: int = 0, fresh: bool = True) -> Network:
-    return make_network(ModelConfig(name=name), VECTORS, seed=seed, role="f", fresh=fresh)
+    return make_network(NetworkConfig(name=name), VECTORS, seed=seed, role="f", fresh=fresh)
 
 
 def weight(network: Network) -> Tensor:
@@ -348,7 +348,7 @@ def test_what_differs_has_another_name() -> None:
     assert len(set(names)) == len(DIFFERENT)
     assert len({fingerprint(name) for name in names}) == len(DIFFERENT)
     for name in names:
-        assert ModelConfig(name=name).is_own
+        assert NetworkConfig(name=name).is_own
         assert fingerprint(name).startswith(name.removeprefix("python:"))
     # Once more, and as a copy.
     assert [hand_over(network) for network in DIFFERENT] == names

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import TwoLayer, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TrainedTwoLayerConfig
 
 KINDS = ["two_layer", "one_hidden"]
 
 
 def made(name: str = "two_layer", *, width: int = 6, dim: int = 5, seed: int = 0, role: str = "standard") -> TwoLayer:
-    return initialise(ModelConfig.model_validate({"name": name, "hidden_dim": width}), dim, seed=seed, role=role)
+    return initialise(
+        TrainedTwoLayerConfig.model_validate({"name": name, "hidden_dim": width}), dim, seed=seed, role=role
+    )
 
 
 def assert_moments(sample: Tensor, variance: float, kurtosis: float) -> None:

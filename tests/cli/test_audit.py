@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.commands import nothing_looks_finished, records, refuse, run_folders, say, words
 
-from perturblearn.config import resolve_config
+from perturblearn.config import resolve_config, value_of
 
 DATA = words("--seeds 1 --data digits --data.classes 0,1,2 --data.n_samples 60")
 MLP = words("--learner mlp --mlp.model.hidden_dim 8 --mlp.epochs 1")
@@ -123,8 +123,9 @@ def test_two_learners_with_keys_of_their_own(capsys: pytest.CaptureFixture[str])
     assert [learner for learner, *_ in combinations(said.json)] == ["mlp", "convnet", "own_nets:make"]
     files = sorted((Path(said.json["folder"]) / "cells").iterdir())
     sections = [resolve_config(file).perturbation for file in files]
-    assert [(section.epochs, section.model.hidden_dim) for section in sections] == [(3, 8), (1, 100), (1, 100)]
-    assert [section.model.depth for section in sections] == [None, 1, None]
+    assert [value_of(section, "epochs") for section in sections] == [3, 1, 1]
+    assert [value_of(section, "model.hidden_dim") for section in sections] == [8, None, None]
+    assert [value_of(section, "model.depth") for section in sections] == [2, 1, None]
 
 
 def test_the_user_s_own_model_is_taken_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from tests.cli.commands import TINY, records, run_folders, say
 from perturblearn import Result, learn_from_perturbations
 from perturblearn.config import parse_value
 from perturblearn.experiment.checks import ControlDraws, Selection
-from perturblearn.experiment.controls import Control
+from perturblearn.experiment.controls import ControlName
 from perturblearn.experiment.steps import (
     Data,
     Perturbation,
@@ -29,7 +29,7 @@ from perturblearn.graph import Grouped, Results
 SENTENCE = "\nperturblearn: interrupted; finished stages are kept, and the same command resumes\n"
 
 # Every kind of stage; a classifier as f and as g, a set as the one g sees and the one that chooses its learning rate.
-MOMENTS: list[tuple[type[Any], Control | None]] = [
+MOMENTS: list[tuple[type[Any], ControlName | None]] = [
     (Data, None),
     (Standard, None),
     (Perturbed, None),
@@ -55,7 +55,7 @@ def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Any],
-    control: Control | None,
+    control: ControlName | None,
     late: bool,
     undisturbed: Result,
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.commands import DIGITS, TINY, records, run_folders, say
 
-from perturblearn.config import commented_toml, resolve_config
+from perturblearn.config import commented_toml, resolve_config, value_of
 
 KEYS = {
     *("schema", "kind", "name", "key", "folder", "command", "no_theory", "conclusion", "remarks"),
@@ -190,7 +190,7 @@ def test_init_writes_a_file_that_runs(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_init_takes_keys_and_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, "init", "mine.toml", *TINY).code == 0
-    assert resolve_config("mine.toml").standard.model.hidden_dim == 8
+    assert value_of(resolve_config("mine.toml"), "standard.model.hidden_dim") == 8
     by_keys, by_file = (say(capsys, "run", *how, "--json").json for how in (TINY, ["mine.toml"]))
     assert by_keys == by_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cli.commands import nothing_looks_finished, records, refuse, run_folders, say, words
 
-from perturblearn.config import resolve_config
+from perturblearn.config import resolve_config, value_of
 
 NETWORKS = words(
     "--networks mlp,convnet --mlp.model.hidden_dim 8 --mlp.epochs 2 --convnet.model.depth 1 --convnet.model.width 0.1 "
@@ -50,7 +50,7 @@ def test_a_network_s_keys_hold_in_both_roles(capsys: pytest.CaptureFixture[str])
     found = [resolve_config(file) for file in sorted((folder / "cells").iterdir())]
     assert {(each.standard.model.name, each.perturbation.model.name) for each in found} == PAIRS
     for section in (section for each in found for section in (each.standard, each.perturbation)):
-        assert section.epochs == epochs[section.model.name]
+        assert value_of(section, "epochs") == epochs[section.model.name]
 
 
 def test_a_plan_trains_each_f_once_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,9 +9,14 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from perturblearn.config import (
+    AttackConfig,
+    ClassifierConfig,
+    DataConfig,
     ExperimentConfig,
+    ModelConfig,
     commented_toml,
     config_tree,
     fields,
@@ -19,6 +24,7 @@ from perturblearn.config import (
     resolve_config,
     resolve_sweep,
     to_toml,
+    value_of,
 )
 from perturblearn.errors import ConfigError
 
@@ -93,7 +99,7 @@ def test_every_valid_configuration_survives_its_files(tree: dict[str, Any]) -> N
 
 def test_the_defaults_are_the_bundled_digits() -> None:
     config = resolve_config()
-    assert (config.name, config.data.name, config.data.classes) == ("digits", "digits", ("3", "8"))
+    assert (config.name, config.data.name, value_of(config, "data.classes")) == ("digits", "digits", ("3", "8"))
     assert ExperimentConfig().seeds == config.seeds == (0, 1, 2)
 
 
@@ -112,18 +118,22 @@ def test_every_key_is_listed_once_by_its_dotted_name() -> None:
     listed = [name for name, _ in fields()]
     assert len(set(listed)) == len(listed)
     assert {"seeds", "attack.epsilon", "standard.model.slope", "perturbation.lr"} <= set(listed)
-    tree = ExperimentConfig().model_dump()
     for name in listed:
-        value: Any = tree
-        for part in name.split("."):
-            value = value[part]
-        assert not isinstance(value, dict)
+        assert not isinstance(value_of(ExperimentConfig(), name), BaseModel)
+
+
+def test_a_key_has_the_value_of_the_variant_at_hand() -> None:
+    config = resolve_config({}, {"attack.name": "pgd", "standard.model.name": "mlp"})
+    assert value_of(config, "attack.steps") == 100
+    assert value_of(config, "standard.model.depth") == 2
+    assert value_of(config, "attack.pixels") is None
+    assert value_of(config, "perturbation.model.depth") is None
 
 
 @pytest.mark.parametrize("data", ["gauss", "mnist", "folder:some/where"])
 def test_the_default_classes_do_not_carry_over_to_other_data(data: str) -> None:
     config = resolve_config(None, {"data.name": data})
-    assert config.data.classes is None
+    assert config.data.chosen_classes is None
     assert config.name == data.partition(":")[0]
 
 
@@ -137,7 +147,10 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
     for source in (path, str(path)):
         config = resolve_config(source, {"attack.epsilon": 0.5, "standard.model.hidden_dim": 8})
         assert (config.seeds, config.attack.epsilon, config.attack.norm) == ((0, 1), 0.5, "linf")
-        assert (config.standard.model.hidden_dim, config.perturbation.model.hidden_dim) == (8, 100)
+        assert (value_of(config, "standard.model.hidden_dim"), value_of(config, "perturbation.model.hidden_dim")) == (
+            8,
+            100,
+        )
 
 
 def test_a_section_may_be_overridden_as_a_whole() -> None:
@@ -231,8 +244,9 @@ def test_examples_in_the_repository_are_valid() -> None:
 
 
 def test_unreadable_images_are_skipped_in_folders_alone() -> None:
-    assert resolve_config(None, {"data.name": "folder:photos", "data.skip_bad": True}).data.skip_bad
-    assert not resolve_config(None, {"data.name": "mnist", "data.skip_bad": False}).data.skip_bad
+    folder = resolve_config(None, {"data.name": "folder:photos", "data.skip_bad": True})
+    assert value_of(folder, "data.skip_bad") is True
+    assert value_of(resolve_config(None, {"data.name": "mnist", "data.skip_bad": False}), "data.skip_bad") is None
 
 
 DEFAULTS: dict[str, Any] = {
@@ -246,8 +260,8 @@ DEFAULTS: dict[str, Any] = {
 def chosen(config: ExperimentConfig) -> tuple[Any, ...]:
     attack, standard = config.attack, config.standard
     return (
-        config.name, config.seeds, attack.name, attack.steps, standard.epochs, standard.model.name,
-        standard.model.hidden_dim,
+        config.name, config.seeds, attack.name, value_of(attack, "steps"), value_of(standard, "epochs"),
+        standard.model.name, value_of(standard, "model.hidden_dim"),
     )  # fmt: skip
 
 
@@ -261,8 +275,8 @@ def test_defaults_hold_where_nothing_is_said(config: Any) -> None:
 
 
 def test_the_digits_are_the_default_where_no_other_is_given() -> None:
-    assert resolve_config(None, {"data.name": "digits"}, defaults={}).data.classes is None
-    assert resolve_config(None, {"data.name": "digits"}).data.classes == ("3", "8")
+    assert value_of(resolve_config(None, {"data.name": "digits"}, defaults={}), "data.classes") is None
+    assert value_of(resolve_config(None, {"data.name": "digits"}), "data.classes") == ("3", "8")
 
 
 def test_a_file_goes_over_the_defaults_and_overrides_over_both(tmp_path: Path) -> None:
@@ -277,9 +291,9 @@ def test_a_file_goes_over_the_defaults_and_overrides_over_both(tmp_path: Path) -
 
 def test_a_value_that_is_the_key_s_own_default_is_still_said() -> None:
     own = ExperimentConfig()
-    keys = {"seeds": list(own.seeds), "standard.epochs": own.standard.epochs}
+    keys = {"seeds": list(own.seeds), "standard.epochs": value_of(own, "standard.epochs")}
     found = resolve_config({}, keys, defaults=DEFAULTS)
-    assert (found.seeds, found.standard.epochs) == (own.seeds, own.standard.epochs)
+    assert (found.seeds, value_of(found, "standard.epochs")) == (own.seeds, value_of(own, "standard.epochs"))
 
 
 @pytest.mark.parametrize(
@@ -294,18 +308,22 @@ def test_a_value_that_is_the_key_s_own_default_is_still_said() -> None:
 )
 def test_who_names_an_attack_gets_none_of_its_defaults(config: Any, overrides: dict[str, Any]) -> None:
     found = resolve_config(config, overrides, defaults=DEFAULTS)
-    assert (found.attack.name, found.attack.steps) == ("one_step", None)
+    assert (found.attack.name, value_of(found, "attack.steps")) == ("one_step", None)
     assert found.name == "audit", "all else holds"
     # Also where it is the same attack.
-    assert resolve_config({}, {"attack.name": "pgd"}, defaults=DEFAULTS).attack.steps is None
+    assert value_of(resolve_config({}, {"attack.name": "pgd"}, defaults=DEFAULTS), "attack.steps") == 100
     # Its size is no name.
     sized = resolve_config({}, {"attack.epsilon": 0.5, "attack.norm": "linf"}, defaults=DEFAULTS).attack
-    assert (sized.name, sized.steps, sized.epsilon, sized.norm) == ("pgd", 20, 0.5, "linf")
+    assert (sized.name, value_of(sized, "steps"), sized.epsilon, sized.norm) == ("pgd", 20, 0.5, "linf")
 
 
 def test_another_network_keeps_the_defaults_that_fit_any() -> None:
     found = resolve_config({}, {"standard.model.name": "convnet"}, defaults={"standard": {"epochs": 7}})
-    assert (found.standard.model.name, found.standard.training, found.standard.epochs) == ("convnet", "sgd", 7)
+    assert (found.standard.model.name, value_of(found, "standard.training"), value_of(found, "standard.epochs")) == (
+        "convnet",
+        "sgd",
+        7,
+    )
 
 
 def test_what_is_resolved_once_stays_with_the_same_defaults() -> None:
@@ -325,3 +343,35 @@ def test_defaults_hide_no_mistake() -> None:
         resolve_config({"standard": 5}, defaults=DEFAULTS)
     with pytest.raises(ConfigError, match=r"there is no key standard\.epoch"):
         resolve_config({}, {"standard.epoch": 5}, defaults=DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    "family", [AttackConfig, ClassifierConfig, DataConfig, ModelConfig], ids=lambda each: each.__name__
+)
+def test_keys_make_the_variant_that_they_ask_for(family: type[Any]) -> None:
+    for variant in family.variants():
+        assert variant.family() is family
+        assert not variant.is_family()
+    assert type(family.model_validate(family.variants()[0]().model_dump())) is family.variants()[0]
+    assert family() == family.variants()[0]()
+
+
+@pytest.mark.parametrize("key", ["attack.steps", "attack.pixels", "attack.epsilon", "standard.lr", "data.classes"])
+def test_none_leaves_a_key_of_a_variant_to_its_default(key: str) -> None:
+    for name in ("one_step", "pgd"):
+        assert resolve_config({}, {"attack.name": name, key: None}) == resolve_config({}, {"attack.name": name})
+
+
+def test_a_file_of_an_earlier_version_names_keys_that_do_not_apply_at_values_that_ask_for_nothing() -> None:
+    # As 'perturblearn run' wrote them before each variant had keys of its own.
+    earlier = {
+        "attack": {"name": "one_step", "random_start": False, "restarts": 1, "products": "exact"},
+        "data": {"name": "gauss", "skip_bad": False},
+        "standard": {"training": "descent", "lr": [0.5], "epochs": 300, "momentum": 0.9, "schedule": "plateau",
+                     "augmentation": [], "form": "auto", "products": "exact", "loss": "logistic",
+                     "model": {"name": "limit", "hidden_dim": 100, "slope": 0.1}},
+        "perturbation": {"training": "sgd", "form": "auto",
+                         "model": {"name": "convnet", "hidden_dim": 100, "slope": 0.0}},
+    }  # fmt: skip
+    keys = {"data.name": "gauss", "standard.model.name": "limit", "standard.model.slope": 0.1}
+    assert resolve_config(earlier) == resolve_config({}, {**keys, "perturbation.model.name": "convnet"})

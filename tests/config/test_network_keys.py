@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from perturblearn.config import commented_toml, resolve_config, to_toml
+from perturblearn.config import commented_toml, resolve_config, to_toml, value_of
 from perturblearn.errors import ConfigError
 
 CONVNET = {"standard.model.name": "convnet"}
 PGD = {"attack.name": "pgd"}
 RADIAL_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0"}
-SGD_ALONE = "applies to training = 'sgd' alone; remove it"
+SGD_ALONE = "does not apply to training = 'descent', only to sgd; remove it"
+DEEP = "only to mlp, convnet and wide_resnet; remove it"
+IN_L0 = "only to one_step, radial_pgd and geometry; remove it"
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
@@ -49,7 +51,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**CONVNET, "standard.training": "none", "standard.epochs": 5},
-        "standard: the key epochs does not apply to training = 'none'; remove it",
+        "standard: the key epochs does not apply to training = 'none', only to descent, flow and sgd; remove it",
     ),
     ({"standard.batch_size": 10}, f"standard: the key batch_size {SGD_ALONE}"),
     ({"standard.weight_decay": 0.1}, f"standard: the key weight_decay {SGD_ALONE}"),
@@ -60,26 +62,34 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"standard.schedule": "cosine"},
-        "standard: schedule = 'cosine' applies to training = 'sgd' alone; choose plateau",
+        "standard.schedule = 'cosine', but it must be 'plateau' or 'constant'",
     ),
-    ({**CONVNET, "standard.form": "gram"}, "standard: the key form applies to training = 'descent' alone; remove it"),
+    (
+        {**CONVNET, "standard.form": "gram"},
+        "standard: the key form does not apply to training = 'sgd', only to descent; remove it",
+    ),
     (
         {**CONVNET, "standard.model.hidden_dim": 5},
-        "standard.model: the key hidden_dim does not apply to the model convnet; remove it",
+        "standard.model: the key hidden_dim does not apply to the model convnet, only to two_layer, "
+        "one_hidden and mlp; "
+        "remove it",
     ),
     (
         {**CONVNET, "standard.model.slope": 0.1},
-        "standard.model: the key slope does not apply to the model convnet; remove it",
+        "standard.model: the key slope does not apply to the model convnet, only to two_layer, "
+        "one_hidden, limit and mlp; "
+        "remove it",
     ),
     (
         {"standard.model.name": "resnet18", "standard.model.depth": 3},
-        "standard.model: the key depth does not apply to the model resnet18; remove it",
+        f"standard.model: the key depth does not apply to the model resnet18, {DEEP}",
     ),
     (
         {"standard.model.name": "mlp", "standard.model.width": 2.0},
-        "standard.model: the key width does not apply to the model mlp; remove it",
+        "standard.model: the key width does not apply to the model mlp, only to convnet, wide_resnet "
+        "and resnet18; remove it",
     ),
-    ({"standard.model.depth": 3}, "standard.model: the key depth does not apply to the model two_layer; remove it"),
+    ({"standard.model.depth": 3}, f"standard.model: the key depth does not apply to the model two_layer, {DEEP}"),
     (
         {"standard.model.checkpoint": "f.safetensors"},
         "standard.model: the key checkpoint does not apply to the model two_layer; remove it",
@@ -98,21 +108,23 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"standard.model.name": "nets:make", "standard.model.depth": 2},
-        "standard.model: the key depth does not apply to the model nets:make; remove it",
+        f"standard.model: the key depth does not apply to the model nets:make, {DEEP}",
     ),
-    ({**PGD, "attack.norm": "l1"}, "attack.norm = 'l1', but it must be 'l0', 'l2' or 'linf'"),
+    ({**PGD, "attack.norm": "l1"}, "attack.norm = 'l1', but it must be 'l2' or 'linf'"),
     (
         {**PGD, "attack.norm": "l0", "attack.pixels": 3},
-        "attack: norm l0 is not one of pgd; choose radial_pgd, one_step or geometry, or l2 or linf",
+        f"attack: the key pixels does not apply to pgd, {IN_L0}",
     ),
     (
         {"attack.name": "foolbox:L2PGD", "attack.norm": "l0", "attack.pixels": 3},
-        "attack: norm l0 is not one of foolbox:L2PGD; choose radial_pgd, one_step or geometry, or l2 or linf",
+        f"attack: the key pixels does not apply to foolbox:L2PGD, {IN_L0}",
     ),
     (
         {**PGD, "attack.pixel_share": 0.1},
-        "attack: the key pixel_share applies to norm l0 alone, not to l2; remove it",
+        f"attack: the key pixel_share does not apply to pgd, {IN_L0}",
     ),
+    ({**PGD, "attack.norm": "l0"}, "attack.norm = 'l0', but it must be 'l2' or 'linf'"),
+    ({"attack.pixel_share": 0.1}, "attack: the key pixel_share applies to norm l0 alone, not to l2; remove it"),
     (
         {**RADIAL_L0, "attack.pixels": 3, "attack.pixel_share": 0.1},
         "attack: pixels and pixel_share say the same in two ways; remove one of them",
@@ -121,15 +133,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {**RADIAL_L0, "attack.pixels": 3, "attack.random_start": True},
         "attack: the key random_start applies to radial_pgd in l2 and linf alone; remove it",
     ),
-    ({"attack.steps": 5}, "attack: the key steps does not apply to one_step; remove it"),
-    ({"attack.products": "bfloat16"}, "attack: the key products does not apply to one_step; remove it"),
+    (
+        {"attack.steps": 5},
+        "attack: the key steps does not apply to one_step, only to radial_pgd, pgd, minimum_norm and foolbox:NAME; "
+        "remove it",
+    ),
+    (
+        {"attack.products": "bfloat16"},
+        "attack: the key products does not apply to one_step, only to radial_pgd, pgd and minimum_norm; remove it",
+    ),
     (
         {"attack.name": "attacks:mine", "attack.step": 0.1},
-        "attack: the key step does not apply to attacks:mine; remove it",
+        "attack: the key step does not apply to attacks:mine, only to radial_pgd, pgd and minimum_norm; remove it",
     ),
     (
         {"attack.name": "minimum_norm", "attack.restarts": 2},
-        "attack: the key restarts does not apply to minimum_norm; remove it",
+        "attack: the key restarts does not apply to minimum_norm, only to radial_pgd and pgd; remove it",
     ),
     (
         {**PGD, "attack.restarts": 2},
@@ -141,8 +160,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**PGD, "attack.products": "bfloat16", "dtype": "float64"},
-        "attack.products = 'bfloat16' searches in a lower precision than float32, but dtype = 'float64'; choose "
-        "float32, or exact products",
+        "attack.products = 'bfloat16' needs dtype = 'float32', but it is 'float64'; choose float32, or exact products",
     ),
     (
         {**CONVNET, "measures.cosine_similarity": True},
@@ -163,11 +181,19 @@ def test_each_mistake_is_one_sentence(keys: dict[str, Any], sentence: str) -> No
 
 def test_deep_networks_have_defaults_of_their_own() -> None:
     config = resolve_config({}, {**CONVNET, "perturbation.epochs": 7})
-    assert (config.standard.training, config.standard.lr, config.standard.epochs) == ("sgd", (0.01,), 20)
-    assert (config.perturbation.training, config.perturbation.lr, config.perturbation.epochs) == ("descent", (0.5,), 7)
+    assert (value_of(config, "standard.training"), config.standard.lr, value_of(config, "standard.epochs")) == (
+        "sgd",
+        (0.01,),
+        20,
+    )
+    assert (
+        value_of(config, "perturbation.training"),
+        config.perturbation.lr,
+        value_of(config, "perturbation.epochs"),
+    ) == ("descent", (0.5,), 7)
     given = resolve_config({}, {**CONVNET, "standard.lr": 0.3, "standard.epochs": 4}).standard
-    assert (given.lr, given.epochs) == ((0.3,), 4)
-    assert resolve_config({}, {**CONVNET, "standard.training": "none"}).standard.training == "none"
+    assert (given.lr, value_of(given, "epochs")) == ((0.3,), 4)
+    assert value_of(resolve_config({}, {**CONVNET, "standard.training": "none"}), "standard.training") == "none"
     for name, is_network in (("two_layer", False), ("mlp", True), ("package.module:make", True)):
         model = resolve_config({}, {"standard.model.name": name}).standard.model
         assert (model.is_network, model.is_own) == (is_network, ":" in name)

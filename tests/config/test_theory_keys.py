@@ -14,7 +14,8 @@ from perturblearn.errors import ConfigError
 LIMIT = {"standard.model.name": "limit", "standard.model.slope": 0.01}
 FLOW = {"standard.training": "flow", "standard.loss": "exponential"}
 NOT_TRAINED = "does not apply to a limit, which is not trained; remove it"
-FLOW_ALONE = "applies to training = 'flow' alone; remove it"
+FLOW_ALONE = "does not apply to training = 'descent', only to flow; remove it"
+SEARCHES = "only to radial_pgd, pgd, minimum_norm and foolbox:NAME; remove it"
 STEPS = "attack: the key steps applies to radial_pgd in l2 and linf alone; remove it"
 PGD_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixels": 3}
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -24,7 +25,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**LIMIT, "standard.model.hidden_dim": 50},
-        "standard.model: hidden_dim = 50 does not apply to a limit, which has two directions; remove it",
+        "standard.model: the key hidden_dim does not apply to the model limit, only to two_layer, "
+        "one_hidden and mlp; remove it",
     ),
     (
         {**LIMIT, "standard.model.method": "best"},
@@ -37,15 +39,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**LIMIT, "standard.model.softness": 0.0}, "standard.model.softness = 0.0, but it must be above 0"),
     (
         {"standard.model.softness": 0.1},
-        "standard.model: the key softness does not apply to the model two_layer; remove it",
+        "standard.model: the key softness does not apply to the model two_layer, only to limit; remove it",
     ),
     (
         {"standard.model.method": "linear"},
-        "standard.model: the key method does not apply to the model two_layer; remove it",
+        "standard.model: the key method does not apply to the model two_layer, only to limit; remove it",
     ),
     (
         {"perturbation.model.name": "one_hidden", "perturbation.model.method": "linear"},
-        "perturbation.model: the key method does not apply to the model one_hidden; remove it",
+        "perturbation.model: the key method does not apply to the model one_hidden, only to limit; remove it",
     ),
     ({**LIMIT, "standard.lr": 0.1}, f"standard: the key lr {NOT_TRAINED}"),
     ({**LIMIT, "standard.lr": [0.5, 0.1]}, f"standard: the key lr {NOT_TRAINED}"),
@@ -53,10 +55,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**LIMIT, "standard.momentum": 0.0}, f"standard: the key momentum {NOT_TRAINED}"),
     ({**LIMIT, "standard.schedule": "constant"}, f"standard: the key schedule {NOT_TRAINED}"),
     ({**LIMIT, **FLOW}, f"standard: the key training {NOT_TRAINED}"),
-    ({**LIMIT, "standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
+    ({**LIMIT, "standard.target_loss": 0.1}, f"standard: the key target_loss {NOT_TRAINED}"),
     (
         {"standard.training": "flow", "standard.loss": "identity"},
-        "standard: training = 'flow' follows a loss that dies out; choose the exponential or logistic loss",
+        "standard.loss = 'identity', but it must be 'logistic' or 'exponential'",
     ),
     (
         {"standard.training": "adam"},
@@ -70,10 +72,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**FLOW, "standard.flow_step": -1.0}, "standard.flow_step = -1.0, but it must be above 0"),
     ({**FLOW, "standard.exact_epochs": -1}, "standard.exact_epochs = -1, but it must be at least 0"),
     ({**FLOW, "standard.exact_epochs": 1.5}, "standard.exact_epochs = 1.5, but it must be a whole number"),
-    ({"attack.steps": 10}, "attack: the key steps does not apply to one_step; remove it"),
+    ({"attack.steps": 10}, f"attack: the key steps does not apply to one_step, {SEARCHES}"),
     (
         {**LIMIT, "attack.name": "geometry", "attack.steps": 10},
-        "attack: the key steps does not apply to geometry; remove it",
+        f"attack: the key steps does not apply to geometry, {SEARCHES}",
     ),
     ({**PGD_L0, "attack.steps": 10}, STEPS),
     ({"attack.name": "radial_pgd", "attack.steps": 0}, "attack.steps = 0, but it must be at least 1"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.experiment import PerturbationCase, measure_perturbation, measure_standard
 from perturblearn.perturbed import perturb
@@ -32,7 +32,7 @@ def made(n: int) -> Dataset:
 
 
 def work(data: Dataset, attack: AttackConfig) -> None:
-    f, g = (Classifier(initialise(ModelConfig(hidden_dim=50), D, seed=0, role=role)) for role in "fg")
+    f, g = (Classifier(initialise(TwoLayerConfig(hidden_dim=50), D, seed=0, role=role)) for role in "fg")
     perturbed, heldout = (perturb(f, data, attack, seed=0, heldout=part) for part in (False, True))
     measure_standard(f, data)
     measure_perturbation(PerturbationCase(f, data, g, perturbed, heldout, "logistic"))

@@ -15,7 +15,7 @@ from tests.experiment.tiny import DEEP, DIM, MLP, blobs, same_artefact
 
 from perturblearn.api import audit, prepare_audit
 from perturblearn.classifiers import hand_over
-from perturblearn.config import AttackConfig, ExperimentConfig, resolve_config
+from perturblearn.config import AttackConfig, ExperimentConfig, resolve_config, value_of
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
@@ -127,7 +127,7 @@ def test_the_cells_of_an_audit() -> None:
     keys = {name: value for name, value in DEEP.items() if name != "perturbation.model.hidden_dim"}
     configs = audit_configs(resolve_config({}, {**keys, "data.name": "python"}), EPSILONS, LEARNERS)
     found = [
-        (each.perturbation.model.name, each.perturbation.epochs, each.attack.norm, each.attack.epsilon)
+        (each.perturbation.model.name, value_of(each, "perturbation.epochs"), each.attack.norm, each.attack.epsilon)
         for each in configs
     ]
     # A learner's own keys are its own: the others keep the base's.
@@ -139,7 +139,7 @@ def test_the_cells_of_an_audit() -> None:
         ("convnet", 12, "l2", 0.6),
         ("convnet", 12, "linf", 0.2),
     ]
-    assert len({(each.standard, each.data, each.seeds, each.attack.steps) for each in configs}) == 1
+    assert len({(each.standard, each.data, each.seeds, value_of(each, "attack.steps")) for each in configs}) == 1
 
 
 def test_network_keys() -> None:
@@ -334,12 +334,17 @@ def test_f_is_taken_as_it_stands_whatever_a_file_says_of_another() -> None:
     model = hand_over(torch.nn.Linear(DIM, 3))
     prepared = prepare_audit(model, blobs(), config=FILE)
     for experiment in prepared.experiments:
-        assert experiment.config.standard.training == "none"
+        assert value_of(experiment.config, "standard.training") == "none"
         assert experiment.config.standard.model.name == model
         assert experiment.config.perturbation.model.name == "resnet18"
     taught = prepare_audit("mlp", blobs(), config=FILE, train=True)
     section = taught.experiments[0].config.standard
-    assert (section.training, section.lr, section.epochs, section.model.name) == ("sgd", (0.3,), 5, "mlp")
+    assert (value_of(section, "training"), section.lr, value_of(section, "epochs"), section.model.name) == (
+        "sgd",
+        (0.3,),
+        5,
+        "mlp",
+    )
 
 
 @pytest.mark.parametrize(

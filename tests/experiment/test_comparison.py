@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import resolve_config
+from perturblearn.config import DescentConfig, TrainedTwoLayerConfig, resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.experiment import COMPARISONS, Case, Comparison, Experiment, agreement
 from perturblearn.experiment.comparison import _rates, compare
@@ -29,7 +29,7 @@ from perturblearn.theory import (
     standard_prediction,
     training_time,
 )
-from perturblearn.training import Descent, Flow, train, train_by_flow
+from perturblearn.training import Descent, Flow
 
 KERNEL, TANGENT = GateKernel(0.1), GateKernel(0.1, trained_bias=True)
 WIDE: dict[str, Any] = {
@@ -85,8 +85,8 @@ def learn(section: Any, inputs: Tensor, labels: Tensor, role: str, seed: int) ->
         return margin_limit(inputs, labels, slope=section.model.slope).classifier
     network = initialise(section.model, inputs.shape[1], seed=seed, role=role).to(inputs)
     if section.training == "flow":
-        return train_by_flow(network, inputs, labels, Flow(section.loss, section.lr[0], section.epochs))
-    return train(network, inputs, labels, Descent(section.loss, section.lr[0], section.epochs))
+        return Flow(section.loss, section.lr[0], section.epochs).train(network, inputs, labels)
+    return Descent(section.loss, section.lr[0], section.epochs).train(network, inputs, labels)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_lazy_functions_start_where_the_networks_started(wide: tuple[Case, C
         ("standard", case.data.inputs, case.data.labels, 0.05, 20, case.standard.outputs(z)),
         ("perturbation", case.perturbed.inputs, case.perturbed.target_labels, 0.02, 30, case.perturbation.outputs(z)),
     ):
-        model = case.config.standard.model
+        model = TrainedTwoLayerConfig.model_validate(case.config.standard.model)
         start = Classifier(initialise(model, 12, seed=0, role=role).double()).outputs(z)
         # The identity loss falls all the way, so the plateau rule never cuts the rate.
         time = training_time(lr, epochs)
@@ -143,7 +143,10 @@ def test_the_lazy_functions_start_where_the_networks_started(wide: tuple[Case, C
 def test_kernel_drift_is_that_of_the_networks(wide: tuple[Case, Comparison]) -> None:
     case, found = wide
     before = empirical_kernel(
-        initialise(case.config.standard.model, 12, seed=0, role="standard").double(), case.data.inputs
+        initialise(
+            TrainedTwoLayerConfig.model_validate(case.config.standard.model), 12, seed=0, role="standard"
+        ).double(),
+        case.data.inputs,
     )
     after = empirical_kernel(case.standard.module, case.data.inputs)
     drift = ((after - before).norm() / before.norm()).item()
@@ -222,10 +225,10 @@ def test_perturbations_of_nothing_and_of_noise(source: str) -> None:
 
 
 def test_rates_are_those_that_training_used() -> None:
-    section = resolve_config(None, {"standard.lr": 5.0}).standard
+    section = DescentConfig(lr=(5.0,))
     # The first loss is the best; the 11th that is not better cuts the rate for the epochs after it.
     assert _rates(section, 5.0, [1.0] * 14) == pytest.approx([5.0] * 12 + [0.5] * 2)
-    fixed = resolve_config(None, {"standard.schedule": "constant"}).standard
+    fixed = DescentConfig(schedule="constant")
     assert _rates(fixed, 5.0, [1.0] * 14) == [5.0] * 14
 
 

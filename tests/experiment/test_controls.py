@@ -12,17 +12,16 @@ from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig
+from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.experiment import learn, run_control
-from perturblearn.experiment.controls import unperturbed_set
-from perturblearn.experiment.networks import Interruptions
+from perturblearn.experiment.controls import CONTROLS, unperturbed_set
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Drafts
-from perturblearn.training import Descent, Job, Outcome, train, train_side_by_side
+from perturblearn.training import Descent, Job, Outcome, Resumption, train_side_by_side
 
 DIM, DRAWS = 6, 5
-CONFIG = ClassifierConfig(epochs=10, model=ModelConfig(hidden_dim=8))
+CONFIG = DescentConfig(epochs=10, model=TwoLayerConfig(hidden_dim=8))
 
 
 def made(n: int = 40, m: int = 31) -> Dataset:
@@ -39,7 +38,7 @@ def made(n: int = 40, m: int = 31) -> Dataset:
 
 
 DATA = made()
-F = Classifier(initialise(ModelConfig(hidden_dim=10), DIM, seed=0, role="f").double())
+F = Classifier(initialise(TwoLayerConfig(hidden_dim=10), DIM, seed=0, role="f").double())
 
 
 class Seen:
@@ -76,17 +75,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
-    options: dict[str, Any] = {
-        "config": CONFIG,
-        "lr": 0.3,
-        "draws": DRAWS,
-        "seed": 4,
-        "device": "cpu",
-        "interruptions": Interruptions(Drafts()),
-        "report": lambda *_: None,
-    }
-    of_control = perturbed if control == "permuted" else unperturbed_set(DATA, attack, seed=4)
-    return run_control(control, DATA, of_control, attack=attack, **{**options, **keys})
+    seen = perturbed if control == "permuted" else unperturbed_set(DATA, attack, seed=4)
+    config: ClassifierConfig = keys.pop("config", CONFIG)
+    made = CONTROLS[control](DATA, seen, attack, config.with_rate(0.3), keys.pop("seed", 4))
+    options: dict[str, Any] = {"draws": DRAWS, "report": lambda *_: None, **keys}
+    return run_control(made, device="cpu", resumption=Resumption(Drafts()), **options)
 
 
 def attacked(**keys: Any) -> tuple[AttackConfig, PerturbedSet]:
@@ -159,8 +152,8 @@ def test_deterministic_targets_stay(seen: Seen) -> None:
 
 def test_trained_as_g_and_measured_on_clean_data(seen: Seen) -> None:
     attack, perturbed = attacked()
-    config = ClassifierConfig(
-        loss="identity", epochs=7, momentum=0.5, schedule="constant", model=ModelConfig(hidden_dim=4)
+    config = DescentConfig(
+        loss="identity", epochs=7, momentum=0.5, schedule="constant", model=TwoLayerConfig(hidden_dim=4)
     )
     found = run("permuted", attack, perturbed, config=config)
     assert {job.descent for job in seen.jobs} == {Descent("identity", 0.3, 7, 0.5, plateau=False)}
@@ -198,7 +191,7 @@ def test_draws_over_the_same_inputs_train_together(seen: Seen, control: Any, cal
     run(control, attack, perturbed, report=lambda *words: heard.append(words))
     assert [len(jobs) for jobs in seen.calls] == calls
     for job, inputs, found in zip(seen.jobs, seen.inputs, seen.trained, strict=True):
-        alone = train(job.network, inputs, job.labels, job.descent)
+        alone = job.descent.train(job.network, inputs, job.labels)
         # 10 epochs of float64 rounding in other blocks.
         assert torch.allclose(found.module.weight, alone.module.weight, rtol=0, atol=1e-12)
     # 10 epochs of 5 draws; the words count up to all of them.
@@ -209,8 +202,8 @@ def test_draws_over_the_same_inputs_train_together(seen: Seen, control: Any, cal
 
 
 def test_permuted_draws_train_in_the_factors_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = Classifier(initialise(ModelConfig(hidden_dim=DIM - 1), DIM, seed=0, role="f").double())
-    attack = AttackConfig(source="none", epsilon=0.4)
+    narrow = Classifier(initialise(TwoLayerConfig(hidden_dim=DIM - 1), DIM, seed=0, role="f").double())
+    attack = OneStepConfig(source="none", epsilon=0.4)
     perturbed = perturb(narrow, DATA, attack, seed=4)
     assert perturbed.factors is not None
     given: list[Any] = []

@@ -15,7 +15,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from perturblearn.classifiers import TwoLayer, initialise
-from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.config import ExperimentConfig, TrainedTwoLayerConfig, resolve_config, value_of
 from perturblearn.data import load_dataset
 from perturblearn.errors import DataError, DivergenceError
 from perturblearn.experiment import Experiment, SeedGraph, SeedMeasures
@@ -89,7 +89,7 @@ def plain_experiment(config: ExperimentConfig, seed: int) -> dict[str, Any]:
     grid, sets = [], []
     for lr_f in config.standard.lr:
         standard = config.standard
-        f = plain_training(fresh(standard, "standard"), x, y, standard.loss, lr_f, standard.epochs)
+        f = plain_training(fresh(standard, "standard"), x, y, standard.loss, lr_f, value_of(standard, "epochs"))
         keep = 0 if config.attack.source == "none" else 1
         seen, unseen = (
             keep * points - plain_steps(f, points, labels, config.attack.epsilon) for points, labels in ((x, y), (z, t))
@@ -97,7 +97,9 @@ def plain_experiment(config: ExperimentConfig, seed: int) -> dict[str, Any]:
         sets.append(seen)
         for lr_g in config.perturbation.lr:
             section = config.perturbation
-            g = plain_training(fresh(section, "perturbation"), seen, -y, section.loss, lr_g, section.epochs)
+            g = plain_training(
+                fresh(section, "perturbation"), seen, -y, section.loss, lr_g, value_of(section, "epochs")
+            )
             grid.append(
                 {
                     "standard_lr": lr_f,
@@ -121,7 +123,7 @@ def plain_experiment(config: ExperimentConfig, seed: int) -> dict[str, Any]:
     section, control = config.perturbation, {}
     if config.attack.source == "natural":
         network = fresh(section, "unperturbed control 0")
-        c = plain_training(network, x, -y, section.loss, chosen["perturbation_lr"], section.epochs)
+        c = plain_training(network, x, -y, section.loss, chosen["perturbation_lr"], value_of(section, "epochs"))
         control = {"accuracy": share(y * outputs(c, x) > 0), "accuracy_heldout": share(t * outputs(c, z) > 0)}
     return {"grid": grid, "chosen": chosen, "control": control}
 
@@ -260,7 +262,7 @@ def test_bare_perturbations_of_size_zero() -> None:
     experiment = Experiment(config)
     executor = experiment.run()
     g = executor.result(experiment.seeds[0].branches[0].learners[0].perturbation)
-    start = initialise(config.perturbation.model, 12, seed=0, role="perturbation")
+    start = initialise(TrainedTwoLayerConfig.model_validate(config.perturbation.model), 12, seed=0, role="perturbation")
     assert isinstance(g.module, TwoLayer)
     assert torch.equal(g.module.weight, start.weight)
     assert start.bias is not None

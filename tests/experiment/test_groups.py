@@ -13,7 +13,7 @@ from torch import Tensor
 
 from perturblearn.api import UserObjects, make_experiment
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import resolve_config
+from perturblearn.config import TrainedTwoLayerConfig, resolve_config
 from perturblearn.errors import DivergenceError
 from perturblearn.experiment import Experiment, SeedGraph
 from perturblearn.experiment import learn as learning
@@ -251,7 +251,9 @@ def test_products_in_bfloat16_are_recorded_and_near_the_exact_ones() -> None:
     for experiment, executor, products in ((exact, ran[0], "exact"), (short, ran[1], "bfloat16")):
         for stage in classifiers(only(experiment)):
             assert trained(executor, stage).training["products"] == products
-    start = initialise(exact.config.standard.model, 12, seed=3, role="standard").weight.detach()
+    start = initialise(
+        TrainedTwoLayerConfig.model_validate(exact.config.standard.model), 12, seed=3, role="standard"
+    ).weight.detach()
     for one, other in zip(only(exact).standards, only(short).standards, strict=True):
         expected, found = (trained(ran[i], stage).module.weight.detach() for i, stage in enumerate((one, other)))
         assert not torch.equal(expected, found)

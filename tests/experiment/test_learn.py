@@ -17,16 +17,16 @@ from perturblearn import learn_from_perturbations
 from perturblearn.api import make_experiment
 from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import resolve_config
+from perturblearn.config import TrainedTwoLayerConfig, resolve_config, value_of
 from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
 from perturblearn.experiment import learn as learning
-from perturblearn.experiment.learn import Lesson, learn, learn_side_by_side
+from perturblearn.experiment.learn import TrainingSpec, learn, learn_side_by_side
 from perturblearn.perturbed import perturb
 from perturblearn.perturbed.sources import draw_sources
 from perturblearn.seeding import derive_seed
 from perturblearn.theory import GateKernel, cosine_similarity, margin_limit
-from perturblearn.training import Descent, Flow, Job, Outcome, train, train_by_flow, train_side_by_side
+from perturblearn.training import Descent, Flow, Job, Outcome, train_side_by_side
 
 LIMIT = {"model.name": "limit", "model.slope": 0.05}
 FLOW = {
@@ -59,15 +59,14 @@ def test_each_way_is_the_one_that_is_asked_for() -> None:
     x, y = noise(20, 100, 0)
     for keys in (LIMIT, FLOW, {"model.slope": 0.05, "epochs": 7}):
         config = resolve_config(None, both(keys)).standard
-        found = learn(Lesson(config, y, 3, "standard"), x, report=quiet).module.weight
-        start = initialise(config.model, 100, seed=3, role="standard").double() if keys is not LIMIT else None
-        if start is None:
+        found = learn(TrainingSpec(config, y, 3, "standard"), x, report=quiet).module.weight
+        if not isinstance(config.model, TrainedTwoLayerConfig):
             limit = margin_limit(x, y, slope=0.05)
             expected = torch.stack((limit.w_plus, limit.w_minus))
-        elif keys is FLOW:
-            expected = train_by_flow(start, x, y, Flow("exponential", 0.01, 100_000)).module.weight
         else:
-            expected = train(start, x, y, Descent("logistic", 0.5, 7)).module.weight
+            start = initialise(config.model, 100, seed=3, role="standard").double()
+            way = Flow("exponential", 0.01, 100_000) if keys is FLOW else Descent("logistic", 0.5, 7)
+            expected = way.train(start, x, y).module.weight
         assert torch.equal(found, expected)
 
 
@@ -75,12 +74,12 @@ def test_each_way_is_the_one_that_is_asked_for() -> None:
 def test_side_by_side_is_one_by_one(keys: dict[str, Any]) -> None:
     config = resolve_config(None, both(keys)).standard
     x, _ = noise(20, 100, 0)
-    lessons = [Lesson(config, noise(20, 100, seed)[1], 3, role) for seed, role in ((0, "a"), (1, "b"), (2, "b"))]
+    specs = [TrainingSpec(config, noise(20, 100, seed)[1], 3, role) for seed, role in ((0, "a"), (1, "b"), (2, "b"))]
     said: list[tuple[int, int]] = []
-    found = dict(learn_side_by_side(lessons, x, report=lambda done, steps, _: said.append((done, steps))))
+    found = dict(learn_side_by_side(specs, x, report=lambda done, steps, _: said.append((done, steps))))
     assert sorted(found) == [0, 1, 2]
-    for position, lesson in enumerate(lessons):
-        alone = learn(lesson, x, report=quiet)
+    for position, spec in enumerate(specs):
+        alone = learn(spec, x, report=quiet)
         # Few epochs or steps of float64 rounding.
         assert torch.allclose(weight(found[position]), alone.module.weight, rtol=1e-9, atol=1e-12)
     assert said
@@ -88,12 +87,12 @@ def test_side_by_side_is_one_by_one(keys: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("keys", [FLOW, {"model.slope": 0.05, "epochs": 7}], ids=["flow", "descent"])
-def test_wanted_lessons_end_as_among_all(keys: dict[str, Any]) -> None:
+def test_wanted_specs_end_as_among_all(keys: dict[str, Any]) -> None:
     config = resolve_config(None, both(keys)).standard
     x, y = noise(20, 100, 0)
-    lessons = [Lesson(config, y, 3, role) for role in "abc"]
-    whole = dict(learn_side_by_side(lessons, x, report=quiet))
-    part = dict(learn_side_by_side(lessons, x, wanted=[2, 0], report=quiet))
+    specs = [TrainingSpec(config, y, 3, role) for role in "abc"]
+    whole = dict(learn_side_by_side(specs, x, report=quiet))
+    part = dict(learn_side_by_side(specs, x, wanted=[2, 0], report=quiet))
     assert sorted(part) == [0, 2]
     for position, found in part.items():
         assert torch.equal(weight(found), weight(whole[position]))
@@ -112,16 +111,16 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Job]]:
     return calls
 
 
-def test_lessons_that_differ_in_epochs_alone_are_one_training(jobs: list[Sequence[Job]]) -> None:
+def test_specs_that_differ_in_epochs_alone_are_one_training(jobs: list[Sequence[Job]]) -> None:
     config = resolve_config(None, both({"model.slope": 0.05})).standard
     x, y = noise(20, 100, 0)
 
-    def lesson(epochs: int, *, labels: Tensor = y, role: str = "a", **keys: Any) -> Lesson:
-        return Lesson(config.model_copy(update={"epochs": epochs, **keys}), labels, 3, role)
+    def spec(epochs: int, *, labels: Tensor = y, role: str = "a", **keys: Any) -> TrainingSpec:
+        return TrainingSpec(config.model_copy(update={"epochs": epochs, **keys}), labels, 3, role)
 
-    # 5, 2 and 9 epochs of one course; a learning rate, a role and labels of their own are courses of their own.
-    lessons = [lesson(5), lesson(2, lr=(0.1,)), lesson(2), lesson(9), lesson(5, role="b"), lesson(5, labels=-y)]
-    found = dict(learn_side_by_side(lessons, x, report=quiet))
+    # 5, 2 and 9 epochs of one training; a learning rate, a role and labels of their own make trainings of their own.
+    specs = [spec(5), spec(2, lr=(0.1,)), spec(2), spec(9), spec(5, role="b"), spec(5, labels=-y)]
+    found = dict(learn_side_by_side(specs, x, report=quiet))
     (of_call,) = jobs
     assert [(job.descent.epochs, sorted(job.checkpoints)) for job in of_call] == [
         (9, [2, 5, 9]),
@@ -129,13 +128,13 @@ def test_lessons_that_differ_in_epochs_alone_are_one_training(jobs: list[Sequenc
         (5, [5]),
         (5, [5]),
     ]
-    for position, lesson_of in enumerate(lessons):
+    for position, spec_of in enumerate(specs):
         classifier = found[position]
-        alone = learn(lesson_of, x, report=quiet)
+        alone = learn(spec_of, x, report=quiet)
         # At most 9 epochs of float64 rounding.
         assert torch.allclose(weight(classifier), alone.module.weight, rtol=0, atol=1e-12)
         assert isinstance(classifier, Classifier)
-        assert classifier.training["epochs"] == len(classifier.losses) == lesson_of.config.epochs
+        assert classifier.training["epochs"] == len(classifier.losses) == value_of(spec_of.config, "epochs")
         assert classifier.final_lr == alone.final_lr
 
 
@@ -145,12 +144,12 @@ def test_a_shorter_training_survives_a_longer_one_that_diverges() -> None:
     x, y = noise(20, 100, 0)
     # A label that nothing else speaks for: the same sample with both signs.
     x, y = torch.cat((x, x[:1])).float(), torch.cat((y, -y[:1]))
-    lessons = [Lesson(config.model_copy(update={"epochs": epochs}), y, 3, "a") for epochs in (300, 1)]
-    found = dict(learn_side_by_side(lessons, x, report=quiet))
+    specs = [TrainingSpec(config.model_copy(update={"epochs": epochs}), y, 3, "a") for epochs in (300, 1)]
+    found = dict(learn_side_by_side(specs, x, report=quiet))
     assert isinstance(found[0], DivergenceError)
-    assert torch.equal(weight(found[1]), learn(lessons[1], x, report=quiet).module.weight)
+    assert torch.equal(weight(found[1]), learn(specs[1], x, report=quiet).module.weight)
     with pytest.raises(DivergenceError, match=r"diverged at epoch 1 of 300 with learning rate 1e\+30"):
-        learn(lessons[0], x, report=quiet)
+        learn(specs[0], x, report=quiet)
 
 
 def weight(found: object) -> Tensor:
@@ -161,7 +160,7 @@ def weight(found: object) -> Tensor:
 def test_the_linear_method_reaches_the_limit() -> None:
     x, y = noise(20, 100, 0)
     config = resolve_config(None, both({**LIMIT, "model.method": "linear"})).standard
-    found = learn(Lesson(config, y, 0, "standard"), x, report=quiet)
+    found = learn(TrainingSpec(config, y, 0, "standard"), x, report=quiet)
     assert found.training["limit"] == "linear"
     assert torch.equal(found.module.weight[0], margin_limit(x, y, slope=0.05, method="linear").w_plus)
 
@@ -307,7 +306,7 @@ def test_a_search_that_stays_is_no_zero_gradient() -> None:
     }  # fmt: skip
     config = resolve_config(None, keys)
     data = load_dataset(config.data, seed=0)
-    f = learn(Lesson(config.standard, data.labels, 0, "standard"), data.inputs, report=quiet)
+    f = learn(TrainingSpec(config.standard, data.labels, 0, "standard"), data.inputs, report=quiet)
     found = perturb(f, data, config.attack, seed=0)
     stayed = int((found.perturbations == 0).all(dim=1).sum())
     flat = int((input_gradient(f.module, data.inputs) == 0).all(dim=1).sum())

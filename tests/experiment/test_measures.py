@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.experiment import (
     MEASURES,
@@ -181,7 +181,7 @@ def test_clean_samples_have_no_size(clean: list[bool], size: float | None) -> No
     assert measured["perturbation_size"] == size
 
 
-OWN = ModelConfig(name="tests.experiment:readings")
+OWN = NetworkConfig(name="tests.experiment:readings")
 
 
 class Readings(nn.Module):

@@ -14,6 +14,7 @@ from perturblearn.api import learn_from_perturbations
 from perturblearn.classifiers import label_loss
 from perturblearn.data import Dataset
 from perturblearn.experiment import SeedGraph, controls
+from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.graph import Executor
 from perturblearn.perturbed import PerturbedSet, mix
 from perturblearn.seeding import derive_seed
@@ -94,9 +95,9 @@ class Seen:
         self.of: dict[str, tuple[Tensor, Tensor]] = {}
         learn_network = controls.learn_network
 
-        def recording(section: Any, signature: Any, inputs: Tensor, labels: Tensor, **keys: Any) -> Any:
-            self.of[keys["role"]] = inputs.clone(), labels.clone()
-            return learn_network(section, signature, inputs, labels, **keys)
+        def recording(spec: TrainingSpec, signature: Any, inputs: Tensor, **keys: Any) -> Any:
+            self.of[spec.role] = inputs.clone(), spec.labels.clone()
+            return learn_network(spec, signature, inputs, **keys)
 
         monkeypatch.setattr(controls, "learn_network", recording)
 

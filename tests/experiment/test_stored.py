@@ -20,9 +20,11 @@ from perturblearn.api import (
     verify,
 )
 from perturblearn.classifiers import Classifier, TwoLayer
+from perturblearn.config import value_of
 from perturblearn.data import Dataset, Signature, load_dataset
 from perturblearn.errors import ConfigError, DataError, StoreError
 from perturblearn.experiment import Experiment, controls
+from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.perturbed import StoredSet
 from perturblearn.perturbed.manifest import manifest_text, sealed
 from perturblearn.store import ArtefactStore
@@ -180,10 +182,10 @@ def test_g_s_seeds_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     seen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
     learn_network = controls.learn_network
 
-    def recording(section: Any, signature: Any, inputs: torch.Tensor, labels: torch.Tensor, **options: Any) -> Any:
-        if options["role"] == "unperturbed control 0":
-            seen.append((options["seed"], inputs, labels))
-        return learn_network(section, signature, inputs, labels, **options)
+    def recording(spec: TrainingSpec, signature: Any, inputs: torch.Tensor, **options: Any) -> Any:
+        if spec.role == "unperturbed control 0":
+            seen.append((spec.seed, inputs, spec.labels))
+        return learn_network(spec, signature, inputs, **options)
 
     monkeypatch.setattr(controls, "learn_network", recording)
     experiment = prepare_learn(stored, data=data, overrides={"seeds": [2, 7]}).experiment
@@ -273,7 +275,7 @@ def test_a_set_says_how_g_is_trained_as_it_was_asked_for_last(tmp_path: Path) ->
     files = {path: path.stat().st_ino for path in first.folder.rglob("shard-*")}
     again = written({**keys, "perturbation.epochs": 7}, data, tmp_path)
     assert again.folder == first.folder
-    assert again.config.perturbation.epochs == 7
+    assert value_of(again.config, "perturbation.epochs") == 7
     # The shards are those of the store, which made nothing again.
     assert {path: path.stat().st_ino for path in again.folder.rglob("shard-*")} == files
     manifest = (again.folder / "manifest.json").stat().st_ino

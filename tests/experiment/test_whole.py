@@ -11,7 +11,7 @@ from torch import Tensor
 
 from perturblearn.api import make_experiment
 from perturblearn.classifiers import TwoLayer, initialise
-from perturblearn.config import DataConfig, ModelConfig
+from perturblearn.config import DataConfig, TwoLayerConfig
 from perturblearn.data import load_dataset
 from perturblearn.experiment import TRAINING, SeedMeasures, controls_of, summarise_seeds
 from perturblearn.seeding import derive_seed
@@ -74,12 +74,12 @@ def test_every_measure_of_every_pair_of_learning_rates_from_scratch() -> None:
         targets, heldout_targets = coin_flips(seed, "training", 40), coin_flips(seed, "heldout", 60)
         rows = iter(of_seed.grid)
         for standard_lr in (0.1, 0.01):
-            start = initialise(ModelConfig(hidden_dim=10), 8, seed=seed, role="standard")
+            start = initialise(TwoLayerConfig(hidden_dim=10), 8, seed=seed, role="standard")
             f = gradient_descent(start, data.inputs, data.labels, "identity", standard_lr, 30)
             perturbed = bare(f, data.inputs, targets)
             heldout = bare(f, data.heldout_inputs, heldout_targets)
             for perturbation_lr in (0.2, 0.05):
-                start = initialise(ModelConfig(hidden_dim=12, slope=0.1), 8, seed=seed, role="perturbation")
+                start = initialise(TwoLayerConfig(hidden_dim=12, slope=0.1), 8, seed=seed, role="perturbation")
                 g = gradient_descent(start, perturbed, targets, "logistic", perturbation_lr, 25)
                 row = next(rows)
                 redirected = targets != data.labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perturblearn.config import value_of
 from perturblearn.papers import ALL, FIGURES, SCALES, Figure, Panel, Smaller, outline_of
 
 FIGURE = Figure(
@@ -20,10 +21,10 @@ FIGURE = Figure(
 def test_points_of_the_paper() -> None:
     points = list(FIGURE.points(seeds=2))
     assert [(point.panel, point.place) for point in points] == [(1, 0), (1, 1), (1, 2), *((2, n) for n in range(6))]
-    assert [(point.config.data.input_dim, point.config.attack.epsilon) for point in points[:3]] == [
+    assert [(value_of(point.config, "data.input_dim"), point.config.attack.epsilon) for point in points[:3]] == [
         (20, 0.2), (100, 1.0), (1000, 2.0)
     ]  # fmt: skip
-    assert points[3].config.data.n_samples == 2
+    assert value_of(points[3].config, "data.n_samples") == 2
     assert points[3].config.attack.epsilon == 4.0
     assert points[0].config.seeds == (0, 1)
     assert points[0].config.controls.draws == 0
@@ -47,8 +48,12 @@ def test_a_smaller_problem_knows_the_papers_points() -> None:
     ]
     assert second.points == [(2, {"n_samples": 10}), (4, {"n_samples": 30}), (5, {"n_samples": 40})]
     config = quick.default()
-    assert (config.data.input_dim, config.data.n_samples, config.attack.epsilon) == (100, 40, 4.0)
-    assert config.standard.epochs == config.perturbation.epochs == 7
+    assert (value_of(config, "data.input_dim"), value_of(config, "data.n_samples"), config.attack.epsilon) == (
+        100,
+        40,
+        4.0,
+    )
+    assert value_of(config, "standard.epochs") == value_of(config, "perturbation.epochs") == 7
     assert quick.default(panel=2).attack.epsilon == 8.0
     assert quick.smaller == (
         "input dimension d and training samples N divided by 10, perturbation size ε multiplied by 2, training time = 7"
@@ -66,7 +71,7 @@ def test_fewer_points_alone_are_the_papers_problem() -> None:
 def test_up_to() -> None:
     figure = FIGURE.up_to({"n_samples": 250})
     assert [point.values["n_samples"] for point in figure.points(panels=[2])] == [2, 4, 100, 200]
-    assert figure.default().data.n_samples == 250
+    assert value_of(figure.default(), "data.n_samples") == 250
     assert [point.place for point in figure.points(panels=[1])] == [0, 1, 2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perturblearn.config import value_of
 from perturblearn.experiment import Experiment
 from perturblearn.papers import FIGURES
 from perturblearn.papers.iclr2024 import l0_length
@@ -14,8 +15,17 @@ def test_networks_follow_the_paper_and_limits_stand_beside_them() -> None:
     figure = FIGURES["iclr2024/artificial_linf_uniform"]
     (flow,), (limit,) = ([*figure.points(way=way, panels=[4])][-1:] for way in ("flow", "limit"))
     for part in (flow.config.standard, flow.config.perturbation):
-        assert (part.model.name, part.model.hidden_dim, part.model.slope) == ("one_hidden", 1000, 0.01)
-        assert (part.training, part.loss, part.lr, part.epochs) == ("flow", "exponential", (0.01,), 100_000)
+        assert (part.model.name, value_of(part, "model.hidden_dim"), value_of(part, "model.slope")) == (
+            "one_hidden",
+            1000,
+            0.01,
+        )
+        assert (value_of(part, "training"), part.loss, part.lr, value_of(part, "epochs")) == (
+            "flow",
+            "exponential",
+            (0.01,),
+            100_000,
+        )
     attack = flow.config.attack
     assert (attack.name, attack.norm, attack.epsilon) == ("radial_pgd", "linf", 0.03)
     assert (attack.source, attack.n_sources, attack.targets) == ("uniform", 10_000, "uniform")
@@ -26,7 +36,7 @@ def test_networks_follow_the_paper_and_limits_stand_beside_them() -> None:
 
 def test_limits_are_soft_where_samples_outnumber_dimensions() -> None:
     points = FIGURES["iclr2024/artificial_l2_uniform"].points(way="limit", panels=[1])
-    soft = {point.values["input_dim"]: point.config.perturbation.model.softness for point in points}
+    soft = {point.values["input_dim"]: value_of(point.config, "perturbation.model.softness") for point in points}
     assert soft == dict.fromkeys((100, 500, 1000, 2500, 5000, 7500), 0.1) | {10_000: None}
 
 
@@ -85,8 +95,8 @@ def test_rows_of_the_deep_table(data: str, row: str, size: dict[str, float], rat
     assert (attack.norm, attack.targets, attack.source) == (norm, targets, "natural")
     assert {key: getattr(attack, key) for key in size} == size
     assert (config.standard.lr, config.perturbation.lr) == ((0.1,), (rate,))
-    assert config.standard.epochs == config.perturbation.epochs == epochs
-    assert config.data.centre is False
+    assert value_of(config, "standard.epochs") == value_of(config, "perturbation.epochs") == epochs
+    assert value_of(config, "data.centre") is False
     assert config.standard.model.name == ("wide_resnet" if data == "cifar10" else "convnet")
 
 
@@ -94,5 +104,9 @@ def test_noise_of_the_deep_table() -> None:
     points = list(FIGURES["iclr2024/deep_mnist"].points(panels=[3]))
     config = points[0].config
     assert (config.attack.source, config.attack.targets, config.attack.n_sources) == ("uniform", "uniform", 60_000)
-    assert (config.perturbation.epochs, config.standard.epochs, config.perturbation.lr) == (300, 100, (0.01,))
+    assert (value_of(config, "perturbation.epochs"), value_of(config, "standard.epochs"), config.perturbation.lr) == (
+        300,
+        100,
+        (0.01,),
+    )
     assert points[-1].config.attack.n_sources == 1_200_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_config
+from perturblearn.config import ClassifierConfig, ExperimentConfig, resolve_config, value_of
 from perturblearn.data import Outline, Signature
 from perturblearn.experiment import Experiment, costs, seed_graph
 from perturblearn.graph import AnyStage, make_plan
@@ -23,7 +23,7 @@ def _without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real images have a known shape, wherever they are; nothing is timed."""
 
     def outline(config: Any, **_: Any) -> Outline:
-        signature = Signature((config.input_dim or 784,), 2, 0.0, (0.0,), (1.0,))
+        signature = Signature((value_of(config, "input_dim") or 784,), 2, 0.0, (0.0,), (1.0,))
         return Outline(SAMPLES.get(config.name) or config.n_samples or 0, 1000, signature)
 
     monkeypatch.setattr(seed_graph, "data_fingerprint", lambda config, **_: config.name)
@@ -42,8 +42,8 @@ def test_the_plan_of_all_figures_saves_what_is_asked() -> None:
             stages |= {stage.key: stage for stage in of_seed.targets}
             for g in (g for row in of_seed.perturbations for g in row):
                 outline = found.outline
-                units = point.config.standard.model.hidden_dim
-                epochs = point.config.standard.epochs + point.config.perturbation.epochs
+                units = value_of(point.config, "standard.model.hidden_dim")
+                epochs = value_of(point.config, "standard.epochs") + value_of(point.config, "perturbation.epochs")
                 unshared[g.key] = 4.0 * outline.n_samples * outline.signature.input_dim * units * epochs
     # Counted independently for this project: 3,671 distinct runs, 8.4e16 operations.
     assert len(unshared) == 3671
@@ -70,15 +70,19 @@ def test_points_differ_from_the_default_in_what_is_varied() -> None:
     points = list(figure.points(seeds=[3], overrides={"standard.products": "bfloat16"}))
     assert [sum(point.panel == panel for point in points) for panel in range(1, 9)] == [10, 9, 11, 28, 5, 32, 10, 19]
     first, width, time = points[0].config, points[30].config, points[-1].config
-    assert (first.data.input_dim, first.attack.epsilon, first.data.n_samples) == (10, 0.0031, 1000)
-    assert first.standard.products == "bfloat16"
+    assert (value_of(first, "data.input_dim"), first.attack.epsilon, value_of(first, "data.n_samples")) == (
+        10,
+        0.0031,
+        1000,
+    )
+    assert value_of(first, "standard.products") == "bfloat16"
     assert first.seeds == (3,)
     assert (
         width.standard.model
         == width.perturbation.model
         == default.standard.model.model_copy(update={"hidden_dim": points[30].values["hidden_dim"]})
     )
-    assert (time.standard.epochs, time.perturbation.epochs) == (1000, 100)
+    assert (value_of(time, "standard.epochs"), value_of(time, "perturbation.epochs")) == (1000, 100)
     assert {point.config.standard.loss for point in points if point.panel == 2} == {"logistic"}
     assert {point.config.standard.lr for point in points if point.panel == 7} == {(0.1,)}
 
@@ -108,9 +112,14 @@ def test_decision_maps_have_the_captions_settings() -> None:
         figure = FIGURES[f"neurips2024/map_{name}"]
         (point,) = figure.points()
         config = point.config
-        assert (config.data.input_dim, config.data.n_samples) == (input_dim, n_samples)
+        assert (value_of(config, "data.input_dim"), value_of(config, "data.n_samples")) == (input_dim, n_samples)
         for part in _trained(config):
-            assert (part.model.hidden_dim, part.lr, part.epochs, part.loss) == (hidden_dim, (lr,), epochs, "identity")
+            assert (value_of(part, "model.hidden_dim"), part.lr, value_of(part, "epochs"), part.loss) == (
+                hidden_dim,
+                (lr,),
+                epochs,
+                "identity",
+            )
         assert config.attack.epsilon == epsilon
         assert config.attack.source == {"a": "none", "b": "natural"}[name[-1]]
         assert figure.panels[0].limits == limits

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perturblearn.config import value_of
 from perturblearn.data import load_dataset
 from perturblearn.papers import STUDIES, Analysis, Study, StudyRun
 from perturblearn.papers.study_analyses import SIZE_LAW
@@ -63,7 +64,7 @@ def test_the_condition_holds_at_one_end() -> None:
     study = STUDIES["studies/orthogonality"]
     point = next(study.points(panels=[7]))
     inputs = load_dataset(point.config.data, seed=0).inputs
-    assert orthogonality(inputs, slope=point.config.standard.model.slope).factor < 1
+    assert orthogonality(inputs, slope=value_of(point.config, "standard.model.slope")).factor < 1
 
 
 def test_the_orthogonality_s_slopes() -> None:

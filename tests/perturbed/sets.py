@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import ModelConfig, config_tree, resolve_config
+from perturblearn.config import TwoLayerConfig, config_tree, resolve_config
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.perturbed.manifest import manifest_text, sealed
 from perturblearn.perturbed.write_set import ShardSource, write_set
@@ -21,7 +21,7 @@ from perturblearn.store import separate
 
 CONFIG = resolve_config(None, {"seeds": [4]})
 DIM = 6
-STANDARD = Classifier(initialise(ModelConfig(hidden_dim=4), DIM, seed=0, role="f"))
+STANDARD = Classifier(initialise(TwoLayerConfig(hidden_dim=4), DIM, seed=0, role="f"))
 SHARD = "training/shard-00001.safetensors"
 ALL_FILES = (
     "manifest.json", "standard.safetensors", "training/shard-00000.safetensors", SHARD,

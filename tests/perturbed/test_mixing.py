@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.perturbed.mixing import mix
 
 DIM, COUNT = 6, 40
-F = Classifier(initialise(ModelConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
+F = Classifier(initialise(TwoLayerConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
 SHARES = (0.0, 0.1, 0.3, 0.5, 0.75, 0.97)
 
 

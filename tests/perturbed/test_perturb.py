@@ -13,14 +13,14 @@ from torch import Tensor
 
 from perturblearn.attacks import make_attack, one_step
 from perturblearn.classifiers import Classifier, TwoLayer, initialise, is_target
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TrainedTwoLayerConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import ArtefactStore
 
 DIM = 6
-F = Classifier(initialise(ModelConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
+F = Classifier(initialise(TwoLayerConfig(hidden_dim=10, slope=0.1), DIM, seed=0, role="f").double())
 
 
 def made(n: int = 40, m: int = 30) -> Dataset:
@@ -201,7 +201,9 @@ def test_columns_that_do_not_fit(name: str) -> None:
 
 
 def narrow(dtype: torch.dtype, name: Any = "two_layer") -> Classifier:
-    return Classifier(initialise(ModelConfig(name=name, hidden_dim=4, slope=0.1), DIM, seed=0, role="f").to(dtype))
+    return Classifier(
+        initialise(TrainedTwoLayerConfig(name=name, hidden_dim=4, slope=0.1), DIM, seed=0, role="f").to(dtype)
+    )
 
 
 @pytest.mark.parametrize("heldout", [False, True])
@@ -255,7 +257,7 @@ def test_zero_gradients_of_factors_are_counted() -> None:
     ids=str,
 )
 def test_other_sets_have_no_factors(width: int, keys: dict[str, Any]) -> None:
-    f = Classifier(initialise(ModelConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
+    f = Classifier(initialise(TwoLayerConfig(hidden_dim=width, slope=0.1), DIM, seed=0, role="f").double())
     found = perturb(f, DATA, attack(**keys), seed=0)
     assert found.factors is None
     assert not make_attack(attack(**keys), DIM).has_factors(f.module.hidden_dim, f.module.input_dim)

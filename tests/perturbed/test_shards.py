@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks import Attack, AttackContext, AttackResult, make_attack
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import AttackConfig, ModelConfig
+from perturblearn.config import AttackConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
 from perturblearn.perturbed.shards import block_rows, blocks_in
@@ -44,7 +44,7 @@ DATA = made()
 
 
 def network(hidden_dim: int, dtype: torch.dtype = torch.float32) -> Classifier:
-    return Classifier(initialise(ModelConfig(hidden_dim=hidden_dim, slope=0.1), DIM, seed=0, role="f").to(dtype))
+    return Classifier(initialise(TwoLayerConfig(hidden_dim=hidden_dim, slope=0.1), DIM, seed=0, role="f").to(dtype))
 
 
 WIDE, NARROW = network(10), network(4)

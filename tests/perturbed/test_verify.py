@@ -19,7 +19,7 @@ from tests.perturbed.sets import ALL_FILES, DIM, KINDS, SHARD, STANDARD, change_
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import StoreError
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.perturbed.set_files import shard_bytes
@@ -269,7 +269,7 @@ def others(part: str, rows: range) -> PerturbedSet:
 
 
 def other_standard() -> Artefact:
-    return Classifier(initialise(ModelConfig(hidden_dim=4), DIM, seed=1, role="f")).dump()
+    return Classifier(initialise(TwoLayerConfig(hidden_dim=4), DIM, seed=1, role="f")).dump()
 
 
 @pytest.mark.parametrize("file", [SHARD, "standard.safetensors"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perturblearn.config import value_of
 from perturblearn.errors import StoreError
 from perturblearn.papers import Figure, Panel, Published, Smaller
 from perturblearn.report import ReproductionReport
@@ -125,7 +126,7 @@ def test_ways_and_laws_are_told_apart() -> None:
         laws={"law": lambda settings: None if settings["epsilon"] > 0.2 else settings["n_adv"] / 20},
     )
     points = [point for way in figure.ways for point in figure.points(way=way)]
-    assert points[5].config.standard.model.slope == 0.2
+    assert value_of(points[5].config, "standard.model.slope") == 0.2
     runs = [[{"ours_max": 0.8, "unperturbed_control": 0.5}] if point.way == "flow" else [{"ours_max": 0.7}]
             for point in points]  # fmt: skip
     found = point_rows(figure, points, runs)

@@ -77,7 +77,7 @@ def test_a_cell_comes_back_from_its_changes(options: dict[str, Any]) -> None:
 def test_changes_name_what_differs_and_nothing_else() -> None:
     first, other = cell([0.5], steps=20, epsilon=1.0), cell([0.5], epsilon=0.5, norm="linf")
     assert first.as_cell(first.config)["changes"] == {}
-    changes = {"attack.epsilon": 0.5, "attack.norm": "linf", "attack.steps": None}
+    changes = {"attack.epsilon": 0.5, "attack.norm": "linf", "attack.steps": 100}
     assert other.as_cell(first.config)["changes"] == changes
 
 

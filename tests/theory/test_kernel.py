@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from perturblearn import theory
 from perturblearn.classifiers import initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import ConfigError
 from perturblearn.theory import EmpiricalKernel, GateKernel, Kernel
 from perturblearn.theory.decision_map import coordinates
@@ -114,7 +114,7 @@ def test_wide_networks_have_the_gate_kernel_in_every_sum() -> None:
     limit = GateKernel(0.1, trained_bias=True)
     x, z = normal(6, 4, seed=0), normal(5, 4, seed=1)
     weights, vectors = normal(6, seed=2), normal(6, 4, seed=3)
-    empirical = EmpiricalKernel(initialise(ModelConfig(hidden_dim=100_000, slope=0.1), 4, seed=0, role="f").double())
+    empirical = EmpiricalKernel(initialise(TwoLayerConfig(hidden_dim=100_000, slope=0.1), 4, seed=0, role="f").double())
     pairs = [
         (empirical.weighted_sum(z, x, weights), limit.weighted_sum(z, x, weights)),
         (empirical.gradient_sum(z, x, weights), limit.gradient_sum(z, x, weights)),
@@ -129,7 +129,7 @@ def test_wide_networks_have_the_gate_kernel_in_every_sum() -> None:
 def test_the_initial_gradient_of_a_wide_network() -> None:
     dim = 3000
     x = normal(4, dim, seed=0)
-    network = initialise(ModelConfig(hidden_dim=300, slope=0.3), dim, seed=0, role="f").double()
+    network = initialise(TwoLayerConfig(hidden_dim=300, slope=0.3), dim, seed=0, role="f").double()
     found = EmpiricalKernel(network).initial_gradient_square(x)
     loop = torch.stack([torch.autograd.functional.jacobian(network, row[None]).square().sum() for row in x])
     assert torch.allclose(found, loop)

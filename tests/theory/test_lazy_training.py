@@ -8,7 +8,7 @@ from tests.theory.reference import normal
 
 from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import OneHiddenConfig, TwoLayerConfig
 from perturblearn.errors import ConfigError
 from perturblearn.theory import (
     GateKernel,
@@ -19,7 +19,7 @@ from perturblearn.theory import (
     standard_prediction,
     training_time,
 )
-from perturblearn.training import Descent, train
+from perturblearn.training import Descent
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
@@ -44,8 +44,8 @@ def test_a_wide_network_trained_a_little_is_the_lazy_function() -> None:
     x, z = normal(20, 6, seed=0), normal(30, 6, seed=1)
     y = torch.tensor([1, -1] * 10)
     width, slope = 40_000, 0.2
-    start = initialise(ModelConfig(hidden_dim=width, slope=slope), 6, seed=0, role="standard").double()
-    trained = train(start, x, y, Descent("identity", 0.05, 10))
+    start = initialise(TwoLayerConfig(hidden_dim=width, slope=slope), 6, seed=0, role="standard").double()
+    trained = Descent("identity", 0.05, 10).train(start, x, y)
     lazy = lazy_prediction(
         x, y, z, kernel=GateKernel(slope, trained_bias=True), time=training_time(0.05, 10), initial=start(z).detach()
     )
@@ -60,8 +60,8 @@ def test_a_wide_network_trained_a_little_is_the_lazy_function() -> None:
 def test_without_a_bias() -> None:
     x, z = normal(20, 6, seed=0), normal(30, 6, seed=1)
     y = torch.tensor([1, -1] * 10)
-    start = initialise(ModelConfig(name="one_hidden", hidden_dim=40_000, slope=0.2), 6, seed=0, role="f").double()
-    trained = train(start, x, y, Descent("identity", 0.02, 10))
+    start = initialise(OneHiddenConfig(hidden_dim=40_000, slope=0.2), 6, seed=0, role="f").double()
+    trained = Descent("identity", 0.02, 10).train(start, x, y)
     lazy = lazy_prediction(
         x, y, z, kernel=GateKernel(0.2, bias=False), time=training_time(0.02, 10), initial=start(z).detach()
     )
@@ -74,9 +74,9 @@ def test_perturbations_turn_as_expected() -> None:
     dim = 2000
     x = normal(60, dim, seed=0)
     y = torch.tensor([1, -1] * 30)
-    start = initialise(ModelConfig(hidden_dim=4000), dim, seed=0, role="standard").double()
+    start = initialise(TwoLayerConfig(hidden_dim=4000), dim, seed=0, role="standard").double()
     for epochs in (2, 4, 8):
-        f = train(start, x, y, Descent("identity", 0.01, epochs))
+        f = Descent("identity", 0.01, epochs).train(start, x, y)
         found = cosine_similarity(x, y, input_gradient(f.module, x), kernel=GateKernel(0.0)).abs().mean()
         expected = expected_cosine(x, y, kernel=GateKernel(0.0), time=training_time(0.01, epochs)).mean()
         # The initial gradient's component along t_n, 1/sqrt(d) = 0.02 of its length, and 1/sqrt(m) of the kernel.
@@ -86,7 +86,10 @@ def test_perturbations_turn_as_expected() -> None:
 def test_variance_of_the_initial_output() -> None:
     z = normal(3, 10, seed=0) * torch.tensor([[0.1], [1.0], [3.0]])
     outputs = torch.stack(
-        [initialise(ModelConfig(hidden_dim=50, slope=0.3), 10, seed=seed, role="f").double()(z) for seed in range(2000)]
+        [
+            initialise(TwoLayerConfig(hidden_dim=50, slope=0.3), 10, seed=seed, role="f").double()(z)
+            for seed in range(2000)
+        ]
     ).detach()
     # Variance of a variance over n draws: sqrt(2/n) of it, more for the heavier tails of 50 units.
     expected = initial_output_variance(z, slope=0.3)

@@ -8,10 +8,10 @@ from tests.theory.reference import normal
 from torch import Tensor, nn
 
 from perturblearn.classifiers import TwoLayer, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import DataError
 from perturblearn.theory import empirical_kernel, gate_kernel, lazy_regime, linearised_outputs
-from perturblearn.training import Descent, train
+from perturblearn.training import Descent
 
 
 def small(outputs: int = 2) -> nn.Sequential:
@@ -66,7 +66,7 @@ def test_frozen_parameters_do_not_count() -> None:
 
 def test_the_kernel_of_a_two_layer_network() -> None:
     x = normal(5, 8, seed=0)
-    network = initialise(ModelConfig(hidden_dim=30, slope=0.2), 8, seed=0, role="f").double()
+    network = initialise(TwoLayerConfig(hidden_dim=30, slope=0.2), 8, seed=0, role="f").double()
     assert network.bias is not None
     gates = (0.2 + 0.8 * (x @ network.weight.T + network.bias > 0).double()) * network.readout
     assert torch.allclose(empirical_kernel(network, x), (gates @ gates.T) * (x @ x.T + 1), atol=1e-12)
@@ -77,7 +77,9 @@ def test_wide_networks_have_the_gate_kernel() -> None:
     limit = gate_kernel(x, x, slope=0.1) * (x @ x.T + 1)
     errors = []
     for width in (100, 10_000):
-        networks = [initialise(ModelConfig(hidden_dim=width, slope=0.1), 4, seed=seed, role="f") for seed in range(8)]
+        networks = [
+            initialise(TwoLayerConfig(hidden_dim=width, slope=0.1), 4, seed=seed, role="f") for seed in range(8)
+        ]
         kernels = [empirical_kernel(network.double(), x) for network in networks]
         errors.append(sum(float((kernel - limit).norm() / limit.norm()) for kernel in kernels) / 8)
     # 1/sqrt(m): a factor of 10, known to some 30 % from 8 networks each.
@@ -111,8 +113,8 @@ def test_training_is_lazier_in_wider_networks() -> None:
     y = torch.tensor([1, -1] * 15)
     found = []
     for width in (30, 300, 3000):
-        start = initialise(ModelConfig(hidden_dim=width), 10, seed=0, role="f").double()
-        found.append(lazy_regime(start, train(start, x, y, Descent("identity", 0.01, 20)).module, x))
+        start = initialise(TwoLayerConfig(hidden_dim=width), 10, seed=0, role="f").double()
+        found.append(lazy_regime(start, Descent("identity", 0.01, 20).train(start, x, y).module, x))
     # Drift and distance fall as 1/sqrt(m): a factor of 10 from the first to the last.
     assert found[0].kernel_drift > 3 * found[2].kernel_drift > 0
     assert found[0].linearisation_distance > 3 * found[2].linearisation_distance > 0

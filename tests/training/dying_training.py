@@ -10,7 +10,7 @@ import torch._dynamo  # as an optimiser does when it is first used, which takes 
 from tests.training.minibatch_problems import dense, samples, state_of
 
 from perturblearn.store import Artefact, ArtefactStore, Drafts
-from perturblearn.training import MinibatchDescent, train_by_minibatches
+from perturblearn.training import MinibatchDescent, Resumption
 
 DRAFTS = "0" * 64
 RESULT = "1" * 64
@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     drafts = drafts_in(folder)
-    found = train_by_minibatches(network, inputs, labels, DESCENT, seed=0, drafts=drafts, every_minutes=0)
+    found = DESCENT.train(network, inputs, labels, seed=0, resumption=Resumption(drafts, 0))
     result = Artefact({"final_lr": found.final_lr}, {**state_of(found.module), "losses": found.losses})
     ArtefactStore(folder).write(RESULT, result, origin={})
     drafts.clear()

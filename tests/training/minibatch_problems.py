@@ -13,7 +13,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
 from perturblearn.classifiers import Classifier, ConvNet, Network, TwoLayer
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.seeding import derive_seed
 from perturblearn.training import MinibatchDescent
@@ -21,7 +21,7 @@ from perturblearn.training import MinibatchDescent
 
 def wrapped(body: nn.Module, shape: tuple[int, ...], n_classes: int, *, name: str = "own.package:network") -> Network:
     """A network of this body, for data from which 0.25 was subtracted."""
-    return Network(body, Signature(shape, n_classes, 0.25, (0.1,), (0.7,)), ModelConfig(name=name))
+    return Network(body, Signature(shape, n_classes, 0.25, (0.1,), (0.7,)), NetworkConfig(name=name))
 
 
 def dense(n_classes: int, *, dropout: float = 0.0) -> Network:

@@ -10,7 +10,7 @@ from tests.training.reference import relative, train_plainly
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TrainedTwoLayerConfig
 from perturblearn.training import FORMS, Descent, Form, Job, train_side_by_side
 
 LOSS_NAMES = ["identity", "logistic", "exponential"]
@@ -26,7 +26,7 @@ def network(
     role: str = "f",
     dtype: Any = torch.float64,
 ) -> TwoLayer:
-    config = ModelConfig.model_validate({"name": name, "hidden_dim": width, "slope": slope})
+    config = TrainedTwoLayerConfig.model_validate({"name": name, "hidden_dim": width, "slope": slope})
     return initialise(config, dim, seed=0, role=role).to(dtype)
 
 
@@ -57,7 +57,7 @@ def ways(loss: str) -> list[tuple[Form, bool]]:
 
 def train_in(job: Job, inputs: Tensor, form: Form, *, incremental: bool = True) -> dict[int, Classifier[TwoLayer]]:
     """The classifiers of one job, trained alone in a given form."""
-    factors = factors_of(inputs.flatten(1)) if form == "low rank" else None
+    factors = factors_of(inputs.flatten(1)) if form == "low_rank" else None
     ((_, outcome),) = train_side_by_side([job], inputs, factors=factors, form=form, incremental=incremental)
     assert outcome.error is None
     return outcome.classifiers

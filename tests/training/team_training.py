@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from perturblearn.classifiers import Classifier
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.store import Artefact, ArtefactStore, Drafts
-from perturblearn.training import MinibatchDescent, minibatch, train_by_minibatches, workers
+from perturblearn.training import MinibatchDescent, Resumption, minibatch, workers
 
 KEYS = {name: digit * 64 for name, digit in (("even", "1"), ("uneven", "2"), ("resumed", "3"), ("partly", "4"))}
 DESCENT = MinibatchDescent("logistic", 0.1, 4, 6, augmentation=("crop", "flip"))
@@ -70,11 +70,11 @@ def save(store: ArtefactStore, name: str, found: Classifier) -> None:
 def main(folder: Path) -> None:
     store = ArtefactStore(folder)
     network, data = convolutional(), samples(20, (1, 8, 8), 3)
-    save(store, "even", train_by_minibatches(network, *data, DESCENT, seed=SEED))
+    save(store, "even", DESCENT.train(network, *data, seed=SEED))
     few = samples(5, (1, 8, 8), 3)
-    save(store, "uneven", train_by_minibatches(network, *few, DESCENT, seed=SEED))
+    save(store, "uneven", DESCENT.train(network, *few, seed=SEED))
     try:
-        train_by_minibatches(network, *data, MinibatchDescent("logistic", 0.1, 1, 7), seed=SEED)
+        MinibatchDescent("logistic", 0.1, 1, 7).train(network, *data, seed=SEED)
     except ConfigError as error:
         sys.stdout.write(f"{error}\n")
 
@@ -82,7 +82,7 @@ def main(folder: Path) -> None:
         """Cannot be pickled: no module has it."""
 
     try:
-        train_by_minibatches(wrapped(Local(6, 3).double(), (6,), 3), *samples(20, (6,), 3), DESCENT_OF_VECTORS, seed=0)
+        DESCENT_OF_VECTORS.train(wrapped(Local(6, 3).double(), (6,), 3), *samples(20, (6,), 3), seed=0)
     except ModelError as error:
         sys.stdout.write(f"{error}\n")
 
@@ -94,25 +94,21 @@ def main(folder: Path) -> None:
                 raise Stopped
 
         try:
-            train_by_minibatches(
-                network, *data, DESCENT, seed=SEED, drafts=Drafts(store, "0" * 64), every_minutes=0, report=report
-            )
+            DESCENT.train(network, *data, seed=SEED, report=report, resumption=Resumption(Drafts(store, "0" * 64), 0))
         except Stopped:
             sys.stdout.write(f"stopped at {stop}\n")
-    save(store, "resumed", train_by_minibatches(network, *data, DESCENT, seed=SEED, drafts=Drafts(store, "0" * 64)))
+    save(store, "resumed", DESCENT.train(network, *data, seed=SEED, resumption=Resumption(Drafts(store, "0" * 64))))
 
     steps: list[int] = []
     for interrupts in (False, True):
         network = wrapped(Failing(interrupts=interrupts).double(), (1, 8, 8), 3)
         try:
-            train_by_minibatches(
-                network, *data, DESCENT, seed=SEED, report=lambda done, total, note: steps.append(done)
-            )
+            DESCENT.train(network, *data, seed=SEED, report=lambda done, total, note: steps.append(done))
         except (Stopped, KeyboardInterrupt) as error:
             sys.stdout.write(f"{type(error).__name__} after step {steps[-1]}\n")
-    save(store, "partly", train_by_minibatches(wrapped(partly(), (1, 8, 8), 3), *data, DESCENT, seed=SEED))
+    save(store, "partly", DESCENT.train(wrapped(partly(), (1, 8, 8), 3), *data, seed=SEED))
     # Ends the program, and with it the other process.
-    train_by_minibatches(convolutional(), *data, MinibatchDescent("logistic", 1e200, 3, 4), seed=SEED)
+    MinibatchDescent("logistic", 1e200, 3, 4).train(convolutional(), *data, seed=SEED)
 
 
 def die() -> None:
@@ -121,7 +117,7 @@ def die() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     minibatch.REPORT_SECONDS = 0.0
-    train_by_minibatches(convolutional(), *samples(20, (1, 8, 8), 3), DESCENT, seed=SEED, report=report)
+    DESCENT.train(convolutional(), *samples(20, (1, 8, 8), 3), seed=SEED, report=report)
 
 
 if __name__ == "__main__":

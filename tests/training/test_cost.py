@@ -15,6 +15,7 @@ from perturblearn.errors import ConfigError
 from perturblearn.training import (
     FORMS,
     NOMINAL,
+    Cost,
     Descent,
     Form,
     Group,
@@ -22,8 +23,8 @@ from perturblearn.training import (
     Rates,
     choose_form,
     form_cost,
+    form_words,
     measure_rates,
-    train,
     train_side_by_side,
 )
 
@@ -38,13 +39,13 @@ PRODUCTS_ALONE = Rates({"float32": 1e9, "float64": 5e8, "bfloat16": 4e9}, math.i
     [
         ("plain", None, 4 * 1000 * 50 * 700, 0),
         # W_0 Q^T and the change times Q, 2 q d each and unit.
-        ("low rank", 7, 4 * 1000 * 7 * 700, 4 * 7 * 50 * 120),
+        ("low_rank", 7, 4 * 1000 * 7 * 700, 4 * 7 * 50 * 120),
         # The same; X^T X, X Q^T and a decomposition of 20 d^3.
-        ("row space", 7, 4 * 1000 * 7 * 700, 4 * 7 * 50 * 120 + 2 * 1000 * 50 * (50 + 7) + 20 * 50**3),
-        ("row space", None, 4 * 1000 * 50 * 700, 4 * 50 * 50 * 120 + 2 * 1000 * 50 * (50 + 50) + 20 * 50**3),
+        ("row_space", 7, 4 * 1000 * 7 * 700, 4 * 7 * 50 * 120 + 2 * 1000 * 50 * (50 + 7) + 20 * 50**3),
+        ("row_space", None, 4 * 1000 * 50 * 700, 4 * 50 * 50 * 120 + 2 * 1000 * 50 * (50 + 50) + 20 * 50**3),
         # G; offsets and A X, 2 N d each and unit.
-        ("Gram", None, 2 * 1000 * 1000 * 700, 2 * 1000 * 1000 * 50 + 2 * 1000 * (50 + 50) * 120),
-        ("Gram", 7, 2 * 1000 * 1000 * 700, 2 * 1000 * 1000 * 7 + 2 * 1000 * (7 + 50) * 120),
+        ("gram", None, 2 * 1000 * 1000 * 700, 2 * 1000 * 1000 * 50 + 2 * 1000 * (50 + 50) * 120),
+        ("gram", 7, 2 * 1000 * 1000 * 700, 2 * 1000 * 1000 * 7 + 2 * 1000 * (7 + 50) * 120),
     ],
 )
 def test_operations_and_their_seconds(form: Form, rank: int | None, epochs: int, once: int) -> None:
@@ -78,13 +79,13 @@ def test_memory_by_hand() -> None:
 
     # Without networks what is left is what they share: nothing; C and Q; G.
     assert memory("plain") == 0
-    assert memory("low rank", rank=7) == 4 * (1000 * 7 + 7 * 50)
-    assert memory("Gram") == 4 * 1000 * 1000
-    assert memory("Gram", "float64") == 8 * 1000 * 1000
+    assert memory("low_rank", rank=7) == 4 * (1000 * 7 + 7 * 50)
+    assert memory("gram") == 4 * 1000 * 1000
+    assert memory("gram", "float64") == 8 * 1000 * 1000
     # A copy in two bytes a number.
     assert memory("plain", bfloat16=True) == 2 * 1000 * 50
-    assert memory("low rank", rank=7, bfloat16=True) == memory("low rank", rank=7) + 2 * 1000 * 7
-    assert memory("Gram", bfloat16=True) == 6 * 1000 * 1000
+    assert memory("low_rank", rank=7, bfloat16=True) == memory("low_rank", rank=7) + 2 * 1000 * 7
+    assert memory("gram", bfloat16=True) == 6 * 1000 * 1000
 
 
 @pytest.mark.parametrize("loss", ["identity", "logistic"])
@@ -103,15 +104,15 @@ def test_training_takes_no_more_memory_than_its_cost_says(
     jobs = [Job(network(dim, width=32, role=r, dtype=dtype), labels, Descent(loss, lr, 3)) for r in ("f", "g")]
     group = Group(64, 3, loss == "identity", 32)
     for form in FORMS:
-        if form == "Gram" and n_samples > 4000:
+        if form == "gram" and n_samples > 4000:
             continue
         for bfloat16 in (False, True) if dtype == torch.float32 else (False,):
-            given = factors if form == "low rank" else None
+            given = factors if form == "low_rank" else None
 
             def work(form: Form = form, given: object = given, bfloat16: bool = bfloat16) -> object:
                 return list(train_side_by_side(jobs, inputs, factors=given, form=form, bfloat16=bfloat16))  # pyright: ignore[reportArgumentType]
 
-            known = q if form in ("low rank", "row space") else None
+            known = q if form in ("low_rank", "row_space") else None
             said = form_cost(
                 form, n_samples, dim, [group], rank=known, dtype=str(dtype).removeprefix("torch."), bfloat16=bfloat16
             )
@@ -137,9 +138,11 @@ def test_the_choice_is_the_quickest_that_fits(
 ) -> None:
     groups = [Group(units, epochs, identity, units)]
     found = choose_form(n_samples, dim, groups, known_rank=known, dtype=dtype, memory=memory)
-    names: list[Form] = ["plain", "Gram"] if known is None else ["plain", "low rank", "Gram"]
+    names: list[Form] = ["plain", "gram"] if known is None else ["plain", "low_rank", "gram"]
     ranks = {name: None if name == "plain" else known for name in names}
-    costs = {name: form_cost(name, n_samples, dim, groups, rank=ranks[name], dtype=dtype) for name in names}
+    costs: dict[Form, Cost] = {
+        name: form_cost(name, n_samples, dim, groups, rank=ranks[name], dtype=dtype) for name in names
+    }
     # The networks themselves are there in any form.
     fitting = [cost for cost in costs.values() if cost.memory - cost.networks <= memory]
     assert found.cost == costs[found.form]
@@ -152,7 +155,7 @@ def test_the_choice_is_the_quickest_that_fits(
     assert found.reason.startswith(f"{found.cost.operations:.1e} operations (")
     for name, cost in costs.items():
         if name != found.form:
-            words = f"{name} {cost.operations:.1e}"
+            words = f"{form_words(name)} {cost.operations:.1e}"
             assert (f"{words} and " in found.reason) == (cost not in fitting)
             assert words in found.reason
 
@@ -160,11 +163,11 @@ def test_the_choice_is_the_quickest_that_fits(
 @pytest.mark.parametrize(
     ("n_samples", "dim", "known", "form"),
     [
-        (1000, 10000, None, "Gram"),  # N below 2 d
+        (1000, 10000, None, "gram"),  # N below 2 d
         (10000, 1000, None, "plain"),
-        (10000, 10000, None, "Gram"),
-        (10000, 10000, 100, "low rank"),
-        (100, 10000, 100, "Gram"),  # N below 2 q
+        (10000, 10000, None, "gram"),
+        (10000, 10000, 100, "low_rank"),
+        (100, 10000, 100, "gram"),  # N below 2 q
         (10000, 20, 20, "plain"),  # the factors are no smaller
     ],
 )
@@ -176,14 +179,14 @@ def test_known_choices(n_samples: int, dim: int, known: int | None, form: Form) 
 def test_memory_decides() -> None:
     groups = [Group(100, 1000, False, 100)]
     rich = choose_form(4000, 10000, groups)
-    assert rich.form == "Gram"
+    assert rich.form == "gram"
     assert "GiB" not in rich.reason
     needed = rich.cost.memory - rich.cost.networks
     poor = choose_form(4000, 10000, groups, memory=needed - 1)
     assert poor.form == "plain"
     gram = f"Gram {rich.cost.operations:.1e} and {needed / 2**30:.1f} GiB, more than"
     assert gram in poor.reason
-    assert choose_form(4000, 10000, groups, memory=needed).form == "Gram"
+    assert choose_form(4000, 10000, groups, memory=needed).form == "gram"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -196,14 +199,14 @@ def test_a_form_that_is_asked_for(form: Form) -> None:
 
 def test_low_rank_needs_factors() -> None:
     complaint = (
-        r"^form = 'low rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a "
+        r"^form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a "
         r"classifier narrower than the inputs have; choose plain, row_space or gram$"
     )
     with pytest.raises(ConfigError, match=complaint):
-        choose_form(*SHAPE, GROUPS, form="low rank")
+        choose_form(*SHAPE, GROUPS, form="low_rank")
     inputs, labels = problem(10, 5)
     with pytest.raises(ConfigError, match=complaint):
-        train(network(5), inputs, labels, Descent("identity", 0.1, 1), form="low rank")
+        Descent("identity", 0.1, 1).train(network(5), inputs, labels, form="low_rank")
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
@@ -215,7 +218,7 @@ def test_training_takes_the_form_that_is_chosen(loss: str, n_samples: int, dim: 
     inputs, labels = problem(n_samples, dim, rank=3 if factors else None)
     coordinates, basis = factors_of(inputs)
     given = (coordinates[:, :3], basis[:3]) if factors else None
-    found = train(network(dim, width=50), inputs, labels, Descent(loss, 0.1, 300), factors=given).training
+    found = Descent(loss, 0.1, 300).train(network(dim, width=50), inputs, labels, factors=given).training
     assert found["form"] == said
     group = Group(50, 300, loss == "identity", 50)
     choice = choose_form(n_samples, dim, [group], known_rank=3 if factors else None, dtype="float64")

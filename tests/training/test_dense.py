@@ -29,7 +29,7 @@ def descend(
     batch, heard = Batch(jobs, inputs), []
     states = torch.zeros_like(offset) if gram else own
     descend_densely(batch, products, states, lambda *words: heard.append(words), block=block)
-    return [course.states[batch.epochs] for course in batch.courses], [own.losses for own in batch.courses], heard
+    return [record.states[batch.epochs] for record in batch.records], [own.losses for own in batch.records], heard
 
 
 @pytest.mark.parametrize("gram", [False, True])

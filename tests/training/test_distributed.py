@@ -17,7 +17,7 @@ from tests.training.team_training import DESCENT, KEYS, SEED, partly
 from perturblearn.classifiers import Classifier
 from perturblearn.errors import ConfigError
 from perturblearn.store import ArtefactStore
-from perturblearn.training import MinibatchDescent, train_by_minibatches, workers
+from perturblearn.training import MinibatchDescent, workers
 from perturblearn.training.distributed import Team, current_team
 
 
@@ -65,7 +65,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def alone(name: str) -> Classifier:
     network = wrapped(partly(), (1, 8, 8), 3) if name == "partly" else convolutional()
-    return train_by_minibatches(network, *samples(5 if name == "uneven" else 20, (1, 8, 8), 3), DESCENT, seed=SEED)
+    return DESCENT.train(network, *samples(5 if name == "uneven" else 20, (1, 8, 8), 3), seed=SEED)
 
 
 @pytest.mark.parametrize("name", ["even", "uneven", "resumed"])
@@ -153,6 +153,4 @@ def test_every_process_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch
 def test_too_few_samples_for_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perturblearn.training.minibatch.current_team", lambda: Team(0, 4))
     with pytest.raises(ConfigError, match="3 samples are too few for 4 processes; start fewer"):
-        train_by_minibatches(
-            convolutional(), *samples(3, (1, 8, 8), 3), MinibatchDescent("logistic", 0.1, 1, 8), seed=0
-        )
+        MinibatchDescent("logistic", 0.1, 1, 8).train(convolutional(), *samples(3, (1, 8, 8), 3), seed=0)

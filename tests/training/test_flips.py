@@ -11,7 +11,7 @@ from tests.training.reference import train_plainly
 from torch import Tensor
 
 from perturblearn.classifiers import TwoLayer, from_state
-from perturblearn.training import Descent, Job, train
+from perturblearn.training import Descent, Job
 from perturblearn.training.batch import Batch
 from perturblearn.training.flips import DENSE_SHARE, FlipDescent, _Motion, path
 from perturblearn.training.products import CoordinateProducts, GramProducts, gram_matrix
@@ -58,16 +58,16 @@ def descend(
     products = GramProducts(gram_matrix(inputs, bias=start.bias is not None), offset) if gram else plain
     batch = Batch([Job(start, labels, descent)], inputs)
     states = torch.zeros_like(offset) if gram else own
-    flips = FlipDescent(batch.courses[0], products, states, batch.labels[0], dense_share=dense_share)
+    flips = FlipDescent(batch.records[0], products, states, batch.labels[0], dense_share=dense_share)
     flips.run(lambda *_: None)
-    course = batch.courses[0]
-    assert course.error is None
+    record = batch.records[0]
+    assert record.error is None
     trained = from_state(start.state_dict(), start.slope)
-    end = course.states[descent.epochs]
+    end = record.states[descent.epochs]
     trained.weight.data = weight + end @ inputs if gram else end[:, : inputs.shape[1]]
     if trained.bias is not None:
         trained.bias.data = trained.bias.data + end.sum(dim=1) if gram else end[:, -1]
-    return flips, trained, course.losses, course.plateau.lr
+    return flips, trained, record.losses, record.plateau.lr
 
 
 def flips_of(start: TwoLayer, inputs: Tensor, labels: Tensor, descent: Descent) -> list[int]:
@@ -302,7 +302,7 @@ def test_the_trainer_goes_from_flip_to_flip_where_it_may(monkeypatch: pytest.Mon
     train_in(job, inputs, "plain")
     assert len(made) == 1
     train_in(job, inputs, "plain", incremental=False)
-    train(network(5), inputs, labels, Descent("logistic", 0.1, 5))
+    Descent("logistic", 0.1, 5).train(network(5), inputs, labels)
     monkeypatch.setattr("perturblearn.training.full_batch.MEMORY", 0)
     train_in(job, inputs, "plain")
     assert len(made) == 1

@@ -13,16 +13,16 @@ from tests.training.reference import LOSSES, relative
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state, initialise
-from perturblearn.config import ModelConfig
+from perturblearn.config import TrainedTwoLayerConfig
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training import Descent, Flow, train, train_by_flow
+from perturblearn.training import Descent, Flow
 
 FLOW_LOSSES = ["exponential", "logistic"]
 KINDS = ["one_hidden", "two_layer"]
 
 
 def network(dim: int, *, width: int = 20, name: str = "one_hidden", slope: float = 0.1, dtype: Any = None) -> TwoLayer:
-    config = ModelConfig.model_validate({"name": name, "hidden_dim": width, "slope": slope})
+    config = TrainedTwoLayerConfig.model_validate({"name": name, "hidden_dim": width, "slope": slope})
     return initialise(config, dim, seed=0, role="f").to(dtype or torch.float64)
 
 
@@ -116,9 +116,9 @@ def test_ends_where_long_descent_ends() -> None:
     """The page Theory, third object: the network of very long training from some hundred steps."""
     inputs, labels = noise(40, 400, dtype=torch.float32)
     start = network(400, width=200, slope=0.01, dtype=torch.float32)
-    descent = train(start, inputs, labels, Descent("exponential", 0.01, 5000, 0.9, plateau=False))
-    flow = train_by_flow(start, inputs, labels, Flow("exponential", 0.01, 5000, 0.9))
-    closer = train_by_flow(start, inputs, labels, Flow("exponential", 0.01, 5000, 0.9, exact_epochs=100))
+    descent = Descent("exponential", 0.01, 5000, 0.9, plateau=False).train(start, inputs, labels)
+    flow = Flow("exponential", 0.01, 5000, 0.9).train(start, inputs, labels)
+    closer = Flow("exponential", 0.01, 5000, 0.9, exact_epochs=100).train(start, inputs, labels)
     for found in (flow, closer):
         assert found.training["steps"] < 300
         agreement, correlation = compared(found, descent, 400)
@@ -142,7 +142,7 @@ def test_same_steps_as_autograd(loss: str, name: str, n_samples: int, dim: int, 
     inputs, labels = noise(n_samples, dim)
     start = network(dim, name=name)
     flow = Flow(loss, 0.01, 600, 0.9)
-    found = train_by_flow(start, inputs, labels, flow)
+    found = flow.train(start, inputs, labels)
     expected, losses = follow_plainly(start, inputs, labels, flow)
     assert found.training["form"] == form
     assert found.training["steps"] == len(losses) >= 4
@@ -158,7 +158,7 @@ def test_rule_of_the_third_object(loss: str) -> None:
     start = network(20, width=6)
     # So little time that one step covers it.
     flow = Flow(loss, 1e-3, 1, 0.0)
-    found = train_by_flow(start, inputs, labels, flow)
+    found = flow.train(start, inputs, labels)
     assert found.training["steps"] == 1
     margins = (labels * start(inputs)).tolist()
     # |loss'|; the exponential's is the softmax's numerator.
@@ -187,7 +187,7 @@ def test_inputs_with_known_factors_move_in_their_coordinates(name: str, n_sample
     start = network(24, name=name)
     flow = Flow("exponential", 0.01, 300, 0.9)
     coordinates, basis = factors_of(inputs)
-    found = train_by_flow(start, inputs, labels, flow, factors=(coordinates[:, :5], basis[:5]))
+    found = flow.train(start, inputs, labels, factors=(coordinates[:, :5], basis[:5]))
     assert found.training["form"] == form
     expected, losses = follow_plainly(start, inputs, labels, flow)
     assert found.training["steps"] == len(losses)
@@ -203,7 +203,7 @@ def test_float32_is_float64_but_for_rounding(n_samples: int, dim: int, rank: int
     found = {}
     for dtype in (torch.float32, torch.float64):
         start = network(dim, dtype=dtype)
-        found[dtype] = train_by_flow(start, *noise(n_samples, dim, rank=rank, dtype=dtype), flow)
+        found[dtype] = flow.train(start, *noise(n_samples, dim, rank=rank, dtype=dtype))
         for tensor in found[dtype].module.state_dict().values():
             assert tensor.dtype == dtype
         assert found[dtype].losses.dtype == torch.float64
@@ -218,8 +218,8 @@ def test_descent_at_a_small_rate_follows_the_flow(loss: str, name: str) -> None:
     """Of both errors, descent's falls with its rate and the flow's with its step: each is below 1 % here."""
     inputs, labels = noise(25, 20)
     start = network(20, width=30, name=name)
-    descent = train(start, inputs, labels, Descent(loss, 0.002, 4000, 0.0, plateau=False))
-    found = train_by_flow(start, inputs, labels, Flow(loss, 0.002, 4000, 0.0, step=0.01))
+    descent = Descent(loss, 0.002, 4000, 0.0, plateau=False).train(start, inputs, labels)
+    found = Flow(loss, 0.002, 4000, 0.0, step=0.01).train(start, inputs, labels)
     assert relative(change_of(found, start), change_of(descent, start)) < 0.01
     assert found.training["final_loss"] == pytest.approx(float(descent.losses[-1]), rel=0.005)
 
@@ -229,7 +229,7 @@ def errors_of_steps(start: TwoLayer, loss: str) -> list[float]:
     inputs, labels = noise(25, start.input_dim)
 
     def reached(step: float) -> Tensor:
-        return change_of(train_by_flow(start, inputs, labels, Flow(loss, 0.01, 2000, 0.9, step=step)), start)
+        return change_of(Flow(loss, 0.01, 2000, 0.9, step=step).train(start, inputs, labels), start)
 
     limit = reached(0.1 / 64)
     return [relative(reached(step), limit) for step in (0.1, 0.05, 0.025)]
@@ -263,8 +263,7 @@ def test_momentum_only_sets_the_time(loss: str) -> None:
     heavy = Flow(loss, 0.01, 500, 0.9)
     assert heavy.time == pytest.approx(50, rel=1e-15)
     found = [
-        train_by_flow(start, inputs, labels, flow)
-        for flow in (heavy, Flow(loss, 0.1, 500, 0.0), Flow(loss, 0.01, 5000, 0.0))
+        flow.train(start, inputs, labels) for flow in (heavy, Flow(loss, 0.1, 500, 0.0), Flow(loss, 0.01, 5000, 0.0))
     ]
     for other in found[1:]:
         # Equal times but for their rounding.
@@ -277,7 +276,7 @@ def test_target_loss(loss: str, target: float) -> None:
     inputs, labels = noise(40, 200)
     start = network(200, slope=0.01)
     # Far more time than is needed.
-    found = train_by_flow(start, inputs, labels, Flow(loss, 1e40, 100, 0.9, target_loss=target))
+    found = Flow(loss, 1e40, 100, 0.9, target_loss=target).train(start, inputs, labels)
     # A step changes no margin by more than 0.1, and it is cut to end a fiftieth of itself below the target.
     assert 0.95 * target < found.training["final_loss"] <= target
     assert found.training["target_loss"] == target
@@ -291,8 +290,8 @@ def test_target_loss(loss: str, target: float) -> None:
 def test_time_decides_where_it_ends_before_the_target() -> None:
     inputs, labels = noise(10, 30)
     start = network(30)
-    plain = train_by_flow(start, inputs, labels, Flow("exponential", 0.01, 100, 0.9))
-    aimed = train_by_flow(start, inputs, labels, Flow("exponential", 0.01, 100, 0.9, target_loss=1e-9))
+    plain = Flow("exponential", 0.01, 100, 0.9).train(start, inputs, labels)
+    aimed = Flow("exponential", 0.01, 100, 0.9, target_loss=1e-9).train(start, inputs, labels)
     assert torch.equal(plain.module.weight, aimed.module.weight)
     assert aimed.training["final_loss"] > 1e-3
 
@@ -300,7 +299,7 @@ def test_time_decides_where_it_ends_before_the_target() -> None:
 def test_a_target_above_the_first_loss_leaves_the_network() -> None:
     inputs, labels = noise(10, 30)
     start = network(30)
-    found = train_by_flow(start, inputs, labels, Flow("exponential", 0.01, 100, 0.9, target_loss=5.0))
+    found = Flow("exponential", 0.01, 100, 0.9, target_loss=5.0).train(start, inputs, labels)
     assert torch.equal(found.module.weight, start.weight)
     assert found.training["steps"] == len(found.losses) == 0
 
@@ -315,10 +314,10 @@ def test_no_time_leaves_the_network(name: str, n_samples: int, dim: int, rank: i
     epochs = min(20, exact_epochs)
     flow = Flow("exponential", 0.01, epochs, 0.9, exact_epochs=exact_epochs)
     assert flow.time == 0
-    found = train_by_flow(start, inputs, labels, flow)
+    found = flow.train(start, inputs, labels)
     module, losses = start, []
     if epochs:
-        expected = train(start, inputs, labels, Descent("exponential", 0.01, epochs, 0.9, plateau=False))
+        expected = Descent("exponential", 0.01, epochs, 0.9, plateau=False).train(start, inputs, labels)
         module, losses = expected.module, expected.losses.tolist()
     for key, value in module.state_dict().items():
         assert torch.equal(found.module.state_dict()[key], value)
@@ -332,7 +331,7 @@ def test_the_network_inputs_and_labels_are_left_alone() -> None:
     start = network(30, name="two_layer")
     before = from_state(start.state_dict(), start.slope)
     copies = inputs.clone(), labels.clone()
-    found = train_by_flow(start, inputs, labels, Flow("logistic", 0.01, 200, 0.9, exact_epochs=5))
+    found = Flow("logistic", 0.01, 200, 0.9, exact_epochs=5).train(start, inputs, labels)
     for name, tensor in start.state_dict().items():
         assert torch.equal(tensor, before.state_dict()[name])
         assert torch.equal(tensor, found.module.state_dict()[name]) == (name == "readout")
@@ -343,8 +342,8 @@ def test_the_network_inputs_and_labels_are_left_alone() -> None:
 def test_images_are_flattened() -> None:
     inputs, labels = noise(10, 12)
     flow = Flow("exponential", 0.01, 100, 0.9, exact_epochs=3)
-    flat = train_by_flow(network(12), inputs, labels, flow)
-    images = train_by_flow(network(12), inputs.view(10, 3, 2, 2), labels, flow)
+    flat = flow.train(network(12), inputs, labels)
+    images = flow.train(network(12), inputs.view(10, 3, 2, 2), labels)
     assert torch.equal(flat.module.weight, images.module.weight)
 
 
@@ -352,7 +351,7 @@ def test_what_a_classifier_says_of_its_flow() -> None:
     inputs, labels = noise(10, 30)
     flow = Flow("logistic", 0.02, 300, 0.5, step=0.2, target_loss=1e-5, exact_epochs=7)
     assert flow.time == pytest.approx(0.02 * 293 / 0.5, rel=1e-15)
-    found = train_by_flow(network(30), inputs, labels, flow)
+    found = flow.train(network(30), inputs, labels)
     assert found.training == {
         "training": "flow",
         "loss": "logistic",
@@ -374,8 +373,8 @@ def test_what_a_classifier_says_of_its_flow() -> None:
 def test_reports_grow_to_a_hundred() -> None:
     inputs, labels = noise(10, 30)
     heard: list[tuple[int, int, str]] = []
-    found = train_by_flow(
-        network(30), inputs, labels, Flow("exponential", 0.01, 3000, 0.9), report=lambda *words: heard.append(words)
+    found = Flow("exponential", 0.01, 3000, 0.9).train(
+        network(30), inputs, labels, report=lambda *words: heard.append(words)
     )
     shares = [share for share, total, _ in heard if total == 100]
     assert len(shares) == len(heard) == found.training["steps"] + 1
@@ -393,9 +392,9 @@ def test_data_that_cannot_be_fitted_end_with_the_time(loss: str, name: str) -> N
     # Half the inputs with both labels.
     inputs, labels = torch.cat((inputs, inputs[:30])), torch.cat((labels, -labels[:30]))
     start = network(3, width=4, name=name)
-    found = train_by_flow(start, inputs, labels, Flow(loss, 0.01, 3000, 0.9))
+    found = Flow(loss, 0.01, 3000, 0.9).train(start, inputs, labels)
     assert found.training["steps"] < 3000
-    descent = train(start, inputs, labels, Descent(loss, 0.01, 3000, 0.9, plateau=False))
+    descent = Descent(loss, 0.01, 3000, 0.9, plateau=False).train(start, inputs, labels)
     # Margins that are 0.1 off the minimum, where the loss is flat, cost the square of that, and gates as much again.
     assert found.training["final_loss"] == pytest.approx(float(descent.losses[-1]), rel=0.02)
 
@@ -403,7 +402,7 @@ def test_data_that_cannot_be_fitted_end_with_the_time(loss: str, name: str) -> N
 def test_nothing_to_learn_ends_at_once() -> None:
     inputs, labels = noise(10, 4)
     start = network(4)
-    found = train_by_flow(start, torch.zeros_like(inputs), labels, Flow("exponential", 0.01, 10**6, 0.9))
+    found = Flow("exponential", 0.01, 10**6, 0.9).train(start, torch.zeros_like(inputs), labels)
     assert torch.equal(found.module.weight, start.weight)
     assert found.training["final_loss"] == 1
 
@@ -412,9 +411,9 @@ def test_margins_that_no_float32_loss_could_tell() -> None:
     """exp(-s) of float32 is 0 for s above 104 and infinite for s below -88; the flow goes on either way."""
     inputs, labels = noise(20, 100, dtype=torch.float32)
     start = network(100, dtype=torch.float32)
-    far = train_by_flow(start, inputs, labels, Flow("exponential", 1e60, 100, 0.9, target_loss=1e-60))
+    far = Flow("exponential", 1e60, 100, 0.9, target_loss=1e-60).train(start, inputs, labels)
     assert float((labels * far.outputs(inputs)).min()) > 104
-    back = train_by_flow(far.module, inputs, -labels, Flow("exponential", 0.01, 1, 0.9, target_loss=1e-3))
+    back = Flow("exponential", 0.01, 1, 0.9, target_loss=1e-3).train(far.module, inputs, -labels)
     assert float(back.losses[0]) > 1e60
     # Labels turned round: the time of one epoch undoes all that, for the loss is so steep.
     assert float(back.losses[-1]) < 1e3
@@ -423,7 +422,7 @@ def test_margins_that_no_float32_loss_could_tell() -> None:
 def test_divergence_is_told() -> None:
     inputs, labels = noise(4, 3)
     with pytest.raises(DivergenceError, match=r"^the flow left the finite numbers \(the loss became nan\)$"):
-        train_by_flow(network(3), inputs * math.inf, labels, Flow("logistic", 0.1, 10))
+        Flow("logistic", 0.1, 10).train(network(3), inputs * math.inf, labels)
 
 
 @pytest.mark.parametrize("loss", ["identity", "hinge"])
@@ -438,4 +437,4 @@ def test_a_flow_that_would_take_far_longer_than_descent_is_given_up(monkeypatch:
     inputs, labels = noise(60, 3)
     monkeypatch.setattr("perturblearn.training.flow._MOST_STEPS", 0.01)
     with pytest.raises(DivergenceError, match="for the time of 500 epochs and is not there yet; scale the inputs down"):
-        train_by_flow(network(3), inputs, labels, Flow("exponential", 0.01, 500, 0.9))
+        Flow("exponential", 0.01, 500, 0.9).train(network(3), inputs, labels)

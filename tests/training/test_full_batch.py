@@ -25,7 +25,7 @@ from torch import Tensor
 
 from perturblearn.classifiers import TwoLayer, from_state
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training import FORMS, Descent, Form, Job, Outcome, full_batch, train, train_side_by_side
+from perturblearn.training import FORMS, Descent, Form, Job, Outcome, form_words, full_batch, train_side_by_side
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
@@ -74,7 +74,7 @@ def test_inputs_that_are_all_zero(loss: str, name: str, lr: float) -> None:
     for form, incremental in ways(loss):
         (found,) = train_in(Job(start, labels, descent), inputs, form, incremental=incremental).values()
         assert torch.equal(found.module.weight, start.weight)
-        if form == "row space":
+        if form == "row_space":
             assert found.training["form"] == "row space of rank 0"
 
 
@@ -84,10 +84,10 @@ def test_factors_of_rank_zero(loss: str) -> None:
     start = network(7, width=40)
     factors = torch.zeros(15, 0, dtype=torch.float64), torch.zeros(0, 7, dtype=torch.float64)
     descent = Descent(loss, 2.0, 30)
-    for form in ("low rank", "Gram"):
-        found = train(start, factors[0] @ factors[1], labels, descent, factors=factors, form=form)
+    for form in ("low_rank", "gram"):
+        found = descent.train(start, factors[0] @ factors[1], labels, factors=factors, form=form)
         assert_close(found.module, train_plainly(start, factors[0] @ factors[1], labels, descent)[0], start)
-        assert found.training["form"] == f"{form} of rank 0"
+        assert found.training["form"] == f"{form_words(form)} of rank 0"
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -117,7 +117,7 @@ def test_where_the_plateau_rule_cuts(loss: str, lr: float, epochs: int) -> None:
     inputs, labels = torch.cat((inputs, inputs[:20])), torch.cat((labels, -labels[:20]))
     left = assert_as_plain(network(5), inputs, labels, Descent(loss, lr, epochs))
     assert (left < lr) == (lr > 1e-8)
-    assert train(network(5), inputs, labels, Descent(loss, lr, epochs, plateau=False)).final_lr == lr
+    assert Descent(loss, lr, epochs, plateau=False).train(network(5), inputs, labels).final_lr == lr
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
@@ -258,8 +258,8 @@ def test_each_network_has_its_own_plateau() -> None:
 def test_images_are_flattened() -> None:
     inputs, labels = problem(10, 12)
     for loss in ("identity", "logistic"):
-        flat = train(network(12), inputs, labels, Descent(loss, 0.1, 10))
-        images = train(network(12), inputs.view(10, 3, 2, 2), labels, Descent(loss, 0.1, 10))
+        flat = Descent(loss, 0.1, 10).train(network(12), inputs, labels)
+        images = Descent(loss, 0.1, 10).train(network(12), inputs.view(10, 3, 2, 2), labels)
         assert torch.equal(flat.module.weight, images.module.weight)
 
 
@@ -271,7 +271,7 @@ def test_networks_labels_and_inputs_are_left_alone(form: Form, loss: str) -> Non
     before = from_state(start.state_dict(), start.slope)
     factors = factors_of(inputs)
     copies = [tensor.clone() for tensor in (inputs, labels, *factors)]
-    trained = train(start, inputs, labels, Descent(loss, 0.1, 5), factors=factors, form=form)
+    trained = Descent(loss, 0.1, 5).train(start, inputs, labels, factors=factors, form=form)
     for name, tensor in start.state_dict().items():
         assert torch.equal(tensor, before.state_dict()[name])
         moved = not torch.equal(tensor, trained.module.state_dict()[name])
@@ -282,7 +282,7 @@ def test_networks_labels_and_inputs_are_left_alone(form: Form, loss: str) -> Non
 
 def test_what_a_trained_classifier_says_of_its_training() -> None:
     inputs, labels = problem(10, 5)
-    trained = train(network(5), inputs, labels, Descent("exponential", 0.1, 7, 0.5, plateau=False), form="Gram")
+    trained = Descent("exponential", 0.1, 7, 0.5, plateau=False).train(network(5), inputs, labels, form="gram")
     assert trained.training == {
         "loss": "exponential",
         "lr": 0.1,
@@ -299,7 +299,7 @@ def test_what_a_trained_classifier_says_of_its_training() -> None:
 
 @pytest.mark.parametrize(
     ("form", "said"),
-    [("plain", "plain"), ("row space", "row space of rank 3"), ("low rank", "low rank of rank 5"), ("Gram", "Gram")],
+    [("plain", "plain"), ("row_space", "row space of rank 3"), ("low_rank", "low rank of rank 5"), ("gram", "Gram")],
 )
 def test_what_forms_are_called(form: Form, said: str) -> None:
     inputs, labels = problem(10, 5, rank=3)
@@ -312,7 +312,7 @@ def test_what_forms_are_called(form: Form, said: str) -> None:
 def test_reports(loss: str, epochs: int) -> None:
     heard: list[tuple[int, int, str]] = []
     inputs, labels = problem(4, 2)
-    trained = train(network(2), inputs, labels, Descent(loss, 0.1, epochs), report=lambda *words: heard.append(words))
+    trained = Descent(loss, 0.1, epochs).train(network(2), inputs, labels, report=lambda *words: heard.append(words))
     done = [word[0] for word in heard]
     assert done == sorted(set(done))
     assert len(done) < 200
@@ -379,7 +379,7 @@ def test_divergence(kind: str, incremental: bool) -> None:
     expected = {"loss inf": "the loss became inf", "loss nan": "the loss became nan"}
     assert found[4] == expected.get(kind, "a weight or bias is not finite")
     if kind == "loss inf":
-        before = train(start, inputs, labels, Descent("exponential", 1e3, epoch))
+        before = Descent("exponential", 1e3, epoch).train(start, inputs, labels)
         # exp(-s) is infinite in float32 once a margin is below -log(3.4e38) = -88.7.
         assert float((labels * before.outputs(inputs)).min()) < -88.7
     else:
@@ -430,7 +430,7 @@ def test_one_that_diverges_leaves_the_others_alone(form: Form, losses: list[str]
 )
 def test_shapes_that_do_not_fit(inputs: tuple[int, ...], labels: tuple[int, ...], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        train(network(2), torch.zeros(inputs, dtype=torch.float64), torch.ones(labels), Descent("identity", 0.1, 1))
+        Descent("identity", 0.1, 1).train(network(2), torch.zeros(inputs, dtype=torch.float64), torch.ones(labels))
 
 
 def test_bfloat16_is_for_float32() -> None:
@@ -438,7 +438,7 @@ def test_bfloat16_is_for_float32() -> None:
     with pytest.raises(
         ConfigError, match=r"^bfloat16 products need float32 inputs, but these are torch.float64; leave bfloat16 out$"
     ):
-        train(network(2), inputs, labels, Descent("identity", 0.1, 1), bfloat16=True)
+        Descent("identity", 0.1, 1).train(network(2), inputs, labels, bfloat16=True)
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
@@ -462,11 +462,11 @@ def test_bfloat16_is_exact_but_for_its_rounding(loss: str, form: Form, increment
         # An input, a signal and their product are each rounded to 8 binary digits, by 2^-8 of themselves at most; where
         # a signal depends on the outputs, of some 0.2, it moves by less than these do. In all 4 * 2^-8.
         # In the row space columns of C cancel in C Q: their roundings are of |C| |Q|, here twice as large.
-        bound = 2**-6 * (2 if form in ("row space", "low rank") else 1)
+        bound = 2**-6 * (2 if form in ("row_space", "low_rank") else 1)
         change, right = (
             module.state_dict()[name] - start.state_dict()[name] for module in (found.module, expected.module)
         )
         assert float((change - right).norm()) <= bound * float(right.norm())
     # In the Gram form coefficients are signals, which are exact under the identity loss and in the first epoch, where
     # preactivations come from the offset alone.
-    assert torch.equal(found.module.weight, expected.module.weight) == (form == "Gram")
+    assert torch.equal(found.module.weight, expected.module.weight) == (form == "gram")

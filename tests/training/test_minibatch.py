@@ -30,7 +30,7 @@ from perturblearn.classifiers import Classifier, Network
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.store import ArtefactStore, Drafts
-from perturblearn.training import MinibatchDescent, minibatch, train_by_minibatches
+from perturblearn.training import MinibatchDescent, Resumption, minibatch
 from perturblearn.training.augmentation import augment, draw_augmentation
 
 KEY = "0" * 64
@@ -45,7 +45,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def assert_as_plain(network: Any, inputs: Tensor, labels: Tensor, descent: MinibatchDescent) -> Classifier:
     before = copy.deepcopy(state_of(network))
-    found = train_by_minibatches(network, inputs, labels, descent, seed=3)
+    found = descent.train(network, inputs, labels, seed=3)
     expected, losses, lr = train_plainly(network, inputs, labels, descent, 3)
     assert_close(found.module, expected)
     assert found.losses.dtype == torch.float64
@@ -103,7 +103,7 @@ def test_dropout_draws_from_the_step_s_seed() -> None:
     inputs, labels = samples(20, (6,), 3)
     descent = MinibatchDescent("logistic", 0.1, 4, 5)
     found = assert_as_plain(dense(3, dropout=0.4), inputs, labels, descent)
-    without = train_by_minibatches(dense(3), inputs, labels, descent, seed=3)
+    without = descent.train(dense(3), inputs, labels, seed=3)
     assert not torch.equal(found.losses, without.losses)
 
 
@@ -129,7 +129,7 @@ def test_parts_that_are_frozen_or_not_used_stay_as_they_are() -> None:
 def test_all_that_fixes_the_training_is_noted() -> None:
     inputs, labels = samples(8, (1, 8, 8), 3)
     descent = MinibatchDescent("logistic", 0.1, 2, 4, 0.5, 0.01, "cosine", ("crop", "flip"))
-    found = train_by_minibatches(convolutional(), inputs, labels, descent, seed=0)
+    found = descent.train(convolutional(), inputs, labels, seed=0)
     assert found.training == {
         "loss": "logistic",
         "lr": 0.1,
@@ -157,8 +157,8 @@ def test_augmented_images_are_those_that_the_step_draws(flat: bool) -> None:
     in_order = torch.empty_like(inputs)
     in_order[order] = changed
     descent = MinibatchDescent("logistic", 0.1, 1, 6, augmentation=("crop", "flip"))
-    found = train_by_minibatches(network, inputs.flatten(1) if flat else inputs, labels, descent, seed=5)
-    expected = train_by_minibatches(network, in_order, labels, MinibatchDescent("logistic", 0.1, 1, 6), seed=5)
+    found = descent.train(network, inputs.flatten(1) if flat else inputs, labels, seed=5)
+    expected = MinibatchDescent("logistic", 0.1, 1, 6).train(network, in_order, labels, seed=5)
     assert_same_bits(found, expected)
 
 
@@ -166,7 +166,7 @@ def test_bfloat16_is_autocast_with_weights_and_losses_in_float32() -> None:
     inputs, labels = (tensor.float() if tensor.is_floating_point() else tensor for tensor in samples(8, (1, 8, 8), 3))
     network = convolutional().float()
     descent = MinibatchDescent("logistic", 0.1, 1, 8, bfloat16=True)
-    found = train_by_minibatches(network, inputs, labels, descent, seed=0)
+    found = descent.train(network, inputs, labels, seed=0)
     rows = torch.randperm(8, generator=torch.Generator().manual_seed(derive_seed(0, "shuffle", "0")))
     module = copy.deepcopy(network).train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -181,7 +181,7 @@ def test_bfloat16_is_autocast_with_weights_and_losses_in_float32() -> None:
     for name, tensor in state_of(found.module).items():
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, state_of(module)[name], rtol=1e-5, atol=1e-7)
-    exact = train_by_minibatches(network, inputs, labels, MinibatchDescent("logistic", 0.1, 1, 8), seed=0)
+    exact = MinibatchDescent("logistic", 0.1, 1, 8).train(network, inputs, labels, seed=0)
     assert not torch.equal(found.losses, exact.losses)
     assert found.training["products"] == "bfloat16"
 
@@ -202,13 +202,13 @@ def test_the_global_generator_neither_matters_nor_changes() -> None:
     inputs, labels = samples(12, (6,), 2)
     descent = MinibatchDescent("logistic", 0.1, 3, 4)
     torch.manual_seed(1)
-    first = train_by_minibatches(network, inputs, labels, descent, seed=0)
+    first = descent.train(network, inputs, labels, seed=0)
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    second = train_by_minibatches(network, inputs, labels, descent, seed=0)
+    second = descent.train(network, inputs, labels, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert_same_bits(first, second)
-    other = train_by_minibatches(network, inputs, labels, descent, seed=1)
+    other = descent.train(network, inputs, labels, seed=1)
     assert not torch.equal(other.losses, first.losses)
 
 
@@ -216,8 +216,8 @@ def test_a_caller_without_gradients_gets_a_trained_network() -> None:
     inputs, labels = samples(12, (6,), 2)
     descent = MinibatchDescent("logistic", 0.1, 2, 4)
     with torch.no_grad():
-        found = train_by_minibatches(dense(2), inputs, labels, descent, seed=0)
-    assert_same_bits(found, train_by_minibatches(dense(2), inputs, labels, descent, seed=0))
+        found = descent.train(dense(2), inputs, labels, seed=0)
+    assert_same_bits(found, descent.train(dense(2), inputs, labels, seed=0))
 
 
 @pytest.mark.parametrize("augmentation", [(), ("crop", "flip")])
@@ -225,8 +225,7 @@ def test_streamed_batches_are_the_resident_ones(augmentation: tuple[str, ...]) -
     inputs, labels = samples(22, (1, 8, 8), 3)
     descent = MinibatchDescent("logistic", 0.1, 3, 4, augmentation=augmentation)
     resident, streamed = (
-        train_by_minibatches(convolutional(), inputs, labels, descent, seed=0, resident=resident)
-        for resident in (True, False)
+        descent.train(convolutional(), inputs, labels, seed=0, resident=resident) for resident in (True, False)
     )
     assert_same_bits(streamed, resident)
 
@@ -237,9 +236,9 @@ def test_on_a_gpu_as_on_the_cpu(resident: bool) -> None:
     inputs, labels = samples(22, (1, 8, 8), 3)
     descent = MinibatchDescent("logistic", 0.1, 3, 4, augmentation=("crop", "flip"))
     before = torch.cuda.get_rng_state()
-    found = train_by_minibatches(convolutional(), inputs, labels, descent, seed=0, device="cuda", resident=resident)
+    found = descent.train(convolutional(), inputs, labels, seed=0, device="cuda", resident=resident)
     assert torch.equal(torch.cuda.get_rng_state(), before)
-    expected = train_by_minibatches(convolutional(), inputs, labels, descent, seed=0)
+    expected = descent.train(convolutional(), inputs, labels, seed=0)
     assert_close(found.module.cpu(), expected.module)
 
 
@@ -268,9 +267,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path, schedu
 
     def train(drafts: Drafts, step: int | None, steps: list[int]) -> Classifier:
         report = stop_at(step, steps)
-        return train_by_minibatches(
-            network, inputs, labels, descent, seed=0, drafts=drafts, every_minutes=0, report=report
-        )
+        return descent.train(network, inputs, labels, seed=0, report=report, resumption=Resumption(drafts, 0))
 
     undisturbed = train(Drafts(), None, [])
     store = ArtefactStore(tmp_path)
@@ -298,13 +295,11 @@ def test_interrupted_images_go_on_to_the_same_bits(tmp_path: Path) -> None:
     inputs, labels = samples(10, (1, 8, 8), 3)
     network, drafts = convolutional(), Drafts(ArtefactStore(tmp_path), KEY)
     descent = MinibatchDescent("logistic", 0.1, 2, 4, augmentation=("crop", "flip"))
-    undisturbed = train_by_minibatches(network, inputs, labels, descent, seed=0)
+    undisturbed = descent.train(network, inputs, labels, seed=0)
     for step in range(1, 4):
         with pytest.raises(Stopped):
-            train_by_minibatches(
-                network, inputs, labels, descent, seed=0, drafts=drafts, every_minutes=0, report=stop_at(step, [])
-            )
-    found = train_by_minibatches(network, inputs, labels, descent, seed=0, drafts=drafts)
+            descent.train(network, inputs, labels, seed=0, report=stop_at(step, []), resumption=Resumption(drafts, 0))
+    found = descent.train(network, inputs, labels, seed=0, resumption=Resumption(drafts))
     assert_same_bits(found, undisturbed)
 
 
@@ -314,13 +309,11 @@ def test_the_plateau_rule_goes_on_where_it_was(tmp_path: Path, step: int) -> Non
     """One step an epoch: 11 that are not better cut the rate, once at the 12th step and again at the 23rd."""
     inputs, labels = samples(12, (6,), 2)
     descent, drafts = MinibatchDescent("logistic", 1e-6, 20, 12), Drafts(ArtefactStore(tmp_path), KEY)
-    undisturbed = train_by_minibatches(dense(2), inputs, labels, descent, seed=0)
+    undisturbed = descent.train(dense(2), inputs, labels, seed=0)
     assert undisturbed.final_lr == pytest.approx(1e-7)
     with pytest.raises(Stopped):
-        train_by_minibatches(
-            dense(2), inputs, labels, descent, seed=0, drafts=drafts, every_minutes=0, report=stop_at(step, [])
-        )
-    assert_same_bits(train_by_minibatches(dense(2), inputs, labels, descent, seed=0, drafts=drafts), undisturbed)
+        descent.train(dense(2), inputs, labels, seed=0, report=stop_at(step, []), resumption=Resumption(drafts, 0))
+    assert_same_bits(descent.train(dense(2), inputs, labels, seed=0, resumption=Resumption(drafts)), undisturbed)
 
 
 @pytest.mark.usefixtures("every_step")
@@ -331,13 +324,13 @@ def test_drafts_by_epochs(tmp_path: Path, every_epochs: int | None, first: int) 
     descent = MinibatchDescent("logistic", 0.1, 4, 4)
     drafts = Drafts(ArtefactStore(tmp_path), KEY)
     with pytest.raises(Stopped):
-        train_by_minibatches(
-            dense(2), inputs, labels, descent, seed=0, drafts=drafts, every_epochs=every_epochs, report=stop_at(11, [])
+        descent.train(
+            dense(2), inputs, labels, seed=0, report=stop_at(11, []), resumption=Resumption(drafts, epochs=every_epochs)
         )
     steps: list[int] = []
-    found = train_by_minibatches(dense(2), inputs, labels, descent, seed=0, drafts=drafts, report=stop_at(None, steps))
+    found = descent.train(dense(2), inputs, labels, seed=0, report=stop_at(None, steps), resumption=Resumption(drafts))
     assert steps[0] == first
-    assert_same_bits(found, train_by_minibatches(dense(2), inputs, labels, descent, seed=0))
+    assert_same_bits(found, descent.train(dense(2), inputs, labels, seed=0))
 
 
 @pytest.mark.usefixtures("every_step")
@@ -360,16 +353,17 @@ def test_a_draft_of_another_training_is_ignored(tmp_path: Path, change: dict[str
         "network": dense(2),
         "inputs": inputs,
         "labels": labels,
-        "descent": MinibatchDescent("logistic", 0.1, 3, 4),
         "seed": 0,
     }
+    descent = MinibatchDescent("logistic", 0.1, 3, 4)
     with pytest.raises(Stopped):
-        train_by_minibatches(**training, drafts=drafts, every_minutes=0, report=stop_at(5, []))
+        descent.train(**training, resumption=Resumption(drafts, 0), report=stop_at(5, []))
     if "network" in change:
         training["inputs"], training["labels"] = samples(16, (1, 8, 8), 2)
-    training |= change
+    descent = change.get("descent", descent)
+    training |= {key: value for key, value in change.items() if key != "descent"}
     steps: list[int] = []
-    train_by_minibatches(**training, drafts=drafts, report=stop_at(None, steps))
+    descent.train(**training, resumption=Resumption(drafts), report=stop_at(None, steps))
     assert steps[0] == (1 if change else 6)
 
 
@@ -380,13 +374,8 @@ def test_a_draft_of_another_training_is_ignored(tmp_path: Path, change: dict[str
 def test_reports_tell_epoch_and_mean_loss() -> None:
     inputs, labels = samples(9, (6,), 2)
     told: list[tuple[int, int, str]] = []
-    found = train_by_minibatches(
-        dense(2),
-        inputs,
-        labels,
-        MinibatchDescent("logistic", 0.1, 2, 4),
-        seed=0,
-        report=lambda *words: told.append(words),
+    found = MinibatchDescent("logistic", 0.1, 2, 4).train(
+        dense(2), inputs, labels, seed=0, report=lambda *words: told.append(words)
     )
     assert [(done, total) for done, total, _ in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [note.partition(",")[0] for _, _, note in told] == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
@@ -396,9 +385,7 @@ def test_reports_tell_epoch_and_mean_loss() -> None:
 def test_a_quick_training_reports_its_end_alone() -> None:
     inputs, labels = samples(8, (6,), 2)
     done: list[int] = []
-    train_by_minibatches(
-        dense(2), inputs, labels, MinibatchDescent("logistic", 0.1, 3, 4), seed=0, report=stop_at(None, done)
-    )
+    MinibatchDescent("logistic", 0.1, 3, 4).train(dense(2), inputs, labels, seed=0, report=stop_at(None, done))
     assert done == [6]
 
 
@@ -412,7 +399,7 @@ def test_divergence_names_epoch_and_rate(schedule: str, epochs: int) -> None:
         match=re.escape("training diverged at epoch 1 of 3 with learning rate 1e+20 (the loss became ")
         + r"(nan|inf)\); choose a smaller learning rate",
     ):
-        train_by_minibatches(network, inputs.float(), labels, descent, seed=0)
+        descent.train(network, inputs.float(), labels, seed=0)
 
 
 def test_divergence_in_the_very_last_step() -> None:
@@ -420,7 +407,7 @@ def test_divergence_in_the_very_last_step() -> None:
     descent = MinibatchDescent("identity", 3e38, 1, 12, schedule="constant")
     inputs = 1e3 * inputs.float()
     with pytest.raises(DivergenceError, match=r"epoch 1 of 1 with learning rate 3e\+38 \(a weight is not finite\)"):
-        train_by_minibatches(two_layer(6, dtype=torch.float32), inputs, labels, descent, seed=0)
+        descent.train(two_layer(6, dtype=torch.float32), inputs, labels, seed=0)
 
 
 def test_divergence_is_noticed_before_a_draft_is_written(tmp_path: Path) -> None:
@@ -428,7 +415,7 @@ def test_divergence_is_noticed_before_a_draft_is_written(tmp_path: Path) -> None
     drafts = Drafts(ArtefactStore(tmp_path), KEY)
     descent = MinibatchDescent("exponential", 1e300, 2, 2)
     with pytest.raises(DivergenceError, match="epoch 1 of 2"):
-        train_by_minibatches(two_layer(6), inputs, labels, descent, seed=0, drafts=drafts, every_minutes=0)
+        descent.train(two_layer(6), inputs, labels, seed=0, resumption=Resumption(drafts, 0))
     state = drafts.read("state")
     assert state is not None
     assert state.content["steps"] >= 1
@@ -461,31 +448,31 @@ def test_a_descent_that_cannot_be(keys: dict[str, Any], sentence: str) -> None:
 def test_losses_of_margins_need_two_classes(loss: str) -> None:
     network, inputs, labels = image_network()
     with pytest.raises(ConfigError, match=f"loss = '{loss}' is of the margin of two classes, but there are 3"):
-        train_by_minibatches(network, inputs, labels, MinibatchDescent(loss, 0.1, 1), seed=0)
+        MinibatchDescent(loss, 0.1, 1).train(network, inputs, labels, seed=0)
 
 
 def test_vectors_cannot_be_augmented() -> None:
     inputs, labels = samples(8, (6,), 2)
     descent = MinibatchDescent("logistic", 0.1, 1, augmentation=("flip",))
     with pytest.raises(ConfigError, match=re.escape("['flip'] is of images, but an input has the shape (6,)")):
-        train_by_minibatches(dense(2), inputs, labels, descent, seed=0)
-    # A two-layer network knows nothing of shapes: the caller says that these are images.
-    train_by_minibatches(two_layer(6), inputs, labels, descent, seed=0, image_shape=(1, 2, 3))
-    with pytest.raises(ConfigError, match=re.escape("the shape (1, 2, 2)")):
-        train_by_minibatches(two_layer(6), inputs, labels, descent, seed=0, image_shape=(1, 2, 2))
+        descent.train(dense(2), inputs, labels, seed=0)
+    # A two-layer network knows nothing of shapes: the inputs say whether they are images.
+    descent.train(two_layer(6), inputs.view(8, 1, 2, 3), labels, seed=0)
+    with pytest.raises(ConfigError, match=re.escape("the shape (2, 3)")):
+        descent.train(two_layer(6), inputs.view(8, 2, 3), labels, seed=0)
 
 
 def test_bfloat16_needs_float32() -> None:
     network, inputs, labels = image_network()
     with pytest.raises(ConfigError, match=r"bfloat16 products need float32 inputs, but these are torch\.float64"):
-        train_by_minibatches(network, inputs, labels, MinibatchDescent("logistic", 0.1, 1, bfloat16=True), seed=0)
+        MinibatchDescent("logistic", 0.1, 1, bfloat16=True).train(network, inputs, labels, seed=0)
 
 
 def test_a_network_without_parameters_is_refused() -> None:
     network, inputs, labels = image_network()
     network.requires_grad_(False)
     with pytest.raises(ModelError, match="no parameter to train"):
-        train_by_minibatches(network, inputs, labels, MinibatchDescent("logistic", 0.1, 1), seed=0)
+        MinibatchDescent("logistic", 0.1, 1).train(network, inputs, labels, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -500,17 +487,11 @@ def test_a_network_without_parameters_is_refused() -> None:
 def test_labels_that_do_not_fit(labels: list[int], n_classes: int, sentence: str) -> None:
     inputs = samples(4, (6,), 2)[0]
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        train_by_minibatches(
-            dense(n_classes), inputs, torch.tensor(labels), MinibatchDescent("logistic", 0.1, 1), seed=0
-        )
+        MinibatchDescent("logistic", 0.1, 1).train(dense(n_classes), inputs, torch.tensor(labels), seed=0)
 
 
 def test_no_samples_at_all() -> None:
     with pytest.raises(ValueError, match="0 samples, at least one"):
-        train_by_minibatches(
-            dense(2),
-            torch.empty(0, 6, dtype=torch.float64),
-            torch.empty(0, dtype=torch.int64),
-            MinibatchDescent("logistic", 0.1, 1),
-            seed=0,
+        MinibatchDescent("logistic", 0.1, 1).train(
+            dense(2), torch.empty(0, 6, dtype=torch.float64), torch.empty(0, dtype=torch.int64), seed=0
         )

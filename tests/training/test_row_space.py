@@ -12,7 +12,7 @@ from torch import Tensor
 
 from perturblearn.attacks import one_step
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
-from perturblearn.training import Descent, Job, train, train_side_by_side
+from perturblearn.training import Descent, Job, train_side_by_side
 from perturblearn.training.row_space import row_space
 
 
@@ -117,7 +117,7 @@ def test_training_in_the_row_space(loss: str, slope: float, n_samples: int, dim:
     inputs, labels = low_rank(n_samples, dim, rank) / rank**0.5, signs(n_samples)
     start = network(dim, width=100, slope=slope, dtype=torch.float32)
     descent = Descent(loss, 0.05, 20)
-    trained = train(start, inputs, labels, descent, form="row space" if asked else None)
+    trained = descent.train(start, inputs, labels, form="row_space" if asked else None)
     assert trained.training["form"] == f"row space of rank {rank}"
     reason = trained.training["form_chosen"]
     assert reason == "asked for" if asked else reason.startswith(f"rank {rank}: ")
@@ -125,7 +125,7 @@ def test_training_in_the_row_space(loss: str, slope: float, n_samples: int, dim:
     # gates are wrong an epoch, 0.3 gates in all 20 epochs, and each is 1 of n_samples terms in 1 of 100 rows of the
     # gradient: 1e-3 of it at the very most. Without a wrong gate the error stays near 20 * 1e-6.
     assert difference_in_float32(trained, start, inputs, labels, descent) < 1e-3
-    plain = train(start, inputs, labels, descent, form="plain")
+    plain = descent.train(start, inputs, labels, form="plain")
     change = (plain.module.weight - start.weight).detach()
     assert relative(trained.module.weight - start.weight, change) < 1e-3
     # The part of W orthogonal to the inputs has not moved: only W + (change) Q is rounded.
@@ -154,7 +154,7 @@ def test_when_training_stays_in_the_open() -> None:
 
     def form(inputs: Tensor, descent: Descent, *, factors: tuple[Tensor, Tensor] | None = None) -> str:
         start = network(inputs.shape[1], width=50).to(inputs)
-        return train(start, inputs, signs(len(inputs)), descent, factors=factors).training["form"]
+        return descent.train(start, inputs, signs(len(inputs)), factors=factors).training["form"]
 
     low = low_rank(400, 60, 7)
     assert form(low, long) == "row space of rank 7"
@@ -172,7 +172,7 @@ def test_zeros_in_float32(name: str) -> None:
     inputs, labels = torch.zeros(400, 30), signs(400)
     start = network(30, width=50, name=name, dtype=torch.float32)
     descent = Descent("logistic", 0.1, 60)
-    trained = train(start, inputs, labels, descent)
+    trained = descent.train(start, inputs, labels)
     assert trained.training["form"] == "row space of rank 0"
     assert torch.equal(trained.module.weight, start.weight)
     expected, losses, _ = train_plainly(start, inputs, labels, descent)

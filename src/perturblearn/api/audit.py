@@ -14,7 +14,7 @@ from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
 from perturblearn.api.run import ConfigLike, check_device
-from perturblearn.config import NETWORKS, TWO_LAYER, AttackConfig, given_tree, resolve_config
+from perturblearn.config import NETWORKS, AttackConfig, ModelConfig, given_tree, resolve_config
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
@@ -189,7 +189,8 @@ def _require_l0(epsilons: Mapping[str, Any] | None, norm: str | None, attack: st
 
 def _require_weights(keys: Mapping[str, Any], train: bool) -> None:
     name = keys["standard.model.name"]
-    if name in TWO_LAYER:
+    model = ModelConfig.named(name)
+    if model is not None and not model.is_network:
         raise ConfigError(f"{name} is a network of the theory; audit a deep network, or use 'perturblearn run'")
     if name in NETWORKS and not train and "standard.model.checkpoint" not in keys:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perturblearn.config import TWO_LAYER, ExperimentConfig
+from perturblearn.config import ExperimentConfig, TwoLayerModelConfig
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import MAP_POINTS, Experiment
 from perturblearn.graph import Watcher
@@ -39,7 +39,8 @@ def _is_quick(experiment: Experiment) -> bool:
     config, outline = experiment.config, experiment.outline
     n_samples, n_seeds = outline.n_samples, len(config.seeds)
     both = n_samples + (config.attack.n_sources or n_samples)
-    width = config.standard.model.hidden_dim + config.perturbation.model.hidden_dim
+    models = (config.standard.model, config.perturbation.model)
+    width = sum(model.units for model in models if isinstance(model, TwoLayerModelConfig))
     pairs = (MAP_POINTS**2 + 10 * n_seeds * n_samples) * both
     products = MAP_POINTS**2 * outline.signature.input_dim * width + n_seeds * n_samples * both * _PER_PAIR
     return pairs <= _QUICK_PAIRS and products <= _QUICK_PRODUCTS
@@ -69,10 +70,10 @@ def compare_experiment(
 
 def why_no_theory(config: ExperimentConfig) -> str | None:
     """Why the papers predict nothing for a run; None if they do."""
-    networks = {config.standard.model.name, config.perturbation.model.name} - set(TWO_LAYER)
+    networks = [section.model for section in (config.standard, config.perturbation) if section.model.is_network]
     if networks:
         return (
-            f"{config.name} has a {networks.pop()}, but both papers' predictions are for two-layer networks; "
+            f"{config.name} has a {networks[0].name}, but both papers' predictions are for two-layer networks; "
             "choose a run of two_layer, one_hidden or limit"
         )
     if config.mixing.is_mixed:

@@ -10,7 +10,7 @@ from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.run import PreparedRun, make_experiment
 from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, require_data, require_same_data
-from perturblearn.config import TWO_LAYER, ExperimentConfig, config_tree
+from perturblearn.config import ExperimentConfig, ModelConfig, config_tree
 from perturblearn.errors import ConfigError
 from perturblearn.graph import Watcher
 from perturblearn.results import Result
@@ -97,7 +97,8 @@ def _for_network(config: ExperimentConfig, network: Any) -> dict[str, Any]:
     tree, of_set = config_tree(config), config.perturbation.model
     if network != of_set.name:
         # A network of the theory and a deep one are trained in different ways.
-        if of_set.is_network == (network not in TWO_LAYER):
+        named = ModelConfig.named(network)
+        if of_set.is_network == (named is None or named.is_network):
             del tree["perturbation"]["model"]
         else:
             del tree["perturbation"]

@@ -14,6 +14,7 @@ from perturblearn.api.commands import command
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.runs import PreparedRuns
+from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
     Experiment,
@@ -348,7 +349,7 @@ class PreparedReproduction(Prepared[Reproduction]):
         if self.figure.smaller:
             title += f"\n{self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
-            has_bias = experiment.config.standard.model.name == "two_layer"
+            has_bias = isinstance(experiment.config.standard.model, TwoLayerConfig)
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
         return draw_examples(Examples.of(perturbed, data), title)

@@ -11,6 +11,7 @@ from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import make_experiment
+from perturblearn.config import PythonConfig
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher, make_plan
@@ -74,7 +75,7 @@ def prepare_comparison(
 ) -> PreparedComparison:
     """What `compare_with_theory` does with these arguments, validated and not yet done."""
     result = run if isinstance(run, Result) else Result.load(run)
-    if result.config.data.provider == "python" and data is None:
+    if isinstance(result.config.data, PythonConfig) and data is None:
         raise DataError(
             f"the data of {result.config.name} were handed over in Python; "
             "call perturblearn.compare_with_theory(run, data=...) with the same data"

@@ -14,7 +14,7 @@ from perturblearn.attacks.foreign_attack import CallableAttack, ForeignAttack, r
 from perturblearn.attacks.frozen import frozen
 from perturblearn.attacks.geometry import Geometry, geometry_inspired
 from perturblearn.attacks.gradient import input_gradient
-from perturblearn.attacks.make_attack import make_attack, make_norm
+from perturblearn.attacks.make_attack import make_attack
 from perturblearn.attacks.minimum_norm import MinimumNorm, minimum_norm
 from perturblearn.attacks.norms import L0, L2, LInf, Norm, norm_of, steepest_step
 from perturblearn.attacks.objective import target_loss
@@ -51,7 +51,6 @@ __all__ = [
     "hand_over_attack",
     "input_gradient",
     "make_attack",
-    "make_norm",
     "minimum_norm",
     "norm_of",
     "one_step",

@@ -19,7 +19,7 @@ from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.network import Network, full_state, put_state
 from perturblearn.classifiers.own import copied
 from perturblearn.classifiers.two_layer import TwoLayer
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
@@ -124,7 +124,9 @@ class Classifier(Generic[AnyNetwork]):
         }
         content = artefact.content
         if "signature" in content:
-            config = ModelConfig.model_validate(content["model"])
+            # Where earlier versions wrote null, the key's default holds.
+            given = {key: value for key, value in content["model"].items() if value is not None}
+            config = NetworkConfig.model_validate(given)
             module = make_network(config, Signature.from_dict(content["signature"]), seed=0, role="", fresh=False)
             put_state(module, state)
         else:

@@ -8,17 +8,23 @@ from perturblearn.classifiers.checkpoint import load_weights
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.mlp import MLP
-from perturblearn.classifiers.network import CONVOLUTIONAL, Network
+from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.own import own_body, own_source
 from perturblearn.classifiers.resnet import ResNet18
 from perturblearn.classifiers.wide_resnet import WideResNet
-from perturblearn.config import ModelConfig
+from perturblearn.config import (
+    ConvNetConfig,
+    MLPConfig,
+    NetworkConfig,
+    ResNet18Config,
+    WideResNetConfig,
+)
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 from perturblearn.seeding import derive_seed
 
 
-def make_network(config: ModelConfig, signature: Signature, *, seed: int, role: str, fresh: bool = True) -> Network:
+def make_network(config: NetworkConfig, signature: Signature, *, seed: int, role: str, fresh: bool = True) -> Network:
     """A network for data of this signature, as it is before training.
 
     Args:
@@ -37,7 +43,6 @@ def make_network(config: ModelConfig, signature: Signature, *, seed: int, role: 
         ConfigError: the network does not fit the shape of the inputs.
         ModelError: the user's network or the checkpoint cannot be used.
     """
-    assert config.is_network, f"{config.name} is made by initialise"
     # Before the seed is set: a module may draw while it is imported, which it is only once.
     source = own_source(config.name) if config.is_own else None
     with drawing_from(derive_seed(seed, "initialisation", role)):
@@ -48,22 +53,31 @@ def make_network(config: ModelConfig, signature: Signature, *, seed: int, role: 
     return network
 
 
-def _body(config: ModelConfig, signature: Signature) -> nn.Module:
+def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
     n_outputs = 1 if signature.n_classes == 2 else signature.n_classes
-    if config.name == "mlp":
-        return MLP(
-            signature.input_dim, n_outputs, hidden_dim=config.hidden_dim, depth=config.depth or 2, slope=config.slope
-        )
-    assert config.name in CONVOLUTIONAL
+    match config:
+        case MLPConfig():
+            return MLP(
+                signature.input_dim, n_outputs, hidden_dim=config.hidden_dim, depth=config.depth, slope=config.slope
+            )
+        case ConvNetConfig():
+            return ConvNet(_image_shape(config, signature), n_outputs, depth=config.depth, width=config.width)
+        case WideResNetConfig():
+            channels, *_ = _image_shape(config, signature)
+            width = int(config.width)
+            return WideResNet(channels, n_outputs, depth=config.depth, width=width, dropout=config.dropout)
+        case ResNet18Config():
+            channels, *_ = _image_shape(config, signature)
+            return ResNet18(channels, n_outputs, width=config.width)
+        case _:
+            raise AssertionError(f"{config.name} has no builder")
+
+
+def _image_shape(config: NetworkConfig, signature: Signature) -> tuple[int, int, int]:
     if len(signature.input_shape) != 3:
         raise ConfigError(
             f"model.name = {config.name!r} takes images, but inputs have the shape {signature.input_shape}; choose "
             "mlp, or data of images"
         )
     channels, height, width = signature.input_shape
-    if config.name == "convnet":
-        return ConvNet((channels, height, width), n_outputs, depth=config.depth or 2, width=config.width or 1.0)
-    if config.name == "wide_resnet":
-        dropout = 0.3 if config.dropout is None else config.dropout
-        return WideResNet(channels, n_outputs, depth=config.depth or 28, width=int(config.width or 10), dropout=dropout)
-    return ResNet18(channels, n_outputs, width=config.width or 1.0)
+    return channels, height, width

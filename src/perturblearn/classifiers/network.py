@@ -11,12 +11,9 @@ from torch.nn.parameter import is_lazy
 
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.importing import describe_error
-from perturblearn.config import ModelConfig
+from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
-
-CONVOLUTIONAL = ("convnet", "wide_resnet", "resnet18")
-"""Our networks for images, which run in torch's channels-last format because convolutions are faster in it."""
 
 
 class Network(nn.Module):
@@ -39,19 +36,18 @@ class Network(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, body: nn.Module, signature: Signature, config: ModelConfig) -> None:
+    def __init__(self, body: nn.Module, signature: Signature, config: NetworkConfig) -> None:
         super().__init__()
         self.signature = signature
         self.config = config
-        self.is_channels_last = config.name in CONVOLUTIONAL
+        self.is_channels_last = config.is_convolutional
         self.body = body
         if self.is_channels_last:
             _put_channels_last(body)
         # Buffers in the body's precision and on its device, so that `Module.to` moves both together.
         made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
         like = next(made, torch.empty(0))
-        normalise = (not config.is_own) if config.normalise is None else config.normalise
-        means, stds = (signature.means, signature.stds) if normalise else ((-signature.offset,), (1.0,))
+        means, stds = (signature.means, signature.stds) if config.normalise else ((-signature.offset,), (1.0,))
         per_channel = (-1, 1, 1) if signature.is_image else (-1,)
         self.register_buffer("mean", torch.tensor(means, dtype=like.dtype, device=like.device).view(per_channel))
         self.register_buffer("std", torch.tensor(stds, dtype=like.dtype, device=like.device).view(per_channel))
@@ -136,7 +132,7 @@ def put_state(network: Network, state: Mapping[str, Tensor]) -> None:
     for name, tensor in own.items():
         # Through .data, like Module.to, so that parameters shared between parts of the network stay shared.
         tensor.data = state[name].detach().clone(memory_format=torch.contiguous_format)
-    if network.config.name in CONVOLUTIONAL:
+    if network.config.is_convolutional:
         _put_channels_last(network.body)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from perturblearn.config import ModelConfig
+from perturblearn.config import OneHiddenConfig, TrainedTwoLayerConfig
 from perturblearn.seeding import derive_seed
 
 
@@ -78,7 +78,7 @@ class TwoLayer(nn.Module):
         return f"input_dim={self.input_dim}, hidden_dim={self.hidden_dim}, slope={self.slope}, {kind}"
 
 
-def initialise(config: ModelConfig, input_dim: int, *, seed: int, role: str) -> TwoLayer:
+def initialise(config: TrainedTwoLayerConfig, input_dim: int, *, seed: int, role: str) -> TwoLayer:
     """A fresh network of the given parametrisation.
 
     ``two_layer``: w ~ N(0, I/d), b ~ N(0, 1), a ~ N(0, 1/m) [NeurIPS24, section 3]. ``one_hidden``: no bias,
@@ -103,7 +103,7 @@ def initialise(config: ModelConfig, input_dim: int, *, seed: int, role: str) -> 
     def normal(*shape: int, purpose: str) -> Tensor:
         return torch.randn(shape, generator=generator(purpose), dtype=torch.float32)
 
-    if config.name == "one_hidden":
+    if isinstance(config, OneHiddenConfig):
         uniform = torch.rand(width, input_dim, generator=generator("weight"), dtype=torch.float32)
         half = torch.full((width // 2,), 1 / math.sqrt(width), dtype=torch.float32)
         return TwoLayer((2 * uniform - 1) / math.sqrt(input_dim), torch.cat((half, -half)), None, config.slope)

@@ -121,8 +121,7 @@ def keys_help() -> str:
 
     lines = ["Keys, in the file or as --KEY VALUE:"]
     for name, info in fields():
-        default = info.get_default(call_default_factory=True)
-        shown = "" if default is None else f" [{_shown(default)}]"
+        shown = "" if info.default is None else f" [{_shown(info.default)}]"
         lines.append(f"  --{name}: {info.description}{shown}")
     return "\n".join(lines)
 

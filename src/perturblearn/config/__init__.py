@@ -1,39 +1,120 @@
 """Frozen, validated models of an experiment, their files and their overrides; knows nothing of torch."""
 
-from perturblearn.config.attack import NOISE_SOURCES, AttackConfig
-from perturblearn.config.axes import Axis
-from perturblearn.config.classifier import ClassifierConfig
-from perturblearn.config.data import DataConfig
-from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
-from perturblearn.config.loading import (
-    commented_toml,
-    config_tree,
-    fields,
-    given_tree,
-    parse_value,
-    resolve_config,
-    to_toml,
+from perturblearn.config.attack import (
+    NOISE_SOURCES,
+    AttackConfig,
+    FoolboxConfig,
+    GeometryConfig,
+    IterativeConfig,
+    MinimumNormConfig,
+    OneStepConfig,
+    OwnAttackConfig,
+    PGDConfig,
+    RadialPGDConfig,
+    RestartingConfig,
+    SparseAttackConfig,
 )
+from perturblearn.config.axes import Axis
+from perturblearn.config.classifier import (
+    ClassifierConfig,
+    DescentConfig,
+    FlowConfig,
+    FullBatchConfig,
+    LimitClassifierConfig,
+    SGDConfig,
+    UntrainedConfig,
+)
+from perturblearn.config.data import (
+    CIFAR10Config,
+    CorrelatedConfig,
+    DataConfig,
+    DigitsConfig,
+    FolderConfig,
+    NpzConfig,
+    PreparedConfig,
+    PythonConfig,
+    RealConfig,
+    ShiftedGaussConfig,
+    SplitConfig,
+    SyntheticConfig,
+    UniformConfig,
+)
+from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
+from perturblearn.config.keys import Key, fields, parse_value, value_of
+from perturblearn.config.loading import commented_toml, config_tree, given_tree, resolve_config, to_toml
 from perturblearn.config.mixing import MixingConfig
-from perturblearn.config.model import NETWORKS, TWO_LAYER, ModelConfig
+from perturblearn.config.model import (
+    NETWORKS,
+    ConvNetConfig,
+    LimitConfig,
+    MLPConfig,
+    ModelConfig,
+    NetworkConfig,
+    OneHiddenConfig,
+    OwnNetworkConfig,
+    ResNet18Config,
+    TrainedTwoLayerConfig,
+    TwoLayerConfig,
+    TwoLayerModelConfig,
+    WideResNetConfig,
+)
 from perturblearn.config.sweep import KEEPS, Keep, Sweep, describe, resolve_sweep
 
 __all__ = [
     "KEEPS",
     "NETWORKS",
     "NOISE_SOURCES",
-    "TWO_LAYER",
     "AttackConfig",
     "Axis",
+    "CIFAR10Config",
     "ClassifierConfig",
     "ControlsConfig",
+    "ConvNetConfig",
+    "CorrelatedConfig",
     "DataConfig",
+    "DescentConfig",
+    "DigitsConfig",
     "ExperimentConfig",
+    "FlowConfig",
+    "FolderConfig",
+    "FoolboxConfig",
+    "FullBatchConfig",
+    "GeometryConfig",
+    "IterativeConfig",
     "Keep",
+    "Key",
+    "LimitClassifierConfig",
+    "LimitConfig",
+    "MLPConfig",
     "MeasuresConfig",
+    "MinimumNormConfig",
     "MixingConfig",
     "ModelConfig",
+    "NetworkConfig",
+    "NpzConfig",
+    "OneHiddenConfig",
+    "OneStepConfig",
+    "OwnAttackConfig",
+    "OwnNetworkConfig",
+    "PGDConfig",
+    "PreparedConfig",
+    "PythonConfig",
+    "RadialPGDConfig",
+    "RealConfig",
+    "ResNet18Config",
+    "RestartingConfig",
+    "SGDConfig",
+    "ShiftedGaussConfig",
+    "SparseAttackConfig",
+    "SplitConfig",
     "Sweep",
+    "SyntheticConfig",
+    "TrainedTwoLayerConfig",
+    "TwoLayerConfig",
+    "TwoLayerModelConfig",
+    "UniformConfig",
+    "UntrainedConfig",
+    "WideResNetConfig",
     "commented_toml",
     "config_tree",
     "describe",
@@ -43,4 +124,5 @@ __all__ = [
     "resolve_config",
     "resolve_sweep",
     "to_toml",
+    "value_of",
 ]

@@ -1,48 +1,34 @@
 """How sources are perturbed."""
 
+# Sections are frozen, which the type checker does not see: a variant may narrow the type of a field.
+# pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
+from perturblearn.config.section import IMPORT_PATH, PositiveInt
+from perturblearn.config.variants import NamedVariants
+from perturblearn.errors import ConfigError
 
 NOISE_SOURCES = ("uniform", "gauss")
-ATTACKS = ("one_step", "radial_pgd", "pgd", "minimum_norm", "geometry")
+NormName = Literal["l0", "l2", "linf"]
+_NORM = "norm that bounds the perturbation"
+_STEPS = "gradient steps"
 
 
-class AttackConfig(Section):
+class AttackConfig(NamedVariants):
     """How the sources are perturbed, and towards which targets."""
 
-    name: str = Field(
-        default="one_step",
-        description="one_step: one gradient step of length epsilon, unclipped (NeurIPS24); radial_pgd: projected "
-        "gradient descent as in ICLR24, rescaled and clipped; pgd: the usual one, signs and clamped in linf; "
-        "minimum_norm: the smallest perturbation that reaches the target, epsilon at most; geometry: along the normal "
-        "of a limit's boundary; foolbox:NAME, an attack of foolbox; or the user's own as package.module:attack",
-    )
-    norm: Literal["l0", "l2", "linf"] = Field(default="l2", description="norm that bounds the perturbation")
+    noun: ClassVar = "attack"
+    inert: ClassVar = {"random_start": False, "restarts": 1, "products": "exact"}
+    is_search: ClassVar[bool] = False
+    """Whether the attack takes many steps inside the data's range."""
+
+    norm: NormName = Field(default="l2", description=_NORM)
     epsilon: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="size of the perturbation (l0: its L2 length)"
-    )
-    pixels: PositiveInt | None = Field(default=None, description="coordinates that an l0 perturbation changes")
-    pixel_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="the same as a share of all coordinates, rounded down"
-    )
-    steps: PositiveInt | None = Field(
-        default=None,
-        description="gradient steps of radial_pgd (l2 and linf), pgd and minimum_norm (100), or of foolbox's attack",
-    )
-    step: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="length of such a step, as a multiple of epsilon (0.2)"
-    )
-    random_start: bool = Field(default=False, description="radial_pgd, pgd: start at a random point within epsilon")
-    restarts: PositiveInt = Field(default=1, description="radial_pgd, pgd: searches from such points; the best counts")
-    products: Literal["exact", "bfloat16"] = Field(
-        default="exact",
-        description="radial_pgd, pgd, minimum_norm: search in the precision of dtype, or in bfloat16; success is "
-        "always measured in the former",
     )
     source: Literal["natural", "none", "uniform", "gauss"] = Field(
         default="natural",
@@ -56,76 +42,260 @@ class AttackConfig(Section):
         description="target labels: over all classes, over the other classes, the next class, or given",
     )
 
-    @property
-    def is_own(self) -> bool:
-        """Whether this is an adapter: foolbox's attack or the user's own."""
-        return ":" in self.name
-
-    @property
-    def is_search(self) -> bool:
-        """Whether the attack takes many steps inside the data's range."""
-        return self.name not in ("one_step", "geometry")
-
-    @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ATTACKS and not IMPORT_PATH.fullmatch(name):
-            raise ValueError(
-                f"there is no such attack; choose {', '.join(ATTACKS)}, foolbox:NAME, or name your own as "
-                "package.module:attack"
-            )
-        return name
+    def variants(cls) -> tuple[type[AttackConfig], ...]:
+        """The variants, the default first."""
+        return (
+            OneStepConfig,
+            RadialPGDConfig,
+            PGDConfig,
+            MinimumNormConfig,
+            GeometryConfig,
+            FoolboxConfig,
+            OwnAttackConfig,
+        )
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is perturbed, so that g sees perturbations alone."""
+        return self.source == "none"
+
+    @property
+    def has_known_factors(self) -> bool:
+        """Whether all perturbations of a narrow f are combinations of a few known directions."""
+        return False
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether the search is in bfloat16."""
+        return False
+
+    @property
+    def searches(self) -> int:
+        """How often the search is done."""
+        return 1
+
+    def n_pixels(self, input_dim: int) -> int | None:
+        """Coordinates that an L0 perturbation changes; None for other norms.
+
+        Args:
+            input_dim: dimension d, of which a share is taken.
+        """
+        return None
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """Steps of one search, about, for the plan.
+
+        Args:
+            input_dim: dimension d of the inputs.
+        """
+        return 1
 
     @model_validator(mode="after")
-    def _applicable(self) -> AttackConfig:
-        fields = type(self).model_fields
-        for key in ("pixels", "pixel_share"):
-            if self.norm != "l0" and getattr(self, key) is not None:
-                raise ValueError(f"the key {key} applies to norm l0 alone, not to {self.norm}; remove it")
-        if self.norm == "l0":
-            if self.is_own or self.name in ("pgd", "minimum_norm"):
-                raise ValueError(
-                    f"norm l0 is not one of {self.name}; choose radial_pgd, one_step or geometry, or l2 or linf"
-                )
-            if self.pixels is None and self.pixel_share is None:
-                raise ValueError("norm l0 needs the key pixels, the number of coordinates to change; add it")
-            if self.pixels is not None and self.pixel_share is not None:
-                raise ValueError("pixels and pixel_share say the same in two ways; remove one of them")
-        for key, names in _ATTACK_KEYS.items():
-            applies = self.name in names or ("foolbox" in names and self.name.startswith("foolbox:"))
-            if getattr(self, key) != fields[key].default and not applies:
-                raise ValueError(f"the key {key} does not apply to {self.name}; remove it")
-        if self.norm == "l0" and self.name == "radial_pgd":
-            for key in ("steps", "step", "random_start", "restarts"):
-                if getattr(self, key) != fields[key].default:
-                    raise ValueError(f"the key {key} applies to radial_pgd in l2 and linf alone; remove it")
-            if self.epsilon != fields["epsilon"].default:
-                raise ValueError("the key epsilon does not bound radial_pgd in l0, which pixels does; remove it")
-        if self.restarts > 1 and not self.random_start:
-            raise ValueError(
-                f"restarts = {self.restarts} without random_start would search {self.restarts} times from one point; "
-                "add random_start = true"
-            )
-        if self.is_search and self.source == "none":
-            raise ValueError(
-                f"{self.name} moves a source step by step, and source none has none; choose another source"
-            )
+    def _has_labels_for_its_targets(self) -> Self:
         if self.n_sources is not None and self.source not in NOISE_SOURCES:
             raise ValueError(
                 f"the key n_sources applies to noise sources; {self.source} perturbs each training sample; remove it"
             )
         if self.targets in ("other", "next") and self.source in NOISE_SOURCES:
             raise ValueError(
-                f"targets {self.targets} needs true labels, which {self.source} noise has not; choose uniform"
+                f"targets {self.targets} needs true labels, which {self.source} noise does not have; choose uniform"
             )
         return self
 
 
-_ATTACK_KEYS = {
-    "steps": ("radial_pgd", "pgd", "minimum_norm", "foolbox"),
-    "step": ("radial_pgd", "pgd", "minimum_norm"),
-    "random_start": ("radial_pgd", "pgd"),
-    "restarts": ("radial_pgd", "pgd"),
-    "products": ("radial_pgd", "pgd", "minimum_norm"),
-}
-"""Which attacks a key applies to; elsewhere it must keep its default."""
+class SparseAttackConfig(AttackConfig):
+    """Attacks that may change a few coordinates alone."""
+
+    pixels: PositiveInt | None = Field(default=None, description="coordinates that an l0 perturbation changes")
+    pixel_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="the same as a share of all coordinates, rounded down"
+    )
+
+    @model_validator(mode="after")
+    def _counts_coordinates_in_l0(self) -> Self:
+        given = [key for key in ("pixels", "pixel_share") if getattr(self, key) is not None]
+        if self.norm != "l0" and given:
+            raise ValueError(f"the key {given[0]} applies to norm l0 alone, not to {self.norm}; remove it")
+        if self.norm == "l0" and not given:
+            raise ValueError("norm l0 needs the key pixels, the number of coordinates to change; add it")
+        if len(given) == 2:
+            raise ValueError("pixels and pixel_share say the same in two ways; remove one of them")
+        return self
+
+    @property
+    def coordinates(self) -> str:
+        """How many coordinates may change, in words; empty for all."""
+        if self.pixel_share is not None:
+            return f"{100 * self.pixel_share:g} % of the coordinates"
+        return "" if self.pixels is None else f"{self.pixels} coordinates"
+
+    def n_pixels(self, input_dim: int) -> int | None:
+        """See `AttackConfig.n_pixels`.
+
+        Raises:
+            ConfigError: the share is less than one coordinate.
+        """
+        if self.pixel_share is None:
+            return self.pixels
+        pixels = int(self.pixel_share * input_dim)
+        if pixels == 0:
+            raise ConfigError(
+                f"attack.pixel_share = {self.pixel_share:g} of {input_dim} coordinates is less than one of them; "
+                f"choose at least {1 / input_dim:.2g}"
+            )
+        return pixels
+
+
+class OneStepConfig(SparseAttackConfig):
+    """One gradient step."""
+
+    name: Literal["one_step"] = Field(
+        default="one_step", description="one gradient step of length epsilon, unclipped (NeurIPS24)"
+    )
+
+    @property
+    def has_known_factors(self) -> bool:
+        """See `AttackConfig.has_known_factors`."""
+        return self.norm == "l2" and self.is_bare
+
+
+class GeometryConfig(SparseAttackConfig):
+    """A step along a limit's normal."""
+
+    name: Literal["geometry"] = Field(default="geometry", description="along the normal of a limit's boundary")
+
+
+class SearchConfig(AttackConfig):
+    """Attacks that move a source step by step."""
+
+    is_search: ClassVar = True
+
+    @model_validator(mode="after")
+    def _has_something_to_move(self) -> Self:
+        if self.is_bare:
+            raise ValueError(
+                f"{self.name} moves a source step by step, and source none has none; choose another source"
+            )
+        return self
+
+
+class IterativeConfig(SearchConfig):
+    """Our own searches, of a given number of steps."""
+
+    steps: PositiveInt = Field(default=100, description=_STEPS)
+    step: Annotated[float, Field(gt=0)] = Field(
+        default=0.2, description="length of such a step, as a multiple of epsilon"
+    )
+    products: Literal["exact", "bfloat16"] = Field(
+        default="exact",
+        description="search in the precision of dtype, or in bfloat16; success is always measured in the former",
+    )
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """See `AttackConfig.is_bfloat16`."""
+        return self.products == "bfloat16"
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """See `AttackConfig.gradient_steps`."""
+        return self.steps
+
+
+class RestartingConfig(IterativeConfig):
+    """Searches that may start at random points."""
+
+    random_start: bool = Field(default=False, description="start at a random point within epsilon")
+    restarts: PositiveInt = Field(default=1, description="searches from such points; the best counts")
+
+    @model_validator(mode="after")
+    def _starts_elsewhere(self) -> Self:
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(
+                f"restarts = {self.restarts} without random_start would search {self.restarts} times from one point; "
+                "add random_start = true"
+            )
+        return self
+
+    @property
+    def searches(self) -> int:
+        """See `AttackConfig.searches`."""
+        return self.restarts
+
+
+class RadialPGDConfig(SparseAttackConfig, RestartingConfig):
+    """Projected gradient descent of ICLR24."""
+
+    name: Literal["radial_pgd"] = Field(
+        default="radial_pgd", description="projected gradient descent as in ICLR24, rescaled and clipped"
+    )
+
+    @model_validator(mode="after")
+    def _takes_one_coordinate_a_step_in_l0(self) -> Self:
+        if self.norm != "l0":
+            return self
+        for key in ("steps", "step", "random_start", "restarts"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"the key {key} applies to radial_pgd in l2 and linf alone; remove it")
+        if self.epsilon != type(self).model_fields["epsilon"].default:
+            raise ValueError("the key epsilon does not bound radial_pgd in l0, which pixels does; remove it")
+        return self
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """See `AttackConfig.gradient_steps`."""
+        return self.n_pixels(input_dim) or self.steps
+
+
+class PGDConfig(RestartingConfig):
+    """Projected gradient descent."""
+
+    name: Literal["pgd"] = Field(default="pgd", description="the usual one, signs and clamped in linf")
+    norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+
+
+class MinimumNormConfig(IterativeConfig):
+    """The smallest perturbation."""
+
+    name: Literal["minimum_norm"] = Field(
+        default="minimum_norm", description="the smallest perturbation that reaches the target, epsilon at most"
+    )
+    norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+
+
+class FoolboxConfig(SearchConfig):
+    """An attack of foolbox."""
+
+    tag: ClassVar = "foolbox:NAME"
+    is_own: ClassVar = True
+
+    name: str = Field(description="an attack of foolbox")
+    norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+    steps: PositiveInt | None = Field(default=None, description=_STEPS)
+
+    @classmethod
+    def answers_to(cls, name: str) -> bool:
+        """See `NamedVariants.answers_to`."""
+        return name.startswith("foolbox:") and IMPORT_PATH.fullmatch(name) is not None
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """See `AttackConfig.gradient_steps`."""
+        return self.steps or 100
+
+
+class OwnAttackConfig(SearchConfig):
+    """The user's own attack."""
+
+    tag: ClassVar = "package.module:attack"
+    is_own: ClassVar = True
+
+    name: str = Field(description="the user's own")
+    norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+
+    @classmethod
+    def answers_to(cls, name: str) -> bool:
+        """See `NamedVariants.answers_to`."""
+        return not name.startswith("foolbox:") and IMPORT_PATH.fullmatch(name) is not None
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """See `AttackConfig.gradient_steps`."""
+        return 100

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from perturblearn.config.loading import SWEEP, fields, shown_value, suggest_key
+from perturblearn.config.keys import fields, suggest_key
+from perturblearn.config.loading import SWEEP, shown_value
 from perturblearn.errors import ConfigError
 
 DRAWN = ("low", "high", "scale", "whole", "choices")
@@ -60,9 +61,9 @@ def zip_axes(section: Mapping[str, Any]) -> Iterator[Axis]:
     if not isinstance(groups, Sequence) or isinstance(groups, str) or ("zip" in section and not groups):
         raise ConfigError(f"sweep.zip = {shown_value(given)}, but it must be a section, or several [[sweep.zip]]")
     for group in groups:
-        keys = varied_keys(group, "sweep.zip", present=True)
+        varied = varied_keys(group, "sweep.zip", present=True)
         settings: dict[str, Sequence[Any]] = {}
-        for name, values in keys:
+        for name, values in varied:
             if name in settings:
                 raise named_twice(name)
             settings[name] = axis_values(name, values, "sweep.zip")

@@ -1,128 +1,266 @@
 """How a classifier is trained."""
 
+# Sections are frozen, which the type checker does not see: a variant may narrow the type of a field.
+# pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
-from perturblearn.config.model import TWO_LAYER, ModelConfig
-from perturblearn.config.section import LearningRates, PositiveInt, Section, as_tuple
+from perturblearn.config.model import (
+    LimitConfig,
+    ModelConfig,
+    NetworkConfig,
+    TrainedTwoLayerConfig,
+    TwoLayerConfig,
+)
+from perturblearn.config.section import LearningRates, PositiveInt, as_tuple
+from perturblearn.config.variants import Variants, is_mapping
+
+LossName = Literal["identity", "logistic", "exponential"]
+_LOSS = (
+    "loss on the margin s = y f(x): -s, log(1 + exp(-s)) or exp(-s); with more than two classes logistic is the "
+    "cross-entropy"
+)
+Loss = Annotated[LossName, Field(description=_LOSS)]
+Rates = Annotated[LearningRates, Field(description="learning rate; a list is a selection grid (sgd: 0.01)")]
+Epochs = Annotated[PositiveInt, Field(description="passes over the training set (sgd: 20)")]
+Momentum = Annotated[float, Field(ge=0, lt=1, description="heavy-ball momentum, Nesterov's for sgd")]
+_SCHEDULE = (
+    "learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd also: one_cycle, "
+    "cosine"
+)
+Products = Annotated[
+    Literal["exact", "bfloat16"],
+    Field(description="products in the precision of dtype, or in bfloat16 with float32 sums and states"),
+]
 
 
-class ClassifierConfig(Section):
+class ClassifierConfig(Variants):
     """How a classifier is made and trained: full batch (descent, flow), by minibatches (sgd), or not at all."""
 
-    training: Literal["descent", "flow", "sgd", "none"] = Field(
-        default="descent",
-        description="descent: full batch, epoch by epoch; flow: gradient flow over the time of the same epochs, in few "
-        "steps; sgd: minibatches (deep networks, whose default it is); none: as the checkpoint or the user made it",
-    )
+    inert: ClassVar = {
+        "training": "descent",
+        "loss": "logistic",
+        "lr": (0.5,),
+        "epochs": 300,
+        "momentum": 0.9,
+        "schedule": "plateau",
+        "augmentation": (),
+        "form": "auto",
+        "products": "exact",
+    }
+    trains: ClassVar[type[ModelConfig]] = ModelConfig
+    """The networks that are trained in this way."""
 
-    loss: Literal["identity", "logistic", "exponential"] = Field(
-        default="logistic",
-        description="loss on the margin s = y f(x): -s, log(1 + exp(-s)) or exp(-s); with more than two classes "
-        "logistic is the cross-entropy",
-    )
-    lr: LearningRates = Field(default=(0.5,), description="learning rate; a list is a selection grid (sgd: 0.01)")
-    epochs: PositiveInt = Field(default=300, description="passes over the training set (sgd: 20)")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.9, description="heavy-ball momentum, Nesterov's for sgd"
-    )
-    schedule: Literal["plateau", "constant", "one_cycle", "cosine"] = Field(
-        default="plateau",
-        description="learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd "
-        "also: one_cycle, cosine",
-    )
-    batch_size: PositiveInt | None = Field(default=None, description="sgd: samples per step (128)")
-    weight_decay: Annotated[float, Field(ge=0)] | None = Field(default=None, description="sgd: L2 penalty (5e-4)")
-    augmentation: Annotated[tuple[Literal["crop", "flip"], ...], BeforeValidator(as_tuple)] = Field(
-        default=(), description="sgd on images: crop (padded by 4) and flip (left to right), drawn for every batch"
-    )
-    target_loss: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="flow: stop where the mean loss reaches this, if the epochs' time is not over before"
-    )
-    flow_step: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="flow: largest change of a margin in one step (0.1)"
-    )
-    exact_epochs: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="flow: first epochs done by descent (0)"
-    )
-    form: Literal["auto", "plain", "row_space", "low_rank", "gram"] = Field(
-        default="auto",
-        description="where weights live during descent; changes results by rounding alone. auto: the quickest by the "
-        "cost model; plain, row_space, gram, low_rank (bare one-step perturbations in l2)",
-    )
-    products: Literal["exact", "bfloat16"] = Field(
-        default="exact",
-        description="products of descent and sgd: in the precision of dtype, or bfloat16 with float32 sums and states",
-    )
-    model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+    model: ModelConfig
+
+    if TYPE_CHECKING:  # keys of most variants, constants of the others
+        loss: LossName
+        lr: tuple[float, ...]
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether products are in bfloat16."""
+        return False
+
+    @property
+    def relative_work(self) -> float:
+        """About how many epochs it costs, for the time that is left of a run."""
+        return 0.0
+
+    def with_rate(self, lr: float) -> Self:
+        """The same with one learning rate, where anything is learned."""
+        return self.model_copy(update={"lr": (lr,)}) if "lr" in type(self).model_fields else self
+
+    @classmethod
+    def variants(cls) -> tuple[type[ClassifierConfig], ...]:
+        """The variants, the default first."""
+        return (DescentConfig, FlowConfig, SGDConfig, UntrainedConfig, LimitClassifierConfig)
+
+    @classmethod
+    def variant_for(cls, keys: Mapping[str, Any]) -> type[ClassifierConfig]:
+        """The way of training that is named, or else the one that is usual for the model."""
+        model = _model_of(keys) or TwoLayerConfig
+        if issubclass(model, LimitConfig):
+            return LimitClassifierConfig
+        usual = SGDConfig if model.is_network else DescentConfig
+        training = keys.get("training")
+        return next((each for each in cls.variants() if each.tag == training), usual)
+
+    @classmethod
+    def label(cls, keys: Mapping[str, Any]) -> str:
+        """As a sentence calls it."""
+        return f"training = {cls.tag!r}"
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_training(cls, values: Any) -> Any:
-        """Deep networks are trained by minibatches unless something else is asked for; sgd has defaults of its own."""
-        if not isinstance(values, Mapping):
+    def _trains_such_networks(cls, values: Any) -> Any:
+        if not is_mapping(values):
             return values
-        model = values.get("model")
-        name = model.get("name") if isinstance(model, Mapping) else getattr(model, "name", None)
-        is_network = isinstance(name, str) and name not in TWO_LAYER
-        if values.get("training", "sgd" if is_network else None) == "sgd":
-            return {"training": "sgd", "lr": 0.01, "epochs": 20, **values}
-        return values
+        model = _model_of(values)
+        if model is None:  # what is wrong with the model comes first: from it follows which keys apply
+            return {"model": values["model"]}
+        if issubclass(model, cls.trains):
+            return values
+        kind, instead = ("two-layer", "sgd") if model.is_network else ("deep", "descent, or another model")
+        raise ValueError(f"{cls.label(values)} applies to {kind} networks, not to {model.tag}; choose {instead}")
 
-    @model_validator(mode="after")
-    def _applicable(self) -> ClassifierConfig:
-        fields = type(self).model_fields
-        if self.training in ("sgd", "none") and not self.model.is_network:
-            raise ValueError(
-                f"training = {self.training!r} applies to deep networks, not to {self.model.name}; choose descent, or "
-                "another model"
-            )
-        if self.training not in ("sgd", "none") and self.model.is_network:
-            raise ValueError(
-                f"training = {self.training!r} applies to two-layer networks, not to {self.model.name}; choose sgd"
-            )
-        if self.training == "none":
-            for key in _TRAINING_KEYS:
-                if getattr(self, key) != fields[key].default:
-                    raise ValueError(f"the key {key} does not apply to training = 'none'; remove it")
-        if self.training != "sgd":
-            for key in ("batch_size", "weight_decay", "augmentation"):
-                if getattr(self, key) != fields[key].default:
-                    raise ValueError(f"the key {key} applies to training = 'sgd' alone; remove it")
-            if self.schedule in ("one_cycle", "cosine"):
-                raise ValueError(f"schedule = {self.schedule!r} applies to training = 'sgd' alone; choose plateau")
-        if self.training != "descent" or self.model.name == "limit":
-            if self.form != fields["form"].default:
-                raise ValueError("the key form applies to training = 'descent' alone; remove it")
-            if self.products != fields["products"].default and self.training != "sgd":
-                raise ValueError("the key products applies to training = 'descent' and 'sgd' alone; remove it")
-        if self.training == "flow" and self.loss == "identity":
-            raise ValueError("training = 'flow' follows a loss that dies out; choose the exponential or logistic loss")
-        if self.training == "flow" and self.schedule != "plateau":
-            raise ValueError("the key schedule applies to training = 'descent' and 'sgd' alone; remove it")
-        if self.training != "flow":
-            for key in ("target_loss", "flow_step", "exact_epochs"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"the key {key} applies to training = 'flow' alone; remove it")
-        if self.model.name == "limit":
-            for key in ("training", "lr", "epochs", "momentum", "schedule"):
-                if getattr(self, key) != fields[key].default:
-                    raise ValueError(f"the key {key} does not apply to a limit, which is not trained; remove it")
-        return self
+    @field_validator("training", mode="before", check_fields=False)
+    @classmethod
+    def _is_known(cls, training: Any) -> Any:
+        if training != cls.tag:
+            known = [f"'{each.tag}'" for each in cls.variants() if "training" in each.model_fields]
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(known[:-1])} or {known[-1]}"})
+        return training
 
 
-_TRAINING_KEYS = (
-    "loss",
-    "lr",
-    "epochs",
-    "momentum",
-    "schedule",
-    "batch_size",
-    "weight_decay",
-    "augmentation",
-    "products",
-)
+class FullBatchConfig(ClassifierConfig):
+    """Two-layer networks that see all samples in every step."""
+
+    trains: ClassVar = TrainedTwoLayerConfig
+
+    training: str
+    loss: Loss = "logistic"
+    lr: Rates = (0.5,)
+    epochs: Epochs = 300
+    momentum: Momentum = 0.9
+    model: TrainedTwoLayerConfig = TwoLayerConfig()
+
+    @property
+    def steps(self) -> int:
+        """Steps over all samples, about."""
+        return self.epochs
+
+    @property
+    def relative_work(self) -> float:
+        """See `ClassifierConfig.relative_work`."""
+        return float(self.steps)
+
+
+class DescentConfig(FullBatchConfig):
+    """Full-batch gradient descent, epoch by epoch."""
+
+    tag: ClassVar = "descent"
+
+    training: Literal["descent"] = Field(default="descent", description="full batch, epoch by epoch")
+    schedule: Literal["plateau", "constant"] = Field(default="plateau", description=_SCHEDULE)
+    form: Literal["auto", "plain", "row_space", "low_rank", "gram"] = Field(
+        default="auto",
+        description="where weights live during training; changes results by rounding alone. auto: the quickest by the "
+        "cost model; plain, row_space, gram, low_rank (bare one-step perturbations in l2)",
+    )
+    products: Products = "exact"
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether products are in bfloat16."""
+        return self.products == "bfloat16"
+
+    @property
+    def at_any_time(self) -> Self:
+        """What it is apart from its end: trainings that are equal in this are one training at several times."""
+        return self.model_copy(update={"epochs": 1})
+
+
+class FlowConfig(FullBatchConfig):
+    """Gradient flow over the time of the same epochs."""
+
+    tag: ClassVar = "flow"
+
+    training: Literal["flow"] = Field(
+        default="flow", description="gradient flow over the time of the same epochs, in few steps"
+    )
+    # The flow follows a loss that dies out, in a time that is rescaled by it.
+    loss: Annotated[Literal["logistic", "exponential"], Field(description=_LOSS)] = "logistic"
+    target_loss: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="stop where the mean loss reaches this, if the epochs' time is not over before"
+    )
+    flow_step: Annotated[float, Field(gt=0)] = Field(default=0.1, description="largest change of a margin in one step")
+    exact_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="first epochs done by descent")
+
+    @property
+    def steps(self) -> int:
+        """See `FullBatchConfig.steps`: a flow takes some 200, however long its time."""
+        return 200 + self.exact_epochs
+
+
+class SGDConfig(ClassifierConfig):
+    """Deep networks on batches of shuffled samples."""
+
+    tag: ClassVar = "sgd"
+    trains: ClassVar = NetworkConfig
+
+    training: Literal["sgd"] = Field(default="sgd", description="minibatches (deep networks, whose default it is)")
+    loss: Loss = "logistic"
+    lr: Rates = (0.01,)
+    epochs: Epochs = 20
+    momentum: Momentum = 0.9
+    schedule: Literal["plateau", "constant", "one_cycle", "cosine"] = Field(default="plateau", description=_SCHEDULE)
+    products: Products = "exact"
+    batch_size: PositiveInt = Field(default=128, description="samples per step")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(default=5e-4, description="L2 penalty")
+    augmentation: Annotated[tuple[Literal["crop", "flip"], ...], BeforeValidator(as_tuple)] = Field(
+        default=(), description="of images: crop (padded by 4) and flip (left to right), drawn for every batch"
+    )
+    model: NetworkConfig
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether products are in bfloat16."""
+        return self.products == "bfloat16"
+
+    @property
+    def relative_work(self) -> float:
+        """See `ClassifierConfig.relative_work`: a step goes forward, and backward through weights and inputs."""
+        return 3.0 * self.epochs
+
+
+class _NotTrained(ClassifierConfig):
+    """Classifiers without a learning rate: the grid of rates has one place for them, and no number there counts."""
+
+    lr: ClassVar = (0.5,)
+
+
+class UntrainedConfig(_NotTrained):
+    """Deep networks as they stand."""
+
+    tag: ClassVar = "none"
+    trains: ClassVar = NetworkConfig
+    loss: ClassVar = "logistic"
+
+    training: Literal["none"] = Field(default="none", description="as the checkpoint or the user made it")
+    model: NetworkConfig
+
+
+class LimitClassifierConfig(_NotTrained):
+    """The end of infinitely long training, which is computed without any."""
+
+    tag: ClassVar = "limit"
+    trains: ClassVar = LimitConfig
+
+    loss: Loss = "logistic"
+    model: LimitConfig
+
+    @property
+    def relative_work(self) -> float:
+        """See `ClassifierConfig.relative_work`."""
+        return 20.0
+
+    @classmethod
+    def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
+        """Why a key is refused among these keys, and what to do."""
+        return f"the key {key} does not apply to a limit, which is not trained; remove it"
+
+
+def _model_of(keys: Mapping[str, Any]) -> type[ModelConfig] | None:
+    """The model that a section's keys ask for; None where they name none that there is."""
+    model = keys.get("model", {})
+    if isinstance(model, ModelConfig):
+        return type(model)
+    if not is_mapping(model):
+        return None
+    return ModelConfig.named(model["name"]) if "name" in model else TwoLayerConfig

@@ -1,23 +1,20 @@
 """Which data an experiment is on."""
 
+# Sections are frozen, which the type checker does not see: a variant may narrow the type of a field.
+# pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from perturblearn.config.section import PositiveInt, Section, as_tuple
+from perturblearn.config.section import PositiveInt, as_tuple
+from perturblearn.config.variants import NamedVariants
 
-SYNTHETIC = ("gauss", "shifted_gauss", "correlated", "uniform")
-"""Data drawn afresh for every seed."""
-BUNDLED = ("digits", "mnist", "fashion_mnist", "cifar10")
-"""Real images known by name."""
-FROM_PATH = ("folder", "npz")
-"""The user's own data, written ``folder:PATH`` or ``npz:PATH``."""
-IN_MEMORY = "python"
-"""Data handed over as objects in Python."""
-PROVIDERS = (*SYNTHETIC, *BUNDLED, *FROM_PATH, IN_MEMORY)
+_N_SAMPLES = "training samples N; synthetic data: how many to draw (1000), real data: a limit"
+_N_HELDOUT = "held-out samples; synthetic data: how many to draw (1000), real data: a limit"
 
 
 def _as_names(value: Any) -> Any:
@@ -29,43 +26,34 @@ def _as_names(value: Any) -> Any:
     return tuple(str(name) for name in names)
 
 
-class DataConfig(Section):
-    """Which data, which part of it, and how it is prepared.
+class DataConfig(NamedVariants):
+    """Which data, which part of it, and how it is prepared."""
 
-    Keys that make no sense for the chosen data are refused rather than ignored.
-    """
+    noun: ClassVar = "data"
+    inert: ClassVar = {"skip_bad": False, "centre": True, "flatten": True}
+    if TYPE_CHECKING:  # the variants have typed constructors
 
-    name: str = Field(
-        default="digits",
-        description="gauss, shifted_gauss, correlated, uniform, digits, mnist, fashion_mnist, cifar10, folder:PATH or "
-        "npz:PATH",
-    )
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
-        default=None, description="classes to keep, by name or index, in this order; of two, the first is +1"
-    )
-    n_samples: PositiveInt | None = Field(
-        default=None, description="training samples N; synthetic data: how many to draw (1000), real data: a limit"
-    )
-    n_heldout: PositiveInt | None = Field(
-        default=None, description="held-out samples; synthetic data: how many to draw (1000), real data: a limit"
-    )
-    heldout_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="share held out by a seeded draw where the data have no split of their own (0.2)"
-    )
-    input_dim: PositiveInt | None = Field(default=None, description="dimension d of synthetic data (100)")
-    shift: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="distance of each coordinate's mean from 0 in shifted_gauss (0.3)"
-    )
-    rho: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        default=None, description="correlated: share of each input's variance that is common to all samples (0)"
-    )
-    centre: bool | float = Field(
-        default=True, description="subtract the data's mean value (true), a given value, or nothing (false)"
-    )
-    flatten: bool = Field(
-        default=True, description="one vector per sample; false keeps images as channels x height x width"
-    )
-    skip_bad: bool = Field(default=False, description="folder: go on without unreadable images, which are named")
+        def __init__(self, **keys: Any) -> None: ...
+
+    is_synthetic: ClassVar[bool] = False
+    """Whether the data are drawn afresh for every seed."""
+
+    @classmethod
+    def variants(cls) -> tuple[type[DataConfig], ...]:
+        """The variants, the default first."""
+        return (
+            DigitsConfig,
+            MNISTConfig,
+            FashionMNISTConfig,
+            CIFAR10Config,
+            FolderConfig,
+            NpzConfig,
+            GaussConfig,
+            ShiftedGaussConfig,
+            CorrelatedConfig,
+            UniformConfig,
+            PythonConfig,
+        )
 
     @property
     def provider(self) -> str:
@@ -78,57 +66,169 @@ class DataConfig(Section):
         return self.name.partition(":")[2] or None
 
     @property
-    def is_synthetic(self) -> bool:
-        """Whether the data are drawn afresh for every seed."""
-        return self.provider in SYNTHETIC
+    def chosen_classes(self) -> tuple[str, ...] | None:
+        """The classes that are kept, as the user names them; None for all there are."""
+        return None
+
+
+class PreparedConfig(DataConfig):
+    """Data that we read or draw, and prepare."""
+
+    centre: bool | float = Field(
+        default=True, description="subtract the data's mean value (true), a given value, or nothing (false)"
+    )
+    flatten: bool = Field(
+        default=True, description="one vector per sample; false keeps images as channels x height x width"
+    )
 
     @field_validator("centre", mode="before")
     @classmethod
-    def _shift_by(cls, centre: Any) -> Any:
+    def _is_number(cls, centre: Any) -> Any:
         if not isinstance(centre, (bool, int, float)) or not math.isfinite(centre):
             raise ValueError("give true, false or a finite number")
         return centre
 
+
+class SyntheticConfig(PreparedConfig):
+    """Data drawn afresh for every seed."""
+
+    is_synthetic: ClassVar = True
+
+    n_samples: PositiveInt = Field(default=1000, description=_N_SAMPLES)
+    n_heldout: PositiveInt = Field(default=1000, description=_N_HELDOUT)
+    input_dim: PositiveInt = Field(default=100, description="dimension d")
+
+
+class GaussConfig(SyntheticConfig):
+    """Standard normal inputs."""
+
+    name: Literal["gauss"] = Field(default="gauss", description="N(0, 1) inputs, random labels (NeurIPS24)")
+
+
+class ShiftedGaussConfig(SyntheticConfig):
+    """Normal inputs around a mean of each class."""
+
+    name: Literal["shifted_gauss"] = Field(
+        default="shifted_gauss", description="normal inputs around a mean of each class (NeurIPS24)"
+    )
+    shift: Annotated[float, Field(ge=0)] = Field(default=0.3, description="distance of each coordinate's mean from 0")
+
+
+class CorrelatedConfig(SyntheticConfig):
+    """Normal inputs with a part that all samples share."""
+
+    name: Literal["correlated"] = Field(default="correlated", description="normal inputs that share a common part")
+    rho: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of each input's variance that is common to all samples"
+    )
+
+
+class UniformConfig(SyntheticConfig):
+    """Uniform inputs."""
+
+    name: Literal["uniform"] = Field(default="uniform", description="uniform inputs, random labels (ICLR24)")
+
+
+class RealConfig(PreparedConfig):
+    """Images or the user's own samples."""
+
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
+        default=None, description="classes to keep, by name or index, in this order; of two, the first is +1"
+    )
+    n_samples: PositiveInt | None = Field(default=None, description=_N_SAMPLES)
+    n_heldout: PositiveInt | None = Field(default=None, description=_N_HELDOUT)
+
+    @property
+    def chosen_classes(self) -> tuple[str, ...] | None:
+        """See `DataConfig.chosen_classes`."""
+        return self.classes
+
+    @field_validator("classes")
+    @classmethod
+    def _are_several(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if classes is not None and len(classes) < 2:
+            raise ValueError("there is one class only; name at least two")
+        if classes is not None and len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice; name each once")
+        return classes
+
+
+class SplitConfig(RealConfig):
+    """Data that may have no held-out part of their own."""
+
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="share held out by a seeded draw where the data have no split of their own (0.2)"
+    )
+
+
+class DigitsConfig(SplitConfig):
+    """Handwritten digits of 8 x 8 pixels, which come with scikit-learn."""
+
+    name: Literal["digits"] = Field(default="digits", description="handwritten digits of 8 x 8 pixels, bundled")
+
+
+class MNISTConfig(RealConfig):
+    """MNIST."""
+
+    name: Literal["mnist"] = Field(default="mnist", description="handwritten digits of 28 x 28 pixels")
+
+
+class FashionMNISTConfig(RealConfig):
+    """Fashion-MNIST."""
+
+    name: Literal["fashion_mnist"] = Field(default="fashion_mnist", description="clothes of 28 x 28 pixels")
+
+
+class CIFAR10Config(RealConfig):
+    """CIFAR-10."""
+
+    name: Literal["cifar10"] = Field(default="cifar10", description="colour images of 32 x 32 pixels")
+
+
+class FromPathConfig(SplitConfig):
+    """The user's own files, written ``folder:PATH`` or ``npz:PATH``."""
+
+    name: str
+
+    @classmethod
+    def answers_to(cls, name: str) -> bool:
+        """See `NamedVariants.answers_to`."""
+        return name.partition(":")[0] == cls.tag.partition(":")[0]
+
     @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
-        provider, colon, path = name.partition(":")
-        if provider in FROM_PATH:
-            if not path:
-                raise ValueError(f"{provider} needs a path: write {provider}:PATH")
-        elif colon or provider not in (*SYNTHETIC, *BUNDLED, IN_MEMORY):
-            known = ", ".join((*SYNTHETIC, *BUNDLED, *(f"{kind}:PATH" for kind in FROM_PATH)))
-            raise ValueError(f"there is no such data; choose one of {known}")
+    def _has_path(cls, name: str) -> str:
+        provider, _, path = name.partition(":")
+        if not path:
+            raise ValueError(f"{provider} needs a path; write {provider}:PATH")
         return name
 
-    @model_validator(mode="after")
-    def _applicable(self) -> DataConfig:
-        if self.provider == IN_MEMORY:
-            fixed = {
-                name
-                for name in self.model_fields_set - {"name"}
-                if getattr(self, name) != type(self).model_fields[name].default
-            }
-            if fixed:
-                raise ValueError(
-                    f"the key {min(fixed)} does not apply to data handed over in Python; prepare them there"
-                )
-            return self
-        real = {"classes": self.classes, "heldout_share": self.heldout_share}
-        refused = real if self.is_synthetic else {"input_dim": self.input_dim}
-        for key, provider in (("shift", "shifted_gauss"), ("rho", "correlated")):
-            if self.provider != provider:
-                refused = {**refused, key: getattr(self, key)}
-        for key, value in refused.items():
-            if value is not None:
-                raise ValueError(f"the key {key} does not apply to {self.name}; remove it")
-        if self.skip_bad and self.provider != "folder":
-            raise ValueError(f"the key skip_bad does not apply to {self.name}, but to folders of images; remove it")
-        if self.provider in ("mnist", "fashion_mnist", "cifar10") and self.heldout_share is not None:
-            raise ValueError(f"the key heldout_share does not apply to {self.name}, which has a test set; remove it")
-        if self.classes is not None:
-            if len(self.classes) < 2:
-                raise ValueError(f"classes = {list(self.classes)} is one class only; name at least two")
-            if len(set(self.classes)) < len(self.classes):
-                raise ValueError(f"classes = {list(self.classes)} names a class twice; name each once")
-        return self
+
+class FolderConfig(FromPathConfig):
+    """A folder of images, one folder for each class."""
+
+    tag: ClassVar = "folder:PATH"
+
+    name: str = Field(description="images in a folder for each class")
+    skip_bad: bool = Field(default=False, description="go on without unreadable images, which are named")
+
+
+class NpzConfig(FromPathConfig):
+    """Arrays of NumPy."""
+
+    tag: ClassVar = "npz:PATH"
+
+    name: str = Field(description="arrays of NumPy")
+
+
+class PythonConfig(DataConfig):
+    """Data handed over as objects in Python."""
+
+    is_listed: ClassVar = False
+
+    name: Literal["python"] = Field(default="python", description="data handed over in Python")
+
+    @classmethod
+    def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
+        """Why a key is refused among these keys, and what to do."""
+        return f"the key {key} does not apply to data handed over in Python; prepare them there"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from perturblearn.config.attack import AttackConfig
-from perturblearn.config.classifier import ClassifierConfig
-from perturblearn.config.data import DataConfig
+from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig
+from perturblearn.config.classifier import ClassifierConfig, DescentConfig, UntrainedConfig
+from perturblearn.config.data import DataConfig, DigitsConfig
 from perturblearn.config.mixing import MixingConfig
+from perturblearn.config.model import LimitConfig
 from perturblearn.config.section import PositiveInt, Section
 
 
@@ -63,13 +64,13 @@ class ExperimentConfig(Section):
     checkpoint_epochs: PositiveInt | None = Field(
         default=None, description="sgd: or from the last multiple of so many epochs"
     )
-    data: DataConfig = Field(default_factory=lambda: DataConfig())
-    standard: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
-    attack: AttackConfig = Field(default_factory=lambda: AttackConfig())
-    mixing: MixingConfig = Field(default_factory=lambda: MixingConfig())
-    perturbation: ClassifierConfig = Field(default_factory=lambda: ClassifierConfig())
-    controls: ControlsConfig = Field(default_factory=lambda: ControlsConfig())
-    measures: MeasuresConfig = Field(default_factory=lambda: MeasuresConfig())
+    data: DataConfig = DigitsConfig()
+    standard: ClassifierConfig = DescentConfig()
+    attack: AttackConfig = OneStepConfig()
+    mixing: MixingConfig = MixingConfig()
+    perturbation: ClassifierConfig = DescentConfig()
+    controls: ControlsConfig = ControlsConfig()
+    measures: MeasuresConfig = MeasuresConfig()
 
     @field_validator("name")
     @classmethod
@@ -88,31 +89,31 @@ class ExperimentConfig(Section):
         return device
 
     @model_validator(mode="after")
-    def _factors_known(self) -> ExperimentConfig:
-        attack = self.attack
-        bare = attack.name == "one_step" and attack.norm == "l2" and attack.source == "none"
-        if self.standard.form == "low_rank" or (self.perturbation.form == "low_rank" and not bare):
-            role = "standard" if self.standard.form == "low_rank" else "perturbation"
-            raise ValueError(
-                f"{role}.form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in "
-                "l2 of a classifier narrower than the inputs have; choose auto"
-            )
-        for role in ("standard", "perturbation"):
-            if getattr(self, role).products == "bfloat16" and self.dtype != "float32":
+    def _factors_known(self) -> Self:
+        for role, has_factors in (("standard", False), ("perturbation", self.attack.has_known_factors)):
+            section = getattr(self, role)
+            if isinstance(section, DescentConfig) and section.form == "low_rank" and not has_factors:
                 raise ValueError(
-                    f"{role}.products = 'bfloat16' keeps its states in float32, but dtype = {self.dtype!r}; "
-                    "choose float32, or exact products"
+                    f"{role}.form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations "
+                    "in l2 of a classifier narrower than the inputs have; choose auto"
                 )
         return self
 
     @model_validator(mode="after")
-    def _precision_known(self) -> ExperimentConfig:
-        if self.attack.products == "bfloat16" and self.dtype != "float32":
-            raise ValueError(
-                f"attack.products = 'bfloat16' searches in a lower precision than float32, but dtype = {self.dtype!r}; "
-                "choose float32, or exact products"
-            )
-        if self.perturbation.training == "none":
+    def _precision_known(self) -> Self:
+        if self.dtype == "float32":
+            return self
+        for section in ("standard", "perturbation", "attack"):
+            if getattr(self, section).is_bfloat16:
+                raise ValueError(
+                    f"{section}.products = 'bfloat16' needs dtype = 'float32', but it is {self.dtype!r}; choose "
+                    "float32, or exact products"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _applicable(self) -> Self:
+        if isinstance(self.perturbation, UntrainedConfig):
             raise ValueError(
                 "perturbation.training = 'none' leaves g as it stands, so it would learn nothing from the perturbed "
                 "set; choose sgd"
@@ -122,17 +123,13 @@ class ExperimentConfig(Section):
                 "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer "
                 f"networks, but standard.model.name = {self.standard.model.name!r}; remove it"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _boundary_known(self) -> ExperimentConfig:
-        limits = self.standard.model.name == self.perturbation.model.name == "limit"
-        if limits and self.attack.source == "none":
+        of_limit = isinstance(self.standard.model, LimitConfig)
+        if of_limit and isinstance(self.perturbation.model, LimitConfig) and self.attack.is_bare:
             raise ValueError(
                 "attack.source = 'none' leaves a limit's bare perturbations, which are multiples of a few directions "
                 "and have no limit of their own; choose another source, or a trained perturbation classifier"
             )
-        if self.attack.name == "geometry" and self.standard.model.name != "limit":
+        if isinstance(self.attack, GeometryConfig) and not of_limit:
             raise ValueError(
                 "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
                 f"{self.standard.model.name!r}; choose the model limit, or another attack"
@@ -140,17 +137,13 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _mixable(self) -> ExperimentConfig:
+    def _mixable(self) -> Self:
         # Any classifier would tell the two kinds apart by their length, so nothing could be said of what g learned.
-        if self.mixing.is_mixed and self.attack.source == "none":
+        if self.mixing.is_mixed and self.attack.is_bare:
             raise ValueError(
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g} would put bare perturbations among whole "
                 "inputs, from which their size alone tells them apart; choose another source, or remove the share"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _comparable(self) -> ExperimentConfig:
         if self.measures.theory and self.mixing.is_mixed:
             raise ValueError(
                 "measures.theory = true compares with predictions for perturbed samples alone, but "

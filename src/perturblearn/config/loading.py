@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
-from perturblearn.config.data import PROVIDERS
+from perturblearn.config.data import DataConfig
 from perturblearn.config.experiment import ExperimentConfig
+from perturblearn.config.keys import fields, suggest_key
+from perturblearn.config.variants import Variants
 from perturblearn.errors import ConfigError
 
 DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}
@@ -62,8 +61,8 @@ def resolve_config(
     elif config is None:
         # The default's classes belong to its data: they do not carry over to data of another name.
         name = str(overrides.get("data.name", DEFAULT["name"]))
-        provider = name.partition(":")[0]
-        tree = DEFAULT if name == DEFAULT["name"] else {"name": provider} if provider in PROVIDERS else {}
+        known = DataConfig.named(name) is not None
+        tree = DEFAULT if name == DEFAULT["name"] else {"name": name.partition(":")[0]} if known else {}
     else:
         tree = _given(config)
     merged = _copy(tree)
@@ -101,44 +100,6 @@ def commented_toml(config: ExperimentConfig) -> str:
     return "\n".join(_commented(config, "")) + "\n"
 
 
-def fields(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key of a configuration by its dotted name, leaves only.
-
-    Args:
-        model: the configuration, or a section of it.
-        prefix: what stands before every name.
-    """
-    for name, info in model.model_fields.items():
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            yield from fields(section, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", info
-
-
-def parse_value(name: str, text: str) -> Any:
-    """The value of a key as written on a command line: TOML, a list without brackets, or a bare word.
-
-    Args:
-        name: dotted name of the key; keys that hold text keep it as it is.
-        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]``, ``cat,dog`` or ``true``.
-    """
-    info = dict(fields()).get(name)
-    kind = None if info is None else info.annotation
-    if kind is str:
-        return text
-    is_list = text.lstrip().startswith("[")
-    # Names stay as they are written: the class 007 is not the class 7.
-    if is_list or kind != tuple[str, ...] | None:
-        for convert in (lambda: tomllib.loads(f"value = {text}")["value"], lambda: float(text)):  # TOML has no .5
-            with suppress(ValueError):
-                return convert()
-    if is_list or "," in text:
-        parts = text.strip().removeprefix("[").removesuffix("]").split(",")
-        return [parse_value(name, part.strip()) for part in parts if part.strip()]
-    return text
-
-
 def _given(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
     if isinstance(config, ExperimentConfig):
         return config.model_dump(mode="json", exclude_unset=True)
@@ -155,7 +116,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path} ({error.strerror}); name a TOML file that can be read") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML ({error}); mend that place") from None
+        raise ConfigError(f"{path} is not valid TOML ({error}); fix it") from None
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,13 +154,13 @@ def set_key(tree: dict[str, Any], name: str, value: Any) -> None:
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     kind, value = first["type"], first["input"]
-    name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    name = _place(first["loc"])
     if name == SWEEP and kind == "extra_forbidden":
         return f"[{SWEEP}] varies keys over many runs; use 'perturblearn sweep', or leave that section out"
     if kind == "extra_forbidden":
         return f"there is no key {name}; {suggest_key(name)}"
     if kind == "invalid_key":
-        return f"{value!r} is no name of a key; {suggest_key(str(value))}"
+        return f"{value!r} is not the name of a key; {suggest_key(str(value))}"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if kind == "value_error":
         if not name:  # said of the experiment as a whole
@@ -210,37 +171,50 @@ def _sentence(error: ValidationError) -> str:
     return f"{name} = {shown_value(value)}, but it must be {wanted}"
 
 
+def _place(parts: tuple[int | str, ...]) -> str:
+    """The dotted name of a place, without positions in lists, and without the tags by which variants are chosen."""
+    names: list[str] = []
+    model: type[BaseModel] | None = ExperimentConfig
+    waiting = iter(parts)
+    for part in waiting:
+        if isinstance(part, int):
+            continue
+        names.append(part)
+        info = None if model is None else model.model_fields.get(part)
+        kind = None if info is None else info.annotation
+        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        if model is not None and issubclass(model, Variants) and model.is_family():
+            tag = next(waiting, None)
+            model = next((each for each in model.variants() if each.tag == tag), None)
+    return ".".join(names)
+
+
 def shown_value(value: Any) -> str:
     """A value for a sentence, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def suggest_key(name: str) -> str:
-    """What to write in place of a key that there is not."""
-    known = [key for key, _ in fields()]
-    known += sorted({key.rpartition(".")[0] for key in known} - {""})
-    leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)
-    if close or leaf:
-        return f"did you mean {close[0] if close else leaves[leaf[0]]}?"
-    return "'perturblearn init' writes a file with all keys"
-
-
 def _commented(model: BaseModel, prefix: str) -> Iterator[str]:
-    sections = []
-    for name, info in type(model).model_fields.items():
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            sections.append((f"{prefix}{name}", value))
-            continue
-        if info.description:
-            yield f"# {info.description}"
-        if value is None:
-            yield f"# {name} ="
-        else:
-            yield tomli_w.dumps({name: model.model_dump(mode="json")[name]}).strip()
-    for name, section in sections:
-        yield f"\n[{name}]"
-        yield from _commented(section, f"{name}.")
+    """A section's keys: those that do not apply to its variants here, or have no value, as comments."""
+    sections: dict[str, BaseModel] = {
+        name: value for name in type(model).model_fields if isinstance(value := getattr(model, name), BaseModel)
+    }
+    given = model.model_dump(mode="json", exclude=set(sections), exclude_none=True)
+    for _, key in fields():
+        place, _, name = key.name.rpartition(".")
+        if place == prefix:
+            yield f"# {key.description}"
+            if name in given:
+                yield tomli_w.dumps({name: given[name]}).strip()
+            else:
+                usual = (
+                    ""
+                    if name in type(model).model_fields or key.default is None
+                    else tomli_w.dumps({name: key.default})
+                )
+                yield f"# {usual.strip() or f'{name} ='}"
+    for name, section in sections.items():
+        place = f"{prefix}.{name}" if prefix else name
+        yield f"\n[{place}]"
+        yield from _commented(section, place)

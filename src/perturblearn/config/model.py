@@ -1,112 +1,96 @@
 """What a network is."""
 
+# Sections are frozen, which the type checker does not see: a variant may narrow the type of a field.
+# pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
+from perturblearn.config.section import IMPORT_PATH, PositiveInt
+from perturblearn.config.variants import NamedVariants
 
-TWO_LAYER = ("two_layer", "one_hidden", "limit")
-"""Networks of the theory, trained full batch or taken to their limit."""
-NETWORKS = ("mlp", "convnet", "wide_resnet", "resnet18")
-"""Deep networks, trained by minibatches."""
+Slope = Annotated[float, Field(ge=0, lt=1, description="negative slope gamma of the leaky ReLU; above 0 for a limit")]
+HiddenDim = Annotated[PositiveInt, Field(description="hidden units m of a layer")]
+Width = Annotated[float, Field(gt=0, description="channels, as a multiple of the usual (wide_resnet: 10)")]
+Normalise = Annotated[
+    bool,
+    Field(
+        description="deep networks: inputs scaled inside to the data's mean and deviation per channel (the user's own: "
+        "false)"
+    ),
+]
 
 
-class ModelConfig(Section):
+class ModelConfig(NamedVariants):
     """The network's parametrisation: a two-layer network of the papers, a deep network, or the user's own."""
 
-    name: str = Field(
-        default="two_layer",
-        description="two_layer: bias, Gaussian readout (NeurIPS24); one_hidden: no bias, readout +-1/sqrt(m) (ICLR24); "
-        "limit: where long training of one_hidden ends, without training; mlp; convnet, wide_resnet: deep networks of "
-        "ICLR24; resnet18; or the user's own as package.module:factory",
-    )
-    hidden_dim: PositiveInt = Field(
-        default=100, description="hidden units m of two_layer, one_hidden, and each mlp layer"
-    )
-    slope: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="negative slope gamma of the leaky ReLU (not of image networks); above 0 for a limit"
-    )
-    method: Literal["two_direction", "linear"] | None = Field(
-        default=None,
-        description="the limit's picture: two_direction (the default) or linear (ICLR24's linear boundary)",
-    )
-    softness: Annotated[float, Field(gt=0)] | None = Field(
-        default=None,
-        description="limit, two_direction: margins may be missed at a price, which falls as this grows; for samples "
-        "that two directions do not separate",
-    )
-    depth: PositiveInt | None = Field(
-        default=None,
-        description="mlp: hidden layers (2); convnet: stages, each doubling the channels (2); wide_resnet: layers, "
-        "6 n + 4 (28)",
-    )
-    width: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="channels, as a multiple of the usual: convnet (1), wide_resnet (10), resnet18 (1)"
-    )
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        default=None, description="wide_resnet: share of activations dropped in training (0.3)"
-    )
-    normalise: bool | None = Field(
-        default=None,
-        description="deep networks: inputs scaled inside to the data's mean and deviation per channel (true; the "
-        "user's own: false)",
-    )
-    checkpoint: str | None = Field(
-        default=None,
-        description="deep networks: file of the first weights, safetensors or a state dict of torch.save",
-    )
+    noun: ClassVar = "network"
+    inert: ClassVar = {"hidden_dim": 100, "slope": 0.0}
+    is_network: ClassVar[bool] = False
+    """Whether this is a deep network or the user's own, trained by minibatches."""
+    is_convolutional: ClassVar[bool] = False
+    """Whether this is one of our own networks of images, which run in torch's channels-last format."""
 
-    @property
-    def is_network(self) -> bool:
-        """Whether this is a deep network or the user's own, trained by minibatches."""
-        return self.name not in TWO_LAYER
-
-    @property
-    def is_own(self) -> bool:
-        """Whether this is the user's own network."""
-        return ":" in self.name
-
-    @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in (*TWO_LAYER, *NETWORKS) and not IMPORT_PATH.fullmatch(name):
-            known = ", ".join((*TWO_LAYER, *NETWORKS))
-            raise ValueError(f"there is no such network; choose {known}, or name your own as package.module:factory")
-        return name
+    def variants(cls) -> tuple[type[ModelConfig], ...]:
+        """The variants, the default first."""
+        return (*TrainedTwoLayerConfig.variants(), LimitConfig, *NetworkConfig.variants())
+
+    @classmethod
+    def label(cls, keys: Mapping[str, Any]) -> str:
+        """As a sentence calls it."""
+        return f"the model {keys.get('name', cls.tag)}"
+
+
+class TwoLayerModelConfig(ModelConfig):
+    """Networks of the theory: one hidden layer and a fixed readout."""
+
+    has_bias: ClassVar[bool] = False
+    """Whether its units have a bias."""
+
+    slope: Slope = 0.0
+
+    @property
+    def units(self) -> int:
+        """Hidden units."""
+        return 2  # a limit has two directions
+
+
+class TrainedTwoLayerConfig(TwoLayerModelConfig):
+    """Two-layer networks that are trained full batch."""
+
+    hidden_dim: HiddenDim = 100
+
+    @classmethod
+    def variants(cls) -> tuple[type[TrainedTwoLayerConfig], ...]:
+        """The variants, the default first."""
+        return (TwoLayerConfig, OneHiddenConfig)
+
+    @property
+    def units(self) -> int:
+        """Hidden units."""
+        return self.hidden_dim
+
+
+class TwoLayerConfig(TrainedTwoLayerConfig):
+    """The network of NeurIPS24."""
+
+    has_bias: ClassVar = True
+
+    name: Literal["two_layer"] = Field(default="two_layer", description="bias, Gaussian readout (NeurIPS24)")
+
+
+class OneHiddenConfig(TrainedTwoLayerConfig):
+    """The network of ICLR24."""
+
+    name: Literal["one_hidden"] = Field(default="one_hidden", description="no bias, readout ±1/sqrt(m) (ICLR24)")
 
     @model_validator(mode="after")
-    def _applicable(self) -> ModelConfig:
-        fields = type(self).model_fields
-        if self.name == "limit":
-            if self.slope == 0:
-                raise ValueError("slope = 0, but a limit needs units that carry a signal on both sides; choose 0.01")
-            if self.hidden_dim != fields["hidden_dim"].default:
-                raise ValueError(
-                    f"hidden_dim = {self.hidden_dim} does not apply to a limit, which has two directions; remove it"
-                )
-            if self.softness is not None and self.method == "linear":
-                raise ValueError("the key softness does not apply to the method linear; remove it")
-        for key, names in _MODEL_KEYS.items():
-            applies = self.name in names or ("own" in names and self.is_own)
-            if not applies and getattr(self, key) != fields[key].default:
-                raise ValueError(f"the key {key} does not apply to the model {self.name}; remove it")
-        if self.name == "wide_resnet":
-            if self.depth is not None and (self.depth < 10 or self.depth % 6 != 4):
-                raise ValueError(
-                    f"depth = {self.depth}, but wide_resnet has 6 n + 4 layers; choose 10, 16, 22, 28 and so on"
-                )
-            if self.width is not None and self.width != int(self.width):
-                raise ValueError(
-                    f"width = {self.width:g}, but wide_resnet is widened by a whole number; choose 1, 2 and so on"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _halves(self) -> ModelConfig:
-        if self.name == "one_hidden" and self.hidden_dim % 2:
+    def _halves(self) -> Self:
+        if self.hidden_dim % 2:
             raise ValueError(
                 f"hidden_dim = {self.hidden_dim} is odd, but one_hidden has as many positive as negative units; "
                 "choose an even number"
@@ -114,15 +98,113 @@ class ModelConfig(Section):
         return self
 
 
-_MODEL_KEYS = {
-    "hidden_dim": ("two_layer", "one_hidden", "limit", "mlp"),
-    "slope": ("two_layer", "one_hidden", "limit", "mlp"),
-    "method": ("limit",),
-    "softness": ("limit",),
-    "depth": ("mlp", "convnet", "wide_resnet"),
-    "width": ("convnet", "wide_resnet", "resnet18"),
-    "dropout": ("wide_resnet",),
-    "normalise": (*NETWORKS, "own"),
-    "checkpoint": (*NETWORKS, "own"),
-}
-"""Which models a key applies to; elsewhere it must keep its default."""
+class LimitConfig(TwoLayerModelConfig):
+    """Where long training of one_hidden ends."""
+
+    name: Literal["limit"] = Field(
+        default="limit", description="where long training of one_hidden ends, without training"
+    )
+    method: Literal["two_direction", "linear"] = Field(
+        default="two_direction", description="two_direction, or linear (ICLR24's linear boundary)"
+    )
+    softness: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="margins may be missed at a price, which falls as this grows; for samples that two "
+        "directions do not separate",
+    )
+
+    @model_validator(mode="after")
+    def _has_two_sides(self) -> Self:
+        if self.slope == 0:
+            raise ValueError("slope = 0, but a limit needs units that carry a signal on both sides; choose 0.01")
+        if self.softness is not None and self.method == "linear":
+            raise ValueError("the key softness does not apply to the method linear; remove it")
+        return self
+
+
+class NetworkConfig(ModelConfig):
+    """Deep networks and the user's own."""
+
+    is_network: ClassVar = True
+
+    normalise: Normalise = True
+    checkpoint: str | None = Field(
+        default=None, description="deep networks: file of the first weights, safetensors or a state dict of torch.save"
+    )
+
+    @classmethod
+    def variants(cls) -> tuple[type[NetworkConfig], ...]:
+        """The variants, the default first."""
+        return (MLPConfig, ConvNetConfig, WideResNetConfig, ResNet18Config, OwnNetworkConfig)
+
+
+class MLPConfig(NetworkConfig):
+    """A multilayer perceptron."""
+
+    name: Literal["mlp"] = Field(default="mlp", description="fully connected")
+    hidden_dim: HiddenDim = 100
+    slope: Slope = 0.0
+    depth: PositiveInt = Field(default=2, description="hidden layers (2)")
+
+
+class ConvNetConfig(NetworkConfig):
+    """The ConvNet of ICLR24."""
+
+    is_convolutional: ClassVar = True
+
+    name: Literal["convnet"] = Field(default="convnet", description="small network of images (ICLR24)")
+    depth: PositiveInt = Field(default=2, description="stages, each doubling the channels (2)")
+    width: Width = 1.0
+
+
+class WideResNetConfig(NetworkConfig):
+    """The wide residual network of ICLR24."""
+
+    is_convolutional: ClassVar = True
+
+    name: Literal["wide_resnet"] = Field(default="wide_resnet", description="wide residual network of images (ICLR24)")
+    depth: PositiveInt = Field(default=28, description="layers, 6 n + 4 (28)")
+    width: Width = 10
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.3, description="share of activations dropped in training"
+    )
+
+    @model_validator(mode="after")
+    def _is_made_of_blocks(self) -> Self:
+        if self.depth < 10 or self.depth % 6 != 4:
+            raise ValueError(
+                f"depth = {self.depth}, but wide_resnet has 6 n + 4 layers; choose 10, 16, 22, 28 and so on"
+            )
+        if self.width != int(self.width):
+            raise ValueError(
+                f"width = {self.width:g}, but wide_resnet is widened by a whole number; choose 1, 2 and so on"
+            )
+        return self
+
+
+class ResNet18Config(NetworkConfig):
+    """ResNet-18 for small images."""
+
+    is_convolutional: ClassVar = True
+
+    name: Literal["resnet18"] = Field(default="resnet18", description="residual network of small images")
+    width: Width = 1.0
+
+
+class OwnNetworkConfig(NetworkConfig):
+    """The user's own network."""
+
+    tag: ClassVar = "package.module:factory"
+    is_own: ClassVar = True
+
+    name: str = Field(description="the user's own")
+    normalise: Normalise = False
+
+    @classmethod
+    def answers_to(cls, name: str) -> bool:
+        """See `NamedVariants.answers_to`."""
+        return IMPORT_PATH.fullmatch(name) is not None
+
+
+NETWORKS = tuple(each.tag for each in NetworkConfig.variants() if not each.is_own)
+"""Deep networks by their names."""

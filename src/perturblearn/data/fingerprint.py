@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from perturblearn.config.data import DataConfig
+from perturblearn.config.data import CIFAR10Config, DataConfig, DigitsConfig, FolderConfig
 from perturblearn.data.cifar10 import batch_files, cifar10_hash, locate_cifar10
 from perturblearn.data.digits import digits_hash
 from perturblearn.data.idx import hash_idx
@@ -37,13 +37,13 @@ def data_fingerprint(config: DataConfig, *, data_dir: str | Path | None = None) 
         return None
     if config.provider in IDX_DATASETS:
         return _idx_hash(IDX_DATASETS[config.provider], resolve_data_dir(data_dir))
-    if config.provider == "cifar10":
+    if isinstance(config, CIFAR10Config):
         location = locate_cifar10(resolve_data_dir(data_dir))
         return hash_once(cifar10_hash, location, batch_files(location))
-    if config.provider == "digits":
+    if isinstance(config, DigitsConfig):
         return digits_hash()
     path = user_path(config)
-    if config.provider == "folder":
+    if isinstance(config, FolderConfig):
         return hash_once(folder_hash, path, image_files(path))
     return hash_once(npz_hash, path, [path])
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from perturblearn.config.data import DataConfig
+from perturblearn.config.data import (
+    CIFAR10Config,
+    CorrelatedConfig,
+    DataConfig,
+    DigitsConfig,
+    FolderConfig,
+    NpzConfig,
+    RealConfig,
+    ShiftedGaussConfig,
+    SplitConfig,
+    SyntheticConfig,
+    UniformConfig,
+)
 from perturblearn.data import synthetic
 from perturblearn.data.cifar10 import read_cifar10
 from perturblearn.data.dataset import Dataset
@@ -41,27 +52,27 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
     Raises:
         DataError: the data cannot be found, downloaded or read, or do not fit the configuration.
     """
-    refuse_in_memory(config)
+    config = refuse_in_memory(config)
     fingerprint = data_fingerprint(config, data_dir=data_dir)
     provenance: dict[str, object] = {"name": _name(config), "sha256": fingerprint}
-    if config.is_synthetic:
+    if isinstance(config, SyntheticConfig):
         # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
         raw = _draw(config, seed)
         provenance["input_dim"] = raw.inputs.shape[1]
-        if config.provider == "shifted_gauss":
-            provenance["shift"] = _shift(config)
-        if config.provider == "correlated":
-            provenance["rho"] = _rho(config)
+        if isinstance(config, ShiftedGaussConfig):
+            provenance["shift"] = config.shift
+        if isinstance(config, CorrelatedConfig):
+            provenance["rho"] = config.rho
         return prepare(raw, centre=config.centre, flatten=config.flatten, seed=seed, provenance=provenance)
     raw = _decoded(config, fingerprint, data_dir)
-    if config.skip_bad:
+    if isinstance(config, FolderConfig) and config.skip_bad:
         provenance["skipped"] = list(raw.skipped)
     return prepare(
         raw,
         classes=config.classes,
         n_samples=config.n_samples,
         n_heldout=config.n_heldout,
-        heldout_share=config.heldout_share,
+        heldout_share=config.heldout_share if isinstance(config, SplitConfig) else None,
         centre=config.centre,
         flatten=config.flatten,
         seed=seed,
@@ -98,11 +109,9 @@ def data_outline(config: DataConfig, *, data_dir: str | Path | None = None) -> O
     Raises:
         DataError: the data cannot be found, downloaded or read, or do not fit the configuration.
     """
-    if config.is_synthetic:
-        signature = Signature((config.input_dim or synthetic.DEFAULT_INPUT_DIM,), 2, 0.0, (0.0,), (1.0,))
-        return Outline(
-            config.n_samples or synthetic.DEFAULT_N_SAMPLES, config.n_heldout or synthetic.DEFAULT_N_HELDOUT, signature
-        )
+    if isinstance(config, SyntheticConfig):
+        signature = Signature((config.input_dim,), 2, 0.0, (0.0,), (1.0,))
+        return Outline(config.n_samples, config.n_heldout, signature)
     fingerprint = data_fingerprint(config, data_dir=data_dir)
     return _outline_of_version(config.model_dump_json(), None if data_dir is None else str(data_dir), fingerprint)
 
@@ -120,8 +129,8 @@ def depends_on_seed(config: DataConfig) -> bool:
     Raises:
         DataError: the user's files cannot be listed.
     """
-    refuse_in_memory(config)
-    if config.is_synthetic or config.n_samples is not None or config.n_heldout is not None:
+    config = refuse_in_memory(config)
+    if isinstance(config, SyntheticConfig) or config.n_samples is not None or config.n_heldout is not None:
         return True
     return draws_split(config)
 
@@ -132,11 +141,11 @@ def draws_split(config: DataConfig) -> bool:
     Raises:
         DataError: the user's files cannot be listed.
     """
-    if config.provider == "folder":
+    if isinstance(config, FolderConfig):
         return scan_folder(user_path(config)).heldout is None
-    if config.provider == "npz":
+    if isinstance(config, NpzConfig):
         return not npz_has_split(user_path(config))
-    return config.provider == "digits"
+    return isinstance(config, SplitConfig)
 
 
 def _name(config: DataConfig) -> str:
@@ -144,44 +153,34 @@ def _name(config: DataConfig) -> str:
     return config.provider if config.path is None else f"{config.provider}:{user_path(config).name}"
 
 
-def _shift(config: DataConfig) -> float:
-    return synthetic.DEFAULT_SHIFT if config.shift is None else config.shift
+def _draw(config: SyntheticConfig, seed: int) -> RawData:
+    sizes = {"n_samples": config.n_samples, "n_heldout": config.n_heldout, "input_dim": config.input_dim}
+    match config:
+        case ShiftedGaussConfig():
+            return synthetic.shifted_gauss(**sizes, shift=config.shift, seed=seed)
+        case CorrelatedConfig():
+            return synthetic.correlated(**sizes, rho=config.rho, seed=seed)
+        case UniformConfig():
+            return synthetic.uniform(**sizes, seed=seed)
+        case _:
+            return synthetic.gauss(**sizes, seed=seed)
 
 
-def _rho(config: DataConfig) -> float:
-    return synthetic.DEFAULT_RHO if config.rho is None else config.rho
-
-
-def _draw(config: DataConfig, seed: int) -> RawData:
-    n_samples = config.n_samples or synthetic.DEFAULT_N_SAMPLES
-    n_heldout = config.n_heldout or synthetic.DEFAULT_N_HELDOUT
-    input_dim = config.input_dim or synthetic.DEFAULT_INPUT_DIM
-    if config.provider == "shifted_gauss":
-        return synthetic.shifted_gauss(
-            n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, shift=_shift(config), seed=seed
-        )
-    if config.provider == "correlated":
-        return synthetic.correlated(
-            n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, rho=_rho(config), seed=seed
-        )
-    draw = {"gauss": synthetic.gauss, "uniform": synthetic.uniform}[config.provider]
-    return draw(n_samples=n_samples, n_heldout=n_heldout, input_dim=input_dim, seed=seed)
-
-
-def _decoded(config: DataConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:
+def _decoded(config: RealConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:
     # Only the chosen classes of a folder are decoded, so these are part of the key.
-    classes = config.classes if config.provider == "folder" else None
-    key = (config.provider, fingerprint, classes, config.skip_bad)
-    return _last_decoded.get(key, lambda: _read(config, data_dir))
+    how = (config.classes, config.skip_bad) if isinstance(config, FolderConfig) else None
+    return _last_decoded.get((config.provider, fingerprint, how), lambda: _read(config, data_dir))
 
 
-def _read(config: DataConfig, data_dir: str | Path | None) -> RawData:
-    readers: dict[str, Callable[[], RawData]] = {
-        "digits": read_digits,
-        "cifar10": lambda: read_cifar10(resolve_data_dir(data_dir)),
-        "folder": lambda: read_folder(user_path(config), config.classes, skip_bad=config.skip_bad),
-        "npz": lambda: read_npz(user_path(config)),
-    }
-    for name, dataset in IDX_DATASETS.items():
-        readers[name] = lambda dataset=dataset: read_idx_dataset(dataset, resolve_data_dir(data_dir))
-    return readers[config.provider]()
+def _read(config: RealConfig, data_dir: str | Path | None) -> RawData:
+    match config:
+        case FolderConfig():
+            return read_folder(user_path(config), config.classes, skip_bad=config.skip_bad)
+        case NpzConfig():
+            return read_npz(user_path(config))
+        case DigitsConfig():
+            return read_digits()
+        case CIFAR10Config():
+            return read_cifar10(resolve_data_dir(data_dir))
+        case _:
+            return read_idx_dataset(IDX_DATASETS[config.name], resolve_data_dir(data_dir))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from perturblearn.config.data import IN_MEMORY, DataConfig
+from perturblearn.config.data import DataConfig, RealConfig, SyntheticConfig
 from perturblearn.errors import DataError
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
@@ -33,13 +33,14 @@ def user_path(config: DataConfig) -> Path:
     return path
 
 
-def refuse_in_memory(config: DataConfig) -> None:
-    """Raise an error if the data exist only in memory.
+def refuse_in_memory(config: DataConfig) -> SyntheticConfig | RealConfig:
+    """The configuration of data that can be drawn or read.
 
     Raises:
         DataError: the configuration stands for Python objects.
     """
-    if config.provider == IN_MEMORY:
+    if not isinstance(config, (SyntheticConfig, RealConfig)):
         raise DataError(
             "data.name = python stands for data passed as Python objects; pass them to the run, or name other data"
         )
+    return config

@@ -8,7 +8,13 @@ from typing import NamedTuple
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ClassifierConfig, ExperimentConfig, ModelConfig
+from perturblearn.config import (
+    ClassifierConfig,
+    ExperimentConfig,
+    LimitConfig,
+    TrainedTwoLayerConfig,
+    TwoLayerModelConfig,
+)
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
 from perturblearn.perturbed import PerturbedSet
@@ -51,32 +57,33 @@ class Trained:
         return module
 
     @property
-    def has_bias(self) -> bool:
-        """Whether its units have a bias."""
-        return has_bias(self.config.model)
+    def model(self) -> TwoLayerModelConfig:
+        """Its two-layer network, as configured."""
+        assert isinstance(self.config.model, TwoLayerModelConfig)
+        return self.config.model
 
     @property
     def has_start(self) -> bool:
         """Whether there was a network before training; a limit is found without one."""
-        return self.config.model.name != "limit"
+        return not isinstance(self.config.model, LimitConfig)
 
     def start(self) -> TwoLayer | None:
         """The two-layer network before training, if there was one."""
-        if not self.has_start:
+        model, input_dim = self.config.model, self.inputs[0].numel()
+        if not isinstance(model, TrainedTwoLayerConfig):
             return None
-        input_dim = self.inputs[0].numel()
-        return initialise(self.config.model, input_dim, seed=self.seed, role=self.role).to(self.inputs)
+        return initialise(model, input_dim, seed=self.seed, role=self.role).to(self.inputs)
 
     def limit(self) -> MarginLimit | str:
         """Where long training on this set ends, or why theory does not say so."""
-        model = self.config.model
-        if has_bias(model):
+        model = self.model
+        if model.has_bias:
             return "long training of networks with a bias is not covered"
         if model.slope == 0:
             return "the slope is 0"
         if len(self.inputs) > MOST_FOR_LIMIT:
             return f"it has more than {MOST_FOR_LIMIT:,} samples"
-        method = model.method or "two_direction"
+        method = model.method if isinstance(model, LimitConfig) else "two_direction"
         try:
             # One class alone has a limit too: a handful of noise sources may share a target.
             return margin_limit(
@@ -160,7 +167,7 @@ class Case:
     @property
     def kernel(self) -> GateKernel:
         """The kernel of f, by which the papers predict g too."""
-        return kernel_of(self.config.standard.model)
+        return kernel_of(self.f.model)
 
     def limits(self) -> Limits:
         """Limits of the training set and of the perturbed set."""
@@ -170,16 +177,11 @@ class Case:
         return Limits(None if isinstance(f, str) else f, None if isinstance(g, str) else g, notes)
 
 
-def has_bias(model: ModelConfig) -> bool:
-    """Whether the units of this two-layer network have a bias, as NeurIPS24's have and ICLR24's have not."""
-    return model.name == "two_layer"
-
-
-def kernel_of(model: ModelConfig, *, trained_bias: bool = False) -> GateKernel:
+def kernel_of(model: TwoLayerModelConfig, *, trained_bias: bool = False) -> GateKernel:
     """The kernel of a wide two-layer network of this parametrisation.
 
     Args:
         model: the network.
         trained_bias: whether the trained bias's share is included; NeurIPS24 leaves it out.
     """
-    return GateKernel(model.slope, bias=has_bias(model), trained_bias=trained_bias)
+    return GateKernel(model.slope, bias=model.has_bias, trained_bias=trained_bias)

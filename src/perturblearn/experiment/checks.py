@@ -15,16 +15,17 @@ from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.context import ContextStage
-from perturblearn.experiment.controls import Control, run_control, unperturbed_set
-from perturblearn.experiment.costs import estimate_control, relative_work
+from perturblearn.experiment.controls import CONTROLS, ControlName, run_control, unperturbed_set
+from perturblearn.experiment.costs import estimate_control
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
+from perturblearn.experiment.network_costs import estimate_network
 from perturblearn.experiment.numbers import JsonStage
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
-from perturblearn.experiment.training import interruptions, named
+from perturblearn.experiment.training import named, resumption
 from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside
 from perturblearn.perturbed import PerturbedSet, mix
 from perturblearn.seeding import derive_seed
@@ -186,7 +187,7 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
 
     kind = "control"
     version = 4
-    control: Control
+    control: ControlName
     attack: AttackConfig
     known_as: Mapping[str, Any]
     draws: int
@@ -206,31 +207,27 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
     @property
     def work(self) -> float:
         """That of as many classifiers."""
-        return self.draws * relative_work(self.section)
+        return self.draws * self.section.relative_work
 
     def run(self, result: Results) -> Mapping[str, Any]:
         """Train and measure all draws."""
         selected = _selected(self.selection, result)
         data = result(self.data)
         if self.perturbed:
-            of_control = result(self.perturbed[selected.standard]).to(self.context.data_device)
+            seen = result(self.perturbed[selected.standard]).to(self.context.data_device)
         else:  # no f, no perturbation: sources and targets are drawn as the set's were
-            of_control = unperturbed_set(data, self.attack, seed=self.set_seed)
+            seen = unperturbed_set(data, self.attack, seed=self.set_seed)
             if self.perturbed_share < 1:
                 seed = derive_seed(self.seed, "mixing", "training")
-                of_control = mix(of_control, data, self.perturbed_share, seed=seed)
+                seen = mix(seen, data, self.perturbed_share, seed=seed)
+        section = self.section.with_rate(self.section.lr[selected.perturbation])
+        control = CONTROLS[self.control](data, seen, self.attack, section, self.seed)
         try:
             return run_control(
-                self.control,
-                data,
-                of_control,
-                attack=self.attack,
-                config=self.section,
-                lr=self.section.lr[selected.perturbation],
+                control,
                 draws=self.draws,
-                seed=self.seed,
                 device=self.device,
-                interruptions=interruptions(self.context, result),
+                resumption=resumption(self.context, result),
                 report=result.report,
             )
         except PerturbLearnError as error:
@@ -240,7 +237,10 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What the draws cost."""
         (stage,) = group
-        return estimate_control(stage.control, stage.section, stage.draws, stage.context)
+        section, shapes = stage.section.with_rate(stage.section.lr[0]), stage.context.shapes()
+        if section.model.is_network:
+            return estimate_network(section, shapes, on_perturbed=True, draws=stage.draws)
+        return estimate_control(CONTROLS[stage.control], section, stage.draws, shapes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

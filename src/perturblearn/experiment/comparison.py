@@ -15,9 +15,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from perturblearn.attacks import make_norm
+from perturblearn.attacks import norm_of
 from perturblearn.classifiers import Classifier
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import DescentConfig, OneStepConfig
 from perturblearn.experiment.case import Case, Limits, Trained, kernel_of
 from perturblearn.experiment.measures import agreement, measure_directions
 from perturblearn.store import Artefact
@@ -121,9 +121,9 @@ class PredictedCase(LazyCase):
     def fhat_with_bias(self) -> Tensor | None:
         """The same of f with the trained bias, which the paper leaves out."""
         case = self.case
-        if not case.f.has_bias:
+        if not case.f.model.has_bias:
             return None
-        kernel = kernel_of(case.config.standard.model, trained_bias=True)
+        kernel = kernel_of(case.f.model, trained_bias=True)
         return standard_prediction(case.inputs, case.data.labels, case.heldout, kernel=kernel)
 
     @property
@@ -139,19 +139,19 @@ class PredictedCase(LazyCase):
             case.perturbed.target_labels,
             self.directions,
             case.heldout,
-            kernel=replace(case.kernel, trained_bias=case.g.has_bias),
+            kernel=replace(case.kernel, trained_bias=case.g.model.has_bias),
             epsilon=length,
-            sources=None if case.perturbed.source == "none" else case.sources,
+            sources=None if case.config.attack.is_bare else case.sources,
         )
 
     @property
     def expected_cosine(self) -> float | None:
         """How far perturbations have turned towards t_n at f's time of training, if it is lazy."""
-        f = self.case.f
-        is_covered = self.case.places is None and self.case.config.attack.name == "one_step" and f.has_bias
-        if not is_covered or not _has_time(f):
+        f, time = self.case.f, _time(self.case.f)
+        is_one_step = isinstance(self.case.config.attack, OneStepConfig) and self.case.places is None
+        if time is None or not is_one_step or not f.model.has_bias:
             return None
-        expected = expected_cosine(self.case.inputs, f.labels, kernel=self.case.kernel, time=_time(f))
+        expected = expected_cosine(self.case.inputs, f.labels, kernel=self.case.kernel, time=time)
         return expected.double().mean().item()
 
     @cached_property
@@ -191,7 +191,7 @@ class PredictedCase(LazyCase):
             self.limits.f.normal,
             case.heldout,
             epsilon=attack.epsilon,
-            norm=make_norm(attack, case.data.input_dim),
+            norm=norm_of(attack.norm, attack.n_pixels(case.data.input_dim)),
         )
 
     @property
@@ -213,21 +213,21 @@ class PredictedCase(LazyCase):
             "The lazy function at a finite time is exact for full-batch descent on the identity loss only; "
             f"{trained.letter} was trained otherwise."
             for trained in both
-            if trained.has_start and not _is_lazy_descent(trained.config)
+            if trained.has_start and _lazy_descent(trained) is None
         ]
         return [*limits, *timeless, *self.limits.notes]
 
     def in_time(self, trained: Trained) -> Tensor | None:
         """The lazy function at a classifier's time of training, for held-out inputs, (M,)."""
-        start = trained.start()
-        if start is None or not _has_time(trained):
+        start, time = trained.start(), _time(trained)
+        if start is None or time is None:
             return None
         return lazy_prediction(
             trained.inputs.flatten(1),
             trained.labels,
             self.case.heldout,
-            kernel=kernel_of(trained.config.model, trained_bias=trained.has_bias),
-            time=_time(trained),
+            kernel=kernel_of(trained.model, trained_bias=trained.model.has_bias),
+            time=time,
             initial=Classifier(start).outputs(self.case.data.heldout_inputs),
         )
 
@@ -397,29 +397,32 @@ def _agreement(outputs: Tensor, predicted: Tensor | None) -> float | None:
 
 def _orthogonality(case: Case, inputs: Tensor) -> Orthogonality | None:
     # With f's slope for both sets, as in the theorem.
-    return orthogonality(inputs, slope=case.config.standard.model.slope) if len(inputs) > 1 else None
+    return orthogonality(inputs, slope=case.f.model.slope) if len(inputs) > 1 else None
 
 
 def _finite_factor(condition: Orthogonality | None) -> float | None:
     return condition.factor if condition is not None and math.isfinite(condition.factor) else None
 
 
-def _is_lazy_descent(config: ClassifierConfig) -> bool:
-    """Whether the lazy function at a finite time is known: with the identity loss every step has one direction."""
-    return config.loss == "identity" and config.training == "descent"
+def _lazy_descent(trained: Trained) -> DescentConfig | None:
+    """How it was trained, where the lazy function at a finite time is known.
 
-
-def _has_time(trained: Trained) -> bool:
-    return _is_lazy_descent(trained.config) and not bool((trained.labels == trained.labels[0]).all())
-
-
-def _time(trained: Trained) -> float:
+    With the identity loss all steps of full-batch descent have one direction.
+    """
     config = trained.config
+    return config if isinstance(config, DescentConfig) and config.loss == "identity" else None
+
+
+def _time(trained: Trained) -> float | None:
+    """The time of its training, where theory is exact at a finite one; of one class alone there is no prediction."""
+    config = _lazy_descent(trained)
+    if config is None or bool((trained.labels == trained.labels[0]).all()):
+        return None
     rates = _rates(config, trained.lr, trained.classifier.losses.tolist())
     return training_time(rates, config.epochs, config.momentum)
 
 
-def _rates(section: ClassifierConfig, lr: float, losses: Sequence[float]) -> list[float]:
+def _rates(section: DescentConfig, lr: float, losses: Sequence[float]) -> list[float]:
     """The learning rate of every epoch, from the losses that the plateau rule saw."""
     rule = Plateau(lr)
     rates = []

@@ -2,143 +2,240 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from perturblearn.attacks import make_norm, steepest_step
-from perturblearn.config import AttackConfig, ClassifierConfig
+from perturblearn.attacks import norm_of, steepest_step
+from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig
 from perturblearn.data import Dataset, Signature, row_slices
-from perturblearn.experiment.learn import Lesson, learn_side_by_side
+from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.measures import accuracy
-from perturblearn.experiment.networks import Interruptions, learn_network
+from perturblearn.experiment.networks import learn_network
 from perturblearn.perturbed import PerturbedSet, draw_targets, sources_of, targets_of
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact
+from perturblearn.training import Resumption
 
-Control = Literal["unperturbed", "permuted"]
+Report = Callable[[int, int, str], None]
+Inputs = tuple[Tensor, tuple[Tensor, Tensor] | None]
+"""What a draw is trained on, with its factors where they are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Control(ABC):
+    """A perturbation classifier that differs from g in one thing; each of its draws has its own initialisation.
+
+    Args:
+        data: clean data, on which draws are measured.
+        seen: the set from which a draw's inputs and labels are made.
+        attack: how g's set was made.
+        config: how g is made and trained, with one learning rate.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str]
+    """What it is called in results."""
+
+    data: Dataset
+    seen: PerturbedSet
+    attack: AttackConfig
+    config: ClassifierConfig
+    seed: int
+
+    @abstractmethod
+    def inputs(self, draw: int) -> Inputs:
+        """What a draw is trained on."""
+
+    @abstractmethod
+    def labels(self, draw: int) -> Tensor:
+        """The labels that a draw is trained with, (n,)."""
+
+    @property
+    def section(self) -> ClassifierConfig:
+        """How a draw is trained."""
+        return self.config
+
+    @property
+    def has_own_inputs(self) -> bool:
+        """Whether no two draws see the same inputs."""
+        return False
+
+    def spec(self, draw: int, *, device: str | None = None) -> TrainingSpec:
+        """What to train for a draw.
+
+        Args:
+            draw: which, from 0.
+            device: where the labels go; None to leave them.
+        """
+        labels = self.labels(draw) if device is None else self.labels(draw).to(device)
+        return TrainingSpec(self.section, labels, self.seed, f"{self.name} control {draw}")
+
+    def label_seed(self, draw: int) -> int:
+        """The seed of what a draw's labels need."""
+        return derive_seed(self.seed, "control labels", self.name, str(draw))
+
+
+class Unperturbed(Control):
+    """The same sources without the perturbation; where the source is nothing, random directions of the same size.
+
+    The first draw has g's own targets; the others draw theirs anew where the rule is random. ``seen`` is what
+    `unperturbed_set` gives, with the same clean samples mixed in.
+    """
+
+    name: ClassVar = "unperturbed"
+
+    @property
+    def section(self) -> ClassifierConfig:
+        """As g, but not in the factors of a perturbed set that it does not see."""
+        return without_factors(self.config)
+
+    @property
+    def has_own_inputs(self) -> bool:
+        """See `Control.has_own_inputs`."""
+        return self.attack.is_bare
+
+    def inputs(self, draw: int) -> Inputs:
+        """See `Control.inputs`."""
+        return (self._directions(draw) if self.attack.is_bare else self.seen.inputs), None
+
+    def labels(self, draw: int) -> Tensor:
+        """See `Control.labels`."""
+        targets = self.seen.target_labels
+        if draw == 0:
+            return targets
+        drawn = draw_targets(
+            self.attack.targets,
+            len(targets),
+            self.data.label_values,
+            seed=self.label_seed(draw),
+            labels=self.seen.true_labels,
+            given=self.data.given_targets,
+        ).to(targets.device)
+        return drawn if self.seen.clean is None else torch.where(self.seen.clean, targets, drawn)
+
+    def _directions(self, draw: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "control directions", str(draw)))
+        # Drawn in float32 on the CPU whatever follows: the same directions in any precision and on any device.
+        random = torch.randn(self.seen.inputs.shape, generator=generator, dtype=torch.float32).to(self.seen.inputs)
+        norm = norm_of(self.attack.norm, self.attack.n_pixels(random[0].numel()))
+        for part in row_slices(random):
+            random[part] = steepest_step(random[part], norm, epsilon=self.attack.epsilon)
+        return random
+
+
+class Permuted(Control):
+    """g's perturbed set with its target labels permuted."""
+
+    name: ClassVar = "permuted"
+
+    def inputs(self, draw: int) -> Inputs:
+        """See `Control.inputs`."""
+        return self.seen.inputs, self.seen.factors
+
+    def labels(self, draw: int) -> Tensor:
+        """See `Control.labels`."""
+        targets, clean = self.seen.target_labels, self.seen.clean
+        # Clean samples among them keep their labels: only what is under test is destroyed.
+        places = torch.arange(len(targets)) if clean is None else (~clean.cpu()).nonzero()[:, 0]
+        order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(self.label_seed(draw)))]
+        permuted = targets.clone()
+        permuted[places.to(targets.device)] = targets[order.to(targets.device)]
+        return permuted
+
+
+ControlName = Literal["unperturbed", "permuted"]
+CONTROLS: dict[ControlName, type[Control]] = {"unperturbed": Unperturbed, "permuted": Permuted}
+"""The controls by their names."""
 
 
 def run_control(
-    control: Control,
-    data: Dataset,
-    of_control: PerturbedSet,
-    *,
-    attack: AttackConfig,
-    config: ClassifierConfig,
-    lr: float,
-    draws: int,
-    seed: int,
-    device: str,
-    interruptions: Interruptions,
-    report: Callable[[int, int, str], None],
+    control: Control, *, draws: int, device: str, resumption: Resumption, report: Report
 ) -> dict[str, list[float]]:
     """Accuracy on clean data of classifiers that differ from g in one thing, over several draws.
 
-    ``unperturbed``: the same sources without the perturbation; where the source is nothing, random directions of the
-    same norm and size. The first draw has g's own targets; the others draw theirs anew where the rule is random.
-    ``permuted``: g's perturbed set with its target labels permuted. Every draw has its own initialisation.
-
     Args:
         control: which.
-        data: clean data, on which the draws are measured.
-        of_control: for ``permuted`` the set that g was trained on, for ``unperturbed`` what `unperturbed_set` gives,
-            either with the same clean samples mixed in.
-        attack: how the perturbed set was made.
-        config: how g is made and trained.
-        lr: g's learning rate.
         draws: how many.
-        seed: the run's seed.
         device: where to train.
-        interruptions: how a deep network's training is kept while it goes on.
+        resumption: how a deep network's training is kept while it goes on.
         report: called with steps done and in all.
 
     Returns:
         ``accuracy`` (on the clean training part) and ``accuracy_heldout``, one value per draw.
     """
-    if config.model.is_network:
-        labels = [_labels(control, draw, data, of_control, attack, seed) for draw in range(draws)]
-        section = control_section(control, config, lr)
-        return _run_networks(control, section, labels, data, of_control, attack, seed, device, interruptions, report)
-    found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
-    lessons = [
-        Lesson(
-            control_section(control, config, lr),
-            _labels(control, draw, data, of_control, attack, seed).to(device),
-            seed,
-            f"{control} control {draw}",
-        )
-        for draw in range(draws)
-    ]
-    if control == "unperturbed" and attack.source == "none":
-        # Every draw has inputs of its own.
-        sets = [(draw, draw + 1) for draw in range(draws)]
-    else:
-        sets = [(0, draws)]
-    for start, stop in sets:
+    if control.config.model.is_network:
+        return _run_networks(control, draws, device, resumption, report)
+    reached: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
+    specs = [control.spec(draw, device=device) for draw in range(draws)]
+    groups = [(draw, draw + 1) for draw in range(draws)] if control.has_own_inputs else [(0, draws)]
+    for start, stop in groups:
 
-        def told(done: int, steps: int, note: str, start: int = start, stop: int = stop) -> None:
+        def report_group(done: int, steps: int, note: str, start: int = start, stop: int = stop) -> None:
             report(start * steps + done * (stop - start), draws * steps, note)
 
-        inputs, factors = _inputs(control, start, of_control, attack, seed)
-        learned = dict(learn_side_by_side(lessons[start:stop], inputs.to(device), factors=factors, report=told))
+        inputs, factors = control.inputs(start)
+        trained = dict(learn_side_by_side(specs[start:stop], inputs.to(device), factors=factors, report=report_group))
         for position in range(stop - start):
-            classifier = learned[position]
+            classifier = trained[position]
             if isinstance(classifier, Exception):
                 raise classifier
-            found["accuracy"].append(accuracy(classifier.outputs(data.inputs), data.labels))
-            found["accuracy_heldout"].append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
-    return found
+            data = control.data
+            reached["accuracy"].append(accuracy(classifier.outputs(data.inputs), data.labels))
+            reached["accuracy_heldout"].append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
+    return reached
 
 
 def _run_networks(
-    control: Control,
-    section: ClassifierConfig,
-    labels: Sequence[Tensor],
-    data: Dataset,
-    of_control: PerturbedSet,
-    attack: AttackConfig,
-    seed: int,
-    device: str,
-    interruptions: Interruptions,
-    report: Callable[[int, int, str], None],
+    control: Control, draws: int, device: str, resumption: Resumption, report: Report
 ) -> dict[str, list[float]]:
     """Deep networks train one after the other; what a draw has reached is kept."""
-    found: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
+    reached: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
+    data = control.data
     signature = Signature.of(data)
-    for draw, of_draw in enumerate(labels):
-        drafts = interruptions.drafts.within(f"draw {draw}")
+    for draw in range(draws):
+        drafts = resumption.drafts.within(f"draw {draw}")
         kept = drafts.read("reached")
         if kept is None:
 
-            def told(done: int, steps: int, note: str, draw: int = draw) -> None:
-                report(draw * steps + done, len(labels) * steps, f"draw {draw + 1}/{len(labels)}, {note}")
+            def report_draw(done: int, steps: int, note: str, draw: int = draw) -> None:
+                report(draw * steps + done, draws * steps, f"draw {draw + 1}/{draws}, {note}")
 
-            inputs, _ = _inputs(control, draw, of_control, attack, seed)
+            inputs, _ = control.inputs(draw)
             classifier = learn_network(
-                section,
+                control.spec(draw),
                 signature,
                 inputs,
-                of_draw,
-                seed=seed,
-                role=f"{control} control {draw}",
                 device=device,
-                dtype=data.inputs.dtype,
-                interruptions=replace(interruptions, drafts=drafts),
-                report=told,
+                resumption=replace(resumption, drafts=drafts),
+                report=report_draw,
             )
-            reached = {
-                "accuracy": accuracy(classifier.outputs(data.inputs), data.labels),
-                "accuracy_heldout": accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels),
-            }
-            kept = Artefact(reached)
+            kept = Artefact(
+                {
+                    "accuracy": accuracy(classifier.outputs(data.inputs), data.labels),
+                    "accuracy_heldout": accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels),
+                }
+            )
             drafts.write("reached", kept)
-        for name, values in found.items():
+        for name, values in reached.items():
             values.append(kept.content[name])
-    return found
+    return reached
+
+
+def attack_of_control(attack: AttackConfig) -> AttackConfig:
+    """What a control that does not see the perturbed set knows of the attack.
+
+    That is what is drawn, and for bare perturbations how large random directions are.
+    """
+    drawn = OneStepConfig(source=attack.source, targets=attack.targets, n_sources=attack.n_sources)
+    if not attack.is_bare:
+        return drawn
+    known = ("norm", "epsilon", "pixels", "pixel_share")
+    return drawn.model_copy(update={key: getattr(attack, key) for key in known})
 
 
 def unperturbed_set(data: Dataset, attack: AttackConfig, *, seed: int) -> PerturbedSet:
@@ -167,51 +264,8 @@ def unperturbed_set(data: Dataset, attack: AttackConfig, *, seed: int) -> Pertur
     )
 
 
-def control_section(control: Control, section: ClassifierConfig, lr: float) -> ClassifierConfig:
-    """How a control is trained: as g, but not in the factors of a perturbed set that it does not see."""
-    form = "auto" if control == "unperturbed" and section.form == "low_rank" else section.form
-    return section.model_copy(update={"lr": (lr,), "form": form})
-
-
-def _inputs(
-    control: Control, draw: int, of_control: PerturbedSet, attack: AttackConfig, seed: int
-) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    if control == "permuted":
-        return of_control.inputs, of_control.factors
-    if attack.source == "none":
-        return _directions(draw, of_control, attack, seed), None
-    return of_control.inputs, None
-
-
-def _labels(
-    control: Control, draw: int, data: Dataset, of_control: PerturbedSet, attack: AttackConfig, seed: int
-) -> Tensor:
-    targets = of_control.target_labels
-    own_seed = derive_seed(seed, "control labels", control, str(draw))
-    if control == "permuted":
-        # Clean samples among them keep their labels: only what is under test is destroyed.
-        places = torch.arange(len(targets)) if of_control.clean is None else (~of_control.clean.cpu()).nonzero()[:, 0]
-        order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(own_seed))]
-        permuted = targets.clone()
-        permuted[places.to(targets.device)] = targets[order.to(targets.device)]
-        return permuted
-    if draw == 0:
-        return targets
-    drawn = draw_targets(
-        attack.targets,
-        len(targets),
-        data.label_values,
-        seed=own_seed,
-        labels=of_control.true_labels,
-        given=data.given_targets,
-    ).to(targets.device)
-    return drawn if of_control.clean is None else torch.where(of_control.clean, targets, drawn)
-
-
-def _directions(draw: int, of_control: PerturbedSet, attack: AttackConfig, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(derive_seed(seed, "control directions", str(draw)))
-    random = torch.randn(of_control.inputs.shape, generator=generator, dtype=torch.float32).to(of_control.inputs)
-    norm = make_norm(attack, random[0].numel())
-    for part in row_slices(random):
-        random[part] = steepest_step(random[part], norm, epsilon=attack.epsilon)
-    return random
+def without_factors(section: ClassifierConfig) -> ClassifierConfig:
+    """How a classifier is trained on inputs whose factors are not known."""
+    if isinstance(section, DescentConfig) and section.form == "low_rank":
+        return section.model_copy(update={"form": "auto"})
+    return section

@@ -1,50 +1,68 @@
-"""What training a group of classifiers costs, from shapes alone: for the plan."""
+"""What training a group of two-layer classifiers costs, from shapes alone: for the plan."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from perturblearn.attacks import make_attack
-from perturblearn.config import ClassifierConfig
-from perturblearn.experiment.context import Context
-from perturblearn.experiment.controls import Control, control_section
-from perturblearn.experiment.learn import FORM_NAMES
-from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.config import (
+    ClassifierConfig,
+    DescentConfig,
+    FullBatchConfig,
+    LimitClassifierConfig,
+)
+from perturblearn.experiment.context import Shapes
+from perturblearn.experiment.controls import Control, Permuted, without_factors
 from perturblearn.graph import Estimate
-from perturblearn.training import MOST_UNITS, Group, Rates, choose_form, form_cost, is_worth_factorising, measure_rates
+from perturblearn.training import (
+    MOST_UNITS,
+    Choice,
+    Group,
+    Rates,
+    choose_form,
+    form_cost,
+    form_words,
+    is_worth_factorising,
+    measure_rates,
+)
 
-_FLOW_STEPS = 200
 _LIMIT_STEPS = 50
+"""Iterations of a limit's solver, about."""
 _BLOCKS = 2**26
 """Bytes for the blocks that checks, attacks and measures go through."""
 
 
 def estimate_classifiers(
-    sections: Sequence[ClassifierConfig], seeds: Sequence[int], context: Context, *, perturbed: bool
+    sections: Sequence[ClassifierConfig], seeds: Sequence[int | None], shapes: Shapes, *, on_perturbed: bool
 ) -> Estimate:
     """Cost of classifiers that train over the same inputs.
 
     Args:
-        sections, seeds: of each.
-        context: of their stages.
-        perturbed: whether the inputs are a perturbed set.
+        sections: how each is trained, with one learning rate.
+        seeds: of each; equal sections of equal seeds are one network.
+        shapes: of the experiment.
+        on_perturbed: whether they see the perturbed set, instead of the data.
     """
-    return _estimate(context, sections, seeds, perturbed=perturbed)
+    return _fitting(_Work(tuple(sections), tuple(seeds), on_set=on_perturbed, in_factors=on_perturbed), shapes)
 
 
-def estimate_control(control: Control, section: ClassifierConfig, draws: int, context: Context) -> Estimate:
-    """Cost of a control's draws; draws with inputs of their own cost as much as each alone."""
-    if section.model.is_network:
-        return estimate_network(section, context, perturbed=True, draws=draws)
-    section = control_section(control, section, section.lr[0])
-    if control == "permuted":
-        return _estimate(context, [section] * draws, range(draws), perturbed=True, control=control)
-    if context.attack.source != "none":
-        return _estimate(context, [section] * draws, range(draws), perturbed=False, control=control)
-    one = _estimate(context, [section], [0], perturbed=False, control=control)
+def estimate_control(control: type[Control], section: ClassifierConfig, draws: int, shapes: Shapes) -> Estimate:
+    """Cost of a two-layer control's draws; draws with inputs of their own cost as much as each alone.
+
+    Args:
+        control: which.
+        section: how g is trained, with one learning rate.
+        draws: how many.
+        shapes: of the experiment.
+    """
+    if control is Permuted:
+        return _fitting(_Work((section,) * draws, tuple(range(draws)), on_set=True, in_factors=True), shapes)
+    section = without_factors(section)
+    if not shapes.attack.is_bare:
+        return _fitting(_Work((section,) * draws, tuple(range(draws)), on_set=True), shapes)
+    one = _fitting(_Work((section,), (0,), on_set=True, has_directions=True), shapes)
     return replace(
         one,
         operations=draws * one.operations,
@@ -54,124 +72,127 @@ def estimate_control(control: Control, section: ClassifierConfig, draws: int, co
     )
 
 
-def relative_work(section: ClassifierConfig) -> float:
-    """About how many epochs a classifier costs, for the time left."""
-    if section.model.name == "limit":
-        return 20.0
-    if section.training == "none":
-        return 0.0
-    if section.model.is_network:
-        # A step goes forward, and backward twice: through the weights and through the layers below.
-        return 3.0 * section.epochs
-    return 200.0 + (section.exact_epochs or 0) if section.training == "flow" else float(section.epochs)
+@dataclass(frozen=True)
+class _Work:
+    """Classifiers that train over the same inputs.
+
+    Args:
+        sections: how each is trained.
+        draws: which of equal sections are the same network, and which only look alike.
+        on_set: whether the inputs are as many as those of the perturbed set.
+        in_factors: whether the inputs come in factors where the perturbed set does.
+        has_directions: whether they are drawn for these classifiers alone, beside everything else in memory.
+    """
+
+    sections: tuple[ClassifierConfig, ...]
+    draws: tuple[int | None, ...]
+    on_set: bool
+    in_factors: bool = False
+    has_directions: bool = False
+
+    def groups(self) -> list[Group]:
+        """The networks as they train side by side."""
+        jobs: dict[object, tuple[ClassifierConfig, int]] = {}
+        counts: Counter[object] = Counter()
+        for section, draw in zip(self.sections, self.draws, strict=True):
+            # Two trainings that differ in their epochs alone are one.
+            training = (section.at_any_time if isinstance(section, DescentConfig) else section), draw
+            counts[training] += 1
+            longest = jobs[training][1] if training in jobs else 0
+            jobs[training] = (section, max(_steps(section), longest))
+        alike: dict[tuple[int, int, bool], list[int]] = {}
+        for training, (section, steps) in jobs.items():
+            identity = isinstance(section, DescentConfig) and section.loss == "identity"
+            alike.setdefault((_width(section), steps, identity), []).append(counts[training])
+        groups: list[Group] = []
+        for (width, steps, identity), kept in alike.items():
+            together = max(1, MOST_UNITS // width)
+            for start in range(0, len(kept), together):
+                part = kept[start : start + together]
+                groups.append(Group(width * len(part), steps, identity, width, width * (sum(part) - len(part))))
+        return groups
+
+    def count(self, shapes: Shapes) -> int:
+        """Samples that they are trained on."""
+        return shapes.n_perturbed if self.on_set else shapes.n_samples
 
 
-def _estimate(
-    context: Context,
-    sections: Sequence[ClassifierConfig],
-    draws: Sequence[int],
-    *,
-    perturbed: bool,
-    control: Control | None = None,
-) -> Estimate:
-    """``draws``: which of equal sections are the same network, and which only look alike."""
-    outline = context.outline()
-    n_samples, input_dim = outline.n_samples, outline.signature.input_dim
-
-    def with_samples(count: int) -> Estimate:
-        return _estimate_with(context, sections, draws, count, input_dim, perturbed=perturbed, control=control)
+def _fitting(work: _Work, shapes: Shapes) -> Estimate:
+    """The estimate, with what to say where it exceeds the memory."""
 
     def fitting(memory: int) -> str:
-        low, high = 0, n_samples
+        low, high = 0, shapes.n_samples
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if with_samples(middle).memory <= memory else (low, middle)
+            fits = _estimate(work, shapes.with_samples(middle)).memory <= memory
+            low, high = (middle, high) if fits else (low, middle)
         if low < 2:
             return "even two samples would not fit: choose a smaller input_dim or hidden_dim"
         return f"data.n_samples = {low} would fit"
 
-    return replace(with_samples(n_samples), fitting=fitting)
+    return replace(_estimate(work, shapes), fitting=fitting)
 
 
-def _estimate_with(
-    context: Context,
-    sections: Sequence[ClassifierConfig],
-    draws: Sequence[int],
-    n_samples: int,
-    input_dim: int,
-    *,
-    perturbed: bool,
-    control: Control | None,
-) -> Estimate:
-    attack, model = context.attack, context.standard.model
-    of_sources = perturbed or control is not None
-    count = (attack.n_sources or n_samples) if of_sources else n_samples
-    dtype = context.dtype
-    first = sections[0]
-    f_units = 2 if model.name == "limit" else model.hidden_dim  # a limit has two directions
-    factored = make_attack(attack, input_dim).has_factors(f_units, input_dim)
-    rank = f_units if factored and perturbed else None
-    jobs: dict[object, tuple[ClassifierConfig, int]] = {}
-    counts: Counter[object] = Counter()
-    for section, draw in zip(sections, draws, strict=True):
-        # Two trainings that differ in their epochs alone are one.
-        course = section.model_copy(update={"epochs": 1}).model_dump_json(), draw
-        counts[course] += 1
-        known = jobs.get(course)
-        jobs[course] = (section, max(section.epochs, known[1] if known else 0))
-    groups: list[Group] = []
-    alike: dict[tuple[int, int, bool], list[int]] = {}
-    for course, (section, epochs) in jobs.items():
-        identity = section.loss == "identity" and section.training == "descent"
-        times = counts[course]
-        alike.setdefault((section.model.hidden_dim, _steps(section, epochs), identity), []).append(times)
-    for (width, epochs, identity), kept in alike.items():
-        together = max(1, MOST_UNITS // width)
-        for start in range(0, len(kept), together):
-            part = kept[start : start + together]
-            groups.append(Group(width * len(part), epochs, identity, width, width * (sum(part) - len(part))))
-    bfloat16 = first.products == "bfloat16"
-    choice = choose_form(
-        count, input_dim, groups, known_rank=rank, dtype=dtype, bfloat16=bfloat16, form=FORM_NAMES[first.form]
-    )
+def _estimate(work: _Work, shapes: Shapes) -> Estimate:
+    count, input_dim, size = work.count(shapes), shapes.input_dim, shapes.number_bytes
+    rank = shapes.known_rank if work.in_factors else None
+    groups = work.groups()
+    first = work.sections[0]
+    choice = _choose(first, groups, count, rank, shapes)
     memory = choice.cost.memory
     if (
         rank is None
+        and isinstance(first, DescentConfig)
         and first.form == "auto"
-        and dtype == "float32"
+        and shapes.dtype == "float32"
         and count >= 2 * input_dim
         and is_worth_factorising(count, input_dim, groups, choice.cost)
     ):
         # Training will look for a lower rank.
-        memory = max(memory, form_cost("row space", count, input_dim, groups, bfloat16=bfloat16).memory)
+        row_space = form_cost("row_space", count, input_dim, groups, bfloat16=first.is_bfloat16)
+        memory = max(memory, row_space.memory)
     cost = form_cost(
         choice.form,
         count,
         input_dim,
         groups,
         rank=None if choice.form == "plain" else rank,
-        dtype=dtype,
-        bfloat16=bfloat16,
-        rates=_rates(context.device),
+        dtype=shapes.dtype,
+        bfloat16=first.is_bfloat16,
+        rates=_rates(shapes.device),
     )
-    unshared = sum(
-        4.0 * count * input_dim * section.model.hidden_dim * _steps(section, section.epochs) for section in sections
-    )
-    size = 8 if dtype == "float64" else 4
+    unshared = sum(4.0 * count * input_dim * _width(section) * _steps(section) for section in work.sections)
     # The data, and the perturbed set or the copy from which the data are made.
-    held = (n_samples + max(n_samples, count)) * input_dim * size + _BLOCKS
-    if factored:
-        held += count * f_units * size
-    if control == "unperturbed" and attack.source == "none":
+    held = (shapes.n_samples + max(shapes.n_samples, count)) * input_dim * size + _BLOCKS
+    if shapes.known_rank is not None:
+        held += count * shapes.known_rank * size
+    if work.has_directions:
         held += count * input_dim * size
-    note = "limit" if first.model.name == "limit" else f"{choice.form}, {choice.reason}"
+    is_limit = isinstance(first, LimitClassifierConfig)
+    note = "limit" if is_limit else f"{form_words(choice.form)}, {choice.reason}"
     return Estimate(cost.operations, unshared, held + memory, cost.seconds, note)
 
 
-def _steps(section: ClassifierConfig, epochs: int) -> int:
-    if section.model.name == "limit":
-        return _LIMIT_STEPS
-    return _FLOW_STEPS + (section.exact_epochs or 0) if section.training == "flow" else epochs
+def _choose(section: ClassifierConfig, groups: Sequence[Group], count: int, rank: int | None, shapes: Shapes) -> Choice:
+    form = section.form if isinstance(section, DescentConfig) and section.form != "auto" else None
+    return choose_form(
+        count,
+        shapes.input_dim,
+        groups,
+        known_rank=rank,
+        dtype=shapes.dtype,
+        bfloat16=section.is_bfloat16,
+        form=form,
+    )
+
+
+def _steps(section: ClassifierConfig) -> int:
+    return section.steps if isinstance(section, FullBatchConfig) else _LIMIT_STEPS
+
+
+def _width(section: ClassifierConfig) -> int:
+    # A limit's solver works on all samples in about the way that a network of the usual width does.
+    return section.model.hidden_dim if isinstance(section, FullBatchConfig) else 100
 
 
 @lru_cache(maxsize=4)

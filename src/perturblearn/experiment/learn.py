@@ -1,4 +1,4 @@
-"""Classifiers from inputs and labels, in the way that their section of the configuration asks for."""
+"""Two-layer classifiers from inputs and labels, in the way that their section of the configuration asks for."""
 
 from __future__ import annotations
 
@@ -8,34 +8,23 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import ClassifierConfig, DescentConfig, FlowConfig, LimitClassifierConfig
 from perturblearn.errors import DataError, DivergenceError
 from perturblearn.theory import margin_limit
-from perturblearn.training import Descent, Flow, Form, Job, train_by_flow, train_side_by_side
-
-FLOW_STEP = 0.1
-"""Largest change of a margin in one step of the flow, where the configuration does not say."""
-FORM_NAMES: dict[str, Form | None] = {
-    "auto": None,
-    "plain": "plain",
-    "row_space": "row space",
-    "low_rank": "low rank",
-    "gram": "Gram",
-}
-"""The forms of training by their names in a configuration."""
+from perturblearn.training import Descent, Flow, Job, train_side_by_side
 
 Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """One classifier that is to be learned.
+class TrainingSpec:
+    """One classifier that is to be trained.
 
     Args:
         config: network, loss and training, with one learning rate.
-        labels: +1 and -1, (N,).
+        labels: +1 and -1, or 0 .. K-1, (N,).
         seed: the run's seed.
-        role: who asks: each role has its own initialisation.
+        role: who asks: each role has its own initialisation, and its own order of samples.
     """
 
     config: ClassifierConfig
@@ -43,22 +32,28 @@ class Lesson:
     seed: int
     role: str
 
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        (lr,) = self.config.lr
+        return lr
 
-def learn(lesson: Lesson, inputs: Tensor, *, report: Report) -> Classifier[TwoLayer]:
+
+def learn(spec: TrainingSpec, inputs: Tensor, *, report: Report) -> Classifier[TwoLayer]:
     """One classifier; see `learn_side_by_side`.
 
     Raises:
         ConfigError, DataError: the data have no such limit.
         DivergenceError: training left the finite numbers.
     """
-    ((_, found),) = learn_side_by_side([lesson], inputs, report=report)
-    if isinstance(found, Exception):
-        raise found
-    return found
+    ((_, outcome),) = learn_side_by_side([spec], inputs, report=report)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def learn_side_by_side(
-    lessons: Sequence[Lesson],
+    specs: Sequence[TrainingSpec],
     inputs: Tensor,
     *,
     factors: tuple[Tensor, Tensor] | None = None,
@@ -70,96 +65,98 @@ def learn_side_by_side(
     Those by descent train together. Where two differ in nothing but their epochs, they are one training at two times.
 
     Args:
-        lessons: what to learn; all with the same way of training, form and products.
+        specs: what to train; all in the same way, form and products.
         inputs: (N, ...).
         factors: C (N, q) and Q (q, d) with orthonormal rows, where the inputs are C Q.
-        wanted: positions of the lessons whose result is asked for; None for all.
+        wanted: positions of the specs whose result is asked for; None for all.
         report: called with steps done and in all.
 
     Yields:
-        The position of a lesson and its classifier, or why there is none.
+        The position of a spec and its classifier, or why there is none.
     """
-    positions = list(range(len(lessons)) if wanted is None else wanted)
-    first = lessons[0].config
-    if first.model.name != "limit" and first.training == "descent":
-        yield from _descend(lessons, inputs, factors, positions, report)
+    positions = list(range(len(specs)) if wanted is None else wanted)
+    if isinstance(specs[0].config, DescentConfig):
+        yield from _descend(specs, inputs, factors, positions, report)
         return
     for count, position in enumerate(positions):
 
-        def note(done: int, steps: int, word: str, count: int = count) -> None:
-            report(count * steps + done, len(positions) * steps, word)
+        def report_one(done: int, steps: int, note: str, count: int = count) -> None:
+            report(count * steps + done, len(positions) * steps, note)
 
         try:
-            yield position, _learn_alone(lessons[position], inputs, factors, note)
+            yield position, _learn_alone(specs[position], inputs, factors, report_one)
         except (DataError, DivergenceError) as error:
             yield position, error
 
 
 def _descend(
-    lessons: Sequence[Lesson],
+    specs: Sequence[TrainingSpec],
     inputs: Tensor,
     factors: tuple[Tensor, Tensor] | None,
     positions: Sequence[int],
     report: Report,
 ) -> Iterator[tuple[int, Classifier[TwoLayer] | DivergenceError]]:
-    courses: dict[tuple[object, ...], list[int]] = {}
-    for position, lesson in enumerate(lessons):
-        rest = lesson.config.model_copy(update={"epochs": 1})
-        course = (rest.model_dump_json(), id(lesson.labels), lesson.seed, lesson.role)
-        courses.setdefault(course, []).append(position)
-    members = list(courses.values())
-    jobs = [_job([lessons[position] for position in course], inputs) for course in members]
-    first = lessons[0].config
+    sections = [_descent_section(spec) for spec in specs]
+    members: dict[tuple[object, ...], list[int]] = {}
+    for position, (spec, section) in enumerate(zip(specs, sections, strict=True)):
+        # Labels by identity: tensors have no equality that a dictionary could use.
+        training = (section.at_any_time, id(spec.labels), spec.seed, spec.role)
+        members.setdefault(training, []).append(position)
+    trainings = list(members.values())
+    form = sections[0].form
     for index, outcome in train_side_by_side(
-        jobs,
+        [_job(specs[of[0]], [sections[position] for position in of], inputs) for of in trainings],
         inputs,
         factors=factors,
-        form=FORM_NAMES[first.form],
-        bfloat16=first.products == "bfloat16",
-        wanted=[index for index, course in enumerate(members) if set(course) & set(positions)],
+        form=None if form == "auto" else form,
+        bfloat16=sections[0].is_bfloat16,
+        wanted=[index for index, of in enumerate(trainings) if set(of) & set(positions)],
         report=report,
     ):
-        for position in members[index]:
+        for position in trainings[index]:
             if position in positions:
                 try:
-                    yield position, outcome.after(lessons[position].config.epochs)
+                    yield position, outcome.after(sections[position].epochs)
                 except DivergenceError as error:
                     yield position, error
 
 
-def _job(lessons: Sequence[Lesson], inputs: Tensor) -> Job:
-    lesson, config = lessons[0], lessons[0].config
-    (lr,) = config.lr
-    epochs = [other.config.epochs for other in lessons]
-    network = initialise(config.model, inputs[0].numel(), seed=lesson.seed, role=lesson.role).to(inputs)
-    descent = Descent(config.loss, lr, max(epochs), config.momentum, config.schedule == "plateau")
-    return Job(network, lesson.labels, descent, tuple(epochs))
+def _descent_section(spec: TrainingSpec) -> DescentConfig:
+    assert isinstance(spec.config, DescentConfig), "classifiers that train together do so in the same way"
+    return spec.config
+
+
+def _job(spec: TrainingSpec, sections: Sequence[DescentConfig], inputs: Tensor) -> Job:
+    section, epochs = sections[0], tuple(each.epochs for each in sections)
+    network = initialise(section.model, inputs[0].numel(), seed=spec.seed, role=spec.role).to(inputs)
+    plateau = section.schedule == "plateau"
+    return Job(network, spec.labels, Descent(section.loss, spec.lr, max(epochs), section.momentum, plateau), epochs)
 
 
 def _learn_alone(
-    lesson: Lesson, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report
+    spec: TrainingSpec, inputs: Tensor, factors: tuple[Tensor, Tensor] | None, report: Report
 ) -> Classifier[TwoLayer]:
-    config = lesson.config
-    (lr,) = config.lr
-    if config.model.name == "limit":
+    section = spec.config
+    if isinstance(section, LimitClassifierConfig):
         limit = margin_limit(
             inputs.flatten(1),
-            lesson.labels,
-            slope=config.model.slope,
-            method=config.model.method or "two_direction",
-            softness=config.model.softness or 0.0,
+            spec.labels,
+            slope=section.model.slope,
+            method=section.model.method,
+            softness=section.model.softness or 0.0,
             both_classes=False,  # one noise source has one target
         )
         report(1, 1, f"duality gap {limit.duality_gap:.1g}")
         return limit.classifier
+    assert isinstance(section, FlowConfig), "deep networks are trained by learn_network"
     flow = Flow(
-        config.loss,
-        lr,
-        config.epochs,
-        config.momentum,
-        step=config.flow_step or FLOW_STEP,
-        target_loss=config.target_loss,
-        exact_epochs=config.exact_epochs or 0,
+        section.loss,
+        spec.lr,
+        section.epochs,
+        section.momentum,
+        step=section.flow_step,
+        target_loss=section.target_loss,
+        exact_epochs=section.exact_epochs,
     )
-    network = initialise(config.model, inputs[0].numel(), seed=lesson.seed, role=lesson.role).to(inputs)
-    return train_by_flow(network, inputs, lesson.labels, flow, factors=factors, report=report)
+    network = initialise(section.model, inputs[0].numel(), seed=spec.seed, role=spec.role).to(inputs)
+    return flow.train(network, inputs, spec.labels, factors=factors, report=report)

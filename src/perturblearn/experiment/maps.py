@@ -35,7 +35,7 @@ def draw_map(case: Case, *, limits: tuple[float, float] | None = None) -> Decisi
         ConfigError: limits that are not in order.
     """
     f = case.f
-    if f.has_bias:
+    if f.model.has_bias:
         plane = mean_plane(case.inputs, case.data.labels)
     else:
         plane = weight_plane(f.network.weight.detach(), f.network.readout)
@@ -44,7 +44,7 @@ def draw_map(case: Case, *, limits: tuple[float, float] | None = None) -> Decisi
     drawn = decision_map(
         plane, networks, limits=limits, points=MAP_POINTS, samples=case.inputs, labels=case.data.labels
     )
-    if f.has_bias:
+    if f.model.has_bias:
         predicted = predictions_on(
             plane,
             case.inputs,

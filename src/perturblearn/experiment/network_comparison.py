@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from perturblearn.classifiers import Network, TwoLayer, evaluating
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import SGDConfig, TwoLayerModelConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.experiment.case import Case, Trained
@@ -26,7 +26,7 @@ from perturblearn.experiment.comparison import (
     lazy_inputs,
 )
 from perturblearn.experiment.measures import accuracy, agreement
-from perturblearn.experiment.networks import BATCH_SIZE, first_network
+from perturblearn.experiment.networks import first_network
 from perturblearn.theory import EmpiricalKernel, LazyRegime, kernel_training, lazy_regime, training_time
 from perturblearn.training import LOSSES, Schedule
 
@@ -58,7 +58,8 @@ class LinearisedCase(LazyCase):
         Weight decay, and the noise of drawing batches, are left out of it.
         """
         case, g = self.case, self.case.g
-        if g.config.training != "sgd" or not case.data.is_binary or len(g.inputs) > MOST_FOR_KERNEL:
+        config = g.config
+        if not isinstance(config, SGDConfig) or not case.data.is_binary or len(g.inputs) > MOST_FOR_KERNEL:
             return None
         start = self._start(g)
         if start is None:
@@ -74,8 +75,8 @@ class LinearisedCase(LazyCase):
                 g.labels.to(device),
                 first,
                 kernel=kernel,
-                time=_time(g.config, g.lr, len(inputs), g.classifier.losses.tolist()),
-                derivative=LOSSES[g.config.loss].derivative,
+                time=_time(config, g.lr, len(inputs), g.classifier.losses.tolist()),
+                derivative=LOSSES[config.loss].derivative,
             )
             predicted = (before.double() + kernel.weighted_sum(heldout, inputs, multipliers)).cpu()
         outputs = g.classifier.outputs(case.data.heldout_inputs).cpu()
@@ -92,10 +93,10 @@ class LinearisedCase(LazyCase):
 
     def _start(self, trained: Trained) -> Network | TwoLayer | None:
         """The network before its training, where its classifier lies; None without a start, or without training."""
-        if trained.config.training == "none":
+        if isinstance(trained.config, UntrainedConfig):
             return None
         device, dtype = self.case.perturbation.device, self.case.data.inputs.dtype
-        if not trained.config.model.is_network:
+        if isinstance(trained.config.model, TwoLayerModelConfig):
             start = trained.start()
             return start and start.to(device=device, dtype=dtype)
         network = first_network(trained.config, Signature.of(self.case.data), seed=trained.seed, role=trained.role)
@@ -153,9 +154,9 @@ def _differentiating(trained: Trained, start: Network | TwoLayer) -> Iterator[No
         ) from error
 
 
-def _time(section: ClassifierConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
+def _time(section: SGDConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
     """Training time of minibatches: every step's rate, as the schedule had it, under momentum."""
-    per_epoch = max(1, n_samples // (section.batch_size or BATCH_SIZE))
+    per_epoch = max(1, n_samples // section.batch_size)
     schedule = Schedule(section.schedule, lr, per_epoch * section.epochs)
     rates: list[float] = []
     for epoch, loss in enumerate(losses):

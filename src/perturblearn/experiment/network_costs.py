@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from perturblearn.attacks import make_attack
-from perturblearn.classifiers import TwoLayer, label_loss
-from perturblearn.config import ClassifierConfig
+from perturblearn.classifiers import TwoLayer, label_loss, make_network
+from perturblearn.config import ClassifierConfig, NetworkConfig, SGDConfig, TwoLayerModelConfig, UntrainedConfig
 from perturblearn.data import Signature
-from perturblearn.experiment.context import Context
-from perturblearn.experiment.networks import BATCH_SIZE, first_network
+from perturblearn.experiment.context import Shapes
 from perturblearn.graph import Estimate
 
 _SAMPLES = 16
@@ -47,81 +45,79 @@ class Passes:
     parameters: int
 
 
-def estimate_network(section: ClassifierConfig, context: Context, *, perturbed: bool, draws: int = 1) -> Estimate:
-    """Cost of training one deep network, or several one after the other.
+def estimate_network(section: ClassifierConfig, shapes: Shapes, *, on_perturbed: bool, draws: int = 1) -> Estimate:
+    """Cost of training deep networks of one kind, one after the other.
 
     Args:
-        section: how it is made and trained.
-        context: of its stage.
-        perturbed: whether it is trained on a perturbed set.
+        section: how each is made and trained.
+        shapes: of the experiment.
+        on_perturbed: whether they see the perturbed set, instead of the data.
         draws: how many.
     """
-    outline = context.outline()
-    n_samples, input_dim = outline.n_samples, outline.signature.input_dim
-    count = (context.attack.n_sources or n_samples) if perturbed else n_samples
-    costs = _passes(section, context)
-    if section.training == "none":
+    costs = _passes(section, shapes)
+    if not isinstance(section, SGDConfig):
         return Estimate(0.0, 0.0, costs.parameters + _FIXED, 0.0, "as it is")
-    batch = min(section.batch_size or BATCH_SIZE, count)
+    count = shapes.n_perturbed if on_perturbed else shapes.n_samples
+    batch = min(section.batch_size, count)
     seen = draws * section.epochs * (count // batch) * batch
     operations = 3.0 * seen * costs.operations
-    size = 8 if context.dtype == "float64" else 4
     # Weights, gradients, momentum and the first weights; the data and the set; one batch on its way.
-    memory = 4 * costs.parameters + 2 * (n_samples + count) * input_dim * size + int(batch * costs.activations) + _FIXED
+    held = 2 * (shapes.n_samples + count) * shapes.input_dim * shapes.number_bytes
+    memory = 4 * costs.parameters + held + int(batch * costs.activations) + _FIXED
     note = f"{section.epochs} epochs of {count // batch:,} steps, batches of {batch}"
     if draws > 1:
         note = f"{draws} one after the other, each {note}"
     return Estimate(operations, operations, memory, seen * costs.training_seconds, note)
 
 
-def estimate_shard(count: int, context: Context) -> Estimate:
+def estimate_shard(section: ClassifierConfig, shapes: Shapes, n_rows: int) -> Estimate:
     """Cost of a shard of a perturbed set, whatever network f is.
 
     Args:
-        count: of samples.
-        context: of its stage.
+        section: how f is made and trained.
+        shapes: of the experiment.
+        n_rows: samples of the shard.
     """
-    attack, section = context.attack, context.standard
-    input_dim = context.outline().signature.input_dim
-    steps = make_attack(attack, input_dim).n_steps
+    attack, input_dim = shapes.attack, shapes.input_dim
+    steps = attack.gradient_steps(input_dim)
     # The start and each step forward and back, the last iterate forward.
-    passes = (steps * 2 + 1) * attack.restarts
-    size = 8 if context.dtype == "float64" else 4
-    memory = 3 * count * input_dim * size + _FIXED
-    note = f"{steps} step{'s' * (steps != 1)} on {count:,} samples"
-    if section.model.is_network:
-        costs = _passes(section.model_copy(update={"products": attack.products}), context)
+    passes = (steps * 2 + 1) * attack.searches
+    memory = 3 * n_rows * input_dim * shapes.number_bytes + _FIXED
+    note = f"{steps} step{'s' * (steps != 1)} on {n_rows:,} samples"
+    if isinstance(section.model, TwoLayerModelConfig):
+        costs = _measured_two_layer(section.model.units, input_dim, shapes.dtype, shapes.device)
     else:
-        units = 2 if section.model.name == "limit" else section.model.hidden_dim  # a limit has two directions
-        costs = _measured_two_layer(units, input_dim, context.dtype, context.device)
-    operations = passes * count * costs.operations
-    seconds = passes / 2 * count * costs.gradient_seconds
+        costs = _passes(section, shapes, bfloat16=attack.is_bfloat16)
+    operations = passes * n_rows * costs.operations
+    seconds = passes / 2 * n_rows * costs.gradient_seconds
     return Estimate(operations, operations, memory + int(256 * costs.activations), seconds, note)
 
 
-def _passes(section: ClassifierConfig, context: Context) -> Passes:
-    # Sections that differ in these cost the same per sample.
-    kept = section if section.training == "none" else section.model_copy(update={"epochs": 1, "lr": (0.1,)})
-    signature = context.outline().signature
-    return _measured(kept.model_dump_json(), signature, context.dtype, context.device)
+def _passes(section: ClassifierConfig, shapes: Shapes, *, bfloat16: bool | None = None) -> Passes:
+    model, is_fresh = section.model, not isinstance(section, UntrainedConfig)
+    assert isinstance(model, NetworkConfig)
+    in_bfloat16 = section.is_bfloat16 if bfloat16 is None else bfloat16
+    where = (shapes.outline.signature, shapes.dtype, shapes.device)
+    return _measured(model, is_fresh, in_bfloat16, *where)  # pyright: ignore[reportArgumentType] - frozen
 
 
 @lru_cache(maxsize=16)
-def _measured(section: str, signature: Signature, dtype: str, device: str) -> Passes:
-    config = ClassifierConfig.model_validate_json(section)
-    network = first_network(config, signature, seed=0, role="cost").to(device=device, dtype=getattr(torch, dtype))
+def _measured(
+    model: NetworkConfig, is_fresh: bool, bfloat16: bool, signature: Signature, dtype: str, device: str
+) -> Passes:
+    network = make_network(model, signature, seed=0, role="cost", fresh=is_fresh)
+    network = network.to(device=device, dtype=getattr(torch, dtype))
     batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=getattr(torch, dtype), device=device)
     labels = torch.ones(_SAMPLES, dtype=torch.int64, device=device)
-    bfloat16 = config.products == "bfloat16"
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(batch)
     operations = counter.get_total_flops() / _SAMPLES
     network.train()
-    kept = 0
+    kept_bytes = 0
 
     def note(tensor: Tensor) -> Tensor:
-        nonlocal kept
-        kept += tensor.nbytes
+        nonlocal kept_bytes
+        kept_bytes += tensor.nbytes
         return tensor
 
     with torch.random.fork_rng(devices=[]):  # dropout draws
@@ -131,7 +127,7 @@ def _measured(section: str, signature: Signature, dtype: str, device: str) -> Pa
         training = min(_seconds(network, batch, labels, bfloat16, device) for _ in range(_REPEATS))
         network.eval().requires_grad_(False)
         gradient = min(_seconds(network, batch.requires_grad_(), labels, bfloat16, device) for _ in range(_REPEATS))
-    return Passes(operations, training / _SAMPLES, gradient / _SAMPLES, kept / _SAMPLES, parameters)
+    return Passes(operations, training / _SAMPLES, gradient / _SAMPLES, kept_bytes / _SAMPLES, parameters)
 
 
 @lru_cache(maxsize=16)

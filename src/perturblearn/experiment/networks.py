@@ -3,110 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, make_network
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import ClassifierConfig, NetworkConfig, SGDConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
+from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.seeding import derive_seed
-from perturblearn.store import Drafts
-from perturblearn.training import MinibatchDescent, train_by_minibatches
-
-BATCH_SIZE = 128
-"""Samples per step where the configuration does not say [ICLR24, section 5]."""
-WEIGHT_DECAY = 5e-4
-"""Likewise."""
-
-
-@dataclass(frozen=True)
-class Interruptions:
-    """How a long training is kept while it goes on; changes no result.
-
-    Args:
-        drafts: where.
-        minutes: after so many minutes.
-        epochs: and after so many epochs; None for the minutes alone.
-    """
-
-    drafts: Drafts
-    minutes: float = 5.0
-    epochs: int | None = None
+from perturblearn.training import MinibatchDescent, Resumption
 
 
 def learn_network(
-    section: ClassifierConfig,
+    spec: TrainingSpec,
     signature: Signature,
     inputs: Tensor,
-    labels: Tensor,
     *,
-    seed: int,
-    role: str,
     device: str,
-    dtype: torch.dtype,
-    interruptions: Interruptions,
+    resumption: Resumption,
     report: Callable[[int, int, str], None],
 ) -> Classifier:
     """A deep classifier, trained by minibatches or taken as it stands.
 
     Args:
-        section: network, loss and training, with one learning rate.
+        spec: network, loss and training, labels, seed and role.
         signature: of the data: shape, classes, and the scale to which the network normalises.
-        inputs: (n, ...).
-        labels: (n,), +1 and -1, or 0 .. K-1.
-        seed: the run's seed.
-        role: who asks: each role has its own initialisation and order of samples.
+        inputs: (n, ...), in the precision in which to train.
         device: where to train, and where the classifier lies afterwards.
-        dtype: precision of weights and states.
-        interruptions: how the training is kept while it goes on.
+        resumption: how the training is kept while it goes on.
         report: called with steps done and in all.
 
     Raises:
         ModelError: the network cannot be made or used.
         DivergenceError: training left the finite numbers.
     """
-    network = first_network(section, signature, seed=seed, role=role).to(device=device, dtype=dtype)
-    if section.training == "none":
+    section = spec.config
+    network = first_network(section, signature, seed=spec.seed, role=spec.role).to(device=device, dtype=inputs.dtype)
+    if isinstance(section, UntrainedConfig):
         return Classifier(network, {"training": "none"})
+    assert isinstance(section, SGDConfig), "two-layer networks are trained by learn_side_by_side"
     if section.loss != "logistic" and signature.n_classes > 2:
         raise ConfigError(
-            f"{role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
+            f"{spec.role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
             f"{signature.n_classes}; choose logistic, which is the cross-entropy there"
         )
-    (lr,) = section.lr
     descent = MinibatchDescent(
         loss=section.loss,
-        lr=lr,
+        lr=spec.lr,
         epochs=section.epochs,
-        batch_size=section.batch_size or BATCH_SIZE,
+        batch_size=section.batch_size,
         momentum=section.momentum,
-        weight_decay=WEIGHT_DECAY if section.weight_decay is None else section.weight_decay,
+        weight_decay=section.weight_decay,
         schedule=section.schedule,
         augmentation=section.augmentation,
-        bfloat16=section.products == "bfloat16",
+        bfloat16=section.is_bfloat16,
     )
-    return train_by_minibatches(
+    return descent.train(
         network,
         inputs,
-        labels,
-        descent,
-        seed=derive_seed(seed, "minibatches", role),
+        spec.labels,
+        seed=derive_seed(spec.seed, "minibatches", spec.role),
         device=device,
-        drafts=interruptions.drafts,
-        every_minutes=interruptions.minutes,
-        every_epochs=interruptions.epochs,
-        image_shape=_image_shape(signature),
+        resumption=resumption,
         report=report,
     )
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:
     """The network before its training, on the CPU."""
-    return make_network(section.model, signature, seed=seed, role=role, fresh=section.training != "none")
+    assert isinstance(section.model, NetworkConfig), f"{section.model.name} is made by initialise"
+    # Without a training, weights of the user's own are what is asked about: nothing is drawn afresh.
+    return make_network(section.model, signature, seed=seed, role=role, fresh=not isinstance(section, UntrainedConfig))
 
 
 def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, Any]:
@@ -120,16 +89,9 @@ def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, An
         ModelError: the user's code or the file of weights cannot be read.
     """
     model = dict(tree["model"])
-    found = {**tree, "model": model}
+    identity = {**tree, "model": model}
     if section.model.is_own:
-        found["own"] = fingerprint(section.model.name)
-    if section.model.checkpoint is not None:
+        identity["own"] = fingerprint(section.model.name)
+    if isinstance(section.model, NetworkConfig) and section.model.checkpoint is not None:
         model["checkpoint"] = checkpoint_fingerprint(section.model.checkpoint)
-    return found
-
-
-def _image_shape(signature: Signature) -> tuple[int, int, int] | None:
-    if not signature.is_image:
-        return None
-    channels, height, width = signature.input_shape
-    return channels, height, width
+    return identity

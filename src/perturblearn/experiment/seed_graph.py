@@ -10,7 +10,7 @@ from typing import Any
 
 from perturblearn.attacks import attack_fingerprint
 from perturblearn.classifiers import Classifier
-from perturblearn.config import NOISE_SOURCES, AttackConfig, ClassifierConfig, DataConfig, ExperimentConfig, config_tree
+from perturblearn.config import NOISE_SOURCES, DataConfig, ExperimentConfig, TwoLayerModelConfig, config_tree
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.case import kernel_of
@@ -25,7 +25,7 @@ from perturblearn.experiment.checks import (
     TheoryComparison,
 )
 from perturblearn.experiment.context import Context
-from perturblearn.experiment.controls import Control
+from perturblearn.experiment.controls import CONTROLS, ControlName, Permuted, attack_of_control
 from perturblearn.experiment.measures import PerturbationMeasure, StandardMeasure, taken
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.steps import (
@@ -45,8 +45,6 @@ from perturblearn.experiment.steps import (
 )
 from perturblearn.graph import AnyStage, Stage
 from perturblearn.perturbed import PerturbedSet, StoredSet, set_size, shard_ranges
-
-CONTROLS: tuple[Control, ...] = ("unperturbed", "permuted")
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class SeedGraph:
     data: Data
     branches: tuple[Branch, ...]
     selection: Selection
-    controls: Mapping[Control, ControlDraws]
+    controls: Mapping[ControlName, ControlDraws]
     linear_probe: LinearProbe | None
     theory: TheoryComparison | NetworkComparison | None
 
@@ -210,7 +208,7 @@ class GraphBuilder:
         is_grid = len(config.standard.lr) > 1 or len(config.perturbation.lr) > 1
         chosen = selection if is_grid else None
         sets = tuple(branch.mixed for branch in branches)
-        controls = CONTROLS if config.controls.draws else ()
+        controls = tuple(CONTROLS) if config.controls.draws else ()
         probe = LinearProbe(data=data, selection=chosen, perturbed=sets, context=self.context)
         return SeedGraph(
             data,
@@ -272,14 +270,14 @@ class GraphBuilder:
     def _standard(self, data: Data, lr: float, seed: int) -> Stage[Classifier]:
         if self._stored is not None:
             return LoadedStandard(hash=self._stored.manifest["standard"]["hash"], stored=self._stored)
-        section, context, dtype = at_rate(self.config.standard, lr), self.context, self.config.dtype
+        section, context, dtype = self.config.standard.with_rate(lr), self.context, self.config.dtype
         if section.model.is_network:
             known_as = {**self._known_as["standard"], "lr": [lr]}
             return DeepStandard(known_as=known_as, dtype=dtype, seed=seed, data=data, section=section, context=context)
         return Standard(section=section, dtype=dtype, seed=seed, data=data, context=context)
 
     def _perturbation(self, data: Data, perturbed: Stage[PerturbedSet], lr: float, seed: int) -> Stage[Classifier]:
-        section, context, dtype = at_rate(self.config.perturbation, lr), self.context, self.config.dtype
+        section, context, dtype = self.config.perturbation.with_rate(lr), self.context, self.config.dtype
         if not section.model.is_network:
             return Perturbation(section=section, dtype=dtype, seed=seed, perturbed=perturbed, context=context)
         return DeepPerturbation(
@@ -330,7 +328,9 @@ class GraphBuilder:
         return Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=self.context)
 
     def _direction_measures(self, data: Data, perturbed: Stage[PerturbedSet]) -> DirectionMeasures:
-        kernel = kernel_of(self.config.standard.model)
+        model = self.config.standard.model
+        assert isinstance(model, TwoLayerModelConfig), "the configuration refuses directions of deep networks"
+        kernel = kernel_of(model)
         at_samples = self.config.attack.source not in NOISE_SOURCES
         return DirectionMeasures(
             kernel=kernel,
@@ -341,15 +341,17 @@ class GraphBuilder:
         )
 
     def _control(
-        self, control: Control, data: Data, chosen: Selection | None, sets: tuple[Stage[PerturbedSet], ...], seed: int
+        self,
+        control: ControlName,
+        data: Data,
+        chosen: Selection | None,
+        sets: tuple[Stage[PerturbedSet], ...],
+        seed: int,
     ) -> ControlDraws:
-        config, attack = self.config, self.config.attack
-        # Of the attack a control knows what is drawn, and for bare perturbations how large random directions are.
-        known = ["source", "targets", "n_sources"]
-        known += ["norm", "epsilon", "pixels", "pixel_share"] if attack.source == "none" else []
+        config = self.config
         return ControlDraws(
             control=control,
-            attack=AttackConfig.model_validate({key: getattr(attack, key) for key in known}),
+            attack=attack_of_control(config.attack),
             known_as=self._known_as["perturbation"] if "perturbation" in self._known_as else self._tree["perturbation"],
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,
@@ -357,7 +359,7 @@ class GraphBuilder:
             seed=seed,
             data=data,
             selection=chosen,
-            perturbed=sets if control == "permuted" else (),
+            perturbed=sets if CONTROLS[control] is Permuted else (),
             section=config.perturbation,
             context=self.context,
         )
@@ -414,8 +416,3 @@ class OutlineOf:
         if self.dataset is not None:
             return Outline.of(self.dataset)
         return data_outline(self.config, data_dir=self.data_dir)
-
-
-def at_rate(section: ClassifierConfig, lr: float) -> ClassifierConfig:
-    """The section with one of its learning rates."""
-    return section if section.lr == (lr,) else section.model_copy(update={"lr": (lr,)})

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 
-from perturblearn.attacks import make_attack
 from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig, DataConfig
 from perturblearn.data import Dataset, load_dataset
@@ -167,7 +166,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     def work(self) -> float:
         """A step goes forward and back."""
         outline = self.context.outline()
-        steps = make_attack(self.attack, outline.signature.input_dim).n_steps
+        steps = self.attack.gradient_steps(outline.signature.input_dim)
         return 2.0 * steps * len(self.rows) / outline.n_samples
 
     def run(self, result: Results) -> PerturbedSet:
@@ -197,7 +196,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What the attack costs."""
         (shard,) = group
-        return estimate_shard(len(shard.rows), shard.context)
+        return estimate_shard(shard.context.standard, shard.context.shapes(), len(shard.rows))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import ClassifierConfig, DescentConfig, UntrainedConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.context import Context, ContextStage
-from perturblearn.experiment.costs import estimate_classifiers, relative_work
-from perturblearn.experiment.learn import Lesson, learn_side_by_side
+from perturblearn.experiment.costs import estimate_classifiers
+from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.network_costs import estimate_network
-from perturblearn.experiment.networks import Interruptions, learn_network
+from perturblearn.experiment.networks import learn_network
 from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key
 from perturblearn.store import Artefact
+from perturblearn.training import Resumption
 
 Role = Literal["standard", "perturbation"]
 """f is the standard classifier, g the perturbation classifier."""
@@ -67,13 +68,13 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
     @property
     def work(self) -> float:
         """About how many epochs it takes."""
-        return relative_work(self.section)
+        return self.section.relative_work
 
     @property
     def together(self) -> str:
         """Classifiers by descent over the same inputs train together; all others alone."""
         section = self.section
-        if section.model.name == "limit" or section.training == "flow":
+        if not isinstance(section, DescentConfig):
             return self.key
         return content_key([self.dtype, section.form, section.products, [source.key for source in self.inputs]])
 
@@ -83,9 +84,9 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
     ) -> Iterator[tuple[int, Classifier | Exception]]:
         """Train them over the inputs that they share."""
         samples = group[0].samples(result)
-        lessons = [Lesson(stage.section, samples.labels, stage.seed, cls.role) for stage in group]
+        specs = [TrainingSpec(stage.section, samples.labels, stage.seed, cls.role) for stage in group]
         for position, found in learn_side_by_side(
-            lessons, samples.inputs, factors=samples.factors, wanted=wanted, report=result.report
+            specs, samples.inputs, factors=samples.factors, wanted=wanted, report=result.report
         ):
             yield position, named(group[position], found) if isinstance(found, Exception) else found
 
@@ -105,8 +106,8 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         return estimate_classifiers(
             [stage.section for stage in group],
             [stage.seed for stage in group],
-            group[0].context,
-            perturbed=cls.role == "perturbation",
+            group[0].context.shapes(),
+            on_perturbed=cls.role == "perturbation",
         )
 
 
@@ -135,28 +136,24 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
     @property
     def label(self) -> str:
         """Words for people."""
-        trained = f"lr {self.section.lr[0]:g}" if self.section.training != "none" else "as it is"
+        trained = "as it is" if isinstance(self.section, UntrainedConfig) else f"lr {self.section.lr[0]:g}"
         return f"{self.role} classifier, {self.section.model.name}, {trained}"
 
     @property
     def work(self) -> float:
         """About how many epochs of a two-layer network it takes."""
-        return relative_work(self.section)
+        return self.section.relative_work
 
     def run(self, result: Results) -> Classifier:
         """Train it."""
         data, samples = result(self.data), self.samples(result)
         try:
             return learn_network(
-                self.section,
+                TrainingSpec(self.section, samples.labels, self.seed, self.role),
                 Signature.of(data),
                 samples.inputs,
-                samples.labels,
-                seed=self.seed,
-                role=self.role,
                 device=self.device,
-                dtype=data.inputs.dtype,
-                interruptions=interruptions(self.context, result),
+                resumption=resumption(self.context, result),
                 report=result.report,
             )
         except PerturbLearnError as error:
@@ -176,12 +173,12 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What training it costs."""
         (stage,) = group
-        return estimate_network(stage.section, stage.context, perturbed=cls.role == "perturbation")
+        return estimate_network(stage.section, stage.context.shapes(), on_perturbed=cls.role == "perturbation")
 
 
-def interruptions(context: Context, result: Results) -> Interruptions:
+def resumption(context: Context, result: Results) -> Resumption:
     """How a long training is kept while it goes on."""
-    return Interruptions(result.drafts, context.checkpoint_minutes, context.checkpoint_epochs)
+    return Resumption(result.drafts, context.checkpoint_minutes, context.checkpoint_epochs)
 
 
 def named(stage: AnyStage, error: Exception) -> Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from perturblearn.config import TWO_LAYER, ExperimentConfig, to_toml
+from perturblearn.config import ExperimentConfig, PythonConfig, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.pages.page import Card, render, shown_toml
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
@@ -69,7 +68,7 @@ def run_page(result: Result, folder: Path) -> str:
         command=shlex.join(("perturblearn", "run", str(place / "config.toml")))
         if result.command is None
         else result.command,
-        objects=config.data.provider == "python" or "python:" in to_toml(config),
+        objects=isinstance(config.data, PythonConfig) or "python:" in to_toml(config),
         toml=shown_toml(to_toml(config)),
         made_with=result.versions,
         key=result.key,
@@ -181,7 +180,6 @@ def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
 
 def _theory_advice(config: ExperimentConfig, folder: Path) -> str | None:
     """How theory gets beside the experiment; None where it has nothing to say."""
-    names: Sequence[str] = (config.standard.model.name, config.perturbation.model.name)
-    if config.mixing.is_mixed or not set(names) <= set(TWO_LAYER):
+    if config.mixing.is_mixed or config.standard.model.is_network or config.perturbation.model.is_network:
         return None
     return shlex.join(("perturblearn", "theory", str(folder)))

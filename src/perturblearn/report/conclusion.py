@@ -94,7 +94,7 @@ def _training_set(config: ExperimentConfig) -> str:
         return "clean inputs with their true labels alone"
     if share < 1:
         return f"{100 * share:g} % perturbed inputs with {labels} among clean ones with their true labels"
-    return f"{'nothing but perturbations' if config.attack.source == 'none' else 'perturbed inputs'} with {labels}"
+    return f"{'nothing but perturbations' if config.attack.is_bare else 'perturbed inputs'} with {labels}"
 
 
 def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:

@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from perturblearn.config import ExperimentConfig, fields, resolve_config
+from perturblearn.config import ExperimentConfig, fields, resolve_config, value_of
 from perturblearn.errors import PerturbLearnError, StoreError
 from perturblearn.perturbed import StoredSet
 from perturblearn.report.runs import SHOWN_MEASURES
@@ -368,8 +367,7 @@ def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, Any]:
 def _values(configs: Sequence[ExperimentConfig]) -> Iterator[tuple[str, list[Any]]]:
     for name, _ in fields():
         if name not in _NO_SETTINGS:
-            value_of = attrgetter(name)
-            yield name, [value_of(config) for config in configs]
+            yield name, [value_of(config, name) for config in configs]
 
 
 def _in_words(values: Sequence[Any]) -> str:

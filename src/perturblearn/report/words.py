@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perturblearn.config import AttackConfig, ExperimentConfig
+from perturblearn.config import AttackConfig, ExperimentConfig, SparseAttackConfig
 from perturblearn.experiment import Spread
 from perturblearn.results import size_of
 
@@ -86,14 +86,14 @@ def attack_text(attack: AttackConfig) -> str:
 
 def source_text(attack: AttackConfig) -> str:
     """What the perturbations are added to."""
-    return "bare perturbations" if attack.source == "none" else f"{attack.source} sources"
+    return "bare perturbations" if attack.is_bare else f"{attack.source} sources"
 
 
 def data_text(config: ExperimentConfig) -> str:
     """The data and the classes, for a title; of a path the last part."""
     data = config.data
     name = data.provider if data.path is None else f"{data.provider}:{Path(data.path).name}"
-    return f"{name} {', '.join(data.classes)}" if data.classes else name
+    return f"{name} {', '.join(data.chosen_classes)}" if data.chosen_classes else name
 
 
 def network_text(name: str) -> str:
@@ -110,10 +110,8 @@ def network_text(name: str) -> str:
 def title(config: ExperimentConfig) -> str:
     """What was run, in one line."""
     attack = config.attack
-    classes = f" {' vs '.join(config.data.classes)}" if config.data.classes else ""
-    pixels = f" on {attack.pixels} coordinates" if attack.pixels else ""
-    if attack.pixel_share:
-        pixels = f" on {100 * attack.pixel_share:g} % of the coordinates"
+    classes = f" {' vs '.join(config.data.chosen_classes)}" if config.data.chosen_classes else ""
+    pixels = f" on {attack.coordinates}" if isinstance(attack, SparseAttackConfig) and attack.coordinates else ""
     source = source_text(attack)
     if config.mixing.is_mixed:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from perturblearn.config import AttackConfig
+from perturblearn.config import AttackConfig, RadialPGDConfig
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -44,7 +44,7 @@ def _forms(name: str) -> Iterator[str]:
 
 def size_of(attack: AttackConfig) -> tuple[float, str]:
     """How much an attack may change, as a number and as text: epsilon, but coordinates where these alone bound it."""
-    if attack.norm == "l0" and attack.is_search:
+    if isinstance(attack, RadialPGDConfig) and attack.norm == "l0":
         if attack.pixels is not None:
             return float(attack.pixels), f"{attack.pixels} px"
         assert attack.pixel_share is not None, "a configuration of norm l0 has either"

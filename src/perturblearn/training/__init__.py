@@ -11,15 +11,15 @@ from perturblearn.training.cost import (
     Rates,
     choose_form,
     form_cost,
+    form_words,
     is_worth_factorising,
     measure_rates,
 )
-from perturblearn.training.descent import Descent, Job
 from perturblearn.training.distributed import workers
-from perturblearn.training.flow import FLOW_LOSSES, Flow, train_by_flow
-from perturblearn.training.full_batch import Outcome, train, train_side_by_side
+from perturblearn.training.flow import FLOW_LOSSES, Flow
+from perturblearn.training.full_batch import Descent, Job, Outcome, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
-from perturblearn.training.minibatch import MinibatchDescent, train_by_minibatches
+from perturblearn.training.minibatch import MinibatchDescent, Resumption
 from perturblearn.training.plateau import Plateau
 from perturblearn.training.schedule import Schedule
 
@@ -41,14 +41,13 @@ __all__ = [
     "Outcome",
     "Plateau",
     "Rates",
+    "Resumption",
     "Schedule",
     "choose_form",
     "form_cost",
+    "form_words",
     "is_worth_factorising",
     "measure_rates",
-    "train",
-    "train_by_flow",
-    "train_by_minibatches",
     "train_side_by_side",
     "workers",
 ]

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from perturblearn.errors import DivergenceError
-from perturblearn.training.descent import Job
 from perturblearn.training.plateau import Plateau
+
+if TYPE_CHECKING:
+    from perturblearn.training.full_batch import Job
 
 
 @dataclass(eq=False)
-class Course:
-    """How one network's training went so far.
+class TrainingRecord:
+    """How one network's training has gone so far.
 
     Args:
         job: what was asked for.
@@ -34,10 +38,11 @@ class Course:
     states: dict[int, Tensor] = field(default_factory=dict)
     error: DivergenceError | None = None
 
-    def note(self, loss: float) -> float:
-        """Take note of an epoch's loss before its step; returns the learning rate of that step."""
+    def add_loss(self, loss: float) -> float:
+        """Record an epoch's loss before its step; returns the learning rate of that step."""
         rate = self.plateau.lr
         if self.error is not None:
+            # The others of its batch train on, and it moves along with them: its states are no longer looked at.
             return rate
         if not math.isfinite(loss):
             self.stop(f"the loss became {loss}")
@@ -48,7 +53,7 @@ class Course:
         self.rates.append(self.plateau.lr)
         return rate
 
-    def keep(self, epoch: int, state: Tensor) -> None:
+    def keep_state(self, epoch: int, state: Float[Tensor, "m size"]) -> None:
         """Keep a copy of the state if this epoch is wanted."""
         if epoch not in self.job.wanted or self.error is not None:
             return
@@ -60,6 +65,7 @@ class Course:
     def stop(self, what: str) -> None:
         """End the training with the sentence for its last step; epochs that were kept before stay."""
         descent, epoch = self.job.descent, max(1, len(self.losses))
+        # The step that led here was the one before the loss was seen, and took the rate of that epoch.
         rate = self.rates[epoch - 2] if epoch > 1 else descent.lr
         self.error = DivergenceError(
             f"training diverged at epoch {epoch} of {descent.epochs} with learning rate {rate:g} ({what}); "
@@ -76,7 +82,7 @@ class Batch:
     """
 
     def __init__(self, jobs: Sequence[Job], like: Tensor) -> None:
-        self.courses = [Course(job, Plateau(job.descent.lr)) for job in jobs]
+        self.records = [TrainingRecord(job, Plateau(job.descent.lr)) for job in jobs]
         self.width = jobs[0].network.hidden_dim
         self.epochs = jobs[0].descent.epochs
         self.labels = torch.stack([job.labels for job in jobs]).to(like)
@@ -86,21 +92,22 @@ class Batch:
         self.has_slope = any(job.network.slope for job in jobs)
 
     def __len__(self) -> int:
-        return len(self.courses)
+        return len(self.records)
 
     @property
     def units(self) -> int:
         """Rows U."""
         return len(self.readout)
 
-    def per_unit(self, values: Sequence[float]) -> Tensor:
+    def per_unit(self, values: Sequence[float]) -> Float[Tensor, "units 1"]:
         """One value per network as a column with one entry per unit, (U, 1)."""
         return self.labels.new_tensor(values).repeat_interleave(self.width)[:, None]
 
-    def by_network(self, rows: Tensor) -> Tensor:
+    def by_network(self, rows: Float[Tensor, "units n"]) -> Float[Tensor, "k m n"]:
         """(U, n) as (K, m, n)."""
         return rows.view(len(self), self.width, rows.shape[1])
 
-    def weighted(self, rows: Tensor) -> Tensor:
+    def weighted(self, rows: Float[Tensor, "units n"]) -> Float[Tensor, "k n"]:
         """The sum over each network's units, weighted by the readout, (K, n)."""
+        # A batched product, so that the readouts of one network never meet the units of another.
         return torch.bmm(self.readout.view(len(self), 1, self.width), self.by_network(rows))[:, 0]

@@ -22,8 +22,8 @@ from perturblearn.errors import ConfigError
 from perturblearn.training.dense import BLOCK
 from perturblearn.training.row_space import ROWS
 
-Form = Literal["plain", "row space", "low rank", "Gram"]
-FORMS: tuple[Form, ...] = ("plain", "row space", "low rank", "Gram")
+Form = Literal["plain", "row_space", "low_rank", "gram"]
+FORMS: tuple[Form, ...] = ("plain", "row_space", "low_rank", "gram")
 MEMORY = 3 * 2**29
 """Bytes that training may take beside inputs and networks, 1.5 GiB; the choice of a form depends on it."""
 MOST_UNITS = 1024
@@ -32,6 +32,11 @@ _PASSES = 8
 """Passes over the activations in an epoch, beside the products."""
 _CALLS = 25
 """Calls of torch in an epoch."""
+
+
+def form_words(form: Form) -> str:
+    """A form as people read it."""
+    return "Gram" if form == "gram" else form.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -123,20 +128,21 @@ def form_cost(
     """What a form costs for some inputs and networks.
 
     Args:
-        form: plain, row space, low rank or Gram.
+        form: one of `FORMS`.
         n_samples, input_dim: shape of the inputs.
         groups: the networks.
-        rank: coordinates q: of the known factors for ``low rank`` (and for a Gram matrix made from them), of the inputs
-            for ``row space``; by default the largest that the shape allows.
+        rank: coordinates q: of the known factors for ``low_rank`` (and for a Gram matrix made from them), of the inputs
+            for ``row_space``; by default the largest that the shape allows.
         dtype: float32 or float64.
         bfloat16: whether products are in bfloat16.
         rates: of the machine.
     """
     size = 8 if dtype == "float64" else 4
     full = min(n_samples, input_dim)
+    # Without a known rank the worst one: a plan may promise too little, but not too much.
     q = input_dim if form == "plain" else full if rank is None else rank
     units = sum(group.units for group in groups)
-    if form == "Gram":
+    if form == "gram":
         q = input_dim if rank is None else rank
         before = 2.0 * n_samples * n_samples * q
         epoch, state = 2.0 * n_samples * n_samples, n_samples
@@ -147,13 +153,15 @@ def form_cost(
         epoch, state, before = 4.0 * n_samples * q, q, 0.0
         between = 0.0 if form == "plain" else 4.0 * q * input_dim * units
         memory = 0 if form == "plain" else n_samples * q * size + q * input_dim * size
-        if form == "row space":
+        if form == "row_space":
+            # A Gram matrix of the smaller side and its eigenvectors, whose cost is some 20 r^3.
             before = 2.0 * n_samples * input_dim * (full + q) + 20.0 * full**3
             rows = min(n_samples, ROWS) if dtype == "float32" and n_samples >= input_dim else n_samples
             memory += (2 * rows * input_dim + 3 * full * full) * 8
     work = sum(epoch * group.units * group.epochs for group in groups)
     if bfloat16:
-        memory += (n_samples * n_samples if form == "Gram" else n_samples * q) * 2
+        # Copies of the matrix and of the states in bfloat16, beside the exact ones that are updated.
+        memory += (n_samples * n_samples if form == "gram" else n_samples * q) * 2
         memory += max((group.units for group in groups), default=0) * (state + n_samples) * 2
     memory += max((group.kept for group in groups), default=0) * state * size
     memory += max((_working_memory(group, n_samples, state, size) for group in groups), default=0)
@@ -205,7 +213,7 @@ def choose_form(
         memory: bytes to fit into.
 
     Raises:
-        ConfigError: ``low rank`` is asked for, but the inputs come without factors.
+        ConfigError: ``low_rank`` is asked for, but the inputs come without factors.
     """
 
     def cost(name: Form) -> Cost:
@@ -213,26 +221,27 @@ def choose_form(
         return form_cost(name, n_samples, input_dim, groups, rank=rank, dtype=dtype, bfloat16=bfloat16)
 
     if form is not None:
-        if form == "low rank" and known_rank is None:
+        if form == "low_rank" and known_rank is None:
             raise ConfigError(
-                "form = 'low rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a "
+                "form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a "
                 "classifier narrower than the inputs have; choose plain, row_space or gram"
             )
         return Choice(cost(form), "asked for")
-    names: list[Form] = ["plain", "Gram"] if known_rank is None else ["plain", "low rank", "Gram"]
+    names: list[Form] = ["plain", "gram"] if known_rank is None else ["plain", "low_rank", "gram"]
     costs = [cost(name) for name in names]
-    fitting = [found for found in costs if found.memory - found.networks <= memory]
-    fitting = fitting or [min(costs, key=lambda found: found.memory)]
-    best = min(fitting, key=lambda found: found.seconds)
+    # The networks themselves have to be held in any form, so they are no reason for or against one.
+    fitting = [each for each in costs if each.memory - each.networks <= memory]
+    fitting = fitting or [min(costs, key=lambda each: each.memory)]
+    best = min(fitting, key=lambda each: each.seconds)
     others = ", ".join(
-        f"{found.form} {found.operations:.1e}"
+        f"{form_words(each.form)} {each.operations:.1e}"
         + (
             ""
-            if found in fitting
-            else f" and {(found.memory - found.networks) / 2**30:.1f} GiB, more than {memory / 2**30:.1f}"
+            if each in fitting
+            else f" and {(each.memory - each.networks) / 2**30:.1f} GiB, more than {memory / 2**30:.1f}"
         )
-        for found in costs
-        if found is not best
+        for each in costs
+        if each is not best
     )
     return Choice(best, f"{best.operations:.1e} operations ({others})")
 
@@ -245,8 +254,8 @@ def is_worth_factorising(n_samples: int, input_dim: int, groups: Sequence[Group]
         groups: the networks that are to be trained.
         chosen: what training costs without it.
     """
-    trial = form_cost("row space", n_samples, input_dim, groups, rank=0)
-    alone = form_cost("row space", n_samples, input_dim, (), rank=0)
+    trial = form_cost("row_space", n_samples, input_dim, groups, rank=0)
+    alone = form_cost("row_space", n_samples, input_dim, (), rank=0)
     return trial.memory - trial.networks <= MEMORY and 20 * alone.seconds <= chosen.seconds
 
 
@@ -263,15 +272,16 @@ def measure_rates(*, repeats: int = 3, device: str = "cpu") -> Rates:
             torch.cuda.synchronize(device)
 
     def quickest(work: Callable[[], object]) -> float:
-        work()
+        work()  # the first call also loads kernels and reserves memory
         wait()
-        found = []
+        times = []
         for _ in range(repeats):
             started = time.perf_counter()
             work()
             wait()
-            found.append(time.perf_counter() - started)
-        return min(found)
+            times.append(time.perf_counter() - started)
+        # The least: whatever else the machine does can only make a repeat slower.
+        return min(times)
 
     side = 1024 if device == "cpu" else 8192
     products = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from perturblearn.training.batch import Batch
@@ -16,9 +17,14 @@ BLOCK = 2**21
 
 
 def descend_densely(
-    batch: Batch, products: Products, states: Tensor, report: Callable[[int, int, str], None], *, block: int = BLOCK
+    batch: Batch,
+    products: Products,
+    states: Float[Tensor, "units size"],
+    report: Callable[[int, int, str], None],
+    *,
+    block: int = BLOCK,
 ) -> None:
-    """All epochs of the networks of a batch; their courses keep what is wanted.
+    """All epochs of the networks of a batch; their records keep what is wanted.
 
     An epoch is one pass over blocks of samples: activations, outputs, signals and their share of the gradient, so that
     nothing of the size units x samples is kept beyond a block.
@@ -37,40 +43,44 @@ def descend_densely(
     losses = _Losses(batch)
     every = max(1, epochs // 100)
     for epoch in range(1, epochs + 1):
+        # In float64: a mean over many samples has to tell the plateau rule about changes of 1e-4.
         total = torch.zeros(len(batch), dtype=torch.float64, device=states.device)
         for start in range(0, n_samples, rows):
             columns = slice(start, min(n_samples, start + rows))
             hidden = work[: batch.units * (columns.stop - start)].view(batch.units, -1)
-            products.image(states, columns, hidden)
+            products.image(states, columns, hidden)  # into one buffer: no block is allocated anew
             if products.offset is not None:
                 hidden.add_(products.offset[:, columns])
             signal = losses.signal(_outputs(batch, hidden), columns, total)
             _gate(batch, hidden, signal)
             products.drive(hidden, columns, gradient)
+        # Readouts are common factors of a unit's whole gradient, so they come last: signs and slopes stay exact.
         gradient.mul_(batch.readout[:, None])
         means = (total / n_samples).tolist()
-        rates = [course.note(loss) for course, loss in zip(batch.courses, means, strict=True)]
+        rates = [record.add_loss(loss) for record, loss in zip(batch.records, means, strict=True)]
         velocity.mul_(batch.momentum).add_(gradient)
         states.addcmul_(velocity, batch.per_unit(rates), value=-1)
-        for course, state in zip(batch.courses, states.view(len(batch), batch.width, -1), strict=True):
-            course.keep(epoch, state)
-        if all(course.error for course in batch.courses):
+        for record, state in zip(batch.records, states.view(len(batch), batch.width, -1), strict=True):
+            record.keep_state(epoch, state)
+        if all(record.error for record in batch.records):
             return
         if epoch % every == 0 or epoch == 1:
             report(epoch, epochs, f"loss {sum(means) / len(means):.4g}")
 
 
-def _outputs(batch: Batch, hidden: Tensor) -> Tensor:
+def _outputs(batch: Batch, hidden: Float[Tensor, "units n"]) -> Float[Tensor, "k n"]:
     """Outputs (K, n) of preactivations (U, n), which are cut off at 0."""
     if not batch.has_slope:
         return batch.weighted(hidden.clamp_min_(0))
+    # phi(h) = slope h + (1 - slope) max(h, 0): two sums over units, and no second buffer of the size of h.
     slope = batch.slope[:: batch.width]
     linear = batch.weighted(hidden)
     return slope * linear + (1 - slope) * batch.weighted(hidden.clamp_min_(0))
 
 
-def _gate(batch: Batch, hidden: Tensor, signal: Tensor) -> None:
+def _gate(batch: Batch, hidden: Float[Tensor, "units n"], signal: Float[Tensor, "k n"]) -> None:
     """Activations (U, n) become phi'(h) times d loss / d f, (K, n)."""
+    # Preactivations were cut off at 0, so their sign is the gate: 1 open, 0 closed, as it is exactly at 0.
     hidden.sign_()
     if batch.has_slope:
         hidden.mul_(1 - batch.slope).add_(batch.slope)
@@ -82,7 +92,7 @@ class _Losses:
 
     def __init__(self, batch: Batch) -> None:
         self._labels = batch.labels
-        names = [course.job.descent.loss for course in batch.courses]
+        names = [record.job.descent.loss for record in batch.records]
         self._groups = [
             (LOSSES[name], None if len(set(names)) == 1 else torch.tensor([other == name for other in names]))
             for name in sorted(set(names))

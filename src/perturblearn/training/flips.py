@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from perturblearn.training.batch import Course
+from perturblearn.training.batch import TrainingRecord
 from perturblearn.training.products import Products
 
 DENSE_SHARE = 1 / 16
@@ -30,9 +31,9 @@ _SHORTEST, _LONGEST = 8, 4096
 class _Motion:
     """Position, velocity and drive of some units, one per row: of their states, or of the images of these."""
 
-    position: Tensor
-    velocity: Tensor
-    drive: Tensor
+    position: Float[Tensor, "rows n"]
+    velocity: Float[Tensor, "rows n"]
+    drive: Float[Tensor, "rows n"]
 
     def rows(self, index: Tensor) -> _Motion:
         return _Motion(*(tensor[index] for tensor in (self.position, self.velocity, self.drive)))
@@ -72,7 +73,7 @@ class FlipDescent:
     """One network under the identity loss, from flip to flip.
 
     Args:
-        course: what is asked of the network, and what becomes of it.
+        record: what is asked of the network, and what becomes of it.
         products: of its form.
         states: of its units as they start, (m, size); changed in place.
         labels: (N,), in the precision of the states.
@@ -80,13 +81,19 @@ class FlipDescent:
     """
 
     def __init__(
-        self, course: Course, products: Products, states: Tensor, labels: Tensor, *, dense_share: float = DENSE_SHARE
+        self,
+        record: TrainingRecord,
+        products: Products,
+        states: Float[Tensor, "m size"],
+        labels: Float[Tensor, "n"],
+        *,
+        dense_share: float = DENSE_SHARE,
     ) -> None:
-        self._course = course
+        self._record = record
         self._products = products
         self._dense_share = dense_share
-        network = course.job.network
-        self._momentum = course.job.descent.momentum
+        network = record.job.network
+        self._momentum = record.job.descent.momentum
         self._labels = labels
         # What an open gate sends back is this times the label; a closed one has slope times as much.
         self._factor = network.readout.to(states) / -len(labels)
@@ -108,23 +115,24 @@ class FlipDescent:
 
     def run(self, report: Callable[[int, int, str], None]) -> None:
         """All epochs."""
-        course, wanted = self._course, self._course.job.wanted
+        record, wanted = self._record, self._record.job.wanted
         epoch, window = 0, _SHORTEST
         every = max(1, wanted[-1] // 100)
-        told = -every
-        while epoch < wanted[-1] and course.error is None:
+        reported = -every
+        while epoch < wanted[-1] and record.error is None:
             ahead = min(window, next(end for end in wanted if end > epoch) - epoch)
             awake = self._awake(ahead)
             done = self._window(awake, ahead)
             share = len(awake) / len(self._factor)
+            # Looking ahead costs a pass over all units whatever comes of it: the fewer wake up, the longer the look.
             window = min(_LONGEST, 4 * window if share == 0 else 2 * window if share < 1 / 4 else window)
             if share > 1 / 2:
                 window = max(_SHORTEST, window // 2)
             epoch += done
-            course.keep(epoch, self._states.position)
-            if epoch >= told + every and course.losses:
-                told = epoch
-                report(epoch, wanted[-1], f"loss {course.losses[-1]:.4g}")
+            record.keep_state(epoch, self._states.position)
+            if epoch >= reported + every and record.losses:
+                reported = epoch
+                report(epoch, wanted[-1], f"loss {record.losses[-1]:.4g}")
 
     def _awake(self, steps: int) -> Tensor:
         """Units of which a gate may flip within so many steps at the present learning rate.
@@ -138,42 +146,43 @@ class FlipDescent:
         against.add_(torch.mul(images.drive, signs, out=self._more).clamp_min_(0), alpha=of_drive)
         reserve = torch.mul(images.position, signs, out=self._more)
         # A little more than the bound: closed form and single steps round differently.
-        reserve.sub_(against, alpha=self._course.plateau.lr * (1 + 1e-4))
+        reserve.sub_(against, alpha=self._record.plateau.lr * (1 + 1e-4))
         # Written so that NaN counts as awake.
         return (~(reserve.amin(dim=1) >= 0)).nonzero()[:, 0]
 
     def _window(self, awake: Tensor, ahead: int) -> int:
         """Up to so many epochs, fewer if the learning rate is cut meanwhile; returns how many."""
         units = len(self._factor)
-        lr = self._course.plateau.lr
+        lr = self._record.plateau.lr
         # To move most rows one by one is quicker than to pick them out.
-        everyone = 2 * len(awake) > units
+        all_awake = 2 * len(awake) > units
         states, images, signs, factor = self._states, self._images, self._signs, self._factor
         asleep = self._factor.new_ones(units, 1)
+        # The loss of units asleep is a polynomial in what path() gives: its coefficients hold for the whole window.
         terms = (0.0, 0.0, 0.0)
-        if not everyone:
+        if not all_awake:
             asleep[awake] = 0
             terms = self._loss_terms(asleep)
             states, images = states.rows(awake), images.rows(awake)
             signs, factor = signs[awake], factor[awake]
-        somebody = everyone or len(awake) > 0
+        any_awake = all_awake or len(awake) > 0
         done = 0
         while done < ahead:
             of_velocity, of_drive = path(done, self._momentum)
             loss = terms[0] - lr * (of_velocity * terms[1] + of_drive * terms[2])
-            if somebody:
+            if any_awake:
                 loss += self._loss(states, images)
-            rate = self._course.note(loss)
-            if self._course.error is not None:
+            rate = self._record.add_loss(loss)
+            if self._record.error is not None:
                 break
-            if somebody:
+            if any_awake:
                 states.step(self._momentum, rate)
                 images.step(self._momentum, rate)
                 self._flip(states, images, signs, factor)
             done += 1
-            if self._course.plateau.lr != lr:
-                break
-        if not everyone:
+            if self._record.plateau.lr != lr:
+                break  # what sleeps was found for this rate, and the closed form knows one rate alone
+        if not all_awake:
             if len(awake):
                 self._states.put(awake, states)
                 self._images.put(awake, images)
@@ -216,6 +225,7 @@ class FlipDescent:
             return
         # phi' of a gate that opens grows by 1 - slope.
         values = after.mul_(1 - self._slope).mul_(self._labels[samples]).mul_(factor[units])
+        # nonzero() gives entries row by row, so those of a unit lie together.
         rows, counts = torch.unique_consecutive(units, return_counts=True)
         starts = counts.cumsum(0).sub_(counts)
         bags = self._products.bags(samples, starts, values)
@@ -243,6 +253,6 @@ class FlipDescent:
             self._products.image(states.drive, everything, images.drive)
 
 
-def _signs(hidden: Tensor) -> Tensor:
+def _signs(hidden: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     """+1 where a gate is open, -1 where it is closed (0 included)."""
     return hidden.clamp_min(0).sign_().mul_(2).sub_(1)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training.cost import Group, choose_form
-from perturblearn.training.descent import Descent
-from perturblearn.training.full_batch import train
+from perturblearn.training.cost import Form, Group, choose_form, form_words
+from perturblearn.training.full_batch import Descent
 from perturblearn.training.losses import LOSSES
 
 FLOW_LOSSES = ("exponential", "logistic")
@@ -56,72 +56,72 @@ class Flow:
         """Time of the epochs that are left to the flow: lr (E - E_0) / (1 - momentum)."""
         return self.lr * max(0, self.epochs - self.exact_epochs) / (1 - self.momentum)
 
+    def train(
+        self,
+        network: TwoLayer,
+        inputs: Float[Tensor, "n ..."],
+        labels: Shaped[Tensor, "n"],
+        *,
+        factors: tuple[Float[Tensor, "n q"], Float[Tensor, "q d"]] | None = None,
+        report: Callable[[int, int, str], None] | None = None,
+    ) -> Classifier[TwoLayer]:
+        r"""Follow the gradient flow of the mean loss, in the time of theory's third object [ICLR24, sections 3 and 5].
 
-def train_by_flow(
-    network: TwoLayer,
-    inputs: Tensor,
-    labels: Tensor,
-    flow: Flow,
-    *,
-    factors: tuple[Tensor, Tensor] | None = None,
-    report: Callable[[int, int, str], None] | None = None,
-) -> Classifier[TwoLayer]:
-    r"""Follow the gradient flow of the mean loss, in the time of theory's third object [ICLR24, sections 3 and 5].
+        Under the exponential loss descent slows down as the loss L falls: margins grow with the logarithm of time. In
+        the time s with ds = L dt they grow evenly, so that 100,000 epochs are about a hundred steps: with A the
+        coefficients of the weights' change, :math:`W = W_0 + A^T X`, a step adds :math:`ds\; softmax_n(-y f)_n\, y_n\,
+        \phi'_{nj}\, a_j` to :math:`A_{nj}`. A step is as long as no margin changes by more than ``step``; the time dt
+        that it covers follows from the loss falling exponentially in s along it.
 
-    Under the exponential loss descent slows down as the loss L falls: margins grow with the logarithm of time. In the
-    time s with ds = L dt they grow evenly, so that 100,000 epochs are about a hundred steps: with A the coefficients of
-    the weights' change, :math:`W = W_0 + A^T X`, a step adds :math:`ds\; softmax_n(-y f)_n\, y_n\, \phi'_{nj}\, a_j` to
-    :math:`A_{nj}`. A step is as long as no margin changes by more than ``flow.step``; the time dt that it covers
-    follows from the loss falling exponentially in s along it.
+        As in descent, the cost model chooses where the state lives: preactivations move by the Gram matrix, H += G dA,
+        or the weights themselves move, in the coordinates of the inputs' known factors where there are any.
 
-    As in descent, the cost model chooses where the state lives: preactivations move by the Gram matrix, H += G dA, or
-    the weights themselves move, in the coordinates of the inputs' known factors where there are any.
+        Args:
+            network: as it starts; not changed.
+            inputs: (N, ...).
+            labels: +1 and -1, (N,).
+            factors: C (N, q) and Q (q, d) with orthonormal rows, such that the inputs are C Q, where they are known.
+            report: called now and then with the share of the way done, in hundredths, and the loss.
 
-    Args:
-        network: as it starts; not changed.
-        inputs: (N, ...).
-        labels: +1 and -1, (N,).
-        flow: loss, time, step.
-        factors: C (N, q) and Q (q, d) with orthonormal rows, such that the inputs are C Q, where they are known.
-        report: called now and then with the share of the way done, in hundredths, and the loss.
+        Returns:
+            The classifier; its ``losses`` are those before each step of the flow, after those of the exact epochs.
 
-    Returns:
-        The classifier; its ``losses`` are those before each step of the flow, after those of the exact epochs.
-
-    Raises:
-        DivergenceError: the loss or a weight is no longer finite, or there are far more steps than epochs.
-        ConfigError: a loss that has no flow.
-    """
-    start, exact_losses = network, torch.empty(0, dtype=torch.float64)
-    if exact := min(flow.exact_epochs, flow.epochs):
-        descent = Descent(flow.loss, flow.lr, exact, flow.momentum, plateau=False)
-        first = train(network, inputs, labels, descent, factors=factors)
-        start, exact_losses = first.module, first.losses
-    state = _State(start, inputs.flatten(1), labels, flow, factors)
-    losses = state.run(report or (lambda *_: None))
-    trained = from_state(start.state_dict(), start.slope)
-    trained.weight.data = state.weights()
-    if trained.bias is not None:
-        trained.bias.data = trained.bias.data + state.bias_change
-    settings = {
-        "training": "flow",
-        "loss": flow.loss,
-        "lr": flow.lr,
-        "epochs": flow.epochs,
-        "momentum": flow.momentum,
-        "step": flow.step,
-        "target_loss": flow.target_loss,
-        "exact_epochs": exact,
-        "steps": len(losses),
-        "final_loss": state.loss,
-        "form": state.form,
-    }
-    for tensor in trained.state_dict().values():
-        if not bool(torch.isfinite(tensor).all()):
-            raise DivergenceError(
-                "the flow left the finite numbers; choose a smaller flow_step, or scale the inputs down"
-            )
-    return Classifier(trained, settings, torch.cat((exact_losses, torch.tensor(losses, dtype=torch.float64))), flow.lr)
+        Raises:
+            DivergenceError: the loss or a weight is no longer finite, or there are far more steps than epochs.
+            ConfigError: a loss that has no flow.
+        """
+        start, exact_losses = network, torch.empty(0, dtype=torch.float64)
+        if exact := min(self.exact_epochs, self.epochs):
+            descent = Descent(self.loss, self.lr, exact, self.momentum, plateau=False)
+            first = descent.train(network, inputs, labels, factors=factors)
+            start, exact_losses = first.module, first.losses
+        state = _State(start, inputs.flatten(1), labels, self, factors)
+        losses = state.run(report or (lambda *_: None))
+        trained = from_state(start.state_dict(), start.slope)
+        trained.weight.data = state.weights()
+        if trained.bias is not None:
+            trained.bias.data = trained.bias.data + state.bias_change
+        settings = {
+            "training": "flow",
+            "loss": self.loss,
+            "lr": self.lr,
+            "epochs": self.epochs,
+            "momentum": self.momentum,
+            "step": self.step,
+            "target_loss": self.target_loss,
+            "exact_epochs": exact,
+            "steps": len(losses),
+            "final_loss": state.loss,
+            "form": state.form,
+        }
+        for tensor in trained.state_dict().values():
+            if not bool(torch.isfinite(tensor).all()):
+                raise DivergenceError(
+                    "the flow left the finite numbers; choose a smaller flow_step, or scale the inputs down"
+                )
+        return Classifier(
+            trained, settings, torch.cat((exact_losses, torch.tensor(losses, dtype=torch.float64))), self.lr
+        )
 
 
 class _State:
@@ -146,10 +146,10 @@ class _State:
         rank = None if factors is None else factors[0].shape[1]
         steps = [Group(network.hidden_dim, _USUAL_STEPS, identity=False, width=network.hidden_dim)]
         dtype = str(inputs.dtype).removeprefix("torch.")
-        self._form = choose_form(len(inputs), inputs.shape[1], steps, known_rank=rank, dtype=dtype).form
+        self._form: Form = choose_form(len(inputs), inputs.shape[1], steps, known_rank=rank, dtype=dtype).form
         if factors is not None and self._form != "plain":
             self._reduced, self._basis = factors
-        self._gram = self._reduced @ self._reduced.T if self._form == "Gram" else None
+        self._gram = self._reduced @ self._reduced.T if self._form == "gram" else None
         width = network.hidden_dim
         self._change = inputs.new_zeros(len(inputs) if self._gram is not None else self._reduced.shape[1], width)
         self.bias_change = inputs.new_zeros(width)
@@ -161,7 +161,8 @@ class _State:
     @property
     def form(self) -> str:
         """Which products the steps take."""
-        return self._form if self._basis is None else f"{self._form} of rank {len(self._basis)}"
+        words = form_words(self._form)
+        return words if self._basis is None else f"{words} of rank {len(self._basis)}"
 
     def run(self, report: Callable[[int, int, str], None]) -> list[float]:
         """Steps until the time or the target loss is reached; returns the loss before each."""
@@ -169,6 +170,7 @@ class _State:
         most = _MOST_STEPS * (self._flow.epochs + 100)
         while True:
             margins = self._labels * (leaky_relu(self._hidden, self._slope) @ self._readout)
+            # Shares of the loss range over many powers of ten: float32 would lose the samples that matter next.
             exact = margins.double()
             self.loss = float(LOSSES[self._flow.loss](exact).mean())
             if not math.isfinite(self.loss):
@@ -179,7 +181,7 @@ class _State:
                 return losses
             losses.append(self.loss)
             length, passed = self._step(exact, left)
-            left = 0.0 if passed >= left else left - passed
+            left = 0.0 if passed >= left else left - passed  # never below 0 by rounding
             if not length > 0:  # no unit moves any more: the gradient is 0
                 report(100, 100, f"loss {self.loss:.3g}")
                 return losses
@@ -190,19 +192,20 @@ class _State:
                 )
             report(self._share_done(left), 100, f"flow step {len(losses)}, loss {self.loss:.3g}")
 
-    def weights(self) -> Tensor:
+    def weights(self) -> Float[Tensor, "m d"]:
         """The weights as they are now, (m, d)."""
         change = self._change.T
         if self._gram is not None:
             change = change @ self._reduced
         return self._start + (change if self._basis is None else change @ self._basis)
 
-    def _step(self, margins: Tensor, left: float) -> tuple[float, float]:
+    def _step(self, margins: Float[Tensor, "n"], left: float) -> tuple[float, float]:
         """Move; returns the length ds of the step and the time dt that it covers."""
         if self._flow.loss == "exponential":
             logarithms, decay = -margins, torch.ones_like(margins)
         else:
             logarithms, decay = torch.nn.functional.logsigmoid(-margins), torch.sigmoid(margins)
+        # By logarithms, since exp(-margin) itself underflows long before the flow ends.
         shares = torch.softmax(logarithms, dim=0)  # of |loss'| over the samples
         rate = float(torch.logsumexp(logarithms, dim=0).exp()) / len(margins)  # ds/dt, mean of |loss'|
         gates = (self._hidden > 0).to(self._hidden.dtype).mul_(1 - self._slope).add_(self._slope)
@@ -232,7 +235,7 @@ class _State:
             self.bias_change.add_(signal.sum(dim=0), alpha=length)
         return length, passed
 
-    def _directions(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+    def _directions(self, signal: Float[Tensor, "n m"]) -> tuple[Float[Tensor, "size m"], Float[Tensor, "n m"]]:
         """How coefficients (or weights, transposed) and preactivations move per unit of s."""
         if self._gram is not None:
             change = signal
@@ -253,6 +256,7 @@ class _State:
 def _time_of(length: float, rate: float, falls: float) -> float:
     """Time dt of a step ds along which the rate ds/dt falls as exp(-falls s)."""
     exponent = falls * length
+    # expm1 overflows at 709; a time of e^700 is longer than any that is left.
     return length / rate if abs(exponent) < 1e-12 else math.expm1(min(exponent, 700.0)) / (rate * falls)
 
 

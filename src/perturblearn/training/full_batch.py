@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training.batch import Batch, Course
+from perturblearn.training.batch import Batch, TrainingRecord
 from perturblearn.training.cost import (
     MEMORY,
     MOST_UNITS,
@@ -20,15 +21,78 @@ from perturblearn.training.cost import (
     choose_form,
     flip_memory,
     form_cost,
+    form_words,
     is_worth_factorising,
 )
 from perturblearn.training.dense import descend_densely
-from perturblearn.training.descent import Descent, Job
 from perturblearn.training.flips import FlipDescent
 from perturblearn.training.products import CoordinateProducts, GramProducts, Products, gram_matrix
 from perturblearn.training.row_space import row_space
 
 Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Full-batch gradient descent with momentum.
+
+    Args:
+        loss: identity, logistic or exponential.
+        lr: learning rate, above 0.
+        epochs: full-batch steps.
+        momentum: heavy ball: v <- momentum v + gradient, w <- w - lr v.
+        plateau: whether the plateau rule cuts the learning rate.
+    """
+
+    loss: str
+    lr: float
+    epochs: int
+    momentum: float = 0.9
+    plateau: bool = True
+
+    def train(
+        self,
+        network: TwoLayer,
+        inputs: Float[Tensor, "n ..."],
+        labels: Shaped[Tensor, "n"],
+        *,
+        factors: tuple[Tensor, Tensor] | None = None,
+        form: Form | None = None,
+        bfloat16: bool = False,
+        report: Report | None = None,
+    ) -> Classifier[TwoLayer]:
+        """Train one network; see `train_side_by_side`.
+
+        Raises:
+            DivergenceError: a loss, a weight or a bias is no longer finite.
+        """
+        job = Job(network, labels, self)
+        ((_, outcome),) = train_side_by_side(
+            [job], inputs, factors=factors, form=form, bfloat16=bfloat16, report=report
+        )
+        return outcome.after(self.epochs)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One network among those that are trained over the same inputs.
+
+    Args:
+        network: as it starts; it is not changed.
+        labels: +1 and -1, (N,).
+        descent: loss, learning rate, epochs, momentum, plateau rule.
+        checkpoints: earlier epochs at which the classifier is wanted as well, each between 1 and ``descent.epochs``.
+    """
+
+    network: TwoLayer
+    labels: Tensor
+    descent: Descent
+    checkpoints: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """All epochs after which the classifier is wanted, rising."""
+        return tuple(sorted({*self.checkpoints, self.descent.epochs}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,32 +119,11 @@ class Outcome:
         raise self.error
 
 
-def train(
-    network: TwoLayer,
-    inputs: Tensor,
-    labels: Tensor,
-    descent: Descent,
-    *,
-    factors: tuple[Tensor, Tensor] | None = None,
-    form: Form | None = None,
-    bfloat16: bool = False,
-    report: Report | None = None,
-) -> Classifier[TwoLayer]:
-    """Train one network; see `train_side_by_side`.
-
-    Raises:
-        DivergenceError: a loss, a weight or a bias is no longer finite.
-    """
-    job = Job(network, labels, descent)
-    ((_, outcome),) = train_side_by_side([job], inputs, factors=factors, form=form, bfloat16=bfloat16, report=report)
-    return outcome.after(descent.epochs)
-
-
 def train_side_by_side(
     jobs: Sequence[Job],
-    inputs: Tensor,
+    inputs: Float[Tensor, "n ..."],
     *,
-    factors: tuple[Tensor, Tensor] | None = None,
+    factors: tuple[Float[Tensor, "n q"], Float[Tensor, "q d"]] | None = None,
     form: Form | None = None,
     bfloat16: bool = False,
     incremental: bool = True,
@@ -124,11 +167,11 @@ def train_side_by_side(
     before = 0
     for batch, group, own in zip(batches, groups, work, strict=True):
         if own:
-            told = _scaled(report, before, group, sum(work))
+            report_share = _scaled(report, before, group, sum(work))
             members = [jobs[index] for index in batch]
             positions = [position for position, index in enumerate(batch) if index in chosen]
-            for position, course in _descend(members, positions, space, told, incremental=incremental):
-                yield batch[position], _outcome(course, space)
+            for position, record in _descend(members, positions, space, report_share, incremental=incremental):
+                yield batch[position], _outcome(record, space)
         before += own
 
 
@@ -155,11 +198,13 @@ class _Space:
         self.basis: Tensor | None = None
         self._plain: dict[bool, CoordinateProducts] = {}
         self._grams: dict[bool, tuple[Tensor, Tensor | None]] = {}
-        if factors is not None and self.choice.form in ("low rank", "Gram"):
+        if factors is not None and self.choice.form in ("low_rank", "gram"):
             self.coordinates, self.basis = factors
-        elif form == "row space":
+        elif form == "row_space":
             self.coordinates, self.basis = row_space(inputs)
         elif (
+            # Float64 is for checks, where a decomposition of N x d numbers costs more than it saves; with fewer
+            # samples than twice the dimensions the Gram form is at least as quick.
             form is None
             and factors is None
             and inputs.dtype == torch.float32
@@ -171,25 +216,31 @@ class _Space:
     def _look_for_low_rank(self, groups: Sequence[Group]) -> None:
         n_samples, input_dim = self.inputs.shape
         coordinates, basis = row_space(self.inputs)
-        cost = form_cost("row space", n_samples, input_dim, groups, rank=len(basis), bfloat16=self.bfloat16)
+        cost = form_cost("row_space", n_samples, input_dim, groups, rank=len(basis), bfloat16=self.bfloat16)
+        # 5 % less is within what nominal rates can tell: then the form that needs no factorisation stays.
         if cost.memory - cost.networks <= MEMORY and cost.seconds < 0.95 * self.choice.cost.seconds:
             self.coordinates, self.basis = coordinates, basis
             was = self.choice.cost
             self.choice = Choice(
-                cost, f"rank {len(basis)}: {cost.operations:.1e} operations ({was.form} {was.operations:.1e})"
+                cost,
+                f"rank {len(basis)}: {cost.operations:.1e} operations ({form_words(was.form)} {was.operations:.1e})",
             )
 
     @property
     def name(self) -> str:
         """The form in words."""
-        return f"{self.choice.form} of rank {len(self.basis)}" if self.basis is not None else self.choice.form
+        return (
+            f"{form_words(self.choice.form)} of rank {len(self.basis)}"
+            if self.basis is not None
+            else form_words(self.choice.form)
+        )
 
     @property
     def is_gram(self) -> bool:
         """Whether states are coefficients of the samples."""
-        return self.choice.form == "Gram"
+        return self.choice.form == "gram"
 
-    def start(self, networks: Sequence[TwoLayer]) -> tuple[Products, Tensor]:
+    def start(self, networks: Sequence[TwoLayer]) -> tuple[Products, Float[Tensor, "units size"]]:
         """The products, and the networks' units as they start in the form's states, (U, size)."""
         bias = networks[0].bias is not None
         own = torch.cat([self._own(network) for network in networks])
@@ -204,10 +255,11 @@ class _Space:
             self._grams[bias] = gram, gram.bfloat16() if self.bfloat16 else None
         gram, short = self._grams[bias]
         n_samples = len(self.inputs)
+        # Exact even where products are in bfloat16: an error here would stay in every preactivation to the end.
         offset = plain.image(own, slice(0, n_samples), own.new_empty(len(own), n_samples), exact=True)
         return GramProducts(gram, offset, short=short), torch.zeros_like(offset)
 
-    def finish(self, network: TwoLayer, states: Tensor) -> TwoLayer:
+    def finish(self, network: TwoLayer, states: Float[Tensor, "m size"]) -> TwoLayer:
         """The network that ended in these states, (m, size)."""
         trained = from_state(network.state_dict(), network.slope)
         if self.is_gram:
@@ -215,6 +267,7 @@ class _Space:
             biases = states.sum(dim=1)
         else:
             weights = states[:, : self.coordinates.shape[1]]
+            # In coordinates of lower rank only the change is known: what W_0 has outside the row space never moves.
             change = weights - self._own(network)[:, : weights.shape[1]] if self.basis is not None else None
             biases = states[:, weights.shape[1] :].sum(dim=1) - (0 if network.bias is None else network.bias.detach())
             if change is None:
@@ -225,7 +278,7 @@ class _Space:
             trained.bias.data += biases
         return trained
 
-    def _own(self, network: TwoLayer) -> Tensor:
+    def _own(self, network: TwoLayer) -> Float[Tensor, "m size"]:
         """Weights in the coordinates, then the bias, (m, q + 1 or q)."""
         weights = network.weight.detach()
         if self.basis is not None:
@@ -235,7 +288,7 @@ class _Space:
 
 def _descend(
     jobs: Sequence[Job], wanted: Sequence[int], space: _Space, report: Report, *, incremental: bool
-) -> Iterator[tuple[int, Course]]:
+) -> Iterator[tuple[int, TrainingRecord]]:
     width, n_samples = jobs[0].network.hidden_dim, len(space.inputs)
     largest = torch.finfo(space.inputs.dtype).max / 2
     state = n_samples if space.is_gram else space.coordinates.shape[1] + 1
@@ -251,23 +304,23 @@ def _descend(
             products, states = space.start([job.network])
             batch = Batch([job], states)
 
-            def note(done: int, epochs: int, word: str, count: int = count) -> None:
-                report((count * epochs + done) // len(wanted), epochs, word)
+            def report_one(done: int, epochs: int, note: str, count: int = count) -> None:
+                report((count * epochs + done) // len(wanted), epochs, note)
 
-            FlipDescent(batch.courses[0], products, states, batch.labels[0]).run(note)
-            yield index, batch.courses[0]
+            FlipDescent(batch.records[0], products, states, batch.labels[0]).run(report_one)
+            yield index, batch.records[0]
         return
     products, states = space.start([job.network for job in jobs])
     batch = Batch(jobs, states)
     descend_densely(batch, products, states, report)
     for index in wanted:
-        yield index, batch.courses[index]
+        yield index, batch.records[index]
 
 
-def _outcome(course: Course, space: _Space) -> Outcome:
-    descent = course.job.descent
+def _outcome(record: TrainingRecord, space: _Space) -> Outcome:
+    descent = record.job.descent
     classifiers = {}
-    for epochs, state in course.states.items():
+    for epochs, state in record.states.items():
         settings = {
             "loss": descent.loss,
             "lr": descent.lr,
@@ -278,10 +331,10 @@ def _outcome(course: Course, space: _Space) -> Outcome:
             "form_chosen": space.choice.reason,
             "products": "bfloat16" if space.bfloat16 else "exact",
         }
-        losses = torch.tensor(course.losses[:epochs], dtype=torch.float64)
-        network = space.finish(course.job.network, state)
-        classifiers[epochs] = Classifier(network, settings, losses, course.rates[epochs - 1])
-    return Outcome(classifiers, course.error)
+        losses = torch.tensor(record.losses[:epochs], dtype=torch.float64)
+        network = space.finish(record.job.network, state)
+        classifiers[epochs] = Classifier(network, settings, losses, record.rates[epochs - 1])
+    return Outcome(classifiers, record.error)
 
 
 def _batches(jobs: Sequence[Job]) -> list[list[int]]:
@@ -289,6 +342,7 @@ def _batches(jobs: Sequence[Job]) -> list[list[int]]:
     alike: dict[tuple[object, ...], list[int]] = {}
     for index, job in enumerate(jobs):
         network = job.network
+        # The identity loss trains from flip to flip, where the others have dense products in common.
         kind = (network.hidden_dim, job.descent.epochs, network.bias is None, job.descent.loss == "identity")
         alike.setdefault(kind, []).append(index)
     batches = []
@@ -306,7 +360,7 @@ def _group(jobs: Sequence[Job]) -> Group:
     return Group(width * len(jobs), first.descent.epochs, first.descent.loss == "identity", width, kept)
 
 
-def _check(jobs: Sequence[Job], inputs: Tensor, *, bfloat16: bool) -> None:
+def _check(jobs: Sequence[Job], inputs: Float[Tensor, "n d"], *, bfloat16: bool) -> None:
     n_samples, input_dim = inputs.shape
     if bfloat16 and inputs.dtype != torch.float32:
         raise ConfigError(f"bfloat16 products need float32 inputs, but these are {inputs.dtype}; leave bfloat16 out")
@@ -322,9 +376,10 @@ def _check(jobs: Sequence[Job], inputs: Tensor, *, bfloat16: bool) -> None:
 
 
 def _scaled(report: Report | None, before: int, group: Group, total: int) -> Report:
-    def told(done: int, epochs: int, word: str) -> None:
+    def report_share(done: int, epochs: int, note: str) -> None:
         if report is not None:
+            # Groups differ in length and width, so shares of the whole work are told as epochs of this one.
             share = (before + group.epochs * group.units * done / epochs) / total
-            report(max(1, round(share * group.epochs)), group.epochs, word)
+            report(max(1, round(share * group.epochs)), group.epochs, note)
 
-    return told
+    return report_share

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer
@@ -29,6 +30,21 @@ STATE = "state"
 """Name of the draft of an unfinished training."""
 
 Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """How a long training is kept while it goes on, so that an interrupted one is resumed; it changes no result.
+
+    Args:
+        drafts: where, until whoever keeps the training's result clears them.
+        minutes: time between two drafts, also within an epoch.
+        epochs: epochs after which there is a draft in any case; None for the minutes alone.
+    """
+
+    drafts: Drafts
+    minutes: float = 5.0
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,83 +86,74 @@ class MinibatchDescent:
             if number < 1:
                 raise ConfigError(f"{key} = {number}, but at least 1 is needed")
 
+    def train(
+        self,
+        network: TwoLayer | Network,
+        inputs: Float[Tensor, "n ..."],
+        labels: Int[Tensor, "n"],
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        resumption: Resumption | None = None,
+        resident: bool | None = None,
+        report: Report = lambda done, steps, note: None,
+    ) -> Classifier:
+        """Train a network on shuffled batches; the samples left over at an epoch's end wait for the next.
 
-def train_by_minibatches(
-    network: TwoLayer | Network,
-    inputs: Tensor,
-    labels: Tensor,
-    descent: MinibatchDescent,
-    *,
-    seed: int,
-    device: str | torch.device = "cpu",
-    drafts: Drafts | None = None,
-    every_minutes: float = 5.0,
-    every_epochs: int | None = None,
-    image_shape: tuple[int, int, int] | None = None,
-    resident: bool | None = None,
-    report: Report = lambda done, steps, note: None,
-) -> Classifier:
-    """Train a network on shuffled batches; the samples left over at an epoch's end wait for the next.
+        All draws follow from the seed and from the position in the training, so one that was interrupted goes on from
+        its draft as if nothing had happened: on the CPU, with the same number of threads, to the same bits.
 
-    All draws follow from the seed and from the position in the training, so one that was interrupted goes on from its
-    draft as if nothing had happened: on the CPU, with the same number of threads, to the same bits.
+        Under torchrun (see `workers`) every process takes its share of each batch. This changes sums by rounding alone,
+        except that BatchNorm takes its statistics over a process's share, and keeps those of the first process, and
+        that every process draws its own dropout, all as in PyTorch's DistributedDataParallel.
 
-    Under torchrun (see `workers`) every process takes its share of each batch. This changes sums by rounding alone,
-    except that BatchNorm takes its statistics over a process's share, and keeps those of the first process, and that
-    every process draws its own dropout, all as in PyTorch's DistributedDataParallel.
+        Args:
+            network: f, as it starts; it is not changed.
+            inputs: (N, ...), on the CPU or on the device, in the network's precision.
+            labels: +1 and -1 for two classes, 0 .. K-1 for more, (N,) int64.
+            seed: of shuffles, augmentation and dropout.
+            device: where to train.
+            resumption: how an unfinished training is kept; None for not at all.
+            resident: keep all inputs on the device; None to do so where they fit. It changes nothing but speed.
+            report: called a few times per second with steps done and in all, and the epoch and its mean loss so far.
 
-    Args:
-        network: f, as it starts; it is not changed.
-        inputs: (N, ...), on the CPU or on the device, in the network's precision.
-        labels: +1 and -1 for two classes, 0 .. K-1 for more, (N,) int64.
-        descent: loss, rates, epochs, batches.
-        seed: of shuffles, augmentation and dropout.
-        device: where to train.
-        drafts: where an unfinished training is kept, until whoever keeps its result clears them; None for nowhere.
-        every_minutes: time between two drafts, also within an epoch.
-        every_epochs: epochs after which there is a draft in any case; None for none.
-        image_shape: (channels, height, width) of one input, for augmentation; None for what the network knows of it.
-            Crops are padded with what was 0 in the original data.
-        resident: keep all inputs on the device; None to do so where they fit. It changes nothing but speed.
-        report: called a few times per second with steps done and in all, and the epoch and its mean loss so far.
+        Returns:
+            The classifier on the device, in evaluation mode. Its losses are the epochs' means over their batches, each
+            before its step; its final learning rate is that of the last step, or what the plateau rule left then.
 
-    Returns:
-        The classifier on the device, in evaluation mode. Its losses are the epochs' means over their batches, each
-        before its step; its final learning rate is that of the last step, or what the plateau rule left then.
+        Raises:
+            ConfigError: a batch that the processes cannot share evenly, another loss than logistic for more than two
+                classes, augmentation of inputs that are no images, bfloat16 products of other inputs than float32, or a
+                device that the processes do not have.
+            ModelError: the network has nothing to train, or cannot be sent to the other processes.
+            ValueError: labels that do not fit the inputs or the number of classes.
+            DivergenceError: a loss or a weight is no longer finite.
+        """
+        team = current_team()
+        team.device(device)  # first of all: an error in the other processes would end them without a sentence
+        signature = network.signature if isinstance(network, Network) else None
+        shape = signature.input_shape if signature else tuple(inputs.shape[1:])
+        _check_labels(labels, len(inputs), signature.n_classes if signature else 2, self.loss)
+        _check(network, inputs, self, shape, team)
+        resumption = resumption or Resumption(Drafts())
+        about = _identity(network, inputs, self, seed)
+        state = resumption.drafts.read(STATE)
+        if state is not None and state.content.get("about") != about:
+            state = None
+        black = -signature.offset if signature else 0.0
+        task = Task(network, self, seed, str(device), shape, black, resident, state)
+        watch = _Watch(self, resumption, about, report)
+        sgd = _start(team, task, len(inputs))
+        with late_interrupts(team) as pause:
+            if team.size > 1:
+                team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
 
-    Raises:
-        ConfigError: a batch that the processes cannot share evenly, another loss than logistic for more than two
-            classes, augmentation of inputs that are no images, bfloat16 products of other inputs than float32, or a
-            device that the processes do not have.
-        ModelError: the network has nothing to train, or cannot be sent to the other processes.
-        ValueError: labels that do not fit the inputs or the number of classes.
-        DivergenceError: a loss or a weight is no longer finite.
-    """
-    team = current_team()
-    team.device(device)  # which the others would not survive to say
-    signature = network.signature if isinstance(network, Network) else None
-    shape = image_shape or (signature.input_shape if signature else tuple(inputs.shape[1:]))
-    _check_labels(labels, len(inputs), signature.n_classes if signature else 2, descent.loss)
-    _check(network, inputs, descent, shape, team)
-    drafts = drafts or Drafts()
-    about = _identity(network, inputs, descent, seed)
-    state = drafts.read(STATE)
-    if state is not None and state.content.get("about") != about:
-        state = None
-    black = -signature.offset if signature else 0.0
-    task = Task(network, descent, seed, str(device), shape, black, resident, state)
-    watch = _Watch(descent, drafts, about, every_minutes, every_epochs, report)
-    sgd = _start(team, task, len(inputs))
-    with late_interrupts(team) as pause:
-        if team.size > 1:
-            team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
+            def between_steps(sgd: Sgd) -> None:
+                watch(sgd)
+                pause()
 
-        def between_steps(sgd: Sgd) -> None:
-            watch(sgd)
-            pause()
-
-        _descend(team, task, sgd, inputs, labels, between_steps)
-    return _classifier(sgd, descent, team)
+            _descend(team, task, sgd, inputs, labels, between_steps)
+        return _classifier(sgd, self, team)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +161,7 @@ class Task:
     """A training, as each of the processes that share it has to know it.
 
     Args:
-        network, descent, seed, resident: see `train_by_minibatches`.
+        network, descent, seed, resident: see `MinibatchDescent.train`.
         device: in words, for each process to take its own.
         image_shape: of one input, if it is an image.
         black: value of the pixels that a crop adds.
@@ -197,10 +204,12 @@ def _descend(
     """This process's part in all steps that are left."""
     common = CommonSteps(team, sgd.parameters, sgd.steps - sgd.done)
     try:
+        # Fewer samples than a batch are one batch; else those left over wait for another epoch's shuffle.
         batch_size = min(task.descent.batch_size, len(inputs))
         loader = make_loader(inputs, labels, sgd.device, resident=task.resident)
         while sgd.done < sgd.steps:
             epoch, first = divmod(sgd.done, sgd.steps_per_epoch)
+            # From the epoch's own seed, so that a resumed training shuffles as an undisturbed one.
             order = _shuffled(len(inputs), derive_seed(task.seed, "shuffle", str(epoch)))
             batches = order[: sgd.steps_per_epoch * batch_size].view(-1, batch_size)
             own = batches[first:, team.rank :: team.size]
@@ -215,6 +224,7 @@ def _descend(
                 sgd.step(common.add_up(loss))
                 between_steps(sgd)
     except BaseException:
+        # Also on Ctrl-C: the other processes wait for this one's part of the step.
         common.give_up()
         raise
 
@@ -240,29 +250,24 @@ class _Watch:
     """What the process that runs the program does between two steps: looks for divergence, keeps drafts, reports."""
 
     def __init__(
-        self,
-        descent: MinibatchDescent,
-        drafts: Drafts,
-        about: dict[str, Any],
-        every_minutes: float,
-        every_epochs: int | None,
-        report: Report,
+        self, descent: MinibatchDescent, resumption: Resumption, about: dict[str, Any], report: Report
     ) -> None:
         self._descent = descent
-        self._drafts = drafts
+        self._drafts = resumption.drafts
         self._about = about
-        self._pause = 60 * every_minutes if drafts.are_kept else math.inf
-        self._every_epochs = every_epochs if drafts.are_kept else None
+        are_kept = resumption.drafts.are_kept
+        self._pause = 60 * resumption.minutes if are_kept else math.inf
+        self._every_epochs = resumption.epochs if are_kept else None
         self._report = report
-        self._written = self._told = time.monotonic()
+        self._written = self._reported = time.monotonic()
 
     def __call__(self, sgd: Sgd) -> None:
         now = time.monotonic()
         is_last = sgd.done == sgd.steps
         is_to_write = not is_last and self._is_to_write(sgd, now)
-        is_to_tell = is_last or now - self._told >= REPORT_SECONDS
+        is_to_report = is_last or now - self._reported >= REPORT_SECONDS
         # Looking at the loss waits for the device, so not at every step.
-        if not (sgd.is_between_epochs or is_to_write or is_to_tell):
+        if not (sgd.is_between_epochs or is_to_write or is_to_report):
             return
         epoch, loss = sgd.progress()
         if not math.isfinite(loss):
@@ -272,9 +277,9 @@ class _Watch:
         if is_to_write:
             self._drafts.write(STATE, sgd.dump(self._about))
             self._written = time.monotonic()
-        if is_to_tell:
+        if is_to_report:
             self._report(sgd.done, sgd.steps, f"epoch {epoch}/{self._descent.epochs}, loss {loss:.4f}")
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
 
     def _is_to_write(self, sgd: Sgd, now: float) -> bool:
         if now - self._written >= self._pause:
