@@ -77,7 +77,7 @@ def test_it_shows_everything_the_latest_first(page: Page) -> None:
     assert [text.split("\t")[0] for text in left_out.locator("tbody tr").all_inner_texts()] == [
         "empty", "foreign", "torn",
     ]  # fmt: skip
-    assert "has a result.json of something else" in left_out.inner_text()
+    assert "result.json is not a result of perturblearn" in left_out.inner_text()
 
 
 def test_a_head_sorts_up_and_down_with_empty_cells_last(page: Page) -> None:

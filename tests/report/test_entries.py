@@ -169,7 +169,7 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None
     found = entries_of(write_project(tmp_path))
     reasons = {unread.folder: unread.reason for unread in found.unread}
     assert set(reasons) == {"badname", "cut", "empty", "foreign", "newer", "torn"}
-    assert "foreign/result.json is damaged" in reasons["foreign"]
+    assert "foreign/result.json is not a result of perturblearn; " in reasons["foreign"]
     assert reasons["empty"].startswith("holds no result; ")
     assert "damaged" in reasons["torn"]
     assert "damaged" in reasons["cut"]

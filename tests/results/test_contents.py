@@ -95,9 +95,9 @@ def test_what_is_no_result_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no results; name the folder of .*; did you mean .*demo-0123\?$"):
         load(tmp_path / "demo")
     put(tmp_path / "other", "result.json", {"kind": "poem"})
-    with pytest.raises(StoreError, match="is of kind 'poem', which is not known"):
+    with pytest.raises(StoreError, match=r"result\.json is not a result of perturblearn; name the folder of"):
         load(tmp_path / "other")
-    put(tmp_path / "torn", "result.json", {"schema": 2})
+    put(tmp_path / "torn", "audit.json", {"schema": 1})
     with pytest.raises(StoreError, match="is damaged"):
         load(tmp_path / "torn")
 

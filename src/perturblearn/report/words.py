@@ -11,7 +11,8 @@ from perturblearn.config import AttackConfig, ExperimentConfig, SparseAttackConf
 from perturblearn.experiment import Spread
 from perturblearn.results import size_of
 
-_NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
+NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
+"""Names of norms."""
 _NETWORKS = {
     "convnet": "ConvNet",
     "limit": "network at its limit",
@@ -77,7 +78,7 @@ def short_keys(names: Sequence[str]) -> list[str]:
 
 def attack_text(attack: AttackConfig) -> str:
     """Norm and size of an attack."""
-    norm, size = _NORMS[attack.norm], size_of(attack)[1]
+    norm, size = NORMS[attack.norm], size_of(attack)[1]
     if size.endswith(" px"):
         share, _, _ = size.removesuffix(" px").partition(" %")
         return f"{norm}, {share} % of the coordinates" if "%" in size else f"{norm}, {share} coordinates"
@@ -122,7 +123,7 @@ def title(config: ExperimentConfig) -> str:
     models = [section.model.name for section in (config.standard, config.perturbation)]
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
-        f"{config.name}: {data}{classes}{networks}, {_NORMS[attack.norm]}{size}{pixels}, {source}, "
+        f"{config.name}: {data}{classes}{networks}, {NORMS[attack.norm]}{size}{pixels}, {source}, "
         f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}"
     )
 

@@ -32,20 +32,22 @@ def load(folder: str | os.PathLike[str]) -> Finished:
     file = next((place / name for name in FILES if (place / name).is_file()), None)
     if file is None:
         raise StoreError(f"{place} holds no results; name the folder of {_ALL}{_advice(place)}")
-    kind = _kind_of(file)
-    for each in _TYPES:
-        if (each.form.file, each.form.kind) == (file.name, kind):
-            return each.load(place)
-    raise StoreError(f"{file} is of kind {kind!r}, which is not known; name the folder of {_ALL}")
+    candidates = [each for each in _TYPES if each.form.file == file.name]
+    if len(candidates) > 1:
+        kind = _kind_of(file)
+        candidates = [each for each in candidates if each.form.kind == kind]
+    if not candidates:
+        raise StoreError(f"{file} is not a result of perturblearn; name the folder of {_ALL}")
+    return candidates[0].load(place)
 
 
 def _kind_of(file: Path) -> Any:
     """What the file says that it is; a run and a figure share a file's name."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["kind"]
+        return json.loads(file.read_text(encoding="utf-8")).get("kind")
     except OSError as error:
         raise StoreError(f"cannot read {file} ({error.strerror}); make it readable") from None
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise StoreError(f"{file} is damaged ({error!r}); make these results again with --force") from None
 
 

@@ -12,7 +12,7 @@ from perturblearn.experiment import HELDOUT, Pair, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
-from perturblearn.report.words import attack_text, plural
+from perturblearn.report.words import NORMS, attack_text, plural
 from perturblearn.results import Audit, Result, TransferMatrix, size_of
 
 _WIDE = 10.0
@@ -20,7 +20,6 @@ _WIDE = 10.0
 _BAND = 0.35
 """Half the width of a band around a single size, as a share of the room at the axis' ends."""
 _ATTACK = "attack"
-_NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
 
 
 def audit_picture(audit: Audit, title: str) -> Picture:
@@ -46,7 +45,7 @@ def audit_charts(audit: Audit) -> list[Chart]:
         return [_chart(audit, audit.cells, title, axis, lambda cell: places[cell.config.attack.norm])]
     title = "Accuracy of g over perturbation size"
     return [
-        _chart(audit, cells, f"{title}, {_NORMS[norm]}", _sizes_axis(cells), _size) for norm, cells in by_norm.items()
+        _chart(audit, cells, f"{title}, {NORMS[norm]}", _sizes_axis(cells), _size) for norm, cells in by_norm.items()
     ]
 
 
