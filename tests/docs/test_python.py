@@ -48,7 +48,7 @@ def test_the_readme_s_python_example_runs(
     ((block, _),) = python_blocks("README.md")
     names: dict[str, object] = {}
     exec(compile(block.text, block.place, "exec"), names)
-    assert "g gives" in capsys.readouterr().out
+    assert "g classifies" in capsys.readouterr().out
     assert set(names) >= {"result", "figure"}
     assert not list(tmp_path.iterdir()), "without out= nothing is written"
     plt.close("all")

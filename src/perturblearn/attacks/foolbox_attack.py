@@ -7,7 +7,8 @@ import inspect
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,6 @@ from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack
 from perturblearn.attacks.norms import Norm, l2_or_linf
 from perturblearn.attacks.objective import outputs_of
 from perturblearn.errors import ConfigError
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 @dataclass(frozen=True)
