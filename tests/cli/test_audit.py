@@ -58,7 +58,7 @@ def test_an_audit_is_a_table_a_verdict_and_a_folder(capsys: pytest.CaptureFixtur
     assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")
     content = json.loads((folder / "audit.json").read_text())
     assert content["verdict"] in said.out
-    assert content["verdict"].count(". In ") == 1  # two sentences
+    assert content["verdict"].startswith(("Yes, ", "Probably, ", "No, ")), "the answer comes first"
     assert (folder / "audit.png").stat().st_size > 0
     with (folder / "table.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3

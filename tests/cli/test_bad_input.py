@@ -72,7 +72,7 @@ def test_words_that_cannot_be_meant(
 @pytest.mark.parametrize("plan", [False, True], ids=["run", "plan"])
 def test_a_file_with_an_error_in_its_toml(capsys: pytest.CaptureFixture[str], plan: bool) -> None:
     Path("bad.toml").write_text("seeds = 1\nlr = [")
-    assert "bad.toml is no valid TOML (" in refuse(capsys, "run", "bad.toml", *["--plan"] * plan)
+    assert "bad.toml is not valid TOML (" in refuse(capsys, "run", "bad.toml", *["--plan"] * plan)
     assert not Path("runs").exists()
 
 

@@ -233,8 +233,8 @@ DATA = [
     ("npz:absent.npz", "absent.npz, which data.name = npz:absent.npz names, does not exist; check the path"),
     (
         "absent",
-        "data.name = 'absent': there is no such data; choose one of gauss, shifted_gauss, correlated, uniform, digits, "
-        "mnist, fashion_mnist, cifar10, folder:PATH, npz:PATH",
+        "data.name = 'absent': there is no such data; choose digits, mnist, fashion_mnist, cifar10, folder:PATH, "
+        "npz:PATH, gauss, shifted_gauss, correlated, uniform",
     ),
 ]
 

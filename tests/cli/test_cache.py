@@ -53,7 +53,7 @@ def test_two_output_folders_share_one_cache(capsys: pytest.CaptureFixture[str]) 
         assert artefacts(f"{out}/.store") == []
         assert [record.state for record in records(Path(out))] == ["finished"]
         (folder,) = run_folders(Path(out))
-        assert len(list(folder.glob("seed-0/*.safetensors"))) == 3
+        assert len(list(folder.glob("seed-0/*.safetensors"))) == 4
         results.append(measured(json.loads((folder / "result.json").read_text())))
     assert results[0] == results[1]
 

@@ -27,7 +27,7 @@ def test_learn_prints_a_table_and_repeats_nothing(capsys: pytest.CaptureFixture[
     first = say(capsys, "learn", of_digits)
     (folder,) = run_folders(Path("runs"))
     assert (first.code, first.err) == (0, "")
-    assert first.out.startswith("digits: digits 0 vs 1 vs 2, f mlp, g mlp, l2 epsilon 1, natural sources")
+    assert first.out.startswith("digits: digits 0 vs 1 vs 2, f mlp, g mlp, L2 ε = 1, natural sources")
     assert first.out.endswith(f"\nResults: {folder}\nReport: {folder / 'report.html'}\n")
     assert [record.state for record in records(Path("runs"))] == ["finished"]
     assert "nothing had to run" in say(capsys, "learn", of_digits).out
@@ -46,7 +46,7 @@ def test_learn_with_two_seeds_trains_two_g_on_one_set(capsys: pytest.CaptureFixt
 def test_learn_with_another_network(capsys: pytest.CaptureFixture[str], of_digits: Path) -> None:
     network = words("--perturbation.model.name convnet --perturbation.model.depth 1 --perturbation.model.width 0.1")
     found = say(capsys, "learn", of_digits, *network, "--json").json["config"]["perturbation"]
-    assert found["model"] == {"name": "convnet", "depth": 1, "width": 0.1, "hidden_dim": 100, "slope": 0.0}
+    assert found["model"] == {"name": "convnet", "depth": 1, "width": 0.1, "normalise": True}
     assert found["epochs"] == 2  # as the set's configuration has it
 
 

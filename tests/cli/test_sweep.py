@@ -147,7 +147,7 @@ def test_the_plan_of_very_many_groups_estimates_some_of_them(capsys: Say, monkey
 def test_a_run_that_fails_stops_no_other_and_keeps_its_error(capsys: Say) -> None:
     said = say(capsys, "sweep", write(DIVERGING))
     assert (said.code, said.err) == (1, "")
-    assert "2 runs failed; the same command with --retry repeats what failed:" in said.out
+    assert "2 runs failed; run the same command with --retry to repeat them:" in said.out
     sentence = r"training diverged at epoch 1 of 5 with learning rate 1e\+39"
     assert re.search(rf"\n  standard\.lr = 1e\+39, seed = 1: .*{sentence}", said.out)
     assert "4 runs: 0 finished before, 2 finished now, 2 failed;" in said.out
@@ -260,10 +260,14 @@ def test_the_sweep_s_folder_is_never_there_in_part(capsys: Say, monkeypatch: pyt
     (folder,) = run_folders(Path("runs"))
     before = file_bytes(folder)
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    write_text = Path.write_text
+
+    def full(path: Path, *content: str, **how: str) -> int:
+        if path.suffix == ".csv":  # after the first files were written
+            raise OSError(28, "No space left on device")
+        return write_text(path, *content, **how)
 
     with monkeypatch.context() as patched:
-        patched.setattr("csv.DictWriter.writerows", full)
+        patched.setattr(Path, "write_text", full)
         assert "No space left on device" in refuse(capsys, "sweep", "sweep.toml")
     assert file_bytes(folder) == before

@@ -27,7 +27,7 @@ def test_a_matrix_is_tables_a_figure_and_a_folder(capsys: pytest.CaptureFixture[
     assert (said.code, said.err) == (0, "")
     (folder,) = run_folders(Path("runs"))
     assert folder.name.startswith("transfer-")
-    assert said.out.startswith("transfer: transfer of perturbations, digits 0, 1, 2, pgd, l2")
+    assert said.out.startswith("transfer: transfer of perturbations, digits 0, 1, 2, pgd, L2, ε = 0.75")
     assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")
     content = json.loads((folder / "transfer.json").read_text())
     assert {"transfer.json", "transfer.png"} <= {path.name for path in folder.iterdir()}

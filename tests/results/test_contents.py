@@ -92,7 +92,7 @@ def test_a_figure_is_told_from_a_run(tmp_path: Path) -> None:
 
 def test_what_is_no_result_is_one_sentence(tmp_path: Path) -> None:
     put(tmp_path / "demo-0123", "audit.json", project.audit().to_dict())
-    with pytest.raises(StoreError, match=r"holds no results; name the folder of .*; did you mean .*demo-0123\?$"):
+    with pytest.raises(StoreError, match=r"has no results; name the folder of .*; did you mean .*demo-0123\?$"):
         load(tmp_path / "demo")
     put(tmp_path / "other", "result.json", {"kind": "poem"})
     with pytest.raises(StoreError, match=r"result\.json is not a result of perturblearn; name the folder of"):

@@ -31,7 +31,7 @@ def load(folder: str | os.PathLike[str]) -> Finished:
     place = Path(folder)
     file = next((place / name for name in FILES if (place / name).is_file()), None)
     if file is None:
-        raise StoreError(f"{place} holds no results; name the folder of {_ALL}{_advice(place)}")
+        raise StoreError(f"{place} has no results; name the folder of {_ALL}{_advice(place)}")
     candidates = [each for each in _TYPES if each.form.file == file.name]
     if len(candidates) > 1:
         kind = _kind_of(file)
