@@ -71,7 +71,7 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
 
 @pytest.fixture
 def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures on disk are one grey pixel: laying one out takes longer than a tiny run, and tests/report draws them."""
+    """Pictures on disk are one grey pixel: drawing takes longer than a tiny run, and tests/report does it."""
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -79,6 +79,7 @@ def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         Image.new("L", (1, 1), 128).save(path)
 
     monkeypatch.setattr(Figure, "savefig", save_one_pixel)
+    monkeypatch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())
 
 
 @pytest.fixture

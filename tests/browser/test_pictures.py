@@ -34,8 +34,8 @@ def test_a_sweep(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
 
 
 def test_a_figure(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
-    size: dict[str, Any] = {"scale": "full", "seeds": 2} if SHOWN else {"seeds": 1}
-    found = reproduce("neurips2024/shifted_gauss_a", panels=[1, 5], out=tmp_path, **size)
+    size: dict[str, Any] = {"scale": "full", "seeds": 2, "panels": [1, 5]} if SHOWN else {"seeds": 1, "panels": [1]}
+    found = reproduce("neurips2024/shifted_gauss_a", out=tmp_path, **size)
     assert found.folder is not None
     opened = open_page(write_report(found.folder), height=1000)
     all_drawn(opened)

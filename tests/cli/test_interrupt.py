@@ -28,6 +28,8 @@ from perturblearn.graph import Grouped, Results
 
 SENTENCE = "\nperturblearn: interrupted; finished stages are kept, and the same command resumes\n"
 
+QUICK = [*TINY, "--no-report"]
+
 # Every kind of stage; a classifier as f and as g, a set as the one g sees and the one that chooses its learning rate.
 MOMENTS: list[tuple[type[Any], ControlName | None]] = [
     (Data, None),
@@ -79,14 +81,14 @@ def test_ctrl_c_in_any_stage_is_told_kept_and_made_good(
             patch.setattr(kind, "run_group", classmethod(group_interrupted))
         else:
             patch.setattr(kind, "run", interrupted)
-        said = say(capsys, "run", *TINY, "--out", tmp_path)
+        said = say(capsys, "run", *QUICK, "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
     assert run_folders(tmp_path) == []
     assert list((tmp_path / ".store").glob("tmp/*")) == []
 
     finished = len(list((tmp_path / ".store").glob("artefacts/*/*")))
-    again = say(capsys, "run", *TINY, "--out", tmp_path)
+    again = say(capsys, "run", *QUICK, "--out", tmp_path)
     assert (again.code, again.err) == (0, "")
     assert f"{7 - finished} stages ran in" in again.out
     assert [record.state for record in records(tmp_path)] == ["finished"]
@@ -102,11 +104,11 @@ def test_ctrl_c_while_the_folder_is_written_leaves_none(
 
     with monkeypatch.context() as patch:
         patch.setattr("perturblearn.report.charts.draw_examples", interrupted)
-        said = say(capsys, "run", *TINY, "--out", tmp_path)
+        said = say(capsys, "run", *QUICK, "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert run_folders(tmp_path) == []
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
-    again = say(capsys, "run", *TINY, "--out", tmp_path)
+    again = say(capsys, "run", *QUICK, "--out", tmp_path)
     assert "All stages were already finished" in again.out
     assert len(run_folders(tmp_path)) == 1
 
@@ -134,7 +136,7 @@ def test_a_real_signal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert (process.returncode, out, err) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
     assert run_folders(tmp_path) == []
-    shorter = say(capsys, "run", *TINY, "--out", tmp_path)
+    shorter = say(capsys, "run", *QUICK, "--out", tmp_path)
     assert "6 stages ran in" in shorter.out  # f was kept
 
 

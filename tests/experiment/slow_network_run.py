@@ -14,14 +14,14 @@ from perturblearn.data import Dataset
 from perturblearn.experiment import Experiment
 from perturblearn.store import ArtefactStore
 
-NETWORK = {"model.name": "convnet", "model.width": 0.1, "epochs": 3, "lr": 0.05, "batch_size": 64}
+NETWORK = {"model.name": "convnet", "model.width": 0.1, "epochs": 2, "lr": 0.05, "batch_size": 64}
 KEYS: dict[str, Any] = {
     "seeds": [4],
     "checkpoint_minutes": 0.002,
     "data.name": "python",
     "attack.name": "radial_pgd",
     "attack.epsilon": 1.0,
-    "attack.steps": 12,
+    "attack.steps": 6,
     "attack.targets": "other",
     "controls.draws": 1,
     "perturbation.augmentation": ["flip"],

@@ -14,7 +14,7 @@ from tests.store.killing import printed_by
 from perturblearn.api import make_experiment
 from perturblearn.graph import memory, plan
 
-LARGE = {"data.name": "gauss", "data.n_samples": 60_000, "data.input_dim": 200, "controls.draws": 2}
+LARGE = {"data.name": "gauss", "data.n_samples": 40_000, "data.input_dim": 200, "controls.draws": 2}
 EPOCHS = {"standard.epochs": 3, "perturbation.epochs": 3}
 IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
 
@@ -26,9 +26,9 @@ IDENTITY = {"standard.loss": "identity", "perturbation.loss": "identity"}
         {**LARGE, **EPOCHS, "attack.source": "none"},
         {**LARGE, **EPOCHS, **IDENTITY, "attack.source": "none"},
         # Many samples in many dimensions: Gram matrices.
-        {**LARGE, "data.n_samples": 3000, "data.input_dim": 4000, "standard.epochs": 30, "perturbation.epochs": 30},
+        {**LARGE, "data.n_samples": 2000, "data.input_dim": 3000, "standard.epochs": 30, "perturbation.epochs": 30},
         # Long enough to look for a low rank; so many samples that the plan's fixed room for blocks counts for little.
-        {**LARGE, "data.n_samples": 80_000, "standard.epochs": 20, "perturbation.epochs": 2, "controls.draws": 0},
+        {**LARGE, "data.n_samples": 60_000, "standard.epochs": 20, "perturbation.epochs": 2, "controls.draws": 0},
     ],
     ids=["natural", "bare", "identity", "gram", "row space"],
 )

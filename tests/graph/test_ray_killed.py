@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.experiment.tiny import same_artefact
 from tests.graph.ray_graph import LARGE, wanted
-from tests.store.killing import running
+from tests.store.killing import running, survives
 
 from perturblearn.graph.cluster import Cluster, connected
 from perturblearn.graph.dispatch import ValueLost
@@ -35,8 +35,7 @@ def ray_machines() -> Iterator[Machines]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the sweep when it runs in one process and nothing happens to it."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with running("tests.graph.ray_sweep", folder, "here") as process:
-        assert process.wait() == 0
+    assert survives("tests.graph.ray_sweep", folder, "here")
     return folder
 
 
@@ -78,7 +77,8 @@ class Blows:
 
 
 @pytest.mark.timeout(3600)  # fifty blows, each with the start of processes after it
-@pytest.mark.parametrize("target", ["worker", "machine", "sweep"])
+# Machines die in the tests below too.
+@pytest.mark.parametrize("target", ["worker", pytest.param("machine", marks=pytest.mark.long), "sweep"])
 def test_a_sweep_ends_as_if_nothing_had_happened(
     target: str, ray_machines: Machines, undisturbed: Path, tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
