@@ -70,7 +70,7 @@ def test_what_has_no_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     (folder / "result.json").write_text("{")
     assert "is damaged" in refuse(capsys, "report", folder)
     (folder / "result.json").write_text(json.dumps({"kind": "cake"}))
-    assert "is of kind 'cake', which has no page" in refuse(capsys, "report", folder)
+    assert "is not a result of perturblearn" in refuse(capsys, "report", folder)
     assert not (folder / "report.html").exists()
 
 

@@ -30,7 +30,7 @@ def test_the_default_run_needs_no_file(capsys: pytest.CaptureFixture[str]) -> No
     assert (said.code, said.err) == (0, "")
     (folder,) = run_folders(Path("runs"))
     assert said.out.startswith("digits: digits 3 vs 8, L2 ε = 1, natural sources, targets uniform, 1 seed\n")
-    assert "g gives" in said.out
+    assert "g classifies" in said.out
     assert said.out.endswith(f"\nResults: {folder}\nReport: {folder / 'report.html'}\n")
     assert "7 stages ran in" in said.out
     content = json.loads((folder / "result.json").read_text())
