@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,8 @@ class Executor:
         self.seconds: dict[str, float] = {}
         self.errors: dict[str, Exception] = {}
         self._store = store
-        self._watch = watch or (lambda _: None)
-        self._done = done or (lambda stage, error: None)
+        self._watch: Watcher = watch or _ignore
+        self._done: Done = done or _ignore
         self._drafts: dict[str, Drafts] = {}
         self._keeps_going = False
         self._memory: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class Executor:
             self._release(self._reachable(stage))
 
     @contextmanager
-    def holding(self, *stages: AnyStage) -> Iterator[None]:
+    def holding(self, *stages: AnyStage) -> Generator[None, None, None]:
         """Keep the results of these stages in memory meanwhile, once made."""
         held = set(stages)
         self._users.update(stage.key for stage in held)
@@ -283,3 +283,7 @@ class Executor:
             self._memory.pop(stage.key, None)
             if stage.key in self._drafts:  # nobody needs what was passed on any more
                 self._drafts.pop(stage.key).clear()
+
+
+def _ignore(*_: object) -> None:
+    """Nobody watches."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 @contextmanager
-def collecting_nothing() -> Iterator[None]:
+def collecting_nothing() -> Generator[None, None, None]:
     """Make many objects that stay without the garbage collector going through all of them again and again."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -40,7 +40,7 @@ class Plan:
     status: dict[str, Status]
     users: Counter[str]
     force: bool = False
-    groups: Mapping[str, tuple[AnyStage, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[AnyStage, ...]] = field(default_factory=dict[str, tuple[AnyStage, ...]])
     passing: frozenset[str] = frozenset()
 
     def group(self, stage: AnyStage) -> tuple[AnyStage, ...]:

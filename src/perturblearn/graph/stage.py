@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -260,7 +260,7 @@ def _is_input(value: Any) -> bool:
 
 
 def _keys(value: Any) -> Any:
-    return [_keys(one) for one in value] if isinstance(value, tuple) else value.key
+    return [_keys(one) for one in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value.key
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Stage[Any]]]:
@@ -284,6 +284,6 @@ def _content(value: Any) -> Any:
         return [_content(one) for one in cast("Sequence[Any]", value)]
     if isinstance(value, range):
         return [value.start, value.stop]
-    if hasattr(type(value), "__dataclass_fields__"):
+    if is_dataclass(value):
         return {"type": type(value).__name__, **{one.name: _content(getattr(value, one.name)) for one in fields(value)}}
     return value  # refused by the encoder, which names its type
