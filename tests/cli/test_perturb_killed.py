@@ -40,16 +40,17 @@ def test_killed_perturbing_ends_with_the_same_bytes(
     assert len(StoredSet(undisturbed)) == n_sources
 
     moments = random.Random(0)
-    left, attempt, went_on = stress_count(20), 0, 0
+    left, attempt, went_on, reach = stress_count(20), 0, 0, length
     while left > 0 or not went_on:  # one blow at least shall fall when something is there to go on from
         out = tmp_path / str(attempt)
         attempt += 1
         while True:
             # A life may be too short for anything; the next one goes on from whatever the last one left.
-            if lives(out, moments.uniform(0, 0.5) * length if left > 0 or not went_on else None):
+            if lives(out, moments.uniform(0, reach) if left > 0 or not went_on else None):
                 break
             left -= 1
             went_on += any((out / ".store" / "artefacts").glob("*/*"))
+            reach *= 1 if went_on else 1.5  # a life may take longer than the first did, and be killed too early always
             assert run_folders(out) in ([], [out / undisturbed.name])
         (folder,) = run_folders(out)
         assert folder.name == undisturbed.name

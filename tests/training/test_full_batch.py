@@ -420,6 +420,7 @@ def test_one_that_diverges_leaves_the_others_alone(form: Form, losses: list[str]
         together[1].after(200)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("inputs", "labels", "complaint"),
     [

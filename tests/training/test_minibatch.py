@@ -475,6 +475,7 @@ def test_a_network_without_parameters_is_refused() -> None:
         MinibatchDescent("logistic", 0.1, 1).train(network, inputs, labels, seed=0)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("labels", "n_classes", "sentence"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from perturblearn.config import DataConfig
+from perturblearn.config import DataConfig, PythonConfig
 from perturblearn.errors import DataError
 from perturblearn.perturbed import StoredSet
 
@@ -27,7 +27,7 @@ def require_data(stored: StoredSet, data: Any, call: str) -> None:
         data: the data that were given.
         call: what to call with them.
     """
-    if stored.config.data.provider == "python" and data is None:
+    if isinstance(stored.config.data, PythonConfig) and data is None:
         raise DataError(f"the data of {stored.folder} were handed over in Python; call {call} with the same data")
 
 

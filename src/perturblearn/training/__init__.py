@@ -1,23 +1,22 @@
 """Training: two-layer networks full batch, in several exact forms or by gradient flow; any network by minibatches."""
 
 from perturblearn.training.cost import (
-    FORMS,
     MOST_UNITS,
     NOMINAL,
     Choice,
     Cost,
-    Form,
     Group,
     Rates,
     choose_form,
     form_cost,
-    form_words,
     is_worth_factorising,
     measure_rates,
 )
+from perturblearn.training.descent import Descent, Job
 from perturblearn.training.distributed import workers
 from perturblearn.training.flow import FLOW_LOSSES, Flow
-from perturblearn.training.full_batch import Descent, Job, Outcome, train_side_by_side
+from perturblearn.training.form import FORMS, Form, form_words
+from perturblearn.training.full_batch import Outcome, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
 from perturblearn.training.minibatch import MinibatchDescent, Resumption
 from perturblearn.training.plateau import Plateau

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -14,7 +15,7 @@ PADDING = 4
 """Pixels that a crop adds on each side, and by which it can move an image."""
 
 
-def draw_augmentation(n_samples: int, generator: torch.Generator) -> Tensor:
+def draw_augmentation(n_samples: int, generator: torch.Generator) -> Int[Tensor, "3 n"]:
     """How each image of a batch is moved and whether it is flipped.
 
     Args:
@@ -28,7 +29,13 @@ def draw_augmentation(n_samples: int, generator: torch.Generator) -> Tensor:
     return torch.cat((corners, torch.randint(2, (1, n_samples), generator=generator)))
 
 
-def augment(images: Tensor, draws: Tensor, names: Collection[str], *, fill: float = 0.0) -> Tensor:
+def augment(
+    images: Float[Tensor, "n channels height width"],
+    draws: Int[Tensor, "3 n"],
+    names: Collection[str],
+    *,
+    fill: float = 0.0,
+) -> Float[Tensor, "n channels height width"]:
     """Images as the draws say: cropped, then flipped.
 
     Args:

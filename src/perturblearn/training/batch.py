@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from perturblearn.errors import DivergenceError
+from perturblearn.training.descent import Job
 from perturblearn.training.plateau import Plateau
-
-if TYPE_CHECKING:
-    from perturblearn.training.full_batch import Job
 
 
 @dataclass(eq=False)

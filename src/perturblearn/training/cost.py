@@ -14,16 +14,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from perturblearn.errors import ConfigError
 from perturblearn.training.dense import BLOCK
+from perturblearn.training.form import Form, form_words
 from perturblearn.training.row_space import ROWS
 
-Form = Literal["plain", "row_space", "low_rank", "gram"]
-FORMS: tuple[Form, ...] = ("plain", "row_space", "low_rank", "gram")
 MEMORY = 3 * 2**29
 """Bytes that training may take beside inputs and networks, 1.5 GiB; the choice of a form depends on it."""
 MOST_UNITS = 1024
@@ -32,11 +30,6 @@ _PASSES = 8
 """Passes over the activations in an epoch, beside the products."""
 _CALLS = 25
 """Calls of torch in an epoch."""
-
-
-def form_words(form: Form) -> str:
-    """A form as people read it."""
-    return "Gram" if form == "gram" else form.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,7 @@ def form_cost(
     """What a form costs for some inputs and networks.
 
     Args:
-        form: one of `FORMS`.
+        form: one of `training.FORMS`.
         n_samples, input_dim: shape of the inputs.
         groups: the networks.
         rank: coordinates q: of the known factors for ``low_rank`` (and for a Gram matrix made from them), of the inputs

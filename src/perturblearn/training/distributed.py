@@ -12,16 +12,13 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from perturblearn.errors import ConfigError, ModelError
-
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others within a training before it takes them for dead."""
@@ -37,11 +34,11 @@ class Team:
     Args:
         rank: this process, 0 for the one that runs the program.
         size: how many there are.
-        store: where they leave words for each other.
+        store: torch's key-value store, where they leave words for each other; None for a process alone.
         has_gpus: whether each has a GPU of its own.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None, *, has_gpus: bool = False) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, store: Any = None, *, has_gpus: bool = False) -> None:
         self.rank = rank
         self.size = size
         self._store = store
@@ -95,6 +92,7 @@ class Team:
         self._store.set(f"call {self._calls}", "work")
         self._calls += 1
         dist.broadcast_object_list([words], 0, device=torch.device("cpu"))
+        # In chunks: a copy of the whole data set on the CPU may not fit beside the data themselves.
         for tensor in tensors:
             for chunk in tensor.detach().reshape(-1).split(CHUNK):
                 dist.broadcast(chunk.cpu().contiguous(), 0)
@@ -152,7 +150,7 @@ class CommonSteps:
         """Whether there is another step to take."""
         if self._is_alone:
             return True
-        word = torch.ones(1, dtype=torch.uint8)
+        word = torch.ones(1, dtype=torch.uint8)  # on the CPU: a GPU's answer would wait for all that is queued there
         self._owes_gradients = True
         self._left -= 1
         dist.broadcast(word, 0)
@@ -173,6 +171,7 @@ class CommonSteps:
             if parameter.grad is None:  # not used here, but maybe elsewhere
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        # One tensor: each operation waits for all processes, and a network has a hundred small parameters.
         flat = torch.cat([part.reshape(-1) for part in (*gradients, loss)])
         self._send(flat)
         for gradient, total in zip(gradients, flat[:-1].split([part.numel() for part in gradients]), strict=True):
@@ -245,6 +244,7 @@ def workers() -> Iterator[bool]:
         finally:
             _team.dismiss()
     finally:
+        # Also after an error: a later training in this process must not wait for processes that have gone.
         _team = Team()
         dist.destroy_process_group()
 

@@ -55,6 +55,7 @@ class _Motion:
         torch.mul(self.velocity, moving * of_velocity, out=work).addcmul_(self.drive, moving * of_drive)
         self.position.sub_(work, alpha=lr)
         decay = moving * momentum**steps + (1 - moving)
+        # Last: the position above needs the velocity as it was.
         self.velocity.mul_(decay).addcmul_(self.drive, moving * _geometric(momentum, steps))
 
 
@@ -211,6 +212,7 @@ class FlipDescent:
 
     def _flip(self, states: _Motion, images: _Motion, signs: Tensor, factor: Tensor) -> None:
         """Find the gates that have flipped and bring the drives up to date."""
+        # Into rooms that are there: an allocation of units x samples numbers an epoch would cost more than the pass.
         reserve = torch.mul(images.position, signs, out=self._work[: len(signs)])
         # A preactivation of exactly 0 leaves its gate as it is: it is 0 up to rounding.
         if not float(reserve.amin()) < 0:
@@ -219,6 +221,7 @@ class FlipDescent:
         after = signs[units, samples].neg_()
         signs[units, samples] = after
         self.flips += len(units)
+        # Sparse products gather rows one by one; from some share of flips on a dense product reads memory in order.
         if len(units) > self._dense_share * signs.numel():
             self.dense_epochs += 1
             self._drive_densely(states, images, signs, factor)
@@ -231,6 +234,7 @@ class FlipDescent:
         bags = self._products.bags(samples, starts, values)
         if self._in_samples:
             states.drive[units, samples] += values
+            # Images follow from the Gram matrix's rows alone: the weights are never made.
             images.drive.index_add_(0, rows, bags)
         else:
             states.drive.index_add_(0, rows, bags)

@@ -13,8 +13,9 @@ from torch.nn.functional import leaky_relu
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
 from perturblearn.errors import ConfigError, DivergenceError
-from perturblearn.training.cost import Form, Group, choose_form, form_words
-from perturblearn.training.full_batch import Descent
+from perturblearn.training.cost import Group, choose_form
+from perturblearn.training.descent import Descent
+from perturblearn.training.form import Form, form_words
 from perturblearn.training.losses import LOSSES
 
 FLOW_LOSSES = ("exponential", "logistic")
@@ -210,9 +211,10 @@ class _State:
         rate = float(torch.logsumexp(logarithms, dim=0).exp()) / len(margins)  # ds/dt, mean of |loss'|
         gates = (self._hidden > 0).to(self._hidden.dtype).mul_(1 - self._slope).add_(self._slope)
         signal = (shares * self._labels).to(gates.dtype)[:, None] * gates * self._readout
-        change, velocity = self._directions(signal)
+        change, velocity = self._directions(signal)  # gates are taken as constant along a step
         speeds = (self._labels * ((gates * velocity) @ self._readout)).double()  # of the margins
         fastest = float(speeds.abs().max())
+        # No margin moves, or all losses have died out below the smallest number: the flow has ended.
         if fastest == 0 or rate == 0:
             return 0.0, left
         length = self._flow.step / fastest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, from_state
@@ -16,83 +16,20 @@ from perturblearn.training.cost import (
     MEMORY,
     MOST_UNITS,
     Choice,
-    Form,
     Group,
     choose_form,
     flip_memory,
     form_cost,
-    form_words,
     is_worth_factorising,
 )
 from perturblearn.training.dense import descend_densely
+from perturblearn.training.descent import Job
 from perturblearn.training.flips import FlipDescent
+from perturblearn.training.form import Form, form_words
 from perturblearn.training.products import CoordinateProducts, GramProducts, Products, gram_matrix
 from perturblearn.training.row_space import row_space
 
 Report = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Full-batch gradient descent with momentum.
-
-    Args:
-        loss: identity, logistic or exponential.
-        lr: learning rate, above 0.
-        epochs: full-batch steps.
-        momentum: heavy ball: v <- momentum v + gradient, w <- w - lr v.
-        plateau: whether the plateau rule cuts the learning rate.
-    """
-
-    loss: str
-    lr: float
-    epochs: int
-    momentum: float = 0.9
-    plateau: bool = True
-
-    def train(
-        self,
-        network: TwoLayer,
-        inputs: Float[Tensor, "n ..."],
-        labels: Shaped[Tensor, "n"],
-        *,
-        factors: tuple[Tensor, Tensor] | None = None,
-        form: Form | None = None,
-        bfloat16: bool = False,
-        report: Report | None = None,
-    ) -> Classifier[TwoLayer]:
-        """Train one network; see `train_side_by_side`.
-
-        Raises:
-            DivergenceError: a loss, a weight or a bias is no longer finite.
-        """
-        job = Job(network, labels, self)
-        ((_, outcome),) = train_side_by_side(
-            [job], inputs, factors=factors, form=form, bfloat16=bfloat16, report=report
-        )
-        return outcome.after(self.epochs)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One network among those that are trained over the same inputs.
-
-    Args:
-        network: as it starts; it is not changed.
-        labels: +1 and -1, (N,).
-        descent: loss, learning rate, epochs, momentum, plateau rule.
-        checkpoints: earlier epochs at which the classifier is wanted as well, each between 1 and ``descent.epochs``.
-    """
-
-    network: TwoLayer
-    labels: Tensor
-    descent: Descent
-    checkpoints: tuple[int, ...] = ()
-
-    @property
-    def wanted(self) -> tuple[int, ...]:
-        """All epochs after which the classifier is wanted, rising."""
-        return tuple(sorted({*self.checkpoints, self.descent.epochs}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +103,7 @@ def train_side_by_side(
     ]
     before = 0
     for batch, group, own in zip(batches, groups, work, strict=True):
+        # A batch of which nothing is wanted is skipped, but it has had its say in the choice of the form.
         if own:
             report_share = _scaled(report, before, group, sum(work))
             members = [jobs[index] for index in batch]
@@ -310,6 +248,7 @@ def _descend(
             FlipDescent(batch.records[0], products, states, batch.labels[0]).run(report_one)
             yield index, batch.records[0]
         return
+    # All of the batch, also where one network is wanted: a narrower product would round differently.
     products, states = space.start([job.network for job in jobs])
     batch = Batch(jobs, states)
     descend_densely(batch, products, states, report)

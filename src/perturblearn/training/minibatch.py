@@ -216,6 +216,7 @@ def _descend(
             for step, (part, part_labels) in enumerate(loader.batches(own), start=first):
                 if not common.begin():
                     return
+                # Draws by place in the training, not from a running generator: a resumed one has no need of its past.
                 position = (str(epoch), str(step))
                 if task.descent.augmentation:
                     part = _augmented(part, task, position, batch_size, team)

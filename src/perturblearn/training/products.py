@@ -8,13 +8,15 @@ every sample, and the *drive*, the state that a signal on the samples adds up to
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 
+@runtime_checkable
 class Products(Protocol):
     """Images and drives of a form of training, with states as rows."""
 
@@ -22,15 +24,19 @@ class Products(Protocol):
     size: int
     offset: Tensor | None
 
-    def image(self, states: Tensor, columns: slice, out: Tensor, *, exact: bool = False) -> Tensor:
+    def image(
+        self, states: Float[Tensor, "k size"], columns: slice, out: Float[Tensor, "k n"], *, exact: bool = False
+    ) -> Float[Tensor, "k n"]:
         """What states (k, size) give on a range of samples, (k, n)."""
         ...
 
-    def drive(self, signals: Tensor, columns: slice, out: Tensor) -> None:
+    def drive(self, signals: Float[Tensor, "k n"], columns: slice, out: Float[Tensor, "k size"]) -> None:
         """Write, for the range that starts at 0, or add what signals (k, n) on a range of samples add up to."""
         ...
 
-    def bags(self, samples: Tensor, starts: Tensor, values: Tensor) -> Tensor:
+    def bags(
+        self, samples: Int[Tensor, "entries"], starts: Int[Tensor, "units"], values: Float[Tensor, "entries"]
+    ) -> Float[Tensor, "units n"]:
         """For signals with few entries, sorted by unit, one row per unit that has any.
 
         Args:
@@ -62,7 +68,9 @@ class CoordinateProducts:
         self._coordinates = coordinates
         self._short = coordinates.bfloat16() if bfloat16 else None
 
-    def image(self, states: Tensor, columns: slice, out: Tensor, *, exact: bool = False) -> Tensor:
+    def image(
+        self, states: Float[Tensor, "k size"], columns: slice, out: Float[Tensor, "k n"], *, exact: bool = False
+    ) -> Float[Tensor, "k n"]:
         """See `Products`; ``exact`` multiplies in full precision whatever was asked for."""
         weights = states[:, : self._dim]
         if self._short is not None and not exact:
@@ -73,8 +81,9 @@ class CoordinateProducts:
             return torch.addmm(states[:, self._dim :], weights, parts, out=out)
         return torch.mm(weights, parts, out=out)
 
-    def drive(self, signals: Tensor, columns: slice, out: Tensor) -> None:
+    def drive(self, signals: Float[Tensor, "k n"], columns: slice, out: Float[Tensor, "k size"]) -> None:
         """See `Products`."""
+        # The first block of samples overwrites what the last epoch left, so that nothing has to be set to 0.
         first = columns.start == 0
         weights = out[:, : self._dim]
         if self._short is not None:
@@ -86,11 +95,14 @@ class CoordinateProducts:
             sums = signals.sum(dim=1)
             out[:, self._dim].copy_(sums) if first else out[:, self._dim].add_(sums)
 
-    def bags(self, samples: Tensor, starts: Tensor, values: Tensor) -> Tensor:
+    def bags(
+        self, samples: Int[Tensor, "entries"], starts: Int[Tensor, "units"], values: Float[Tensor, "entries"]
+    ) -> Float[Tensor, "units n"]:
         """See `Products`: drives."""
         weights = embedding_bag(samples, self._coordinates, starts, mode="sum", per_sample_weights=values)
         if not self._bias:
             return weights
+        # The biases' drives are plain sums of each unit's values: differences of one running sum.
         ends = torch.cat((starts[1:], starts.new_tensor([len(values)])))
         sums = torch.nn.functional.pad(values.cumsum(0), (1, 0))
         return torch.cat((weights, (sums[ends] - sums[starts])[:, None]), dim=1)
@@ -111,23 +123,27 @@ class GramProducts:
         self._gram = gram
         self._short = short
 
-    def image(self, states: Tensor, columns: slice, out: Tensor, *, exact: bool = False) -> Tensor:
+    def image(
+        self, states: Float[Tensor, "k size"], columns: slice, out: Float[Tensor, "k n"], *, exact: bool = False
+    ) -> Float[Tensor, "k n"]:
         """See `Products`: without the offset."""
         # The matrix is symmetric, and its rows lie side by side in memory.
         if self._short is not None and not exact:
             return out.copy_(states.bfloat16() @ self._short[columns].T)
         return torch.mm(states, self._gram[columns].T, out=out)
 
-    def drive(self, signals: Tensor, columns: slice, out: Tensor) -> None:
+    def drive(self, signals: Float[Tensor, "k n"], columns: slice, out: Float[Tensor, "k size"]) -> None:
         """See `Products`: the signals themselves."""
         out[:, columns].copy_(signals)
 
-    def bags(self, samples: Tensor, starts: Tensor, values: Tensor) -> Tensor:
+    def bags(
+        self, samples: Int[Tensor, "entries"], starts: Int[Tensor, "units"], values: Float[Tensor, "entries"]
+    ) -> Float[Tensor, "units n"]:
         """See `Products`: images, sums of rows of the Gram matrix."""
         return embedding_bag(samples, self._gram, starts, mode="sum", per_sample_weights=values)
 
 
-def gram_matrix(coordinates: Tensor, *, bias: bool) -> Tensor:
+def gram_matrix(coordinates: Float[Tensor, "n q"], *, bias: bool) -> Float[Tensor, "n n"]:
     """C C^T, plus 1 with a bias, (N, N)."""
     gram = coordinates @ coordinates.T
     return gram.add_(1) if bias else gram

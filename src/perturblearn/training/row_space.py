@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 ROWS = 8192
 """Rows of float32 inputs that are in float64 at a time."""
 
 
-def row_space(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def row_space(inputs: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r d"]]:
     """Inputs X = C Q with orthonormal rows Q.
 
     Gradients of the first layer lie in the row space of X, so a network trained on C from W_0 Q^T is the network
@@ -25,6 +26,7 @@ def row_space(inputs: Tensor) -> tuple[Tensor, Tensor]:
         value decomposition, which needs no squares.
     """
     tolerance = 4 * torch.finfo(inputs.dtype).eps
+    # Squared singular values of float64 inputs would lose half of their digits in float64: no Gram matrix here.
     if inputs.dtype == torch.float64:
         left, lengths, right = torch.linalg.svd(inputs, full_matrices=False)
         kept = lengths > tolerance * lengths[0]
@@ -43,7 +45,7 @@ def row_space(inputs: Tensor) -> tuple[Tensor, Tensor]:
     return coefficients.to(inputs), ((vectors[:, kept] / lengths).T @ exact).to(inputs)
 
 
-def _gram_of_columns(inputs: Tensor, *, block: int = ROWS) -> Tensor:
+def _gram_of_columns(inputs: Float[Tensor, "n d"], *, block: int = ROWS) -> Float[Tensor, "d d"]:
     """X^T X in float64, in blocks of rows: X itself is not copied."""
     total = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64, device=inputs.device)
     for part in inputs.split(block):
