@@ -16,6 +16,7 @@ from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, O
 from perturblearn.data import Dataset
 from perturblearn.experiment import learn, run_control
 from perturblearn.experiment.controls import CONTROLS, unperturbed_set
+from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Drafts
 from perturblearn.training import Descent, Job, Outcome, Resumption, train_side_by_side
@@ -74,7 +75,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return recorder
 
 
-def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> dict[str, list[float]]:
+def run(control: Any, attack: AttackConfig, perturbed: PerturbedSet, **keys: Any) -> ControlAccuracies:
     seen = perturbed if control == "permuted" else unperturbed_set(DATA, attack, seed=4)
     config: ClassifierConfig = keys.pop("config", CONFIG)
     made = CONTROLS[control](DATA, seen, attack, config.with_rate(0.3), keys.pop("seed", 4))
@@ -158,12 +159,12 @@ def test_trained_as_g_and_measured_on_clean_data(seen: Seen) -> None:
     found = run("permuted", attack, perturbed, config=config)
     assert {job.descent for job in seen.jobs} == {Descent("identity", 0.3, 7, 0.5, plateau=False)}
     assert {network.hidden_dim for network in seen.networks} == {4}
-    for name, inputs, labels in (
-        ("accuracy", DATA.inputs, DATA.labels),
-        ("accuracy_heldout", DATA.heldout_inputs, DATA.heldout_labels),
+    for accuracies, inputs, labels in (
+        (found.accuracy, DATA.inputs, DATA.labels),
+        (found.accuracy_heldout, DATA.heldout_inputs, DATA.heldout_labels),
     ):
         expected = [float((classifier.module(inputs) * labels > 0).double().mean()) for classifier in seen.trained]
-        assert found[name] == pytest.approx(expected, rel=1e-15)
+        assert list(accuracies) == pytest.approx(expected, rel=1e-15)
 
 
 def test_controls_share_no_network_with_g_or_each_other(seen: Seen) -> None:
@@ -180,7 +181,7 @@ def test_seeded() -> None:
     assert first == run("permuted", attack, perturbed)
     assert first != run("permuted", attack, perturbed, seed=5)
     # Draws do not depend on how many follow; batched products of other width, so accuracies are the same.
-    assert run("permuted", attack, perturbed, draws=2)["accuracy"] == first["accuracy"][:2]
+    assert run("permuted", attack, perturbed, draws=2).accuracy == first.accuracy[:2]
 
 
 # Directions of a draw's own are inputs of its own; the permuted draws all see the perturbed set.

@@ -41,7 +41,7 @@ def require_same_data(stored: StoredSet, fingerprint: str | None, config: DataCo
     """
     # Synthetic data have no files that could be compared: they are what their configuration says.
     is_same = config == stored.config.data if fingerprint is None else True
-    if fingerprint != stored.manifest["data"]["fingerprint"] or not is_same:
+    if fingerprint != stored.data_fingerprint or not is_same:
         raise DataError(
             f"these are not the data that {stored.folder} was made from ({stored.config.data.name}); give the path "
             "of the same data with --data"

@@ -18,10 +18,11 @@ from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.controls import CONTROLS, ControlName, run_control, unperturbed_set
 from perturblearn.experiment.costs import estimate_control
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
+from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
 from perturblearn.experiment.network_costs import estimate_network
-from perturblearn.experiment.numbers import JsonStage
+from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
@@ -64,7 +65,7 @@ class Directions(Stage[Tensor | None]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DirectionMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+class DirectionMeasures(ContextStage[Numbers], NumbersStage):
     """How well perturbations follow the predicted directions.
 
     Args:
@@ -83,7 +84,7 @@ class DirectionMeasures(ContextStage[Mapping[str, Any]], JsonStage):
         """Words for people."""
         return "cosine similarity"
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> Numbers:
         """Measure the cosines."""
         perturbed = result(self.perturbed).to(self.context.data_device)
         data = result(self.data)
@@ -143,7 +144,7 @@ class Selection(Stored[Selected]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LinearProbe(ContextStage[Mapping[str, Any]], JsonStage):
+class LinearProbe(ContextStage[Numbers], NumbersStage):
     """What a linear classifier learns from the perturbed set.
 
     Args:
@@ -162,14 +163,14 @@ class LinearProbe(ContextStage[Mapping[str, Any]], JsonStage):
         """Little."""
         return 1.0
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> Numbers:
         """Train and measure it."""
         row = _selected(self.selection, result).standard
         return measure_linear_probe(result(self.perturbed[row]), result(self.data), device=self.device)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[str, Any]]):
+class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], Costly[ControlAccuracies]):
     """Classifiers trained as g is, without the information under test.
 
     Args:
@@ -209,7 +210,7 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
         """That of as many classifiers."""
         return self.draws * self.section.relative_work
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> ControlAccuracies:
         """Train and measure all draws."""
         selected = _selected(self.selection, result)
         data = result(self.data)
@@ -234,6 +235,16 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
             raise named(self, error) from None
 
     @classmethod
+    def dump(cls, result: ControlAccuracies) -> Artefact:
+        """The accuracies as an artefact."""
+        return Artefact(result.to_dict())
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> ControlAccuracies:
+        """The accuracies again."""
+        return ControlAccuracies.from_dict(artefact.content)
+
+    @classmethod
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What the draws cost."""
         (stage,) = group
@@ -244,7 +255,7 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fooling(ContextStage[Mapping[str, Any]], JsonStage):
+class Fooling(ContextStage[Numbers], NumbersStage):
     """How often perturbations of one network fool another.
 
     Args:
@@ -266,7 +277,7 @@ class Fooling(ContextStage[Mapping[str, Any]], JsonStage):
         """Words for people."""
         return f"how often perturbations of {self.attacked} fool {self.fooled}, seed {self.of_seed}"
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> Numbers:
         """Measure it."""
         classifier = result(self.classifier).to(device=self.device)
         return measure_fooling(classifier, result(self.perturbed).to(self.context.data_device))
@@ -341,7 +352,7 @@ class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class NetworkComparison(_OfSelected[Mapping[str, Any]], JsonStage):
+class NetworkComparison(_OfSelected[Numbers], NumbersStage):
     """Deep networks beside their linearisations and kernels.
 
     They are known by their stages: a configuration holds paths to their code and weights.
@@ -349,7 +360,7 @@ class NetworkComparison(_OfSelected[Mapping[str, Any]], JsonStage):
 
     kind = "comparison of networks"
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> Numbers:
         """Compare them."""
         return compare_networks(self.case(result), report=result.report)
 

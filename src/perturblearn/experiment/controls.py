@@ -14,6 +14,7 @@ from perturblearn.attacks import norm_of, steepest_step
 from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig
 from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
+from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import accuracy
 from perturblearn.experiment.networks import learn_network
 from perturblearn.perturbed import PerturbedSet, draw_targets, sources_of, targets_of
@@ -155,7 +156,7 @@ CONTROLS: dict[ControlName, type[Control]] = {"unperturbed": Unperturbed, "permu
 
 def run_control(
     control: Control, *, draws: int, device: str, resumption: Resumption, report: Report
-) -> dict[str, list[float]]:
+) -> ControlAccuracies:
     """Accuracy on clean data of classifiers that differ from g in one thing, over several draws.
 
     Args:
@@ -164,13 +165,11 @@ def run_control(
         device: where to train.
         resumption: how a deep network's training is kept while it goes on.
         report: called with steps done and in all.
-
-    Returns:
-        ``accuracy`` (on the clean training part) and ``accuracy_heldout``, one value per draw.
     """
     if control.config.model.is_network:
         return _run_networks(control, draws, device, resumption, report)
-    reached: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
+    accuracies: list[float] = []
+    heldout_accuracies: list[float] = []
     specs = [control.spec(draw, device=device) for draw in range(draws)]
     groups = [(draw, draw + 1) for draw in range(draws)] if control.has_own_inputs else [(0, draws)]
     for start, stop in groups:
@@ -185,14 +184,14 @@ def run_control(
             if isinstance(classifier, Exception):
                 raise classifier
             data = control.data
-            reached["accuracy"].append(accuracy(classifier.outputs(data.inputs), data.labels))
-            reached["accuracy_heldout"].append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
-    return reached
+            accuracies.append(accuracy(classifier.outputs(data.inputs), data.labels))
+            heldout_accuracies.append(accuracy(classifier.outputs(data.heldout_inputs), data.heldout_labels))
+    return ControlAccuracies(tuple(accuracies), tuple(heldout_accuracies))
 
 
 def _run_networks(
     control: Control, draws: int, device: str, resumption: Resumption, report: Report
-) -> dict[str, list[float]]:
+) -> ControlAccuracies:
     """Deep networks train one after the other; what a draw has reached is kept."""
     reached: dict[str, list[float]] = {"accuracy": [], "accuracy_heldout": []}
     data = control.data
@@ -223,7 +222,7 @@ def _run_networks(
             drafts.write("reached", kept)
         for name, values in reached.items():
             values.append(kept.content[name])
-    return reached
+    return ControlAccuracies.from_dict(reached)
 
 
 def attack_of_control(attack: AttackConfig) -> AttackConfig:

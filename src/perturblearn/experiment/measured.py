@@ -134,6 +134,15 @@ class ControlAccuracies:
     accuracy: tuple[float, ...]
     accuracy_heldout: tuple[float, ...]
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ControlAccuracies:
+        """What `to_dict` gave."""
+        return cls(tuple(content["accuracy"]), tuple(content["accuracy_heldout"]))
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """The accuracies as JSON values."""
+        return {"accuracy": list(self.accuracy), "accuracy_heldout": list(self.accuracy_heldout)}
+
     def on(self, part: AccuracyNames) -> tuple[float, ...]:
         """The accuracies on these inputs."""
         return self.accuracy_heldout if part.is_heldout else self.accuracy
@@ -199,10 +208,7 @@ class SeedMeasures:
             standard_lr=content["standard_lr"],
             perturbation_lr=content["perturbation_lr"],
             measures=dict(content["measures"]),
-            controls={
-                name: ControlAccuracies(tuple(draws["accuracy"]), tuple(draws["accuracy_heldout"]))
-                for name, draws in content["controls"].items()
-            },
+            controls={name: ControlAccuracies.from_dict(draws) for name, draws in content["controls"].items()},
             classes=ClassMeasures.from_dict(content["classes"]),
             groups=GroupMeasures.from_dict(content["groups"]) if "groups" in content else None,
             grid=tuple(PairMeasures.from_dict(pair) for pair in content["grid"]),
@@ -215,10 +221,7 @@ class SeedMeasures:
             "standard_lr": self.standard_lr,
             "perturbation_lr": self.perturbation_lr,
             "measures": dict(self.measures),
-            "controls": {
-                name: {"accuracy": list(draws.accuracy), "accuracy_heldout": list(draws.accuracy_heldout)}
-                for name, draws in self.controls.items()
-            },
+            "controls": {name: draws.to_dict() for name, draws in self.controls.items()},
             "classes": self.classes.to_dict(),
             **({} if self.groups is None else {"groups": self.groups.to_dict()}),
             "grid": [pair.to_dict() for pair in self.grid],

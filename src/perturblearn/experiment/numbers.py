@@ -1,23 +1,26 @@
-"""Stages whose results are JSON values."""
+"""Stages whose results are named numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from perturblearn.experiment.measured import Number
 from perturblearn.graph import Stored
 from perturblearn.store import Artefact
 
+Numbers = Mapping[str, Number]
+"""Numbers by the name of the measure."""
 
-class JsonStage(Stored[Mapping[str, Any]]):
-    """A stage whose result is a mapping of JSON values, such as named numbers."""
+
+class NumbersStage(Stored[Numbers]):
+    """A stage whose result is named numbers."""
 
     @classmethod
-    def dump(cls, result: Mapping[str, Any]) -> Artefact:
-        """The values as an artefact."""
+    def dump(cls, result: Numbers) -> Artefact:
+        """The numbers as an artefact."""
         return Artefact(result)
 
     @classmethod
-    def load(cls, artefact: Artefact) -> Mapping[str, Any]:
-        """The values again."""
+    def load(cls, artefact: Artefact) -> Numbers:
+        """The numbers again."""
         return dict(artefact.content)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from perturblearn.config import ExperimentConfig
 from perturblearn.experiment.comparison import Comparison
-from perturblearn.experiment.measured import ControlAccuracies, PairMeasures, SeedMeasures
+from perturblearn.experiment.measured import PairMeasures, SeedMeasures
 from perturblearn.experiment.seed_graph import SeedGraph
 from perturblearn.graph import Executor
 
@@ -32,16 +32,12 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
-    draws = {name: executor.result(stage) for name, stage in graph.controls.items()}
     return SeedMeasures(
         seed=seed,
         standard_lr=chosen.standard_lr,
         perturbation_lr=chosen.perturbation_lr,
         measures={**chosen.measures, **selected.maxima, **probe, **theory},
-        controls={
-            name: ControlAccuracies(tuple(reached["accuracy"]), tuple(reached["accuracy_heldout"]))
-            for name, reached in draws.items()
-        },
+        controls={name: executor.result(stage) for name, stage in graph.controls.items()},
         classes=learner.classes,
         groups=learner.groups,
         grid=grid,

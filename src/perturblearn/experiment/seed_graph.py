@@ -269,7 +269,7 @@ class GraphBuilder:
 
     def _standard(self, data: Data, lr: float, seed: int) -> Stage[Classifier]:
         if self._stored is not None:
-            return LoadedStandard(hash=self._stored.manifest["standard"]["hash"], stored=self._stored)
+            return LoadedStandard(hash=self._stored.standard_hash, stored=self._stored)
         section, context, dtype = self.config.standard.with_rate(lr), self.context, self.config.dtype
         if section.model.is_network:
             known_as = {**self._known_as["standard"], "lr": [lr]}
@@ -292,7 +292,7 @@ class GraphBuilder:
 
     def _perturbed(self, data: Data, standard: Stage[Classifier], part: Part, seed: int) -> Stage[PerturbedSet]:
         if self._stored is not None:
-            return LoadedSet(hash=self._stored.manifest["sha256"], part=part, data=data, stored=self._stored)
+            return LoadedSet(hash=self._stored.hash, part=part, data=data, stored=self._stored)
         is_search = self.config.attack.is_search
         return Perturbed(
             attack=self.config.attack,

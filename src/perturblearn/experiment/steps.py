@@ -22,7 +22,7 @@ from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.measured import LearnerMeasures
 from perturblearn.experiment.measures import PerturbationCase, measure_perturbation, measure_standard
 from perturblearn.experiment.network_costs import estimate_shard
-from perturblearn.experiment.numbers import JsonStage
+from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
@@ -344,7 +344,7 @@ class DeepPerturbation(DeepTraining):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StandardMeasures(ContextStage[Mapping[str, Any]], JsonStage):
+class StandardMeasures(ContextStage[Numbers], NumbersStage):
     """What f knows of clean data.
 
     Args:
@@ -362,7 +362,7 @@ class StandardMeasures(ContextStage[Mapping[str, Any]], JsonStage):
         """Words for people."""
         return "measures of f"
 
-    def run(self, result: Results) -> Mapping[str, Any]:
+    def run(self, result: Results) -> Numbers:
         """Measure f."""
         return measure_standard(result(self.standard).to(device=self.device), result(self.data))
 

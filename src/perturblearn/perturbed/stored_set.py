@@ -65,6 +65,11 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
             known = " or ".join(sorted(self.manifest["parts"], reverse=True))
             raise StoreError(f"{folder} has no part {part!r}; choose {known}")
         self.key: str = self.manifest["key"]
+        self.hash: str = self.manifest["sha256"]
+        self.name: str = self.manifest["name"]
+        self.data_fingerprint: str | None = self.manifest["data"]["fingerprint"]
+        self.standard_hash: str = self.manifest["standard"]["hash"]
+        self.standard_accuracy: float | None = self.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
         self.seed: int = self.manifest["seed"]
         self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
         self.n_samples: int = self.manifest["parts"][part]["n_samples"]
@@ -131,7 +136,7 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
             for name, tensor in self._intact(shard).items():
                 whole[name][shard.rows.start : shard.rows.stop] = tensor
         content = {name: self.manifest[name] for name in ("source", "norm", "epsilon")}
-        content["classifier_hash"] = self.manifest["standard"]["hash"]
+        content["classifier_hash"] = self.standard_hash
         content["zero_gradients"] = self.statistics["zero_gradients"]
         return PerturbedSet.load(Artefact(content, whole))
 

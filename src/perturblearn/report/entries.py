@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,6 @@ class Entry:
     """One folder of results.
 
     Args:
-        folder: its name in the folder that holds all.
         kind: one of `KINDS`.
         name: as the user calls it.
         about: what was done, in one line.
@@ -83,11 +82,11 @@ class Entry:
         seeds: how many each has.
         failed: runs that failed.
         settings: by dotted key of the configuration, its value; where there are several, in words.
+        folder: its name in the folder that holds all.
         written: when, in UTC, to the second.
         page: address of its report for the browser, from the folder that holds all; None where it has none.
     """
 
-    folder: str
     kind: str
     name: str
     about: str
@@ -98,6 +97,7 @@ class Entry:
     seeds: int = 1
     failed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
     written: str = ""
     page: str | None = None
 
@@ -214,9 +214,9 @@ def _entry(folder: Path, page: str) -> Entry:
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # It was readable JSON, so what is in it can be anything.
         raise StoreError(f"is damaged ({error!r})") from None
-    if not isinstance(about["name"], str):
+    if not isinstance(about.name, str):  # it comes from a file
         raise StoreError("is damaged (its name is no text)")
-    return Entry(folder=readable(folder.name), written=f"{written:%Y-%m-%d %H:%M:%S}", page=link, **about)
+    return replace(about, folder=readable(folder.name), written=f"{written:%Y-%m-%d %H:%M:%S}", page=link)
 
 
 def readable(name: str) -> str:
@@ -224,7 +224,7 @@ def readable(name: str) -> str:
     return _NO_CHARACTER.sub("\ufffd", name)
 
 
-def _about(result: Finished) -> dict[str, Any]:
+def _about(result: Finished) -> Entry:
     """What an entry says of a result."""
     if isinstance(result, Result):
         return _run(result)
@@ -238,109 +238,108 @@ def _about(result: Finished) -> dict[str, Any]:
     return _transfer(result)
 
 
-def _run(result: Result) -> dict[str, Any]:
-    return {
-        "kind": "run",
-        "name": result.config.name,
-        "about": title(result.config).removeprefix(f"{result.config.name}: "),
-        "conclusion": result.conclusion,
-        "numbers": _numbers([result]),
-        "seeds": len(result.seeds),
-        "settings": _settings([result.config]),
-    }
+def _run(result: Result) -> Entry:
+    return Entry(
+        kind="run",
+        name=result.config.name,
+        about=title(result.config).removeprefix(f"{result.config.name}: "),
+        conclusion=result.conclusion,
+        numbers=_numbers([result]),
+        seeds=len(result.seeds),
+        settings=_settings([result.config]),
+    )
 
 
-def _figure(figure: Reproduction) -> dict[str, Any]:
+def _figure(figure: Reproduction) -> Entry:
     report = report_on(figure)
     inside = sum(row.verdict == INSIDE for row in figure.readable)
     compared = f"{inside} of {plural(len(figure.readable), 'readable published point')} inside our spread."
     told = compared if figure.readable and figure.analysis is None else next(iter(report.lines), figure.caption)
     changed = {name: shown_number(value) for name, value in figure.changed.items()}
-    return {
-        "kind": "figure" if figure.analysis is None else "study",
-        "name": figure.name,
-        "about": report.title.removeprefix(f"{figure.name}, "),
-        "conclusion": told,
-        "inside": figure.share_inside,
-        "combinations": len({(row.panel, str(row.x)) for row in figure.rows}),
-        "seeds": len(figure.seeds),
-        "failed": len(figure.failed),
-        "settings": {"scale": figure.scale, "seeds": _in_words([*figure.seeds]), **changed},
-    }
+    return Entry(
+        kind="figure" if figure.analysis is None else "study",
+        name=figure.name,
+        about=report.title.removeprefix(f"{figure.name}, "),
+        conclusion=told,
+        inside=figure.share_inside,
+        combinations=len({(row.panel, str(row.x)) for row in figure.rows}),
+        seeds=len(figure.seeds),
+        failed=len(figure.failed),
+        settings={"scale": figure.scale, "seeds": _in_words([*figure.seeds]), **changed},
+    )
 
 
-def _audit(audit: Audit) -> dict[str, Any]:
+def _audit(audit: Audit) -> Entry:
     learned = sum(cell.has_learned is True for cell in audit.cells)
     beaten = f"g beats its controls and chance in {learned} of {plural(len(audit.cells), 'combination')}"
-    return {
-        "kind": "audit",
-        "name": audit.name,
-        "conclusion": audit.verdict,
-        **_grid(audit.cells, audit.model, f"; {beaten}"),
-    }
+    about = f"{audit.model}: {_data_and_attack(audit.cells)}; {beaten}"
+    return _grid("audit", audit.name, about, audit.verdict, audit.cells)
 
 
-def _transfer(matrix: TransferMatrix) -> dict[str, Any]:
-    return {
-        "kind": "transfer matrix",
-        "name": matrix.name,
-        "conclusion": matrix.reading,
-        **_grid(list(matrix.cells.values()), ", ".join(dict.fromkeys((*matrix.rows, *matrix.columns)))),
-    }
+def _transfer(matrix: TransferMatrix) -> Entry:
+    cells, networks = list(matrix.cells.values()), ", ".join(dict.fromkeys((*matrix.rows, *matrix.columns)))
+    return _grid("transfer matrix", matrix.name, f"{networks}: {_data_and_attack(cells)}", matrix.reading, cells)
 
 
-def _grid(cells: Sequence[Result], networks: str, more: str = "") -> dict[str, Any]:
-    """What an audit and a transfer matrix have in common."""
+def _grid(kind: str, name: str, about: str, conclusion: str, cells: Sequence[Result]) -> Entry:
+    """An audit or a transfer matrix."""
+    return Entry(
+        kind,
+        name,
+        about,
+        conclusion,
+        numbers=_numbers(cells),
+        combinations=len(cells),
+        seeds=len(cells[0].seeds),
+        settings=_settings([cell.config for cell in cells]),
+    )
+
+
+def _data_and_attack(cells: Sequence[Result]) -> str:
     first = cells[0].config
-    return {
-        "about": f"{networks}: {data_text(first)}, {first.attack.name}{more}",
-        "numbers": _numbers(cells),
-        "combinations": len(cells),
-        "seeds": len(cells[0].seeds),
-        "settings": _settings([cell.config for cell in cells]),
-    }
+    return f"{data_text(first)}, {first.attack.name}"
 
 
-def _sweep(found: SweepResult) -> dict[str, Any]:
+def _sweep(found: SweepResult) -> Entry:
     spans = {
         name: _span([(point.get(f"{name}_mean"), point.get(f"{name}_std")) for point in found.table])
         for name in SHOWN_MEASURES
     }
     over = f" over {', '.join(found.varied)}" if found.varied else ""
     g = spans["perturbation_accuracy_heldout"]
-    return {
-        "kind": "sweep",
-        "name": found.sweep.name,
-        "about": f"{plural(len(found.runs), 'run')} at {plural(len(found.table), 'point')}{over}",
-        "conclusion": "No run has finished."
+    return Entry(
+        kind="sweep",
+        name=found.sweep.name,
+        about=f"{plural(len(found.runs), 'run')} at {plural(len(found.table), 'point')}{over}",
+        conclusion="No run has finished."
         if g is None
         else f"g classifies {percent_range([g.low, g.high])} % of clean held-out inputs correctly.",
-        "numbers": {name: span for name, span in spans.items() if span is not None},
-        "combinations": len(found.table),
-        "seeds": len({run["seed"] for run in found.runs}),
-        "failed": sum(run["error"] is not None for run in found.runs),
-        "settings": {
+        numbers={name: span for name, span in spans.items() if span is not None},
+        combinations=len(found.table),
+        seeds=len({run["seed"] for run in found.runs}),
+        failed=sum(run["error"] is not None for run in found.runs),
+        settings={
             **_settings([resolve_config(found.sweep.base)]),
             **{name: _in_words([point[name] for point in found.table]) for name in found.varied},
         },
-    }
+    )
 
 
-def _set(folder: Path) -> dict[str, Any]:
+def _set(folder: Path) -> Entry:
     stored = StoredSet(folder)
     success = stored.statistics["success_rate"]
     reached = "" if success is None else f" f gives {percent(success)} % of those with a wrong target that target."
     attack = stored.config.attack
-    accuracy = stored.manifest["standard"]["accuracy"].get("standard_accuracy_heldout")
-    return {
-        "kind": "perturbed set",
-        "name": stored.manifest["name"],
-        "about": f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source_text(attack)}, "
+    accuracy = stored.standard_accuracy
+    return Entry(
+        kind="perturbed set",
+        name=stored.name,
+        about=f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source_text(attack)}, "
         f"seed {stored.seed}",
-        "conclusion": f"{stored.n_samples:,} perturbed samples.{reached}",
-        "numbers": {} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
-        "settings": _settings([stored.config]),
-    }
+        conclusion=f"{stored.n_samples:,} perturbed samples.{reached}",
+        numbers={} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
+        settings=_settings([stored.config]),
+    )
 
 
 def _numbers(cells: Sequence[Result]) -> dict[str, Span]:
