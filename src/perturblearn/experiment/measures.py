@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, is_target, label_loss, predicted_labels
+from perturblearn.classifiers import Classifier, code_identity, is_target, label_loss, predicted_labels
 from perturblearn.data import Dataset
 from perturblearn.experiment.measured import ClassMeasures, GroupMeasures, LearnerMeasures
 from perturblearn.perturbed import PerturbedSet
@@ -175,9 +175,15 @@ def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Itera
     }
 
 
-def taken(kind: type[Measure]) -> tuple[str, ...]:
-    """Names of the measures of a kind, which a stage that takes them is known by."""
-    return tuple(measure.name for measure in MEASURES.values() if isinstance(measure, kind))
+def taken(kind: type[StandardMeasure | PerturbationMeasure]) -> tuple[str, ...]:
+    """What a stage that takes the measures of a kind is known by: their names, and the code of a user's own."""
+    return tuple(_identity(measure) for measure in MEASURES.values() if isinstance(measure, kind))
+
+
+def _identity(measure: StandardMeasure | PerturbationMeasure) -> str:
+    # Our own are known by the version of their stage, so that a rewritten line leaves results valid.
+    is_ours = measure.take.__module__.partition(".")[0] == "perturblearn"
+    return measure.name if is_ours else f"{measure.name} {code_identity(measure.take)} {code_identity(measure.applies)}"
 
 
 def measure_perturbation(case: PerturbationCase) -> LearnerMeasures:
