@@ -80,7 +80,11 @@ class Results:
         return self._fetch(stage)
 
 
-class Stage(ABC, Generic[ResultT_co]):
+class _Node:
+    """What every stage is. Unlike `Stage`, no abstract class, of which `isinstance` takes ten times as long."""
+
+
+class Stage(_Node, ABC, Generic[ResultT_co]):
     """A piece of work: a pure function of its fields. Equal stages are one stage.
 
     A kind of work is a frozen dataclass that inherits from this class, with ``eq=False``. Fields that are stages, or
@@ -100,11 +104,15 @@ class Stage(ABC, Generic[ResultT_co]):
     """SHA-256 over kind, version, parameters and the inputs' keys."""
     inputs: tuple[Stage[Any], ...]
     """The stages whose results are used, in the order of the fields."""
+    _sources: dict[str, Any]
+    """The fields that are stages, or tuples of them."""
 
     def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in _identifying(type(self))}
+        object.__setattr__(self, "_sources", {name: value for name, value in values.items() if _is_input(value)})
         # The inputs have their keys by now: however long the chain, no key is computed by recursion.
         object.__setattr__(self, "key", content_key(self.identity))
-        object.__setattr__(self, "inputs", tuple(stage for _, stage in self._placed_inputs()))
+        object.__setattr__(self, "inputs", tuple(stage for value in self._sources.values() for stage in _flat(value)))
 
     @property
     def label(self) -> str:
@@ -134,25 +142,15 @@ class Stage(ABC, Generic[ResultT_co]):
     @property
     def identity(self) -> dict[str, Any]:
         """What the key is the hash of."""
-        parameters: dict[str, Any] = {}
-        inputs: dict[str, Any] = {}
-        for name in _identifying(type(self)):
-            value = getattr(self, name)
-            if _is_input(value):
-                inputs[name] = _keys(value)
-            else:
-                parameters[name] = _content(value)
+        inputs = {name: _keys(value) for name, value in self._sources.items()}
+        parameters = {
+            name: _content(getattr(self, name)) for name in _identifying(type(self)) if name not in self._sources
+        }
         return {"kind": self.kind, "version": self.version, "parameters": parameters, "inputs": inputs}
 
     def named_inputs(self) -> dict[str, Stage[Any]]:
         """The inputs by their fields' names; those of a tuple are numbered."""
-        return dict(self._placed_inputs())
-
-    def _placed_inputs(self) -> Iterator[tuple[str, Stage[Any]]]:
-        for name in _identifying(type(self)):
-            value = getattr(self, name)
-            if isinstance(value, (Stage, tuple)):
-                yield from _leaves(name, cast(Any, value))
+        return {name: stage for field, value in self._sources.items() for name, stage in _leaves(field, value)}
 
     @abstractmethod
     def run(self, result: Results) -> ResultT_co:
@@ -256,20 +254,25 @@ def _identifying(kind: type[Stage[Any]]) -> tuple[str, ...]:
 def _is_input(value: Any) -> bool:
     while isinstance(value, tuple) and value:
         value = cast("tuple[Any, ...]", value)[0]
-    return isinstance(value, Stage)
+    return isinstance(value, _Node)
 
 
 def _keys(value: Any) -> Any:
     return [_keys(one) for one in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value.key
 
 
+def _flat(value: Any) -> Sequence[Stage[Any]]:
+    """The stages in a field's value."""
+    return [leaf for one in cast(Any, value) for leaf in _flat(one)] if isinstance(value, tuple) else [value]
+
+
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Stage[Any]]]:
-    """The stages in a field's value, each with a name that says where it stands."""
-    if isinstance(value, Stage):
-        yield name, value
-    elif isinstance(value, tuple):
+    """The same, each with a name that says where it stands."""
+    if isinstance(value, tuple):
         for number, one in enumerate(cast("tuple[Any, ...]", value)):
             yield from _leaves(f"{name} {number}", one)
+    else:
+        yield name, value
 
 
 def _content(value: Any) -> Any:
