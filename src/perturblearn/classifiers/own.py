@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.identity import code_identity, module_identity
 from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.errors import ModelError
+from perturblearn.seeding import reproducible
 from perturblearn.store import file_hash
 
 SomeModule = TypeVar("SomeModule", bound=nn.Module)
@@ -96,7 +96,7 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
         return copied(made, name).to("cpu")
     made = made.to("cpu").float()
     # A second call under another seed shows whether the factory draws its weights or loads them, as a checkpoint does.
-    with drawing_from(1):
+    with reproducible(1):
         other, _ = _call(source, name)
     if _has_same_weights(made, other):
         _reset(made, name)
@@ -158,7 +158,7 @@ def _registered_object(name: str) -> tuple[Any, str]:
 def _identity_of(source: Any, name: str) -> str:
     if isinstance(source, nn.Module):
         return module_identity(source)
-    with drawing_from(0):
+    with reproducible(0):
         made, _ = _call(source, name)
     made = copied(made, name)  # better to fail here than after training, when the result is copied
     return hashlib.sha256(f"{code_identity(source)} {module_identity(made)}".encode()).hexdigest()

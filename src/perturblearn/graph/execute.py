@@ -14,6 +14,7 @@ from typing import Any, cast
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import AnyStage, Grouped, Report, Results, ResultT, Stage, Stored
+from perturblearn.seeding import derive_seed, reproducible
 from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, write_tensors
 
 
@@ -179,15 +180,17 @@ class Executor:
         errors: dict[AnyStage, Exception] = {}
         done: list[AnyStage] = []
         try:
-            for position, result in self._results(stage, group, wanted, report):
-                member = group[position]
-                if isinstance(result, Exception):
-                    errors[member] = result
-                    continue
-                self._keep(member, result)
-                done.append(member)
-                if member == stage:
-                    found = result
+            # Seeded by kind and seed, not by key: code that cannot be identified has another key in every process.
+            with reproducible(derive_seed(stage.drawn_with or 0, "stage", stage.kind)):
+                for position, result in self._results(stage, group, wanted, report):
+                    member = group[position]
+                    if isinstance(result, Exception):
+                        errors[member] = result
+                        continue
+                    self._keep(member, result)
+                    done.append(member)
+                    if member == stage:
+                        found = result
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends these stages and those that need them
             errors |= {member: error for member in members if member not in done}
         elapsed = time.perf_counter() - started
