@@ -29,9 +29,9 @@ def derive_seed(seed: int, *purpose: str) -> int:
 def reproducible(seed: int) -> Iterator[None]:
     """A block whose numbers depend on this seed, and on nothing that a program has set or drawn before.
 
-    Inside, the global generators of Python, NumPy and PyTorch start at the seed; new tensors are float32 on the CPU;
-    gradients are recorded; autocast is off; and products have PyTorch's own default precision. Afterwards everything is
-    as it was before, whatever code inside the block has done to it, also after an error.
+    Inside, the global generators of Python, NumPy and PyTorch start at the seed, and settings are those of
+    `default_settings`. Afterwards everything is as it was before, whatever code inside the block has done to it, also
+    after an error.
 
     Args:
         seed: 0 or more.
@@ -39,18 +39,31 @@ def reproducible(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
-    with ExitStack() as stack:
+    with default_settings(), ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - code of the user's may draw from it
         stack.callback(torch.set_rng_state, torch.get_rng_state())
-        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-        stack.callback(_restore_default_device, torch.get_default_device())
         _keep_gpu_generators(stack, seed)
-        _keep_precision(stack)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         # Not torch.manual_seed, which would also have CUDA wait to be initialised.
         torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """A block that a program's global settings do not reach, and that leaves them as they were.
+
+    Inside, new tensors are float32 on the CPU, gradients are recorded, autocast is off, and products have PyTorch's own
+    default precision.
+    """
+    import torch
+
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        stack.callback(_restore_default_device, torch.get_default_device())
+        _keep_precision(stack)
         torch.set_default_dtype(torch.float32)
         # Only where another device is the default: the mode that changes it slows every operation down.
         if torch.get_default_device().type != "cpu":

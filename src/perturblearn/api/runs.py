@@ -136,7 +136,7 @@ class _RunLog:
         unfinished: list[Experiment] = []
         for key, experiment in experiments.items():
             known = self._known.get(key)
-            if known is not None and not force:
+            if known is not None and not force and experiment.is_identified:
                 if known.state == "finished" and known.result is not None:
                     self._measured[key] = SeedMeasures.from_dict(known.result["seeds"][0])
                 elif known.state == "failed" and not retry:

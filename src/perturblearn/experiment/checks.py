@@ -21,6 +21,7 @@ from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
 from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import JsonStage
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import Selected, select
@@ -203,6 +204,11 @@ class ControlDraws(ContextStage[Mapping[str, Any]], JsonStage, Costly[Mapping[st
     def label(self) -> str:
         """Words for people."""
         return f"{self.control} control, {self.draws} draw{'s' * (self.draws > 1)}"
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in g's network."""
+        return unidentified_in(self.known_as)
 
     @property
     def work(self) -> float:

@@ -100,11 +100,15 @@ class Stage(ABC, Generic[ResultT_co]):
     """SHA-256 over kind, version, parameters and the inputs' keys."""
     inputs: tuple[Stage[Any], ...]
     """The stages whose results are used, in the order of the fields."""
+    is_identified: bool = True
+    """Whether its key says what its result is. Otherwise the result is never kept: the key is valid in this process."""
 
     def __post_init__(self) -> None:
         # The inputs have their keys by now: however long the chain, no key is computed by recursion.
         object.__setattr__(self, "key", content_key(self.identity))
         object.__setattr__(self, "inputs", tuple(stage for _, stage in self._placed_inputs()))
+        is_identified = not self.unidentified and all(source.is_identified for source in self.inputs)
+        object.__setattr__(self, "is_identified", is_identified)
 
     @property
     def label(self) -> str:
@@ -125,6 +129,11 @@ class Stage(ABC, Generic[ResultT_co]):
     def is_stored(self) -> bool:
         """Whether its result goes to the store."""
         return isinstance(self, Stored)
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in its own parameters, each in a few words."""
+        return ()
 
     @property
     def drawn_with(self) -> int | None:
