@@ -67,10 +67,12 @@ class ForeignAttack(Attack):
         known = {"norm": self.norm.name, "value_range": context.value_range}
         known["generator"] = torch.Generator(sources.device).manual_seed(seed)
         with frozen(module, seed):
-            for block in blocks(self, module, sources, targets, context):
+            # One that the code cannot reach, even if it was made with the module itself.
+            network = copied(module, name_of_network(module))
+            for block in blocks(self, network, sources, targets, context):
                 known["epsilon"] = self._bound(block)
                 with default_settings():
-                    returned = _call(function, module, block, {name: known[name] for name in keywords})
+                    returned = _call(function, network, block, {name: known[name] for name in keywords})
                 points = block.ball.clip(_checked(returned, block, name_of(function)))
                 if not block.ball.holds(points):
                     points = block.ball.fit(points)
@@ -162,18 +164,18 @@ def keywords_of(attack: AttackFunction) -> tuple[str, ...]:
         signature.bind(None, None, None, **dict.fromkeys(keywords))
     except TypeError as error:
         raise ModelError(
-            f"the attack {name_of(attack)}{signature} cannot be called as attack(model, inputs, targets) ({error}); "
-            f"other arguments need defaults, except {', '.join(KEYWORDS)}, which are given to an attack that names them"
+            f"the attack {name_of(attack)}({', '.join(parameters)}) cannot be called as attack(model, inputs, targets) "
+            f"({error}); give other arguments defaults, except {', '.join(KEYWORDS)}, which an attack is given if it "
+            "names them"
         ) from None
     return keywords
 
 
-def _call(function: AttackFunction, module: nn.Module, block: Block, keywords: dict[str, Any]) -> object:
+def _call(function: AttackFunction, network: nn.Module, block: Block, keywords: dict[str, Any]) -> object:
     """What the code returns for a block, given copies."""
-    network = copied(module, name_of_network(module))
     inputs = block.ball.centres.clone().view(-1, *block.shape)
     try:
-        return function(network, inputs, block.exact.targets.clone(), **keywords)
+        return function(copied(network, name_of_network(network)), inputs, block.exact.targets.clone(), **keywords)
     except PerturbLearnError:
         raise
     except Exception as error:
