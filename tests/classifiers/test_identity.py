@@ -292,7 +292,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def imported(folder: Path, files: dict[str, str], name: str = "attacks:attack") -> Identity:
     """The identity of what is imported from a folder with these files, as in a process of its own."""
     for file, text in files.items():
-        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).parent.mkdir(exist_ok=True, parents=True)
         (folder / file).write_text(textwrap.dedent(text))
         sys.modules.pop(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."), None)
     importlib.invalidate_caches()
@@ -356,6 +356,24 @@ def test_modules_that_are_not_used_do_not_count(folder: Path) -> None:
     files = {"attacks.py": "def attack(x): return x", "other.py": "x = 1"}
     first = imported(folder, files)
     assert imported(folder, {**files, "other.py": "x = 2"}) == first
+
+
+@pytest.mark.parametrize("name", ["attacks:attack", "attacks:Attack"])
+def test_what_is_installed_counts_by_its_own_file(tmp_path: Path, folder: Path, name: str) -> None:
+    folder = tmp_path / "site-packages"
+    sys.path.insert(0, str(folder))
+    text = "import other\ndef attack(x): return x + {}\nclass Attack:\n    def __call__(self, x): return attack(x)"
+    try:
+        first, second = (imported(folder, {"attacks.py": text.format(eps), "other.py": ""}, name) for eps in (0, 1))
+        again = imported(folder, {"attacks.py": text.format(1), "other.py": "x = 1"}, name)
+    finally:
+        sys.path.remove(str(folder))
+    assert first != second == again
+
+
+def test_two_things_that_nothing_identifies_are_two() -> None:
+    one, other = closure(threading.Lock()), closure(threading.Lock())
+    assert identify(one, name="it") == identify(one, name="it") != identify(other, name="it")
 
 
 SESSION = """

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
-from perturblearn.classifiers.project_code import imported_names, is_library, project_files, uses
+from perturblearn.classifiers.project_code import imported_names, installed_file, is_library, project_files, uses
 
 _PROCESS = uuid.uuid4().hex
 """Part of the identity of what cannot be identified, so that no other process takes it for something that it knows."""
@@ -60,7 +60,8 @@ def identify(*values: Any, name: str) -> Identity:
 
     Functions are told apart by their bytecode, defaults, closures, attributes and the globals that they use; classes by
     their members and bases; modules by parameters, buffers, attributes and hooks; other objects by what pickling them
-    would keep. Of a project's modules, the content of their files counts too; of installed ones, the names alone.
+    would keep. Of a project's modules, the content of their files counts too, with all that they import; of installed
+    ones, the file that a function or class stands in; of Python, PyTorch and NumPy, the names alone.
 
     Args:
         values: functions, classes, modules, values.
@@ -152,7 +153,8 @@ class _Walk:
             self._add_class(value)
         elif isinstance(value, types.ModuleType):
             self.token("module", value.__name__)
-            self._add_files(value.__name__)
+            add = self._add_library if is_library(value.__name__) else self._add_files
+            add(value.__name__)
         elif isinstance(value, Tensor):
             self._add_tensor(value, where)
         elif isinstance(value, np.ndarray):
@@ -211,8 +213,8 @@ class _Walk:
         inside = {name: _content(cell) for name, cell in zip(code.co_freevars, cells, strict=True)}
         # A library's function may hold the user's: a decorator does.
         self._add_named("closure", inside)
-        if is_library(module):
-            self.token("library", str(module))
+        if module is not None and is_library(module):
+            self._add_library(module)
             return
         self.add(code, where)
         self.add(function.__defaults__, f"a default of {function.__name__}")
@@ -231,6 +233,7 @@ class _Walk:
         while isinstance(value, types.ModuleType):
             if is_library(value.__name__):
                 self.token("library", ".".join((value.__name__, *rest)))
+                self._add_library(value.__name__)
                 return
             self._add_files(value.__name__)
             if not rest:
@@ -244,9 +247,13 @@ class _Walk:
         for name, digest in sorted(project_files(module)):
             self.token("file", f"{name} {digest}")
 
+    def _add_library(self, module: str) -> None:
+        self.token("library", f"{module} {installed_file(module)}")
+
     def _add_class(self, kind: type) -> None:
         self.token("class", f"{kind.__module__}.{kind.__qualname__}")
         if _is_of_library(kind):
+            self._add_library(kind.__module__)
             return
         self._add_several("bases", kind.__bases__, kind.__name__)
         if type(kind) is not type:
@@ -350,7 +357,7 @@ class _Walk:
     def _give_up(self, value: Any, where: str) -> None:
         kind = type(value)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        self.token("unidentified", kind.__qualname__)
+        self.token("unidentified", f"{kind.__qualname__} {id(value)}")  # no other object of this process has it
         self.unidentified.append(f"{where} ({module}{kind.__qualname__})")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-_LIBRARIES = frozenset({"perturblearn", "torch", "torchvision", "numpy"})
+_LIBRARIES = frozenset({"perturblearn", "torch", "numpy"})
 """Libraries wherever they are installed, also from a checkout. Their versions are recorded with every result."""
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
@@ -36,19 +36,19 @@ class Uses:
 
 
 @dataclass(frozen=True)
-class ProjectFile:
-    """A file of the user's project.
+class CodeFile:
+    """The file of a module.
 
     Args:
         digest: SHA-256 of its content.
-        imports: names of the modules that it may import.
+        imports: names of the modules that it may import; none for an installed one.
     """
 
     digest: str
     imports: tuple[str, ...]
 
 
-_read: dict[str, tuple[Any, ProjectFile]] = {}
+_read: dict[str, tuple[Any, CodeFile]] = {}
 """Files read in this process by module, with what identifies the version that was read."""
 
 
@@ -115,10 +115,19 @@ def project_files(name: str) -> Iterator[tuple[str, str]]:
         if name in seen:
             continue
         seen.add(name)
-        file = None if name in _MAIN or is_library(name) else _project_file(name)
+        file = None if name in _MAIN or is_library(name) else _code_file(name)
         if file is not None:
             yield name, file.digest
             waiting += file.imports
+
+
+def installed_file(name: str) -> str:
+    """SHA-256 of the file of an installed module; empty for those of Python and of the libraries that are recorded."""
+    top = name.partition(".")[0]
+    if top in _LIBRARIES or top in sys.stdlib_module_names:
+        return ""
+    file = _code_file(name)
+    return "" if file is None else file.digest
 
 
 def imported_names(used: Uses, package: str | None) -> Iterator[str]:
@@ -132,7 +141,7 @@ def imported_names(used: Uses, package: str | None) -> Iterator[str]:
         yield from (f"{base}.{part}" for part in taken if part != "*")
 
 
-def _project_file(name: str) -> ProjectFile | None:
+def _code_file(name: str) -> CodeFile | None:
     module = sys.modules.get(name)
     path = _path_of(name) if module is None else _file_of(module)
     try:
@@ -150,9 +159,9 @@ def _project_file(name: str) -> ProjectFile | None:
     is_package = path.name == "__init__.py"
     package = name if is_package else name.rpartition(".")[0]
     imports: tuple[str, ...] = (package,) if package and package != name else ()
-    if path.suffix == ".py":
+    if path.suffix == ".py" and not is_library(name):
         imports += tuple(imported_names(_uses_of_source(content), package))
-    found = ProjectFile(hashlib.sha256(content).hexdigest(), imports)
+    found = CodeFile(hashlib.sha256(content).hexdigest(), imports)
     _read[name] = version, found
     return found
 
