@@ -30,7 +30,7 @@ def surroundings() -> list[object]:
         torch.is_grad_enabled(),
         torch.is_autocast_enabled("cpu"),
         torch.get_float32_matmul_precision(),
-        torch.backends.mkldnn.matmul.fp32_precision,
+        torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
         torch.backends.cudnn.allow_tf32,
         random.getstate(),
         torch.get_rng_state().tolist(),

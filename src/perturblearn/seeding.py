@@ -96,7 +96,7 @@ def _keep_gpu_generators(stack: ExitStack, seed: int) -> None:
 def _keep_precision(stack: ExitStack) -> None:
     import torch
 
-    backends = torch.backends
+    backends: Any = torch.backends  # whose types lack the newer settings
     # PyTorch 2.9 has one setting for each of these, beside an older one that sets several of them.
     newer: list[tuple[Any, str]] = []
     if hasattr(backends, "fp32_precision"):

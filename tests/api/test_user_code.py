@@ -39,7 +39,7 @@ def step(model: nn.Module, inputs: Tensor, targets: Tensor, *, epsilon: float, v
     return (inputs + epsilon * towards(model, inputs, targets)).clamp(*value_range)
 
 
-def run(attack: Any, out: Path | None = None, **more: Any) -> Result:
+def run(attack: Any, out: Path | None = None, /, **more: Any) -> Result:
     return learn_from_perturbations(data=DATA, attack=attack, overrides=KEYS | more, out=out, report=False)
 
 
@@ -48,8 +48,10 @@ def numbers(result: Result) -> dict[str, Any]:
 
 
 def test_epsilon_is_swept_with_an_own_attack() -> None:
-    trained = {"standard.epochs": 20, "standard.lr": 0.05}
-    success = [numbers(run(step, **trained, **{"attack.epsilon": size}))["attack_success"] for size in (0.0, 0.1, 0.4)]
+    success: list[float] = []
+    for size in (0.0, 0.1, 0.4):
+        keys: dict[str, Any] = {"standard.epochs": 20, "standard.lr": 0.05, "attack.epsilon": size}
+        success.append(numbers(run(step, **keys))["attack_success"])
     assert success[0] < success[1] < success[2]
 
 
@@ -121,6 +123,10 @@ def noisy() -> nn.Module:
         return Noisy()
 
 
+def drawn_meanwhile() -> list[float]:
+    return [float(torch.rand(1)), random.random(), float(np.random.rand())]  # noqa: NPY002
+
+
 AUDIT: dict[str, Any] = {"seeds": 1, "controls.draws": 1, "perturbation.epochs": 1, "attack.steps": 2}
 
 
@@ -131,7 +137,7 @@ def audited(out: Path | None = None, **more: Any) -> dict[str, Any]:
 
 def test_a_network_that_draws_gives_the_same_numbers_again(tmp_path: Path) -> None:
     first = audited()
-    torch.rand(3), random.random(), np.random.rand()  # noqa: NPY002
+    drawn_meanwhile()
     assert audited() == first
     # Neither whether results are read back, nor which of them are computed at all.
     audited(tmp_path, **{"attack.steps": 1})
@@ -145,7 +151,7 @@ def test_an_attack_that_draws_gives_the_same_numbers_again() -> None:
         return (inputs + 0.2 * drawn).clamp(0, 1)
 
     first = numbers(run(noise))
-    torch.rand(3), random.random()
+    drawn_meanwhile()
     assert numbers(run(noise)) == first
     assert numbers(run(noise, seeds=[1])) != first
 
@@ -192,3 +198,19 @@ def test_what_an_attack_does_to_f_is_not_measured() -> None:
         return (inputs + 0.2 * towards(model, inputs, targets)).clamp(0, 1)
 
     assert numbers(run(moved)) == numbers(run(tidy))
+
+
+def test_weights_that_are_trained_again_between_two_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "loaded.py").write_text(
+        f"import torch\n\n\ndef load():\n    net = torch.nn.Linear({DIM}, 3)\n"
+        f"    net.load_state_dict(torch.load({str(tmp_path / 'weights.pt')!r}))\n    return net\n"
+    )
+    accuracy: list[float] = []
+    for sign in (1, -1):
+        # Means of the classes as weights recognise them, and their negatives do not.
+        means = torch.stack([DATA.inputs[DATA.labels == label].mean(dim=0) for label in range(3)])
+        torch.save({"weight": sign * (means - means.mean(dim=0)), "bias": torch.zeros(3)}, tmp_path / "weights.pt")
+        found = audit("loaded:load", DATA, learners=["mlp"], epsilons={"l2": 0.5}, overrides=AUDIT, out=tmp_path)
+        accuracy.append(found.cells[0].summary["standard_accuracy_heldout"]["mean"])
+    assert accuracy[0] > 0.5 > 0.3 > accuracy[1]

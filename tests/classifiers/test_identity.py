@@ -159,7 +159,7 @@ def test_what_stands_above_a_function_does_not_matter() -> None:
 
 def test_an_object_that_holds_itself() -> None:
     def ring(size: float) -> list[Any]:
-        first = [size]
+        first: list[Any] = [size]
         first.append(first)
         return first
 
@@ -178,14 +178,17 @@ def with_pre_hook(mean: float) -> nn.Module:
 
 
 def with_hook(mean: float) -> nn.Module:
-    module = nn.Sequential(linear(1.0))
-    module.handle = module[0].register_forward_hook(lambda module, inputs, output: output - mean)
+    part: nn.Module = linear(1.0)
+    module = nn.Sequential(part)
+    handle: Any = part.register_forward_hook(lambda module, inputs, output: output - mean)
+    module.handle = handle
     return module
 
 
 def with_keyword_hook(mean: float) -> nn.Module:
     module = linear(1.0)
-    module.register_forward_hook(lambda module, inputs, keywords, output: output - mean, with_kwargs=True)
+    hook: Any = lambda module, inputs, keywords, output: output - mean  # noqa: E731
+    module.register_forward_hook(hook, with_kwargs=True)
     return module
 
 
@@ -274,7 +277,7 @@ def test_generators_of_the_process_do_not_count() -> None:
 
     uniform, normal = random.uniform, np.random.normal
     before = digest(noisy), digest(named)
-    torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
+    noisy()
     assert (digest(noisy), digest(named)) == before
 
 

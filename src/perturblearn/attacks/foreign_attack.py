@@ -64,7 +64,7 @@ class ForeignAttack(Attack):
         results = []
         seed = derive_seed(context.seed, "attack")
         # One for all blocks, as the global ones are, so that a sample's draws need not depend on their size.
-        known = {"norm": self.norm.name, "value_range": context.value_range}
+        known: dict[str, Any] = {"norm": self.norm.name, "value_range": context.value_range}
         known["generator"] = torch.Generator(sources.device).manual_seed(seed)
         with frozen(module, seed):
             # One that the code cannot reach, even if it was made with the module itself.

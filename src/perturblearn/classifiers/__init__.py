@@ -10,7 +10,7 @@ from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
-from perturblearn.classifiers.own import copied, fingerprint, hand_over
+from perturblearn.classifiers.own import copied, fingerprint, forget_calls, hand_over
 from perturblearn.classifiers.resnet import ResNet18
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
@@ -29,6 +29,7 @@ __all__ = [
     "describe_error",
     "evaluating",
     "fingerprint",
+    "forget_calls",
     "from_state",
     "hand_over",
     "identify",

@@ -333,12 +333,13 @@ class _Walk:
         try:
             with warnings.catch_warnings(action="ignore"):
                 reduce = copyreg.dispatch_table.get(type(value))
-                made = value.__reduce_ex__(4) if reduce is None else reduce(value)
+                made: Any = value.__reduce_ex__(4) if reduce is None else reduce(value)
             if isinstance(made, str):
                 self.token("named", f"{type(value).__module__} {made}")
                 return
-            function, arguments, state, items, entries = (*made, None, None, None)[:5]
-            items, entries = list(items or ()), list(entries or ())
+            parts: tuple[Any, ...] = (*made, None, None, None)
+            function, arguments, state = parts[:3]
+            items, entries = (list(each or ()) for each in parts[3:5])
         except Exception:  # noqa: BLE001 - the user's own method may fail in any way
             self._give_up(value, where)
             return

@@ -24,7 +24,7 @@ _PREFIX = "python:"
 _registered: dict[str, tuple[Any, Identity]] = {}
 """Networks passed as objects in this process, with their identity, by name."""
 _called: dict[Identity, Identity] = {}
-"""Identities of factories with what they returned in this process, by the identity of their code."""
+"""Identities of factories with what they returned for this command, by the identity of their code."""
 _returned: WeakSet[nn.Module] = WeakSet()
 """Networks returned by factories that still exist. Weak references, because networks may be large."""
 
@@ -102,8 +102,8 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
 def fingerprint(name: str) -> Identity:
     """The identity of a custom network, as part of the keys of stored results; see `identify`.
 
-    That of a factory includes the network that it returns under a fixed seed. For this it is called once in a process,
-    as long as its code and what it uses are the same: files that it reads count as they were then.
+    That of a factory includes the network that it returns under a fixed seed. For this it is called once for all
+    experiments of a command (see `forget_calls`), as long as its code and what it uses are the same.
 
     Args:
         name: ``package.module:name`` or a name returned by `hand_over`.
@@ -125,6 +125,11 @@ def fingerprint(name: str) -> Identity:
     return _called[code]
 
 
+def forget_calls() -> None:
+    """Call factories again to identify them, as every command does: a file of weights that they read may be another."""
+    _called.clear()
+
+
 def copied(module: SomeModule, name: str) -> SomeModule:
     """A deep copy of a module.
 
@@ -139,7 +144,7 @@ def copied(module: SomeModule, name: str) -> SomeModule:
         ) from error
 
 
-def _registered_object(name: str) -> tuple[Any, str]:
+def _registered_object(name: str) -> tuple[Any, Identity]:
     if name not in _registered:
         raise ModelError(
             f"the network {name} was passed as a Python object, which this process does not have; pass the same "
