@@ -57,16 +57,28 @@ def without_weights():
 
 number = 3
 """
+ATTACKS = """
+def four(model, inputs, targets, eps):
+    return inputs
+
+
+def unfinished(model, inputs, targets):
+    return nothing
+
+
+number = 3
+"""
 
 
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The current folder, with the user's modules."""
     (tmp_path / "bad_nets.py").write_text(NETS)
+    (tmp_path / "bad_attacks.py").write_text(ATTACKS)
     (tmp_path / "bad_module.py").write_text("import torch\n\nnet = torch.nn.Linear(64, classes)\n")
     monkeypatch.chdir(tmp_path)
     yield
-    for name in ("bad_nets", "bad_module"):
+    for name in ("bad_nets", "bad_attacks", "bad_module"):
         sys.modules.pop(name, None)
 
 
@@ -160,6 +172,36 @@ def test_a_learner_that_does_not_fit_the_data(capsys: pytest.CaptureFixture[str]
     said = refuse(capsys, *words(words_of[command]), *DIGITS[command], *MLP, "--seeds", 1)
     assert said.startswith("perturbation classifier, bad_nets:seven_classes, ")
     assert said.endswith("(2, 7) for n = 2 inputs of 3 classes, but (n, 3) is needed; change its last layer")
+    assert nothing_looks_finished(tmp_path / "runs", said)
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["", "plan"])
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (
+            "four",
+            r"the attack four\(model, inputs, targets, eps\) cannot be called .* \(missing .*'eps'\); give other .*",
+        ),
+        (
+            "number",
+            r"bad_attacks:number is of type int; give a function attack\(model, inputs, targets\) that returns .*",
+        ),
+        ("absent", r"bad_attacks:absent names absent, which the module bad_attacks .* does not have; correct the name"),
+    ],
+)
+def test_an_attack_that_is_none(
+    capsys: pytest.CaptureFixture[str], attack: str, sentence: str, plan: list[str]
+) -> None:
+    said = refuse(capsys, *words("run --seeds 1"), "--attack.name", f"bad_attacks:{attack}", *plan)
+    assert re.fullmatch(sentence, said), said
+    assert not Path("runs").exists()
+
+
+def test_an_attack_that_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = words("run --seeds 1 --standard.epochs 1 --controls.draws 0 --attack.name bad_attacks:unfinished")
+    said = refuse(capsys, *run)
+    assert said == "the attack unfinished fails (NameError: name 'nothing' is not defined); fix it"
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from tests.docs.pages import ROOT, pages, python_blocks
+from tests.docs.pages import ROOT, blocks, pages, python_blocks
 from tests.docs.printing import assert_printed
+
+from perturblearn.cli import main
 
 WITH_A_TEST_OF_THEIR_OWN = ("README.md", "docs/own_model.md")
 
@@ -78,3 +80,18 @@ def test_the_example_of_an_own_model_runs(
     assert re.search(r"^linf 0\.\d+$", printed, re.MULTILINE)
     assert (tmp_path / "audit.png").stat().st_size > 0
     plt.close("all")
+
+
+def test_the_example_of_an_own_attack_runs_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's file and its command, as they stand."""
+    monkeypatch.chdir(tmp_path)
+    page = "docs/own_attack.md"
+    (tmp_path / "attacks.py").write_text(python_blocks(page)[0][0].text)
+    (line,) = [block.text for block in blocks(page) if block.language == "sh"]
+    try:
+        assert main([*line.split()[1:], "--no-report"]) == 0
+    finally:
+        sys.modules.pop("attacks", None)
+    assert re.search(r"^attack_success +0\.24", capsys.readouterr().out, re.MULTILINE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perturblearn.attacks import hand_over_attack
-from perturblearn.classifiers import hand_over
+from perturblearn.classifiers import forget_calls, hand_over
 from perturblearn.data import Dataset, dataset_from
 
 
@@ -39,6 +39,7 @@ class UserObjects:
         Raises:
             DataError, ModelError: an object cannot be used.
         """
+        forget_calls()
         keys = dict(overrides or {})
         dataset: Dataset | None = None
         if isinstance(self.data, str):

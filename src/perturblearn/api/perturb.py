@@ -112,7 +112,8 @@ class PreparedSets(Prepared[list[StoredSet]]):
         """
         assert options.out is not None
         folders = {seed: self.set_folder(seed, options.out) for seed in self.shards}
-        missing = [seed for seed in self.shards if options.force or not self._is_written(seed, folders[seed])]
+        anew = options.force or not self.experiment.is_identified
+        missing = [seed for seed in self.shards if anew or not self._is_written(seed, folders[seed])]
         if missing:
             plan = make_plan(self._targets(missing), options.stages, force=options.force)
             executor = options.make_executor(plan, options.stages, options.watch)

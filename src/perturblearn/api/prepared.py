@@ -114,7 +114,8 @@ class PreparedResult(Prepared[S]):
             return self._measured(self._executed(options))
         folder = self.folder_in(options.out)
         # A folder's name has only the first digits of the key, so the result itself is asked.
-        finished = None if options.force else self._finished_in(folder)
+        anew = options.force or not all(experiment.is_identified for experiment in self.experiments)
+        finished = None if anew else self._finished_in(folder)
         if finished is None or finished.key != self.key:
             return self._recorded(folder, options)
         self._complete(finished, folder, options)

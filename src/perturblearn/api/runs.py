@@ -13,6 +13,7 @@ from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import check_device
 from perturblearn.api.stores import record_store
+from perturblearn.classifiers import forget_calls
 from perturblearn.config import ExperimentConfig, Keep, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, Outcome, Point, SeedMeasures, key_of, plan_together, run_together
@@ -56,6 +57,7 @@ class PreparedRuns(Prepared[list[Outcome]]):
         """Every run, an experiment of one seed, with the number of its point."""
         data_dir = None if self.data_dir is None else Path(self.data_dir)
         runs: list[tuple[int, Experiment]] = []
+        forget_calls()
         with collecting_nothing():
             for number, point in enumerate(self.points):
                 check_device(point.config.device)
@@ -136,7 +138,7 @@ class _RunLog:
         unfinished: list[Experiment] = []
         for key, experiment in experiments.items():
             known = self._known.get(key)
-            if known is not None and not force:
+            if known is not None and not force and experiment.is_identified:
                 if known.state == "finished" and known.result is not None:
                     self._measured[key] = SeedMeasures.from_dict(known.result["seeds"][0])
                 elif known.state == "failed" and not retry:

@@ -70,7 +70,7 @@ class ProjectedDescent(Attack):
         # One generator per restart goes through all blocks, so that a sample's start does not depend on their size.
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         results = []
-        with frozen(module):
+        with frozen(module, context.seed):
             for block in blocks(self, module, sources, targets, context, bfloat16=self.bfloat16):
                 best = Best()
                 # Otherwise the first iterate is the source itself, and its pass is the one that has to be made anyway.

@@ -126,7 +126,8 @@ class _AsLogits(nn.Module):
         self.module = module
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = outputs_of(self.module(inputs), len(inputs), type(self.module).__name__)
+        # A copy: a network that works on its inputs in place would move foolbox's points.
+        outputs = outputs_of(self.module(inputs.clone()), len(inputs), type(self.module).__name__)
         return torch.stack((torch.zeros_like(outputs), outputs), dim=1) if outputs.ndim == 1 else outputs
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Unpack
+from functools import partial
+from typing import Any, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,12 +18,17 @@ from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.blocks import Block, blocks
 from perturblearn.attacks.context import AttackContext, SearchOptions, split_options
 from perturblearn.attacks.frozen import frozen
-from perturblearn.attacks.norms import Norm, norm_of
-from perturblearn.errors import ModelError
-from perturblearn.seeding import derive_seed
+from perturblearn.attacks.norms import L0, Norm, norm_of
+from perturblearn.attacks.objective import name_of_network
+from perturblearn.classifiers import copied, describe_error
+from perturblearn.errors import ModelError, PerturbLearnError
+from perturblearn.seeding import default_settings, derive_seed
 
-AttackFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""From a network, inputs (n, ...) and target labels (n,) to perturbed inputs."""
+AttackFunction = Callable[..., Tensor]
+"""From a network, inputs (n, ...) and target labels (n,) to perturbed inputs; see `run_attack`."""
+
+KEYWORDS = ("epsilon", "norm", "value_range", "generator")
+"""What an attack is given by keyword if it names it."""
 
 TOLERANCE = 1e-5
 """By how much of epsilon, or of the range, a result may miss its bound: what rounding in float32 explains. A result
@@ -34,8 +39,9 @@ that misses it by less is moved back."""
 class ForeignAttack(Attack):
     """An attack by code that is not ours, held to bound and range [own].
 
-    The code gets the module in evaluation mode, its parameters constants, and copies of the sources inside the range.
-    What torch or NumPy draw for it from their global generators depends on the seed alone; their states are restored.
+    The code gets the module in evaluation mode, its parameters constants, and the sources inside the range: for every
+    block copies, so that nothing it does to them outlasts the block. What it draws from the global generators of torch,
+    NumPy and Python depends on the seed alone; they are restored, and all other global settings after every block.
     """
 
     @abstractmethod
@@ -50,17 +56,23 @@ class ForeignAttack(Attack):
         """What the code returns for sources (n, ...), checked; see `Attack.search`.
 
         Raises:
-            ModelError: the result has another shape, is not finite, or misses the bound or the range by more than
-                rounding explains; or as in `Attack.search`.
+            ModelError: the code fails or cannot be called; the result has another shape, is not finite, or misses the
+                bound or the range by more than rounding explains; or as in `Attack.search`.
         """
         function = self.function(context.value_range)
+        keywords = keywords_of(function)
         results = []
-        with frozen(module), _own_draws(derive_seed(context.seed, "attack"), sources.device):
-            for block in blocks(self, module, sources, targets, context):
-                # Copies: an attack, or the network inside it, may work in place.
-                inputs = block.ball.centres.clone().view(-1, *block.shape)
-                with torch.enable_grad():
-                    returned = function(module, inputs, block.exact.targets.clone())
+        seed = derive_seed(context.seed, "attack")
+        # One for all blocks, as the global ones are, so that a sample's draws need not depend on their size.
+        known: dict[str, Any] = {"norm": self.norm.name, "value_range": context.value_range}
+        known["generator"] = torch.Generator(sources.device).manual_seed(seed)
+        with frozen(module, seed):
+            # One that the code cannot reach, even if it was made with the module itself.
+            network = copied(module, name_of_network(module))
+            for block in blocks(self, network, sources, targets, context):
+                known["epsilon"] = self._bound(block)
+                with default_settings():
+                    returned = _call(function, network, block, {name: known[name] for name in keywords})
                 points = block.ball.clip(_checked(returned, block, name_of(function)))
                 if not block.ball.holds(points):
                     points = block.ball.fit(points)
@@ -70,6 +82,12 @@ class ForeignAttack(Attack):
                 context.report(block.number + 1, block.of, f"attack on block {block.number + 1}/{block.of}")
         return AttackResult.joined(results, sources)
 
+    def _bound(self, block: Block) -> float | Tensor:
+        """The size that a perturbation may have: epsilon, or a number of coordinates."""
+        if isinstance(self.norm, L0):
+            return self.norm.pixels
+        return self.epsilon[block.rows.to(self.epsilon.device)] if isinstance(self.epsilon, Tensor) else self.epsilon
+
 
 @dataclass(frozen=True)
 class CallableAttack(ForeignAttack):
@@ -77,7 +95,7 @@ class CallableAttack(ForeignAttack):
 
     Args:
         norm, epsilon: as in `Attack`: what the results are held to.
-        call: ``call(module, inputs, targets)`` returns the perturbed inputs. It knows norm and size itself.
+        call: ``call(module, inputs, targets)`` returns the perturbed inputs; see `run_attack`.
     """
 
     call: AttackFunction
@@ -101,7 +119,10 @@ def run_attack(
     """`CallableAttack` in one call [own].
 
     Args:
-        attack: ``attack(module, inputs, targets)`` returns the perturbed inputs. It knows norm and size itself.
+        attack: ``attack(module, inputs, targets)`` returns the perturbed inputs. What it names of the following it is
+            given by keyword: ``epsilon`` (the size, in L0 the number of coordinates), ``norm`` (its name),
+            ``value_range`` (least and largest value of an input) and ``generator`` (a seeded ``torch.Generator`` on the
+            inputs' device).
         module, sources, targets: as in `Attack.search`.
         norm: ``l0``, ``l2`` or ``linf``.
         epsilon: size in L2 and L-infinity, 0 or more; one number, or one per source, (n,).
@@ -121,7 +142,44 @@ def run_attack(
 
 def name_of(attack: object) -> str:
     """What an attack is called in messages."""
+    attack = attack.func if isinstance(attack, partial) else attack
     return getattr(attack, "__name__", type(attack).__name__)
+
+
+def keywords_of(attack: AttackFunction) -> tuple[str, ...]:
+    """Which of `KEYWORDS` an attack names, or takes by ``**``.
+
+    Raises:
+        ModelError: it cannot be called with a model, inputs, targets and these.
+    """
+    try:
+        signature = inspect.signature(attack.forward if isinstance(attack, nn.Module) else attack)
+    except (ValueError, TypeError):  # some compiled functions have none
+        return ()
+    parameters = signature.parameters
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    settled = attack.keywords if isinstance(attack, partial) else {}
+    keywords = tuple(name for name in KEYWORDS if (name in parameters or takes_all) and name not in settled)
+    try:
+        signature.bind(None, None, None, **dict.fromkeys(keywords))
+    except TypeError as error:
+        raise ModelError(
+            f"the attack {name_of(attack)}({', '.join(parameters)}) cannot be called as attack(model, inputs, targets) "
+            f"({error}); give other arguments defaults, except {', '.join(KEYWORDS)}, which an attack is given if it "
+            "names them"
+        ) from None
+    return keywords
+
+
+def _call(function: AttackFunction, network: nn.Module, block: Block, keywords: dict[str, Any]) -> object:
+    """What the code returns for a block, given copies."""
+    inputs = block.ball.centres.clone().view(-1, *block.shape)
+    try:
+        return function(copied(network, name_of_network(network)), inputs, block.exact.targets.clone(), **keywords)
+    except PerturbLearnError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the attack {name_of(function)} fails ({describe_error(error)}); fix it") from error
 
 
 def _checked(perturbed: object, block: Block, name: str) -> Tensor:
@@ -158,19 +216,3 @@ def _checked(perturbed: object, block: Block, name: str) -> Tensor:
             "that size"
         )
     return points
-
-
-@contextmanager
-def _own_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Global generators that start from a seed, and go on afterwards as if nothing had been."""
-    state = np.random.get_state()  # noqa: NPY002 - an attack of the user's may draw from it
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

@@ -65,7 +65,7 @@ class MinimumNorm(Attack):
 
     def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The nearest points found; see `Attack.search`."""
-        with frozen(module):
+        with frozen(module, context.seed):
             parts = blocks(self, module, sources, targets, context, bfloat16=self.bfloat16)
             results = [self._bisect(block, context) for block in parts]
         return AttackResult.joined(results, sources)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
-from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack
-from perturblearn.classifiers import code_identity, import_object, value_identity
+from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack, keywords_of, name_of
+from perturblearn.classifiers import Identity, identify, identify_import, import_object
 from perturblearn.errors import ModelError
-from perturblearn.store import file_hash
 
 _HANDED_OVER = "python:"
-_objects: dict[str, tuple[AttackFunction, str]] = {}
+_objects: dict[str, tuple[AttackFunction, Identity]] = {}
 """What was handed over in this process, and its identity, by name."""
 
 
@@ -38,21 +34,17 @@ def hand_over_attack(attack: AttackFunction) -> str:
     """Make an attack known to this process by a name that a configuration can hold.
 
     Args:
-        attack: ``attack(model, inputs, targets) -> perturbed``.
+        attack: ``attack(model, inputs, targets) -> perturbed``; see `run_attack`.
 
     Returns:
         ``python:`` and 16 hexadecimal digits of its code and state: equal ones have one name.
 
     Raises:
-        ModelError: it cannot be called.
+        ModelError: it cannot be called like this.
     """
-    if not callable(attack):
-        raise ModelError(
-            f"the attack passed in Python is of type {type(attack).__name__}; pass a function "
-            "attack(model, inputs, targets) that returns perturbed inputs"
-        )
-    identity = hashlib.sha256(f"attack {code_identity(attack)} {_state(attack)}".encode()).hexdigest()
-    name = f"{_HANDED_OVER}{identity[:16]}"
+    keywords_of(_callable(attack, "the attack passed in Python"))
+    identity = identify(attack, name=f"the attack {name_of(attack)}")
+    name = f"{_HANDED_OVER}{identity.digest[:16]}"
     _objects[name] = attack, identity
     return name
 
@@ -64,43 +56,39 @@ def own_attack(name: str) -> AttackFunction:
         name: ``package.module:function`` or what `hand_over_attack` returned.
 
     Raises:
-        ModelError: there is no such thing, or it cannot be called.
+        ModelError: there is no such thing, or it cannot be called with a model, inputs and targets.
     """
     if name.startswith(_HANDED_OVER):
         return _handed_over(name)[0]
-    attack = import_object(name)
+    attack = _callable(import_object(name), name)
+    keywords_of(attack)
+    return attack
+
+
+def attack_fingerprint(name: str) -> Identity:
+    """What tells an own attack from all others, for results that are kept; see `identify`.
+
+    Raises:
+        ModelError: as `own_attack`.
+    """
+    if name.startswith(_HANDED_OVER):
+        return _handed_over(name)[1]
+    return identify_import(own_attack(name), name)
+
+
+def _callable(attack: Any, name: str) -> AttackFunction:
     if not callable(attack):
         raise ModelError(
-            f"{name} is of type {type(attack).__name__}; name a function attack(model, inputs, targets) that returns "
+            f"{name} is of type {type(attack).__name__}; give a function attack(model, inputs, targets) that returns "
             "perturbed inputs"
         )
     return cast(AttackFunction, attack)
 
 
-def attack_fingerprint(name: str) -> str:
-    """SHA-256 of what fixes an own attack, for results that are kept: its code, of what is imported its whole file.
-
-    Raises:
-        ModelError: there is no such thing, or it cannot be called.
-    """
-    if name.startswith(_HANDED_OVER):
-        return _handed_over(name)[1]
-    attack = own_attack(name)
-    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
-    content = file_hash(Path(file)) if file and Path(file).is_file() else ""
-    return hashlib.sha256(f"attack {name} {content} {code_identity(attack)}".encode()).hexdigest()
-
-
-def _handed_over(name: str) -> tuple[AttackFunction, str]:
+def _handed_over(name: str) -> tuple[AttackFunction, Identity]:
     if name not in _objects:
         raise ModelError(
             f"the attack {name} was passed as a Python object in another process; pass the same attack again, or name "
             "one that can be imported, package.module:function"
         )
     return _objects[name]
-
-
-def _state(attack: Any) -> str:
-    """What its code does not show: attributes of an object, and what a function has taken from around it."""
-    kept = [cell.cell_contents for cell in getattr(attack, "__closure__", None) or ()]
-    return value_identity([kept, getattr(attack, "__dict__", {}), getattr(attack, "__self__", None)])

@@ -65,7 +65,7 @@ class StepAttack(Attack):
         # In place, to hold one copy of large inputs instead of two.
         inputs = steps if self.bare else steps.add_(sources)
         name, rows = name_of_network(module), context.block or rows_per_pass(module)
-        with frozen(module), torch.no_grad():
+        with frozen(module, context.seed), torch.no_grad():
             passes = [outputs_of(module(part.clone()), len(part), name) for part in inputs.split(rows) if len(part)]
         outputs = torch.cat(passes) if passes else sizes
         check_numbers(outputs, name)

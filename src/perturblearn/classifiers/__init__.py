@@ -4,13 +4,13 @@ from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_wei
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.evaluating import evaluating
-from perturblearn.classifiers.identity import code_identity, value_identity
-from perturblearn.classifiers.importing import import_object
+from perturblearn.classifiers.identity import Identity, identify, identify_import
+from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
-from perturblearn.classifiers.own import fingerprint, hand_over
+from perturblearn.classifiers.own import copied, fingerprint, forget_calls, hand_over
 from perturblearn.classifiers.resnet import ResNet18
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
@@ -19,16 +19,21 @@ __all__ = [
     "MLP",
     "Classifier",
     "ConvNet",
+    "Identity",
     "Network",
     "ResNet18",
     "TwoLayer",
     "WideResNet",
     "checkpoint_fingerprint",
-    "code_identity",
+    "copied",
+    "describe_error",
     "evaluating",
     "fingerprint",
+    "forget_calls",
     "from_state",
     "hand_over",
+    "identify",
+    "identify_import",
     "import_object",
     "initialise",
     "is_target",
@@ -37,5 +42,4 @@ __all__ = [
     "make_network",
     "predicted_labels",
     "rows_per_pass",
-    "value_identity",
 ]

@@ -22,6 +22,7 @@ from perturblearn.classifiers.two_layer import TwoLayer
 from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
+from perturblearn.seeding import derive_seed, reproducible
 from perturblearn.store import Artefact
 
 AnyNetwork = TypeVar("AnyNetwork", bound=TwoLayer | Network, default=TwoLayer | Network, covariant=True)
@@ -69,9 +70,11 @@ class Classifier(Generic[AnyNetwork]):
     def outputs(self, inputs: Tensor, *, block: int | None = None) -> Tensor:
         """f(x), (n,), or logits (n, K), in evaluation mode.
 
+        A network that draws in evaluation mode, such as a randomised defence, draws the same in every call.
+
         Args:
             inputs: (n, ...), on any device.
-            block: rows per block, None for a default; it changes outputs only by rounding.
+            block: rows per block, None for a default; it changes outputs only by rounding, and what a network draws.
 
         Returns:
             The outputs, on the device of the inputs.
@@ -83,10 +86,11 @@ class Classifier(Generic[AnyNetwork]):
         if len(inputs) == 0:
             n_classes = 2 if isinstance(module, TwoLayer) else module.signature.n_classes
             return inputs.new_empty((0,) if n_classes == 2 else (0, n_classes))
-        with evaluating(module), torch.no_grad():
-            parts = [
-                module(part.to(self.device)).to(inputs.device) for part in inputs.split(block or rows_per_pass(module))
-            ]
+        parts: list[Tensor] = []
+        with evaluating(module):
+            for number, part in enumerate(inputs.split(block or rows_per_pass(module))):
+                with reproducible(derive_seed(0, "outputs", str(number))), torch.no_grad():
+                    parts.append(module(part.to(self.device)).to(inputs.device))
         outputs = torch.cat(parts)
         broken = int(outputs.isnan().reshape(len(outputs), -1).any(dim=1).sum())
         if broken:

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
-from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.errors import ModelError
+from perturblearn.seeding import reproducible
 
 
 def import_object(name: str) -> Any:
@@ -24,7 +24,7 @@ def import_object(name: str) -> Any:
     """
     path, _, attribute = name.partition(":")
     # Seeded, so that a network created while the module is imported has the same weights in every session.
-    with drawing_from(0):
+    with reproducible(0):
         module = _import_module(path, wanted_by=name)
     try:
         return getattr(module, attribute)

@@ -6,7 +6,6 @@ from torch import nn
 
 from perturblearn.classifiers.checkpoint import load_weights
 from perturblearn.classifiers.convnet import ConvNet
-from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.own import own_body, own_source
@@ -21,7 +20,7 @@ from perturblearn.config import (
 )
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import derive_seed, reproducible
 
 
 def make_network(config: NetworkConfig, signature: Signature, *, seed: int, role: str, fresh: bool = True) -> Network:
@@ -45,7 +44,7 @@ def make_network(config: NetworkConfig, signature: Signature, *, seed: int, role
     """
     # Before the seed is set: a module may draw while it is imported, which it is only once.
     source = own_source(config.name) if config.is_own else None
-    with drawing_from(derive_seed(seed, "initialisation", role)):
+    with reproducible(derive_seed(seed, "initialisation", role)):
         body = own_body(source, config.name, fresh=fresh) if config.is_own else _body(config, signature)
         network = Network(body, signature, config)
     if config.checkpoint is not None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -15,20 +12,19 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from perturblearn.classifiers.drawing import drawing_from
-from perturblearn.classifiers.identity import code_identity, module_identity
+from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.errors import ModelError
-from perturblearn.store import file_hash
+from perturblearn.seeding import reproducible
 
 SomeModule = TypeVar("SomeModule", bound=nn.Module)
 
 _PREFIX = "python:"
 
-_registered: dict[str, tuple[Any, str]] = {}
+_registered: dict[str, tuple[Any, Identity]] = {}
 """Networks passed as objects in this process, with their identity, by name."""
-_identities: dict[str, tuple[Any, str]] = {}
-"""Factories imported in this process, with their identity at first use, by name."""
+_called: dict[Identity, Identity] = {}
+"""Identities of factories with what they returned for this command, by the identity of their code."""
 _returned: WeakSet[nn.Module] = WeakSet()
 """Networks returned by factories that still exist. Weak references, because networks may be large."""
 
@@ -48,8 +44,8 @@ def hand_over(network: nn.Module | Callable[[], nn.Module]) -> str:
     """
     if isinstance(network, nn.Module):
         network = copied(network, "passed in Python")
-    identity = _identity_of(network, "the factory passed in Python")
-    name = f"{_PREFIX}{identity[:16]}"
+    identity = _identity_of(network, "the network passed in Python")
+    name = f"{_PREFIX}{identity.digest[:16]}"
     _registered[name] = network, identity
     return name
 
@@ -96,20 +92,18 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
         return copied(made, name).to("cpu")
     made = made.to("cpu").float()
     # A second call under another seed shows whether the factory draws its weights or loads them, as a checkpoint does.
-    with drawing_from(1):
+    with reproducible(1):
         other, _ = _call(source, name)
     if _has_same_weights(made, other):
         _reset(made, name)
     return made
 
 
-def fingerprint(name: str) -> str:
-    """SHA-256 of everything that determines a custom network, as part of the keys of stored results.
+def fingerprint(name: str) -> Identity:
+    """The identity of a custom network, as part of the keys of stored results; see `identify`.
 
-    For a module, this covers its structure, plain attributes, parameters, buffers and the source of its classes. For a
-    factory, it covers its source and the same for the network that it returns under a fixed seed. For imported code, it
-    also covers the files of the named module and of the defining module, as they were at first use. Files that such
-    code reads, or modules that it imports, are not covered.
+    That of a factory includes the network that it returns under a fixed seed. For this it is called once for all
+    experiments of a command (see `forget_calls`), as long as its code and what it uses are the same.
 
     Args:
         name: ``package.module:name`` or a name returned by `hand_over`.
@@ -120,16 +114,20 @@ def fingerprint(name: str) -> str:
     if name.startswith(_PREFIX):
         return _registered_object(name)[1]
     source = import_object(name)
-    # Files are not hashed again while the code in memory is the same: after an edit, old code would get a new hash.
-    known, identity = _identities.get(name, (None, ""))
-    if known is source and not isinstance(source, nn.Module):
-        return identity
-    digest = hashlib.sha256(name.encode())
-    for module in sorted({name.partition(":")[0], getattr(source, "__module__", None) or ""} - {""}):
-        digest.update(f"{module} {_file_hash(module)}".encode())
-    digest.update(_identity_of(source, name).encode())
-    _identities[name] = source, digest.hexdigest()
-    return digest.hexdigest()
+    if isinstance(source, nn.Module):
+        return identify_import(source, name)
+    code = identify_import(source, name)
+    if code not in _called:
+        found = identify(code.digest, _returned_once(source, name), name=name)
+        found = Identity(found.digest, (*code.unidentified, *found.unidentified))
+        # A factory may keep what it has returned, or count its calls.
+        _called.update(dict.fromkeys((code, identify_import(source, name)), found))
+    return _called[code]
+
+
+def forget_calls() -> None:
+    """Call factories again to identify them, as every command does: a file of weights that they read may be another."""
+    _called.clear()
 
 
 def copied(module: SomeModule, name: str) -> SomeModule:
@@ -146,7 +144,7 @@ def copied(module: SomeModule, name: str) -> SomeModule:
         ) from error
 
 
-def _registered_object(name: str) -> tuple[Any, str]:
+def _registered_object(name: str) -> tuple[Any, Identity]:
     if name not in _registered:
         raise ModelError(
             f"the network {name} was passed as a Python object, which this process does not have; pass the same "
@@ -155,13 +153,16 @@ def _registered_object(name: str) -> tuple[Any, str]:
     return _registered[name]
 
 
-def _identity_of(source: Any, name: str) -> str:
+def _identity_of(source: Any, name: str) -> Identity:
     if isinstance(source, nn.Module):
-        return module_identity(source)
-    with drawing_from(0):
-        made, _ = _call(source, name)
-    made = copied(made, name)  # better to fail here than after training, when the result is copied
-    return hashlib.sha256(f"{code_identity(source)} {module_identity(made)}".encode()).hexdigest()
+        return identify(source, name=name)
+    return identify(source, _returned_once(source, name), name=name)
+
+
+def _returned_once(factory: Any, name: str) -> nn.Module:
+    with reproducible(0):
+        made, _ = _call(factory, name)
+    return copied(made, name)  # better to fail here than after training, when the result is copied
 
 
 def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
@@ -223,8 +224,3 @@ def _reset(module: nn.Module, name: str) -> None:
                 "has parameters but no reset_parameters; give a class or function that creates the network with newly "
                 "drawn weights in each call"
             )
-
-
-def _file_hash(module: str) -> str:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file_hash(Path(file)) if file and Path(file).is_file() else ""

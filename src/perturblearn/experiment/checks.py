@@ -22,6 +22,7 @@ from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
 from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import Selected, select
@@ -204,6 +205,11 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
     def label(self) -> str:
         """Words for people."""
         return f"{self.control} control, {self.draws} draw{'s' * (self.draws > 1)}"
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in g's network."""
+        return unidentified_in(self.known_as)
 
     @property
     def work(self) -> float:

@@ -73,6 +73,11 @@ class Experiment:
         return tuple(stage for of_seed in self.seeds.values() for stage in of_seed.targets)
 
     @property
+    def is_identified(self) -> bool:
+        """Whether equal keys mean equal results; otherwise it is run anew every time."""
+        return all(stage.is_identified for stage in self.targets)
+
+    @property
     def stage_keys(self) -> Iterator[str]:
         """The keys of all stages that belong to it, each once."""
         seen: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -95,3 +95,8 @@ def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, An
     if isinstance(section.model, NetworkConfig) and section.model.checkpoint is not None:
         model["checkpoint"] = checkpoint_fingerprint(section.model.checkpoint)
     return identity
+
+
+def unidentified_in(identity: Mapping[str, Any]) -> tuple[str, ...]:
+    """What nothing identifies in a network known as this, each in a few words."""
+    return identity["own"].unidentified if "own" in identity else ()

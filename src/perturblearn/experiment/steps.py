@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from perturblearn.classifiers import Classifier
+from perturblearn.classifiers import Classifier, Identity
 from perturblearn.config import AttackConfig, DataConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
@@ -137,7 +137,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
 
     Args:
         attack: source, targets, and how sources are moved.
-        own: hash of the user's own attack; None for all others.
+        own: identity of the user's own attack; None for all others.
         part: of the data.
         rows: which of the set's samples.
         seed: the run's seed.
@@ -148,7 +148,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     kind = "shard of a perturbed set"
     is_read_back = True
     attack: AttackConfig
-    own: str | None
+    own: Identity | None
     part: Part
     rows: range
     seed: int
@@ -161,6 +161,11 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         """Words for people."""
         name = _name_of_set(self.part)
         return name if self.is_whole else f"{name}, samples {self.rows.start:,} to {self.rows.stop - 1:,}"
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in the attack."""
+        return () if self.own is None else self.own.unidentified
 
     @property
     def work(self) -> float:
@@ -208,7 +213,7 @@ class Perturbed(ContextStage[PerturbedSet]):
 
     Args:
         attack: source, targets, and how sources are moved.
-        own: hash of the user's own attack; None for all others.
+        own: identity of the user's own attack; None for all others.
         part: of the data.
         seed: the run's seed.
         made_from: f itself, or the set's shards.
@@ -217,7 +222,7 @@ class Perturbed(ContextStage[PerturbedSet]):
     kind = "perturbed set"
     version = 3
     attack: AttackConfig
-    own: str | None
+    own: Identity | None
     part: Part
     seed: int
     data: Stage[Dataset]
@@ -227,6 +232,11 @@ class Perturbed(ContextStage[PerturbedSet]):
     def label(self) -> str:
         """Words for people."""
         return _name_of_set(self.part)
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in the attack."""
+        return () if self.own is None else self.own.unidentified
 
     def run(self, result: Results) -> PerturbedSet:
         """Move the sources, or join the shards."""

@@ -17,7 +17,7 @@ from perturblearn.experiment.context import Context, ContextStage
 from perturblearn.experiment.costs import estimate_classifiers
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.network_costs import estimate_network
-from perturblearn.experiment.networks import learn_network
+from perturblearn.experiment.networks import learn_network, unidentified_in
 from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key
 from perturblearn.store import Artefact
 from perturblearn.training import Resumption
@@ -138,6 +138,11 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         """Words for people."""
         trained = "as it is" if isinstance(self.section, UntrainedConfig) else f"lr {self.section.lr[0]:g}"
         return f"{self.role} classifier, {self.section.model.name}, {trained}"
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in the network's code."""
+        return unidentified_in(self.known_as)
 
     @property
     def work(self) -> float:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import AnyStage, Grouped, Report, Results, ResultT, Stage, Stored
+from perturblearn.seeding import derive_seed, reproducible
 from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, write_tensors
 
 
@@ -96,6 +97,7 @@ class Executor:
         Raises:
             Exception: whatever the first stage that fails raises, unless others are to go on.
         """
+        self._warn_of_unidentified()
         pending = self.plan.to_run
         self._keeps_going = keep_going
         for number, stage in enumerate(pending, start=1):
@@ -106,6 +108,10 @@ class Executor:
                     if stage.key not in self.errors:
                         raise
             self._release(self._reachable(stage))
+
+    def _warn_of_unidentified(self) -> None:
+        for sentence in self.plan.unidentified:
+            warnings.warn(sentence, stacklevel=3)
 
     @contextmanager
     def holding(self, *stages: AnyStage) -> Generator[None, None, None]:
@@ -179,15 +185,17 @@ class Executor:
         errors: dict[AnyStage, Exception] = {}
         done: list[AnyStage] = []
         try:
-            for position, result in self._results(stage, group, wanted, report):
-                member = group[position]
-                if isinstance(result, Exception):
-                    errors[member] = result
-                    continue
-                self._keep(member, result)
-                done.append(member)
-                if member == stage:
-                    found = result
+            # Seeded by kind and seed, not by key: code that cannot be identified has another key in every process.
+            with reproducible(derive_seed(stage.drawn_with or 0, "stage", stage.kind)):
+                for position, result in self._results(stage, group, wanted, report):
+                    member = group[position]
+                    if isinstance(result, Exception):
+                        errors[member] = result
+                        continue
+                    self._keep(member, result)
+                    done.append(member)
+                    if member == stage:
+                        found = result
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends these stages and those that need them
             errors |= {member: error for member in members if member not in done}
         elapsed = time.perf_counter() - started
@@ -218,7 +226,7 @@ class Executor:
     def _results(
         self, stage: AnyStage, group: Sequence[AnyStage], wanted: Sequence[int], report: Report
     ) -> Iterator[tuple[int, Any]]:
-        drafts = Drafts(self._store if stage.is_stored else None, stage.key)
+        drafts = Drafts(self._store if stage.is_stored and stage.is_identified else None, stage.key)
         result = Results(stage, self.result, report, drafts)
         if isinstance(stage, Grouped):
             yield from stage.run_group(cast("Sequence[Grouped[Any]]", group), wanted, result)
@@ -239,6 +247,9 @@ class Executor:
             self._memory[stage.key] = result
 
     def _write(self, store: ArtefactStore, stage: AnyStage, artefact: Artefact) -> None:
+        if not stage.is_identified:
+            self._unwritten.add(stage.key)
+            return
         try:
             store.write(stage.key, artefact, origin=stage.identity, replace=self.plan.force)
             self._fresh.add(stage.key)

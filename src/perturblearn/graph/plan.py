@@ -61,9 +61,19 @@ class Plan:
         """The stages whose results are in the store."""
         return tuple(stage for stage in self.stages if self.status[stage.key] == "finished")
 
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """A sentence for everything that cannot be identified, so that no result that depends on it is kept."""
+        found = dict.fromkeys(reason for stage in self.stages for reason in stage.unidentified)
+        return tuple(
+            f"nothing identifies {reason}, so results that depend on it are computed anew every time"
+            for reason in found
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values: every stage with its key, state, seed and inputs."""
         return {
+            "unidentified": list(self.unidentified),
             "stages": [
                 {
                     "key": stage.key,
@@ -74,7 +84,7 @@ class Plan:
                     "inputs": {name: source.key for name, source in stage.named_inputs().items()},
                 }
                 for stage in self.stages
-            ]
+            ],
         }
 
     def describe(self, *, in_short: bool = False) -> str:
@@ -89,6 +99,7 @@ class Plan:
             f"{counts['stages']:,} stages: {counts['to_run']:,} to run, {counts['finished']:,} finished, "
             f"{counts['only_if_asked_for']:,} made only if asked for; {counts['shared']:,} used more than once"
         )
+        lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in self.unidentified]
         return "\n".join((*lines, *self._describe_costs(in_short=in_short)))
 
     def counts(self) -> dict[str, int]:

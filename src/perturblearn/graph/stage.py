@@ -106,6 +106,8 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     """The stages whose results are used, in the order of the fields."""
     _sources: dict[str, Any]
     """The fields that are stages, or tuples of them."""
+    is_identified: bool = True
+    """Whether its key says what its result is. Otherwise the result is never kept: the key is valid in this process."""
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in _identifying(type(self))}
@@ -113,6 +115,8 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
         # The inputs have their keys by now: however long the chain, no key is computed by recursion.
         object.__setattr__(self, "key", content_key(self.identity))
         object.__setattr__(self, "inputs", tuple(stage for value in self._sources.values() for stage in _flat(value)))
+        is_identified = not self.unidentified and all(source.is_identified for source in self.inputs)
+        object.__setattr__(self, "is_identified", is_identified)
 
     @property
     def label(self) -> str:
@@ -133,6 +137,11 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     def is_stored(self) -> bool:
         """Whether its result goes to the store."""
         return isinstance(self, Stored)
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in its own parameters, each in a few words."""
+        return ()
 
     @property
     def drawn_with(self) -> int | None:
