@@ -56,7 +56,7 @@ def test_draws_are_those_of_a_scalar_generator(seed: int, count: int) -> None:
     whole = generator.integers(10, count)
     third = generator.offset
     uniform = generator.uniform(count)
-    places = np.unique(np.random.default_rng(0).integers(count, size=60)).tolist() + [count - 1]
+    places = [*np.unique(np.random.default_rng(0).integers(count, size=60)).tolist(), count - 1]
     of_normal, of_whole, of_uniform = (
         list(scalar_words(seed, offset, iter(places), count, T4_THREADS)) for offset in (first, second, third)
     )

@@ -3,7 +3,7 @@
 from perturblearn.seeding.cuda import CARDS, CudaGenerator
 from perturblearn.seeding.derived import derive_seed
 from perturblearn.seeding.philox import philox
-from perturblearn.seeding.published import DRAWS, PublishedDraws, PublishedStart, PublishedTargets
+from perturblearn.seeding.published import DRAWS, PublishedDraws, PublishedStart, PublishedTargets, random_signs
 
 __all__ = [
     "CARDS",
@@ -14,4 +14,5 @@ __all__ = [
     "PublishedTargets",
     "derive_seed",
     "philox",
+    "random_signs",
 ]
