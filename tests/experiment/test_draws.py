@@ -98,6 +98,7 @@ def test_images_are_read_by_a_loader_that_draws_between_both_networks() -> None:
         torch.empty((), dtype=torch.int64).random_()
         start = linear_layer(100, 12)
     g = executor.result(of_seed.perturbations[0][0]).module
+    assert isinstance(g, TwoLayer)
     assert torch.equal(g.readout, start.readout)  # which is not trained
 
 
