@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,39 @@ def test_pictures_of_perturbed_inputs(capsys: Say) -> None:
     assert all(0 <= row["mean"] <= 1 for row in found["rows"])
 
 
+def test_the_published_seed_is_run_beside_our_own(capsys: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = {"": lambda _: {}}
+    figure = replace(CURVES, name="neurips2024/curves", ways=narrow, seed=5, control_draws=0)
+    figure = replace(figure, panels=[figure.panels[0], replace(figure.panels[1], seed=6)])
+    monkeypatch.setitem(ALL, figure.name, figure)
+    known = Published(
+        0.015, [{"epsilon": [0.1, 0.3, 0.5]}, {"n_samples": [20, 40]}], [{"accuracy": [0.5, None, 0.7]}, None]
+    )
+    monkeypatch.setattr("perturblearn.results.points.published", lambda _: known)
+    words = ("reproduce", figure.name, "--scale", "full", "--seeds", 2, "--json")
+    both = say(capsys, *words).json
+    published = say(capsys, *words, "--draws", "published").json
+    own = say(capsys, *words, "--draws", "own").json
+    assert [panel["seed"] for panel in both["panels"]] == [5, 6]
+    assert "--draws published" in published["command"]
+    for row, at_seed, of_own in zip(both["rows"], published["rows"], own["rows"], strict=True):
+        point = next(
+            point
+            for point in figure.points(
+                seeds=[5 if row["panel"] == 1 else 6], panels=[row["panel"]], overrides={"draws": "neurips2024"}
+            )
+            if row["x"] in point.values.values()
+        )
+        alone = perturblearn.learn_from_perturbations(point.config).summary[figure.measures[row["measure"]]]["mean"]
+        assert row["at_seed"] == at_seed["at_seed"] == pytest.approx(alone, abs=1e-6)
+        assert (row["mean"], row["n_seeds"]) == (of_own["mean"], 2)
+        assert (at_seed["mean"], at_seed["n_seeds"], of_own["at_seed"]) == (None, 0, None)
+    # Of a smaller problem the published seed says nothing.
+    assert {row["at_seed"] for row in say(capsys, "reproduce", figure.name, "--seeds", 1, "--json").json["rows"]} == {
+        None
+    }
+
+
 SHIFTED = "neurips2024/shifted_gauss_a"
 BAD = [
     ("neurips2024/shifted_gaus_a", f"there is no figure neurips2024/shifted_gaus_a; did you mean {SHIFTED}?"),
@@ -194,6 +228,20 @@ BAD = [
     (
         "paper/curves --seeds 0",
         "seeds = 0: at least one seed is needed: give a positive number or a list of seeds",
+    ),
+    (
+        "paper/curves --draws published",
+        "the draws of paper/curves cannot be made again; choose draws own",
+    ),
+    (
+        "neurips2024/mnist_a --draws published",
+        "this is another problem than that of neurips2024/mnist_a, of which the published seed says nothing; choose "
+        "scale full and the paper's keys, or draws own",
+    ),
+    (
+        "paper/curves --draws theirs",
+        'Invalid value "theirs" for --draws. Choose from: "both", "own", "published"; see '
+        "'perturblearn reproduce --help'",
     ),
     ("paper/curves --curves high", "curves = 'high', but paper/curves has narrow, wide; choose one of these"),
     ("paper/maps --curves limit", "curves = 'limit', but paper/maps is computed in one way; leave it out"),

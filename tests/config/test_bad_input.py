@@ -43,6 +43,27 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"attack.norm": {"name": "l2"}}, "attack.norm = {'name': 'l2'}, but it must be 'l0', 'l2' or 'linf'"),
     ({"seeds.x": 1}, f"seeds: {SEEDS}"),
+    # Draws of a published script.
+    ({"draws": "iclr"}, "draws = 'iclr', but it must be 'own' or 'neurips2024'"),
+    (
+        {"draws_card": "t4"},
+        "draws_card = 't4' says which GPU drew for a published figure, but draws = 'own'; remove it, or set draws = "
+        "'neurips2024'",
+    ),
+    *(
+        (
+            {"draws": "neurips2024", **keys},
+            f"draws = 'neurips2024' makes again what that paper's script drew, which had no {what}; choose {choice}, "
+            "or draws = 'own'",
+        )
+        for keys, what, choice in (
+            ({"standard.model.name": "one_hidden"}, "standard.model.name = 'one_hidden'", "two_layer"),
+            ({"perturbation.model.name": "mlp"}, "perturbation.model.name = 'mlp'", "two_layer"),
+            ({"attack.source": "gauss"}, "attack.source = 'gauss'", "natural or none"),
+            ({"attack.targets": "next"}, "attack.targets = 'next'", "uniform"),
+            ({"data.name": "uniform"}, "data uniform", "gauss, shifted_gauss or images"),
+        )
+    ),
     # Types.
     ({"attack.epsilon": "abc"}, "attack.epsilon = 'abc', but it must be a number"),
     ({"attack.epsilon": "0.5"}, "attack.epsilon = '0.5', but it must be a number"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perturblearn.config import resolve_config
-from perturblearn.graph import AnyStage, Costly, Grouped, Results, Stage, Stored, aside, content_key
+from perturblearn.graph import AnyStage, Costly, Grouped, Results, Stage, Stored, aside, content_key, optional
 from perturblearn.seeding import derive_seed
 
 
@@ -53,6 +53,11 @@ class Square:
 @dataclass(frozen=True)
 class Cube:
     side: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WithOption(Plain):
+    option: Any = optional()
 
 
 SOURCE = Plain(a=0)
@@ -184,3 +189,9 @@ def test_derived_seeds_differ_by_seed_and_purpose() -> None:
     seeds = [derive_seed(seed, *tree) for seed in (*range(20), 10**6, 2**63 - 1) for tree in trees]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_an_optional_field_counts_only_where_it_has_a_value() -> None:
+    assert WithOption(**FIELDS).key == STAGE.key
+    assert WithOption(**FIELDS, option="x").key not in (STAGE.key, WithOption(**FIELDS, option="y").key)
+    assert WithOption(**FIELDS, option=0).key != STAGE.key

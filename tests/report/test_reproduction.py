@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from perturblearn.config import value_of
 from perturblearn.errors import StoreError
 from perturblearn.papers import Figure, Panel, Published, Smaller
 from perturblearn.report import ReproductionReport
+from perturblearn.report.reproduction import compared_with_published
 from perturblearn.results import ControlsOfWay, FailedRun, PointRow, Reproduction, ShownPanel, picture, point_rows
 from perturblearn.store import ArtefactStore
 
@@ -148,6 +150,48 @@ def test_ways_and_laws_are_told_apart() -> None:
     assert [row.measure for row in result.readable] == ["accuracy"] * 3
 
 
+def test_the_published_seed_is_judged_by_the_reading_error_and_other_seeds_by_where_it_lies_among_them() -> None:
+    points = list(FIGURE.points())
+    measured = [[{"ours_max": value} for value in (0.7, 0.8, 0.85, 0.95)] for _ in points]
+    at_seed = {(1, 0): {"ours_max": 0.82}, (1, 1): {"ours_max": 0.8799}, (1, 2): {"ours_max": 0.1}, (1, 3): None}
+    found = point_rows(FIGURE, points, measured, at_seed)
+    assert [(row.at_seed, row.seed_verdict) for row in found] == [
+        (0.82, "within reading error"),  # by 0.02 just so
+        (0.8799, "beyond reading error"),
+        (0.1, ""),  # nothing can be read there
+        (None, "failed"),
+        (None, ""),  # not run
+    ]
+    assert found[1].seed_difference == pytest.approx(-0.0201)
+    # 0.8 has one seed below it and one beside it, 0.9 three below it, 0.6 none; the third cannot be read.
+    assert [row.quantile for row in found] == [(1 + 0.5) / 4, 3 / 4, None, 0.0, None]
+    panels = [ShownPanel(1, "epsilon", "epsilon", False, seed=7)]
+    result = replace(reproduction(found), panels=panels)
+    assert result.share_at_seed == 0.5
+    report = ReproductionReport(result)
+    assert report.title == "paper/figure, full; the published seed and 2 seeds"
+    assert report.lines == [
+        "panel 1 (epsilon), published seed 7: 1 of 2 readable points within 0.02; largest difference -0.020 in "
+        "accuracy at 0.2",
+        "panel 1 (epsilon): 2 of 3 readable points inside; largest difference +0.225 in accuracy at 0.4",
+    ]
+    assert "1 of 2 readable published points within 0.02 at the published seed. 2 of 3" in compared_with_published(
+        result
+    )
+
+
+def test_the_published_seed_can_be_run_alone() -> None:
+    points = list(FIGURE.points(panels=[1]))
+    found = point_rows(FIGURE, points, [()] * 4, {(1, 0): {"ours_max": 0.81}}, has_own=False)
+    assert [(row.n_seeds, row.verdict, row.quantile) for row in found] == [(0, "not run", None)] * 4
+    panels = [ShownPanel(1, "epsilon", "epsilon", False, seed=0)]
+    report = ReproductionReport(replace(reproduction(found, seeds=[]), panels=panels))
+    assert report.title == "paper/figure, full; the published seed"
+    assert len(report.lines) == 1
+    assert "n_seeds" in report.markdown
+    assert "quantile" not in report.markdown
+
+
 def reproduction(found: list[PointRow], **more: Any) -> Reproduction:
     panels = [ShownPanel(1, "epsilon", "epsilon", False), ShownPanel(2, "epsilon", "epsilon", True)]
     shown = [panel for panel in panels if any(row.panel == panel.number for row in found)]
@@ -184,7 +228,8 @@ def test_files(tmp_path: Path) -> None:
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert list(table[0]) == [
-        "figure", "panel", "x", "measure", "mean", "std", "n_seeds", "published", "difference", "verdict",
+        "figure", "panel", "x", "measure", "published", "at_seed", "seed_difference", "seed_verdict", "mean", "std",
+        "n_seeds", "quantile", "difference", "verdict",
     ]  # fmt: skip
     assert len(table) == 5
     assert float(table[0]["mean"]) == pytest.approx(0.85)
@@ -192,9 +237,10 @@ def test_files(tmp_path: Path) -> None:
     assert table[2]["verdict"] == "failed"
     markdown = (folder / "table.md").read_text(encoding="utf-8")
     assert markdown.startswith("# paper/figure, full; 2 seeds\n\nWhat it shows.\n")
-    assert "| 1 | 0.2 | accuracy | 0.7 |  | 1 | 0.9 | -0.2 | outside |" in markdown
-    assert "| 0.4 | accuracy | 0.607 |  | 1 | 0.6 | 0.007 | inside our spread |" in markdown
-    assert "| 2 | 0.5 | accuracy | 0.0001 |  | 1 |" in markdown
+    assert "| panel | x | measure | published | mean | std | n_seeds | quantile | difference | verdict |" in markdown
+    assert "| 1 | 0.2 | accuracy | 0.9 | 0.7 |  | 1 | 1 | -0.2 | outside |" in markdown
+    assert "| 0.4 | accuracy | 0.6 | 0.607 |  | 1 | 0 | 0.007 | inside our spread |" in markdown
+    assert "| 2 | 0.5 | accuracy |  | 0.0001 |  | 1 |" in markdown
     assert Reproduction.load(folder).to_dict() == written.to_dict()
     assert written.folder == folder
     # Written again, it takes the old one's place.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +38,15 @@ _OWN_OPTIONS = {
     "seeds": "the option seeds sets their number",
     "name": "the figure's name is used",
     "controls.draws": "the controls are those of the figure's default setting",
+    "draws": "the option draws sets them",
 }
 """Keys of a configuration that a figure settles in another way."""
 CONTROLLED = ("perturbation_accuracy", "unperturbed_control", "permuted_control")
 """Measures that are shown of the default setting."""
+DRAWS = ("both", "own", "published")
+"""Whose draws a figure is made with: our own seeds, the published one, or both."""
+AT_SEED = "published seed"
+"""What a run at the published seed is called."""
 
 
 def reproduce(
@@ -52,6 +57,7 @@ def reproduce(
     panels: Sequence[int] | None = None,
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
+    draws: str = "both",
     overrides: Mapping[str, Any] | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
@@ -72,8 +78,10 @@ def reproduce(
         panels: numbers of panels, counted from 1; None for all.
         curves: one of the ways to compute the figure, such as ``limit``; None for all.
         most: largest values of varied settings, ``{"n_adv": 2500}``; points beyond are left out.
+        draws: ``own`` for our own seeds, ``published`` for the paper's seed with the draws of its script, where these
+            can be made again and the problem is the paper's, or ``both``.
         overrides: keys that differ from the paper's, ``{"attack.products": "bfloat16"}``; if they change the problem,
-            the points are shown but not judged.
+            the points are shown but not judged. ``draws_card`` is for the published seed alone.
         data_dir: where named data are stored or downloaded to; by default ``PERTURBLEARN_DATA``.
         out: folder for the figure's own folder, the records of its runs and the store of finished stages; None writes
             none of them.
@@ -101,7 +109,15 @@ def reproduce(
         out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, retry=retry, executor=executor, watch=watch
     )
     prepared = prepare_reproduction(
-        name, seeds=seeds, scale=scale, panels=panels, curves=curves, most=most, overrides=overrides, data_dir=data_dir
+        name,
+        seeds=seeds,
+        scale=scale,
+        panels=panels,
+        curves=curves,
+        most=most,
+        draws=draws,
+        overrides=overrides,
+        data_dir=data_dir,
     )
     return prepared.run(options)
 
@@ -114,12 +130,15 @@ def prepare_reproduction(
     panels: Sequence[int] | None = None,
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
+    draws: str = "both",
     overrides: Mapping[str, Any] | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedReproduction:
     """What `reproduce` does with these arguments, validated and not yet done."""
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r}, but it must be one of {', '.join(SCALES)}")
+    if draws not in DRAWS:
+        raise ConfigError(f"draws = {draws!r}, but it must be one of {', '.join(DRAWS)}")
     figure = _figure(name).at(scale)
     for panel in panels or ():
         if not 1 <= panel <= len(figure.panels):
@@ -142,17 +161,36 @@ def prepare_reproduction(
             raise ConfigError(f"{key} cannot be set for a figure: {_OWN_OPTIONS[key]}; leave it out")
         if figure.is_varied(key):
             raise ConfigError(f"{key} varies in {name}, so it cannot be set for all points; leave it out")
-    figure = figure.up_to(most or {}).with_keys(overrides or {})
+    of_script = {key: value for key, value in (overrides or {}).items() if key == "draws_card"}
+    figure = figure.up_to(most or {}).with_keys(
+        {key: value for key, value in (overrides or {}).items() if key not in of_script}
+    )
     shown = sorted(set(panels or range(1, len(figure.panels) + 1)))
     ways = tuple(figure.ways) if curves is None else (curves,)
     points = tuple(point for way in ways for point in figure.points(seeds=seeds, way=way, panels=shown))
     if not points:
         raise ConfigError(f"no point of {name} is within these limits; raise one of them")
-    options = {"scale": scale, "seeds": seeds, "curves": curves, "data-dir": data_dir}
+    at_seed = () if draws == "own" else tuple(_at_seed(figure, shown, of_script))
+    if not at_seed and (draws == "published" or of_script):
+        if figure.seed is None:
+            raise ConfigError(f"the draws of {name} cannot be made again; choose draws own")
+        raise ConfigError(
+            f"this is another problem than that of {name}, of which the published seed says nothing; choose scale full "
+            "and the paper's keys, or draws own"
+        )
+    has_own = draws != "published"
+    options = {
+        "scale": scale,
+        "seeds": seeds if has_own else None,
+        "draws": None if draws == "both" else draws,
+        "curves": curves,
+        "data-dir": data_dir,
+    }
     words = [word for panel in panels or () for word in ("--panel", panel)]
     keys = {**{f"most.{name}": value for name, value in (most or {}).items()}, **(overrides or {})}
     again = command("reproduce", name, *words, options=options, keys=keys)
-    return PreparedReproduction(figure, scale, points, _controls(figure, ways, shown[0], seeds), data_dir, again)
+    controls = _controls(figure, ways, shown[0], seeds) if has_own else ()
+    return PreparedReproduction(figure, scale, points, controls, at_seed, has_own, data_dir, again)
 
 
 @dataclass(frozen=True)
@@ -164,6 +202,8 @@ class PreparedReproduction(Prepared[Reproduction]):
         scale: its scale.
         points: its points.
         controls: the default setting with controls, way by way.
+        at_seed: its points at the published seed.
+        has_own: whether our own seeds are run too.
         data_dir: where named data are stored.
         command: makes it again.
     """
@@ -172,6 +212,8 @@ class PreparedReproduction(Prepared[Reproduction]):
     scale: str
     points: tuple[FigurePoint, ...]
     controls: tuple[FigurePoint, ...]
+    at_seed: tuple[FigurePoint, ...] = ()
+    has_own: bool = True
     data_dir: PathLike | None = None
     command: str = ""
 
@@ -188,7 +230,7 @@ class PreparedReproduction(Prepared[Reproduction]):
         """All runs, those of the points before those of the controls."""
         points = [
             Point({"panel": point.panel, **({"way": point.way} if point.way else {}), **point.values}, point.config)
-            for point in (*self.points, *self.controls)
+            for point in self._all_points
         ]
         request = {"figure": self.figure.name, "scale": self.scale, "changed": dict(self.figure.changed)}
         # A map is drawn of trained networks.
@@ -196,9 +238,17 @@ class PreparedReproduction(Prepared[Reproduction]):
         return PreparedRuns(self.name, points, keep, self.data_dir, request)
 
     @property
+    def _own_points(self) -> tuple[FigurePoint, ...]:
+        return self.points if self.has_own else ()
+
+    @property
+    def _all_points(self) -> tuple[FigurePoint, ...]:
+        return (*self._own_points, *self.controls, *self.at_seed)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
-        """Of every point."""
-        return self.points[0].config.seeds
+        """Our own, of every point."""
+        return self.points[0].config.seeds if self.has_own else ()
 
     @cached_property
     def pictured(self) -> tuple[tuple[FigurePoint, Experiment, tuple[AnyStage, ...]], ...]:
@@ -283,8 +333,8 @@ class PreparedReproduction(Prepared[Reproduction]):
         return [stage for _, _, stages in self.pictured for stage in stages]
 
     def _measured(self, outcomes: Sequence[Outcome]) -> list[list[dict[str, float | None]]]:
-        """For every point and control, what its finished runs have measured."""
-        measured: list[list[dict[str, float | None]]] = [[] for _ in (*self.points, *self.controls)]
+        """For every point and control, and every point at the published seed, what its runs have measured."""
+        measured: list[list[dict[str, float | None]]] = [[] for _ in self._all_points]
         for outcome in outcomes:
             if outcome.measured is not None:
                 measured[outcome.point].append(numbers_of(outcome.measured))
@@ -293,11 +343,12 @@ class PreparedReproduction(Prepared[Reproduction]):
     def _reproduction(
         self, outcomes: Sequence[Outcome], measured: Sequence[Sequence[Mapping[str, float | None]]], seconds: float
     ) -> Reproduction:
-        figure, points = self.figure, (*self.points, *self.controls)
+        figure, points = self.figure, self._all_points
+        n_own, n_with_controls = len(self._own_points), len(self._own_points) + len(self.controls)
         shown = sorted({point.panel for point in self.points})
         failed = [
             FailedRun(
-                panel=0 if outcome.point >= len(self.points) else point.panel,
+                panel=0 if n_own <= outcome.point < n_with_controls else point.panel,
                 x=point.values.get(figure.panels[point.panel - 1].x or "", ""),
                 way=point.way,
                 seed=outcome.seed,
@@ -317,11 +368,25 @@ class PreparedReproduction(Prepared[Reproduction]):
             command=self.command,
             key=self.runs.key,
             seeds=self.seeds,
-            panels=[ShownPanel(number, panel.name, panel.x, panel.log_x) for number, panel in panels],
-            rows=point_rows(figure, self.points, measured[: len(self.points)]),
+            panels=[
+                ShownPanel(
+                    number, panel.name, panel.x, panel.log_x, figure.published_seed(number) if self.at_seed else None
+                )
+                for number, panel in panels
+            ],
+            rows=point_rows(
+                figure,
+                self.points,
+                measured[:n_own] if self.has_own else [()] * len(self.points),
+                {
+                    (point.panel, point.place): next(iter(runs), None)
+                    for point, runs in zip(self.at_seed, measured[n_with_controls:], strict=True)
+                },
+                has_own=self.has_own,
+            ),
             controls=[
                 ControlsOfWay(point.way, {name: summarise([run.get(name) for run in runs]) for name in CONTROLLED})
-                for point, runs in zip(self.controls, measured[len(self.points) :], strict=True)
+                for point, runs in zip(self.controls, measured[n_own:n_with_controls], strict=True)
             ],
             failed=failed,
             analysis=self._analysis(outcomes),
@@ -336,7 +401,7 @@ class PreparedReproduction(Prepared[Reproduction]):
         finished = [
             (self.points[outcome.point], outcome.seed, numbers_of(outcome.measured))
             for outcome in outcomes
-            if outcome.measured is not None and outcome.point < len(self.points)
+            if outcome.measured is not None and outcome.point < len(self._own_points)
         ]
         return study.analysis(
             [study.run(point.panel, point.way, point.values, seed, measured) for point, seed, measured in finished]
@@ -363,6 +428,18 @@ def _figure(name: str) -> Figure:
     close += [short[key] for key in difflib.get_close_matches(name.rpartition("/")[2], short, n=1, cutoff=0.75)]
     advice = f"did you mean {close[0]}?" if close else "'perturblearn list' shows all figures"
     raise ConfigError(f"there is no figure {name}; {advice}")
+
+
+def _at_seed(figure: Figure, panels: Sequence[int], keys: Mapping[str, Any]) -> Iterator[FigurePoint]:
+    """The points of some panels at the published seed, with the draws of the paper's script."""
+    if figure.draws != "curves":
+        return
+    for panel in panels:
+        seed = figure.published_seed(panel)
+        if seed is not None:
+            overrides = {"draws": figure.script, **keys}
+            for point in figure.points(seeds=[seed], panels=[panel], overrides=overrides):
+                yield replace(point, way=AT_SEED)
 
 
 def _controls(figure: Figure, ways: Sequence[str], panel: int, seeds: int | Sequence[int]) -> tuple[FigurePoint, ...]:

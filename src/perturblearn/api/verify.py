@@ -12,6 +12,7 @@ from perturblearn.api.options import PathLike
 from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, require_data, require_same_data
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Dataset, data_fingerprint, dataset_from, load_dataset
+from perturblearn.experiment import draws_of_data, start_of_targets
 from perturblearn.perturbed import Damage, PerturbedSet, StoredSet, lost_standard
 from perturblearn.perturbed import perturb as perturb_rows
 from perturblearn.perturbed import repair as repair_files
@@ -68,7 +69,15 @@ class _Maker:
         if self._known is None:
             self._known = self._load()
         standard, data = self._known
-        return perturb_rows(standard, data, config.attack, seed=self._stored.seed, heldout=part == "heldout", rows=rows)
+        return perturb_rows(
+            standard,
+            data,
+            config.attack,
+            seed=self._stored.seed,
+            heldout=part == "heldout",
+            rows=rows,
+            published=start_of_targets(config, part),
+        )
 
     def lost_standard(self) -> Any:
         raise lost_standard(self._stored.folder)
@@ -85,7 +94,7 @@ class _Maker:
             with data_may_have_moved(stored, is_named=self._data is not None):
                 fingerprint = data_fingerprint(of_set, data_dir=self._data_dir)
             require_same_data(stored, fingerprint, of_set)
-            data = load_dataset(of_set, seed=stored.seed, data_dir=self._data_dir)
+            data = load_dataset(of_set, seed=stored.seed, data_dir=self._data_dir, draws=draws_of_data(config))
         # Where the set's device is missing, another may do: the checksum tells.
         device = config.device if config.device == "cpu" or torch.cuda.is_available() else "cpu"
         is_deep = config.standard.model.is_network or config.perturbation.model.is_network

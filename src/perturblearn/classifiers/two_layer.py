@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from perturblearn.config import OneHiddenConfig, TrainedTwoLayerConfig
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedStart, derive_seed
 
 
 class TwoLayer(nn.Module):
@@ -78,7 +78,9 @@ class TwoLayer(nn.Module):
         return f"input_dim={self.input_dim}, hidden_dim={self.hidden_dim}, slope={self.slope}, {kind}"
 
 
-def initialise(config: TrainedTwoLayerConfig, input_dim: int, *, seed: int, role: str) -> TwoLayer:
+def initialise(
+    config: TrainedTwoLayerConfig, input_dim: int, *, seed: int, role: str, start: PublishedStart | None = None
+) -> TwoLayer:
     """A fresh network of the given parametrisation.
 
     ``two_layer``: w ~ N(0, I/d), b ~ N(0, 1), a ~ N(0, 1/m) [NeurIPS24, section 3]. ``one_hidden``: no bias,
@@ -91,11 +93,15 @@ def initialise(config: TrainedTwoLayerConfig, input_dim: int, *, seed: int, role
         seed: the run's seed.
         role: the classifier's role (``standard``, ``perturbation``, ...): each role draws its own network from the same
             seed.
+        start: where a published script draws this network of ``two_layer``; None for our own draws.
 
     Returns:
         The network in float32 on the CPU, so that the draws are the same whatever precision and device are used later.
     """
     width = config.hidden_dim
+    if start is not None:
+        weight, bias, readout = start.network(width, input_dim, seed=seed)
+        return TwoLayer(weight, readout, bias, config.slope)
 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(seed, "initialisation", role, purpose))

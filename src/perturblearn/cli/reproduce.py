@@ -40,6 +40,13 @@ def reproduce(
         dict[str, float] | None,
         Parameter(help="Leave out points beyond this value of a setting, such as --most.n_adv 2500.", negative=()),
     ] = None,
+    draws: Annotated[
+        Literal["both", "own", "published"],
+        Parameter(
+            help="published: the paper's seed, with the draws of its script, where these can be made again (NeurIPS24, "
+            "scale full). own: our own seeds."
+        ),
+    ] = "both",
     out: Out = Path("runs"),
     data_dir: DataDir = None,
     execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
@@ -65,6 +72,7 @@ def reproduce(
         panels=panel or None,
         curves=None if curves == "both" else curves,
         most=most,
+        draws=draws,
         overrides=keys,
         data_dir=data_dir,
     )

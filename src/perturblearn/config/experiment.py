@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig
 from perturblearn.config.classifier import ClassifierConfig, DescentConfig, UntrainedConfig
-from perturblearn.config.data import DataConfig, DigitsConfig
+from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
-from perturblearn.config.model import LimitConfig
+from perturblearn.config.model import LimitConfig, TwoLayerConfig
 from perturblearn.config.section import PositiveInt, Section
 
 
@@ -58,6 +58,14 @@ class ExperimentConfig(Section):
     )
     device: str = Field(default="cpu", description="cpu, cuda or cuda:1")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of training and attack")
+    draws: Literal["own", "neurips2024"] = Field(
+        default="own",
+        description="how data, first weights and targets are drawn. neurips2024: as that paper's script drew them for "
+        "the same seed, on any machine",
+    )
+    draws_card: Literal["a100", "h100", "v100", "a6000", "rtx3090", "rtx4090", "t4"] | None = Field(
+        default=None, description="neurips2024: the GPU whose draws are made again (a100)"
+    )
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="sgd: an interrupted training goes on from where it was so long ago at most"
     )
@@ -87,6 +95,39 @@ class ExperimentConfig(Section):
         if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
             raise ValueError("there is no such device; choose cpu, cuda or cuda:N")
         return device
+
+    @property
+    def card(self) -> str:
+        """The GPU whose draws are made again."""
+        return self.draws_card or "a100"
+
+    @model_validator(mode="after")
+    def _drawn_by_the_script(self) -> Self:
+        if self.draws == "own":
+            if self.draws_card is not None:
+                raise ValueError(
+                    f"draws_card = {self.draws_card!r} says which GPU drew for a published figure, but draws = 'own'; "
+                    "remove it, or set draws = 'neurips2024'"
+                )
+            return self
+        model, attack = TwoLayerConfig().name, self.attack
+        for key, value, known in (
+            ("standard.model.name", self.standard.model.name, (model,)),
+            ("perturbation.model.name", self.perturbation.model.name, (model,)),
+            ("attack.source", attack.source, ("natural", "none")),
+            ("attack.targets", attack.targets, ("uniform",)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"draws = {self.draws!r} makes again what that paper's script drew, which had no "
+                    f"{key} = {value!r}; choose {' or '.join(known)}, or draws = 'own'"
+                )
+        if isinstance(self.data, SyntheticConfig) and self.data.name not in ("gauss", "shifted_gauss"):
+            raise ValueError(
+                f"draws = {self.draws!r} makes again what that paper's script drew, which had no data "
+                f"{self.data.name}; choose gauss, shifted_gauss or images, or draws = 'own'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _factors_known(self) -> Self:

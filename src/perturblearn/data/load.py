@@ -30,20 +30,25 @@ from perturblearn.data.mnist import IDX_DATASETS, read_idx_dataset
 from perturblearn.data.npz import npz_has_split, read_npz
 from perturblearn.data.places import refuse_in_memory, resolve_data_dir, user_path
 from perturblearn.data.prepare import prepare
+from perturblearn.data.published import draw_published
 from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
 from perturblearn.data.signature import Signature
+from perturblearn.seeding import PublishedDraws
 
 _last_decoded = DecodedCache()
 
 
-def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig, *, seed: int = 0, data_dir: str | Path | None = None, draws: PublishedDraws | None = None
+) -> Dataset:
     """Load the data that a configuration names and prepare them for an experiment.
 
     Args:
         config: the data, the part to use, and how to prepare them.
         seed: the run's seed, for synthetic data, drawn splits and drawn limits.
         data_dir: folder of MNIST, Fashion-MNIST and CIFAR-10, also for downloads; see ``resolve_data_dir``.
+        draws: the published script by which ``gauss`` and ``shifted_gauss`` are drawn; None for our own draws.
 
     Returns:
         The data. Their provenance names the provider, the files' content hash and all choices; with ``skip_bad`` also
@@ -57,7 +62,7 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
     provenance: dict[str, object] = {"name": _name(config), "sha256": fingerprint}
     if isinstance(config, SyntheticConfig):
         # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
-        raw = _draw(config, seed)
+        raw = _draw(config, seed) if draws is None else draw_published(config, draws, seed=seed)
         provenance["input_dim"] = raw.inputs.shape[1]
         if isinstance(config, ShiftedGaussConfig):
             provenance["shift"] = config.shift

@@ -76,9 +76,7 @@ def shifted_gauss(
     Raises:
         DataError: an odd number of samples.
     """
-    for key, number in (("n_samples", n_samples), ("n_heldout", n_heldout)):
-        if number % 2:
-            raise DataError(f"{key} = {number} is odd, but shifted_gauss is half and half; choose an even number")
+    require_halves(n_samples, n_heldout)
 
     def part(number: int, name: str) -> tuple[Tensor, Tensor]:
         labels = torch.arange(number) % 2
@@ -176,6 +174,17 @@ def uniform(
         heldout_inputs=inputs(n_heldout, "held-out"),
         heldout_labels=_random_labels(n_heldout, seed, "held-out"),
     )
+
+
+def require_halves(n_samples: int, n_heldout: int) -> None:
+    """Refuse odd numbers of samples of which half are to be of each class.
+
+    Raises:
+        DataError: a number is odd.
+    """
+    for key, number in (("n_samples", n_samples), ("n_heldout", n_heldout)):
+        if number % 2:
+            raise DataError(f"{key} = {number} is odd, but shifted_gauss is half and half; choose an even number")
 
 
 def _normal(number: int, input_dim: int, seed: int, part: str) -> Tensor:

@@ -10,6 +10,7 @@ from perturblearn.experiment.audit import (
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
+from perturblearn.experiment.draws import draws_of_data, start_of_targets
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_map
 from perturblearn.experiment.measured import (
@@ -114,6 +115,7 @@ __all__ = [
     "default_learner",
     "default_targets",
     "draw_map",
+    "draws_of_data",
     "dump_map",
     "fit_line",
     "fit_power_law",
@@ -126,6 +128,7 @@ __all__ = [
     "run_control",
     "run_together",
     "select",
+    "start_of_targets",
     "summarise",
     "summarise_seeds",
 ]

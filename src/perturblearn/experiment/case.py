@@ -17,7 +17,9 @@ from perturblearn.config import (
 )
 from perturblearn.data import Dataset
 from perturblearn.errors import DataError
+from perturblearn.experiment.draws import start_of
 from perturblearn.perturbed import PerturbedSet
+from perturblearn.seeding import PublishedStart
 from perturblearn.theory import GateKernel, MarginLimit, margin_limit
 
 MOST_FOR_LIMIT = 10_000
@@ -37,6 +39,7 @@ class Trained:
         inputs, labels: the set, (n, ...) and (n,).
         lr: the learning rate.
         seed: the run's seed.
+        published: where a published script draws its first weights; None for our own draws.
     """
 
     letter: str
@@ -48,6 +51,7 @@ class Trained:
     labels: Tensor
     lr: float
     seed: int
+    published: PublishedStart | None = None
 
     @property
     def network(self) -> TwoLayer:
@@ -72,7 +76,7 @@ class Trained:
         model, input_dim = self.config.model, self.inputs[0].numel()
         if not isinstance(model, TrainedTwoLayerConfig):
             return None
-        return initialise(model, input_dim, seed=self.seed, role=self.role).to(self.inputs)
+        return initialise(model, input_dim, seed=self.seed, role=self.role, start=self.published).to(self.inputs)
 
     def limit(self) -> MarginLimit | str:
         """Where long training on this set ends, or why theory does not say so."""
@@ -127,8 +131,9 @@ class Case:
     def f(self) -> Trained:
         """The standard classifier with its training set."""
         data, lr = self.data, self.standard_lr
+        config, start = self.config.standard, start_of(self.config, "standard")
         return Trained(
-            "f", "standard", "training", self.config.standard, self.standard, data.inputs, data.labels, lr, self.seed
+            "f", "standard", "training", config, self.standard, data.inputs, data.labels, lr, self.seed, start
         )
 
     @property
@@ -136,7 +141,10 @@ class Case:
         """The perturbation classifier with the perturbed set."""
         config, perturbed, lr = self.config.perturbation, self.perturbed, self.perturbation_lr
         inputs, targets = perturbed.inputs, perturbed.target_labels
-        return Trained("g", "perturbation", "perturbed", config, self.perturbation, inputs, targets, lr, self.seed)
+        start = start_of(self.config, "perturbation")
+        return Trained(
+            "g", "perturbation", "perturbed", config, self.perturbation, inputs, targets, lr, self.seed, start
+        )
 
     @property
     def inputs(self) -> Tensor:

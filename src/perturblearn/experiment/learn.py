@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import ClassifierConfig, DescentConfig, FlowConfig, LimitClassifierConfig
+from perturblearn.config import (
+    ClassifierConfig,
+    DescentConfig,
+    FlowConfig,
+    LimitClassifierConfig,
+    TrainedTwoLayerConfig,
+)
 from perturblearn.errors import DataError, DivergenceError
+from perturblearn.seeding import PublishedStart
 from perturblearn.theory import margin_limit
 from perturblearn.training import Descent, Flow, Job, train_side_by_side
 
@@ -25,12 +32,20 @@ class TrainingSpec:
         labels: +1 and -1, or 0 .. K-1, (N,).
         seed: the run's seed.
         role: who asks: each role has its own initialisation, and its own order of samples.
+        start: where a published script draws its first weights; None for our own draws.
     """
 
     config: ClassifierConfig
     labels: Tensor
     seed: int
     role: str
+    start: PublishedStart | None = None
+
+    def first_network(self, inputs: Tensor) -> TwoLayer:
+        """The two-layer network before training, in the precision and on the device of the inputs (n, ...)."""
+        model, input_dim = self.config.model, inputs[0].numel()
+        assert isinstance(model, TrainedTwoLayerConfig), "a limit has no network before training"
+        return initialise(model, input_dim, seed=self.seed, role=self.role, start=self.start).to(inputs)
 
     @property
     def lr(self) -> float:
@@ -100,7 +115,7 @@ def _descend(
     members: dict[tuple[object, ...], list[int]] = {}
     for position, (spec, section) in enumerate(zip(specs, sections, strict=True)):
         # Labels by identity: tensors have no equality that a dictionary could use.
-        training = (section.at_any_time, id(spec.labels), spec.seed, spec.role)
+        training = (section.at_any_time, id(spec.labels), spec.seed, spec.role, spec.start)
         members.setdefault(training, []).append(position)
     trainings = list(members.values())
     form = sections[0].form
@@ -128,9 +143,13 @@ def _descent_section(spec: TrainingSpec) -> DescentConfig:
 
 def _job(spec: TrainingSpec, sections: Sequence[DescentConfig], inputs: Tensor) -> Job:
     section, epochs = sections[0], tuple(each.epochs for each in sections)
-    network = initialise(section.model, inputs[0].numel(), seed=spec.seed, role=spec.role).to(inputs)
     plateau = section.schedule == "plateau"
-    return Job(network, spec.labels, Descent(section.loss, spec.lr, max(epochs), section.momentum, plateau), epochs)
+    return Job(
+        spec.first_network(inputs),
+        spec.labels,
+        Descent(section.loss, spec.lr, max(epochs), section.momentum, plateau),
+        epochs,
+    )
 
 
 def _learn_alone(
@@ -158,5 +177,4 @@ def _learn_alone(
         target_loss=section.target_loss,
         exact_epochs=section.exact_epochs,
     )
-    network = initialise(section.model, inputs[0].numel(), seed=spec.seed, role=spec.role).to(inputs)
-    return flow.train(network, inputs, spec.labels, factors=factors, report=report)
+    return flow.train(spec.first_network(inputs), inputs, spec.labels, factors=factors, report=report)

@@ -26,6 +26,7 @@ from perturblearn.experiment.checks import (
 )
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.controls import CONTROLS, ControlName, Permuted, attack_of_control
+from perturblearn.experiment.draws import draws_of_data, start_of, start_of_targets
 from perturblearn.experiment.measures import PerturbationMeasure, StandardMeasure, taken
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.steps import (
@@ -261,6 +262,7 @@ class GraphBuilder:
             fingerprint=self.fingerprint,
             dtype=config.dtype,
             seed=seed if self._data_has_seed else None,
+            draws=draws_of_data(config) if self._dataset is None else None,
             config=config.data,
             data_dir=self._data_dir,
             dataset=self._dataset,
@@ -274,12 +276,16 @@ class GraphBuilder:
         if section.model.is_network:
             known_as = {**self._known_as["standard"], "lr": [lr]}
             return DeepStandard(known_as=known_as, dtype=dtype, seed=seed, data=data, section=section, context=context)
-        return Standard(section=section, dtype=dtype, seed=seed, data=data, context=context)
+        start = start_of(self.config, "standard")
+        return Standard(section=section, dtype=dtype, seed=seed, start=start, data=data, context=context)
 
     def _perturbation(self, data: Data, perturbed: Stage[PerturbedSet], lr: float, seed: int) -> Stage[Classifier]:
         section, context, dtype = self.config.perturbation.with_rate(lr), self.context, self.config.dtype
         if not section.model.is_network:
-            return Perturbation(section=section, dtype=dtype, seed=seed, perturbed=perturbed, context=context)
+            start = start_of(self.config, "perturbation")
+            return Perturbation(
+                section=section, dtype=dtype, seed=seed, start=start, perturbed=perturbed, context=context
+            )
         return DeepPerturbation(
             known_as={**self._known_as["perturbation"], "lr": [lr]},
             dtype=dtype,
@@ -301,6 +307,7 @@ class GraphBuilder:
             seed=seed,
             data=data,
             made_from=tuple(self.shards(data, standard, part, seed)) if is_search else standard,
+            targets=start_of_targets(self.config, part),
             context=self.context,
         )
 
@@ -317,6 +324,7 @@ class GraphBuilder:
                 seed=seed,
                 data=data,
                 standard=standard,
+                targets=start_of_targets(self.config, part),
                 context=self.context,
                 is_whole=len(rows) == count,
             )

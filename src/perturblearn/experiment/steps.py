@@ -24,9 +24,9 @@ from perturblearn.experiment.measures import PerturbationCase, measure_perturbat
 from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
-from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside
+from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedDraws, PublishedTargets, derive_seed
 from perturblearn.store import Artefact
 
 Part = Literal["training", "heldout"]
@@ -44,6 +44,7 @@ class Data(Stage[Dataset]):
         fingerprint: hash of the files' content; None for data that are drawn.
         dtype: of the inputs.
         seed: the run's seed where data or their split are drawn.
+        draws: by which published script data are drawn; None for our own draws.
         config, data_dir: where the data are found.
         dataset: the data themselves, if they were handed over in Python.
         data_device: where they lie.
@@ -54,6 +55,7 @@ class Data(Stage[Dataset]):
     fingerprint: str | None
     dtype: str
     seed: int | None
+    draws: PublishedDraws | None = optional()
     config: DataConfig = aside()
     data_dir: str | Path | None = aside()
     dataset: Dataset | None = aside()
@@ -68,7 +70,7 @@ class Data(Stage[Dataset]):
         """Load or draw the data."""
         data = self.dataset
         if data is None:
-            data = load_dataset(self.config, seed=self.seed or 0, data_dir=self.data_dir)
+            data = load_dataset(self.config, seed=self.seed or 0, data_dir=self.data_dir, draws=self.draws)
         return data.to(dtype=getattr(torch, self.dtype), device=self.data_device)
 
 
@@ -142,6 +144,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         rows: which of the set's samples.
         seed: the run's seed.
         data, standard: the sources and f.
+        targets: where a published script draws them; None for our own draws.
         is_whole: whether these are all rows.
     """
 
@@ -154,6 +157,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     seed: int
     data: Stage[Dataset]
     standard: Stage[Classifier]
+    targets: PublishedTargets | None = optional()
     is_whole: bool = aside()
 
     @property
@@ -183,6 +187,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             seed=self.seed,
             heldout=self.part == "heldout",
             rows=self.rows,
+            published=self.targets,
             drafts=result.drafts,
             report=result.report,
         )
@@ -217,6 +222,7 @@ class Perturbed(ContextStage[PerturbedSet]):
         part: of the data.
         seed: the run's seed.
         made_from: f itself, or the set's shards.
+        targets: where a published script draws them; None for our own draws.
     """
 
     kind = "perturbed set"
@@ -227,6 +233,7 @@ class Perturbed(ContextStage[PerturbedSet]):
     seed: int
     data: Stage[Dataset]
     made_from: Stage[Classifier] | tuple[Shard, ...]
+    targets: PublishedTargets | None = optional()
 
     @property
     def label(self) -> str:
@@ -243,7 +250,15 @@ class Perturbed(ContextStage[PerturbedSet]):
         data, heldout = result(self.data), self.part == "heldout"
         if isinstance(self.made_from, Stage):
             standard = result(self.made_from).to(device=self.device)
-            return perturb(standard, data, self.attack, seed=self.seed, heldout=heldout, report=result.report)
+            return perturb(
+                standard,
+                data,
+                self.attack,
+                seed=self.seed,
+                heldout=heldout,
+                published=self.targets,
+                report=result.report,
+            )
         sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout)
         room = torch.empty_like(sources.inputs, device=self.context.data_device)
         parts = (result(shard) for shard in self.made_from)

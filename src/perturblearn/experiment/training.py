@@ -18,7 +18,8 @@ from perturblearn.experiment.costs import estimate_classifiers
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.network_costs import estimate_network
 from perturblearn.experiment.networks import learn_network, unidentified_in
-from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key
+from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key, optional
+from perturblearn.seeding import PublishedStart
 from perturblearn.store import Artefact
 from perturblearn.training import Resumption
 
@@ -49,12 +50,14 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         section: network, loss and training, with one learning rate.
         dtype: of weights and inputs.
         seed: the run's seed.
+        start: where a published script draws its first weights; None for our own draws.
     """
 
     role: ClassVar[Role]
     section: ClassifierConfig
     dtype: str
     seed: int
+    start: PublishedStart | None = optional()
 
     @abstractmethod
     def samples(self, result: Results) -> Samples:
@@ -84,7 +87,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
     ) -> Iterator[tuple[int, Classifier | Exception]]:
         """Train them over the inputs that they share."""
         samples = group[0].samples(result)
-        specs = [TrainingSpec(stage.section, samples.labels, stage.seed, cls.role) for stage in group]
+        specs = [TrainingSpec(stage.section, samples.labels, stage.seed, cls.role, stage.start) for stage in group]
         for position, found in learn_side_by_side(
             specs, samples.inputs, factors=samples.factors, wanted=wanted, report=result.report
         ):

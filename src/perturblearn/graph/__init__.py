@@ -15,6 +15,7 @@ from perturblearn.graph.stage import (
     Stored,
     aside,
     content_key,
+    optional,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "collecting_nothing",
     "content_key",
     "make_plan",
+    "optional",
 ]

@@ -20,6 +20,7 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 AnyT = TypeVar("AnyT")
 
 _ASIDE = "aside"
+_OPTIONAL = "optional"
 
 
 def aside(**options: Any) -> Any:
@@ -29,6 +30,14 @@ def aside(**options: Any) -> Any:
         options: as for ``dataclasses.field``.
     """
     return field(**options, metadata={_ASIDE: True})
+
+
+def optional() -> Any:
+    """A field of a stage that is part of its identity only where it has a value: None is as if there were no field.
+
+    A kind of stage can be given such a field while its other stages keep their keys.
+    """
+    return field(default=None, metadata={_OPTIONAL: True})
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
 
     A kind of work is a frozen dataclass that inherits from this class, with ``eq=False``. Fields that are stages, or
     tuples of them, are its inputs. All others are parameters: JSON values, tuples, and frozen models or dataclasses of
-    these. The key is the hash of both, together with the kind's name and version, but for fields declared by `aside`.
+    these. The key is the hash of both, together with the kind's name and version, but for fields declared by `aside`
+    and for those declared by `optional` that are None.
     A field named ``seed`` is the run's seed.
     """
 
@@ -152,9 +162,11 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     def identity(self) -> dict[str, Any]:
         """What the key is the hash of."""
         inputs = {name: _keys(value) for name, value in self._sources.items()}
-        parameters = {
-            name: _content(getattr(self, name)) for name in _identifying(type(self)) if name not in self._sources
-        }
+        parameters: dict[str, Any] = {}
+        for name in _identifying(type(self)):
+            value = getattr(self, name)
+            if name not in self._sources and not (value is None and name in _optional(type(self))):
+                parameters[name] = _content(value)
         return {"kind": self.kind, "version": self.version, "parameters": parameters, "inputs": inputs}
 
     def named_inputs(self) -> dict[str, Stage[Any]]:
@@ -258,6 +270,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=F
 def _identifying(kind: type[Stage[Any]]) -> tuple[str, ...]:
     """Names of a kind's fields that are part of its identity."""
     return tuple(one.name for one in fields(cast(Any, kind)) if not one.metadata.get(_ASIDE))
+
+
+@cache
+def _optional(kind: type[Stage[Any]]) -> frozenset[str]:
+    """Names of a kind's fields that are left out of its identity where they are None."""
+    return frozenset(one.name for one in fields(cast(Any, kind)) if one.metadata.get(_OPTIONAL))
 
 
 def _is_input(value: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
 from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_chart
-from perturblearn.report.reproduction import RULE, ReproductionReport, describe_panel
+from perturblearn.report.reproduction import RULE, SEED_RULE, ReproductionReport, columns_with_values, describe_panel
 from perturblearn.report.words import plural, with_spread
-from perturblearn.results import COLUMNS, Reproduction
+from perturblearn.results import READING_ERROR, Reproduction
 
 _MOST_BYTES = 6 * 2**20
 """Of all pictures together; further ones are named."""
@@ -42,13 +42,14 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         panels=[panel for each in panels for panel in each.panels],
         panel_charts=[(each.chart, [panel.number for panel in each.panels], _lines(found, each)) for each in panels],
         legend=[(measure, curve_name(measure), look) for measure, look in curve_looks(found).items()],
-        rule=RULE if found.readable else "",
+        rules=[SEED_RULE] * bool(found.readable_at_seed) + [RULE] * bool(found.readable),
         uncertainty=uncertainty,
         controls=_controls(found),
         failed=[(run.panel, run.x, run.way or "-", run.seed, run.error) for run in found.failed],
-        columns=COLUMNS[1:],
+        columns=columns_with_values(found),
         rows=[{name: value for name, value in asdict(row).items() if name != "figure"} for row in found.rows],
         verdicts=list(dict.fromkeys(row.verdict for row in found.rows)),
+        seed_verdicts=list(dict.fromkeys(row.seed_verdict for row in found.rows if row.seed_verdict)),
         charts=[] if found.analysis is None else list(map(study_chart, found.analysis.charts)),
         tables=[] if found.analysis is None else [_table(table) for table in found.analysis.tables],
         pictures=pictures,
@@ -65,15 +66,9 @@ def _answer(found: Reproduction) -> str:
     if found.analysis is not None:
         return ""
     seeds = f"{plural(len(found.seeds), 'seed')} per point"
-    judged, share = found.readable, found.share_inside
-    if share is not None:
-        inside = round(share * len(judged))
-        worst = max(judged, key=lambda row: abs(row.difference or 0.0))
-        where = f"{worst.measure} in panel {worst.panel} at {worst.x}"
-        return (
-            f"{inside} of {len(judged)} readable published points ({share:.0%}) lie inside our spread, with {seeds}. "
-            f"The largest difference is {worst.difference:+.3f}, in {where}."
-        )
+    told = [answer for answer in (_answer_at_seed(found), _answer_of_own(found, seeds)) if answer]
+    if told:
+        return " ".join(told)
     default = "".join(
         f" At the default setting{' (' + control.way + ')' if control.way else ''}: "
         + ", ".join(f"{name} {with_spread(values)}" for name, values in control.measures.items())
@@ -86,12 +81,38 @@ def _answer(found: Reproduction) -> str:
     return f"There are no published values to compare with; {seeds}.{default}"
 
 
+def _answer_at_seed(found: Reproduction) -> str:
+    judged, share = found.readable_at_seed, found.share_at_seed
+    if share is None:
+        return ""
+    worst = max(judged, key=lambda row: abs(row.seed_difference or 0.0))
+    return (
+        f"At the published seed, {round(share * len(judged))} of {len(judged)} readable published points ({share:.0%}) "
+        f"are met within {READING_ERROR:g}; the largest difference is {worst.seed_difference:+.3f}, in {worst.measure} "
+        f"in panel {worst.panel} at {worst.x}."
+    )
+
+
+def _answer_of_own(found: Reproduction, seeds: str) -> str:
+    judged, share = found.readable, found.share_inside
+    if share is None:
+        return ""
+    inside = round(share * len(judged))
+    worst = max(judged, key=lambda row: abs(row.difference or 0.0))
+    return (
+        f"{inside} of {len(judged)} readable published points ({share:.0%}) lie inside our spread, with {seeds}. "
+        f"The largest difference is {worst.difference:+.3f}, in {worst.measure} in panel {worst.panel} at {worst.x}."
+    )
+
+
 def _lines(found: Reproduction, shown: PanelChart) -> list[str]:
     """How well the panels agree with the paper."""
     return [
         line
         for panel in shown.panels
-        for line in describe_panel(f"Panel {panel.number}", [row for row in found.rows if row.panel == panel.number])
+        for line in describe_panel(
+            f"Panel {panel.number}", panel.seed, [row for row in found.rows if row.panel == panel.number]
+        )
     ]
 
 

@@ -78,6 +78,7 @@ class Panel:
         title: what tells this panel from the others; None for its axis and what is fixed.
         limits: of a decision map, the least and largest coordinate; None for limits that show nearly all samples.
         places: of a panel with fewer points than the paper's: where these stand in the paper's, counted from 0.
+        seed: of the published points, where it differs from the figure's.
     """
 
     varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Panel:
     title: str | None = None
     limits: tuple[float, float] | None = None
     places: Sequence[int] | None = None
+    seed: int | None = None
 
     @property
     def x(self) -> str | None:
@@ -217,6 +219,7 @@ class Figure:
         full_takes: how long the scale ``full`` takes for one seed on two cores, in words.
         smaller: what is smaller than in the paper, in one line; empty where nothing is.
         changed: keys of a configuration that somebody has set otherwise than the paper, for all points.
+        seed: of the published points, where the draws of the paper's script can be made again; None where not.
     """
 
     name: str
@@ -232,6 +235,23 @@ class Figure:
     full_takes: str = ""
     smaller: str = ""
     changed: Settings = field(default_factory=dict)
+    seed: int | None = None
+
+    @property
+    def script(self) -> str:
+        """The paper whose script drew the published points."""
+        return self.name.partition("/")[0]
+
+    def published_seed(self, panel: int) -> int | None:
+        """The seed of a panel's published points; None where their draws cannot be made again, or are of no use.
+
+        Args:
+            panel: the panel's number, counted from 1.
+        """
+        if self.seed is None or not self.is_the_paper_s:
+            return None
+        own = self.panels[panel - 1].seed
+        return self.seed if own is None else own
 
     @property
     def is_the_paper_s(self) -> bool:

@@ -15,7 +15,7 @@ from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import blocks_in, set_size
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.targets import draw_targets
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedTargets, derive_seed
 from perturblearn.store import Drafts
 
 Report = Callable[[int, int, str], None]
@@ -29,6 +29,7 @@ def perturb(
     seed: int,
     heldout: bool = False,
     rows: range | None = None,
+    published: PublishedTargets | None = None,
     drafts: Drafts | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> PerturbedSet:
@@ -43,6 +44,7 @@ def perturb(
         seed: the run's seed; sources and targets of both parts of the data have generators of their own.
         heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
         rows: which samples of the set, from the first of a block on; None for all.
+        published: where a published script draws the targets; None for our own draws.
         drafts: keeps the blocks that an attack that searches has finished, for when it is interrupted.
         report: called with gradient steps done and in all, by an attack that takes many.
 
@@ -54,7 +56,7 @@ def perturb(
     if rows is None:
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
     sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows)
-    targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows)
+    targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published)
     search = make_attack(attack, data.input_dim).for_network(standard.module)
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
@@ -77,10 +79,19 @@ def sources_of(
 
 
 def targets_of(
-    data: Dataset, attack: AttackConfig, *, seed: int, heldout: bool = False, rows: range | None = None
+    data: Dataset,
+    attack: AttackConfig,
+    *,
+    seed: int,
+    heldout: bool = False,
+    rows: range | None = None,
+    published: PublishedTargets | None = None,
 ) -> Tensor:
     """The target labels y' of a perturbed set, or of some of its samples; see `perturb`."""
     count = set_size(attack, data.n_samples, data.n_heldout, heldout=heldout)
+    if published is not None:
+        targets = published.labels(count, seed=seed).to(data.inputs.device)
+        return targets if rows is None else targets[rows.start : rows.stop]
     labels = None
     if attack.source in ("natural", "none"):
         # All targets are drawn at once: they take little room, and each depends on its place in the set alone.

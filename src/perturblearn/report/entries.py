@@ -15,6 +15,7 @@ from urllib.parse import quote
 from perturblearn.config import ExperimentConfig, fields, resolve_config, value_of
 from perturblearn.errors import PerturbLearnError, StoreError
 from perturblearn.perturbed import StoredSet
+from perturblearn.report.reproduction import compared_with_published
 from perturblearn.report.runs import SHOWN_MEASURES
 from perturblearn.report.words import (
     attack_text,
@@ -28,7 +29,6 @@ from perturblearn.report.words import (
 )
 from perturblearn.results import (
     FILES,
-    INSIDE,
     Audit,
     Finished,
     Reproduction,
@@ -252,9 +252,9 @@ def _run(result: Result) -> Entry:
 
 def _figure(figure: Reproduction) -> Entry:
     report = report_on(figure)
-    inside = sum(row.verdict == INSIDE for row in figure.readable)
-    compared = f"{inside} of {plural(len(figure.readable), 'readable published point')} inside our spread."
-    told = compared if figure.readable and figure.analysis is None else next(iter(report.lines), figure.caption)
+    told = compared_with_published(figure)
+    if not told or figure.analysis is not None:
+        told = next(iter(report.lines), figure.caption)
     changed = {name: shown_number(value) for name, value in figure.changed.items()}
     return Entry(
         kind="figure" if figure.analysis is None else "study",

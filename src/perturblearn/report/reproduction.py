@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from perturblearn.papers import Analysis
 from perturblearn.report.words import html_lines, html_table, listed, markdown_table, plural, with_spread
 from perturblearn.results import (
+    AGREES,
     CHANGED,
     COLUMNS,
+    DIFFERS,
     INSIDE,
+    NOT_RUN,
     OUTSIDE,
+    READING_ERROR,
     SMALLER,
     UNREADABLE,
     PointRow,
@@ -26,7 +30,11 @@ if TYPE_CHECKING:
 
 RULE = (
     f"A point is inside if it lies within {TOLERANCE:g} of our mean or, with 2 seeds or more, within {DEVIATIONS} "
-    "standard deviations of it."
+    "standard deviations of it. The quantile is the share of our seeds that lie below it."
+)
+SEED_RULE = (
+    "At the published seed the experiment starts from the data, weights and targets that the paper's script drew. "
+    f"Published values were read off the figure, so a point within {READING_ERROR:g} agrees."
 )
 SHOWN_ERRORS = 5
 """Failed runs whose sentence is printed; the files hold all."""
@@ -49,7 +57,9 @@ class ReproductionReport:
         found = self.found
         scale = f"{found.scale}: {found.smaller}" if found.smaller else found.scale
         changed = "".join(f", {name} = {value}" for name, value in found.changed.items())
-        return f"{found.name}, {scale}{changed}; {plural(len(found.seeds), 'seed')}"
+        at_seed = "the published seed" if any(panel.seed is not None for panel in found.panels) else ""
+        seeds = plural(len(found.seeds), "seed") if found.seeds else ""
+        return f"{found.name}, {scale}{changed}; {' and '.join(filter(None, (at_seed, seeds)))}"
 
     @property
     def lines(self) -> list[str]:
@@ -60,16 +70,16 @@ class ReproductionReport:
         return [
             line
             for panel in found.panels
-            for line in describe_panel(
-                f"panel {panel.number} ({panel.name})", [row for row in found.rows if row.panel == panel.number]
-            )
+            for rows in ([row for row in found.rows if row.panel == panel.number],)
+            for line in describe_panel(f"panel {panel.number} ({panel.name})", panel.seed, rows)
         ]
 
     @property
     def summary(self) -> list[str]:
         """What stands beneath the panels' lines: the rule, the controls, and what failed."""
         found = self.found
-        lines = [RULE] if found.readable else []
+        lines = [SEED_RULE] if found.readable_at_seed else []
+        lines += [RULE] if found.readable else []
         lines += self.controls
         if found.failed:
             runs = plural(len(found.failed), "run")
@@ -130,17 +140,44 @@ class ReproductionReport:
 
     @property
     def _table(self) -> tuple[Sequence[str], list[list[str]]]:
-        heads = COLUMNS[1:]
+        heads = columns_with_values(self.found)
         return heads, [[_cell(getattr(row, name)) for name in heads] for row in self.found.rows]
 
 
-def describe_panel(what: str, rows: Sequence[PointRow]) -> Iterator[str]:
-    """A panel's agreement with the paper in one line, or one for each of its curves.
+def compared_with_published(found: Reproduction) -> str:
+    """How many published points were met, at the published seed and by our own; empty where none is judged."""
+    told = [
+        f"{sum(met)} of {plural(len(met), 'readable published point')} {where}."
+        for met, where in (
+            (
+                [row.seed_verdict == AGREES for row in found.readable_at_seed],
+                f"within {READING_ERROR:g} at the published seed",
+            ),
+            ([row.verdict == INSIDE for row in found.readable], "inside our spread"),
+        )
+        if met
+    ]
+    return " ".join(told)
+
+
+def columns_with_values(found: Reproduction) -> list[str]:
+    """The columns of a figure's table in which there is anything."""
+    return [name for name in COLUMNS[1:] if any(getattr(row, name) not in (None, "") for row in found.rows)]
+
+
+def describe_panel(what: str, seed: int | None, rows: Sequence[PointRow]) -> Iterator[str]:
+    """A panel's agreement with the paper: a line for the published seed, and one for each curve of our own seeds.
 
     Args:
         what: the panel.
-        rows: its rows.
+        seed: the published seed, where it was run.
+        rows: the panel's rows.
     """
+    if seed is not None:
+        compared = [row for row in rows if row.seed_verdict in (AGREES, DIFFERS)]
+        yield f"{what}, published seed {seed}: {_at_seed(compared)}"
+    if all(row.verdict == NOT_RUN for row in rows):
+        return
     for curve in dict.fromkeys(curve_of(row.measure)[1] for row in rows):
         of_curve = [row for row in rows if curve_of(row.measure)[1] == curve]
         name = f"{what}, {curve}" if curve else what
@@ -160,6 +197,17 @@ def describe_panel(what: str, rows: Sequence[PointRow]) -> Iterator[str]:
         worst = max(readable, key=lambda row: abs(row.difference or 0.0))
         share = f"{inside} of {len(readable)} readable points inside"
         yield f"{name}: {share}; largest difference {worst.difference:+.3f} in {worst.measure} at {worst.x}"
+
+
+def _at_seed(rows: Sequence[PointRow]) -> str:
+    if not rows:
+        return "no published values to compare with"
+    agrees = sum(row.seed_verdict == AGREES for row in rows)
+    worst = max(rows, key=lambda row: abs(row.seed_difference or 0.0))
+    return (
+        f"{agrees} of {len(rows)} readable points within {READING_ERROR:g}; largest difference "
+        f"{worst.seed_difference:+.3f} in {worst.measure} at {worst.x}"
+    )
 
 
 def analysis_markdown(analysis: Analysis) -> str:

@@ -8,9 +8,13 @@ from perturblearn.results.finished import Finished
 from perturblearn.results.loading import FILES, load
 from perturblearn.results.names import short_names, size_of
 from perturblearn.results.points import (
+    AGREES,
     CHANGED,
+    DIFFERS,
     INSIDE,
+    NOT_RUN,
     OUTSIDE,
+    READING_ERROR,
     SMALLER,
     UNREADABLE,
     PointRow,
@@ -29,12 +33,16 @@ from perturblearn.results.transfer import TransferMatrix
 
 __all__ = [
     "ABOUT",
+    "AGREES",
     "CHANGED",
     "COLUMNS",
+    "DIFFERS",
     "EXAMPLES",
     "FILES",
     "INSIDE",
+    "NOT_RUN",
     "OUTSIDE",
+    "READING_ERROR",
     "SCHEMA",
     "SMALLER",
     "UNREADABLE",

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from perturblearn.papers import Figure, FigurePoint, published
 
 INSIDE, OUTSIDE = "inside our spread", "outside"
-UNREADABLE, NOT_GIVEN, FAILED = "unreadable", "not given", "failed"
+AGREES, DIFFERS = "within reading error", "beyond reading error"
+"""At the published seed, with the draws of the paper's script."""
+UNREADABLE, NOT_GIVEN, FAILED, NOT_RUN = "unreadable", "not given", "failed", "not run"
 SMALLER, CHANGED = "smaller problem", "changed problem"
 TOLERANCE = 0.05
 """A published value this near to our mean is inside."""
 DEVIATIONS = 2
 """And so is one within so many standard deviations over the seeds."""
+READING_ERROR = 0.02
+"""How far a value that is read off a figure may be from the value itself."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class ShownPanel:
         name: its axis and what is fixed.
         x: the setting along the axis; None for a picture.
         log_x: whether the axis is logarithmic.
+        seed: of the published points, where they were made again with its draws.
     """
 
     number: int
     name: str
     x: str | None
     log_x: bool
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,11 @@ class PointRow:
         n_seeds: runs that were finished; 0 for a prediction.
         published: the published value; None where there is none.
         difference: our mean minus that.
-        verdict: inside our spread, outside, unreadable, not given, smaller problem, changed problem or failed.
+        verdict: inside our spread, outside, unreadable, not given, smaller problem, changed problem, failed or not run.
+        at_seed: the value at the published seed, with the draws of the paper's script; None where it was not run.
+        seed_difference: that minus the published value.
+        seed_verdict: within or beyond the reading error, failed, or empty where nothing is to be compared.
+        quantile: the share of our own seeds that lie below the published value, those that equal it half.
     """
 
     figure: str
@@ -61,10 +71,22 @@ class PointRow:
     published: float | None
     difference: float | None
     verdict: str
+    at_seed: float | None = None
+    seed_difference: float | None = None
+    seed_verdict: str = ""
+    quantile: float | None = None
+
+
+Measured = Mapping[str, float | None]
 
 
 def point_rows(
-    figure: Figure, points: Sequence[FigurePoint], measured: Sequence[Sequence[Mapping[str, float | None]]]
+    figure: Figure,
+    points: Sequence[FigurePoint],
+    measured: Sequence[Sequence[Measured]],
+    at_seed: Mapping[tuple[int, int], Measured | None] | None = None,
+    *,
+    has_own: bool = True,
 ) -> list[PointRow]:
     """Every point and measure of a figure.
 
@@ -72,22 +94,30 @@ def point_rows(
         figure: as it was run.
         points: its points.
         measured: for every point, what each of its finished runs has measured.
+        at_seed: by panel and place, what the run at the published seed has measured; None for one that failed.
+        has_own: whether our own seeds were run.
 
     Returns:
         Panel by panel, measure by measure, point by point; measures that no run of a way has are left out.
     """
     rows: list[tuple[tuple[int, int, int], PointRow]] = []
     first = next(iter(figure.ways))
+    of_seed = at_seed or {}
     for way_number, way in enumerate(figure.ways):
         of_way = [(point, runs) for point, runs in zip(points, measured, strict=True) if point.way == way]
+        seen = [run for _, runs in of_way for run in runs]
+        seen += [run for run in of_seed.values() if run] if way == first else []
         for number, (name, ours) in enumerate(figure.measures.items()):
-            if not any(ours in run for _, runs in of_way for run in runs) and any(runs for _, runs in of_way):
+            if seen and not any(ours in run for run in seen):
                 continue
             shown = name if way == first else f"{name} ({way})"
             for point, runs in of_way:
                 values = [value for run in runs if (value := run.get(ours)) is not None]
                 place = (point.panel, way_number, number)
-                rows.append((place, _row(figure, point, shown, name, values)))
+                row = _row(figure, point, shown, name, values, has_own=has_own)
+                if way == first and (point.panel, point.place) in of_seed:
+                    row = _with_seed(row, (of_seed[point.panel, point.place] or {}).get(ours))
+                rows.append((place, row))
     for number, (law, predict) in enumerate(figure.laws.items(), start=len(figure.ways)):
         name = next(iter(figure.measures))
         for point in _each_once(points):
@@ -106,6 +136,7 @@ def _row(
     values: Sequence[float],
     *,
     is_law: bool = False,
+    has_own: bool = True,
 ) -> PointRow:
     known = published(figure.name)
     series = None if known is None else known.series(point.panel, name)
@@ -125,8 +156,29 @@ def _row(
         n_seeds=0 if is_law else len(values),
         published=value,
         difference=difference,
-        verdict=_verdict(figure, series is not None, difference, std, value is not None, is_run),
+        verdict=_verdict(figure, series is not None, difference, std, value is not None, is_run)
+        if has_own or is_law
+        else NOT_RUN,
+        quantile=None if value is None or is_law else _quantile(value, values),
     )
+
+
+def _with_seed(row: PointRow, value: float | None) -> PointRow:
+    """A row with the value at the published seed beside the others."""
+    if value is None:
+        return replace(row, seed_verdict=FAILED)
+    if row.published is None:
+        return replace(row, at_seed=value)
+    difference = value - row.published
+    # Published values have three digits, so a difference of just the error is not left to rounding.
+    verdict = AGREES if abs(difference) <= READING_ERROR + 1e-9 else DIFFERS
+    return replace(row, at_seed=value, seed_difference=difference, seed_verdict=verdict)
+
+
+def _quantile(value: float, values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    return statistics.fmean(0.5 if other == value else float(other < value) for other in values)
 
 
 def _verdict(

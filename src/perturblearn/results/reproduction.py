@@ -11,14 +11,17 @@ from perturblearn.experiment import Summary
 from perturblearn.papers import Analysis, Chart, Line, Table
 from perturblearn.results.files import File, Form, csv_text, json_text, picture
 from perturblearn.results.finished import Finished
-from perturblearn.results.points import INSIDE, OUTSIDE, PointRow, ShownPanel, curve_of
+from perturblearn.results.points import AGREES, DIFFERS, INSIDE, OUTSIDE, PointRow, ShownPanel, curve_of
 from perturblearn.results.shown import report_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = ("figure", "panel", "x", "measure", "mean", "std", "n_seeds", "published", "difference", "verdict")
-"""Columns of ``table.csv``."""
+COLUMNS = (
+    "figure", "panel", "x", "measure", "published", "at_seed", "seed_difference", "seed_verdict", "mean", "std",
+    "n_seeds", "quantile", "difference", "verdict",
+)  # fmt: skip
+"""Columns of ``table.csv``: what was published, beside it the published seed, then our own seeds."""
 _PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "seconds", "versions")
 """What is the same in JSON."""
 
@@ -66,7 +69,7 @@ class Reproduction(Finished):
         smaller: what is smaller than in the paper, in one line; empty where nothing is.
         changed: keys of a configuration that differ from the paper's because somebody asked for it.
         key: hash of all runs' stages.
-        seeds: of every point.
+        seeds: our own, of every point; none if the published seed alone was run.
         panels: those that were run.
         rows: every point and measure, panel by panel.
         controls: the default setting, way by way.
@@ -75,7 +78,7 @@ class Reproduction(Finished):
         command: makes it again.
     """
 
-    form: ClassVar[Form] = Form("result.json", "reproduction", 1, "figure", "reproduce the figure again")
+    form: ClassVar[Form] = Form("result.json", "reproduction", 2, "figure", "reproduce the figure again")
 
     name: str
     caption: str
@@ -104,6 +107,17 @@ class Reproduction(Finished):
         readable = self.readable
         return sum(row.verdict == INSIDE for row in readable) / len(readable) if readable else None
 
+    @property
+    def readable_at_seed(self) -> list[PointRow]:
+        """The rows whose published value can be read and is compared with the run at the published seed."""
+        return [row for row in self.rows if row.seed_verdict in (AGREES, DIFFERS)]
+
+    @property
+    def share_at_seed(self) -> float | None:
+        """Share of these rows that are within the reading error; None if there are none."""
+        readable = self.readable_at_seed
+        return sum(row.seed_verdict == AGREES for row in readable) / len(readable) if readable else None
+
     def to_dict(self) -> dict[str, Any]:
         """The reproduction as JSON values: the content of ``result.json`` and of ``--json``."""
         return {
@@ -117,6 +131,7 @@ class Reproduction(Finished):
             "analysis": None if self.analysis is None else asdict(self.analysis),
             "versions": dict(self.versions),
             "share_inside": self.share_inside,
+            "share_at_seed": self.share_at_seed,
             "lines": report_on(self).lines,
             "panels": [asdict(panel) for panel in self.panels],
             "rows": [asdict(row) for row in self.rows],

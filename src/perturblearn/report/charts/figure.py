@@ -94,9 +94,14 @@ def _chart(
         of_ours = [(x, row.mean, row.std or 0.0) for row, x in rows if row.measure == measure and row.mean is not None]
         x, means, spreads = zip(*of_ours, strict=True) if of_ours else ((), (), ())
         bare = Look(look.colour, None, look.marker)
-        curves.append(
-            Curve(curve_name(measure), x, means, bare if has_names else look, spreads, has_bars=has_names, key=measure)
-        )
+        if x:
+            shown = bare if has_names else look
+            curves.append(Curve(curve_name(measure), x, means, shown, spreads, has_bars=has_names, key=measure))
+        at_seed = [(x, row.at_seed) for row, x in rows if row.measure == measure and row.at_seed is not None]
+        if at_seed:
+            x, values = zip(*at_seed, strict=True)
+            single = Look(look.colour, None if has_names else "dot", "cross")
+            curves.append(Curve(f"{curve_name(measure)}, published seed", x, values, single, key=measure))
         theirs = {x: row.published for row, x in rows if row.measure == measure and row.published is not None}
         # Every way of computing a measure has the same published values, so they are drawn once.
         if theirs and name not in rings:
@@ -127,9 +132,15 @@ def curve_name(measure: str) -> str:
 
 
 def _note(found: Reproduction) -> str:
-    has_published = any(row.published is not None for row in found.rows)
-    rings = "; rings are the published values" if has_published else ""
-    return f"Means over {plural(len(found.seeds), 'seed')}; bands and bars are one standard deviation{rings}."
+    parts = []
+    if found.seeds:
+        parts.append(f"means over {plural(len(found.seeds), 'seed')}; bands and bars are one standard deviation")
+    if any(row.at_seed is not None for row in found.rows):
+        parts.append("crosses are the published seed with the draws of the paper's script")
+    if any(row.published is not None for row in found.rows):
+        parts.append("rings are the published values")
+    told = "; ".join(parts)
+    return f"{told[:1].upper()}{told[1:]}."
 
 
 def study_chart(chart: StudyChart) -> Chart:

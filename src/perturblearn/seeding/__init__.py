@@ -1,0 +1,18 @@
+"""Where random numbers come from: one seed per run, a derived one per purpose, and the draws of published scripts."""
+
+from perturblearn.seeding.cuda import CARDS, CudaGenerator
+from perturblearn.seeding.derived import derive_seed
+from perturblearn.seeding.philox import philox
+from perturblearn.seeding.published import DRAWS, PublishedDraws, PublishedStart, PublishedTargets, random_signs
+
+__all__ = [
+    "CARDS",
+    "DRAWS",
+    "CudaGenerator",
+    "PublishedDraws",
+    "PublishedStart",
+    "PublishedTargets",
+    "derive_seed",
+    "philox",
+    "random_signs",
+]
