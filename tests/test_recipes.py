@@ -71,7 +71,9 @@ def test_an_attack_and_a_measure_of_the_user_s(tmp_path: Path, monkeypatch: pyte
 
     result = learn_from_perturbations(SMALL, overrides=overrides, out=tmp_path / "runs")
 
-    assert result.perturbed_set(0).sizes.tolist() == pytest.approx([0.25] * 40)
+    sizes = result.perturbed_set(0).sizes
+    assert sizes is not None
+    assert sizes.tolist() == pytest.approx([0.25] * 40)
     value = result.seeds[0].measures[margin]
     assert result.summary[margin]["mean"] == value
     assert margin in str(result)

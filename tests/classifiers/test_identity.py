@@ -180,7 +180,8 @@ def with_pre_hook(mean: float) -> nn.Module:
 def with_hook(mean: float) -> nn.Module:
     part: nn.Module = linear(1.0)
     module = nn.Sequential(part)
-    handle: Any = part.register_forward_hook(lambda module, inputs, output: output - mean)
+    hook: Any = lambda module, inputs, output: output - mean  # noqa: E731
+    handle: Any = part.register_forward_hook(hook)
     module.handle = handle
     return module
 

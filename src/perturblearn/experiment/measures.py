@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, code_identity, is_target, label_loss, predicted_labels
+from perturblearn.classifiers import Classifier, identify, is_target, label_loss, predicted_labels
 from perturblearn.data import Dataset
 from perturblearn.experiment.measured import ClassMeasures, GroupMeasures, LearnerMeasures
 from perturblearn.perturbed import PerturbedSet
@@ -183,7 +183,7 @@ def taken(kind: type[StandardMeasure | PerturbationMeasure]) -> tuple[str, ...]:
 def _identity(measure: StandardMeasure | PerturbationMeasure) -> str:
     # Our own are known by the version of their stage, so that a rewritten line leaves results valid.
     is_ours = measure.take.__module__.partition(".")[0] == "perturblearn"
-    return measure.name if is_ours else f"{measure.name} {code_identity(measure.take)} {code_identity(measure.applies)}"
+    return measure.name if is_ours else identify(measure.take, measure.applies, name=measure.name).digest
 
 
 def measure_perturbation(case: PerturbationCase) -> LearnerMeasures:

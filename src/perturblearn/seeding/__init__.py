@@ -1,7 +1,7 @@
 """Where random numbers come from: one seed per run, a derived one per purpose, and the draws of published scripts."""
 
 from perturblearn.seeding.cuda import CARDS, CudaGenerator
-from perturblearn.seeding.derived import derive_seed
+from perturblearn.seeding.derived import default_settings, derive_seed, reproducible
 from perturblearn.seeding.philox import philox
 from perturblearn.seeding.published import DRAWS, PublishedDraws, PublishedStart, PublishedTargets, random_signs
 
@@ -12,7 +12,9 @@ __all__ = [
     "PublishedDraws",
     "PublishedStart",
     "PublishedTargets",
+    "default_settings",
     "derive_seed",
     "philox",
     "random_signs",
+    "reproducible",
 ]
