@@ -62,7 +62,7 @@ format: $(DEV) ## format the code and mend what ruff can mend
 browser: $(BROWSER) ## find a browser for the tests of the pages, or install one where that can be done
 
 screenshots: $(BROWSER) ## take the documentation's pictures of the pages again
-	@PERTURBLEARN_SCREENSHOTS=1 PERTURBLEARN_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+	@PERTURBLEARN_SCREENSHOTS=1 PERTURBLEARN_STRESS=1 PERTURBLEARN_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 docs: $(DEV) ## the documentation as a site; a warning or a link that leads nowhere fails
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -b html -W -n --keep-going -q docs docs/_build/html

@@ -148,6 +148,7 @@ def test_tab_is_followed_from_wherever_the_reader_is(open_page: Open, tmp_path: 
     assert unreachable(opened.page) == []
 
 
+@pytest.mark.long
 def test_pictures_go_to_the_documentation_only_when_asked(
     open_page: Open, screenshot: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

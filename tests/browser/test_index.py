@@ -274,6 +274,7 @@ def test_thousands_are_paged(open_page: Open, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_runs_of_the_digits_with_their_reports(
     open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screenshot: Callable[..., Path]
 ) -> None:

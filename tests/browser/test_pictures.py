@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.browser.pages import SCREENSHOTS_VARIABLE, Opened
 from tests.browser.test_run_page import all_drawn
 from tests.conftest import is_switched_on
@@ -33,6 +34,7 @@ def test_a_sweep(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
     screenshot(opened, "sweep")
 
 
+@pytest.mark.long
 def test_a_figure(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
     size: dict[str, Any] = {"scale": "full", "seeds": 2, "panels": [1, 5]} if SHOWN else {"seeds": 1, "panels": [1]}
     found = reproduce("neurips2024/shifted_gauss_a", out=tmp_path, **size)

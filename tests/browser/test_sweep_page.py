@@ -472,6 +472,7 @@ def test_odd_sweeps_open_and_list_their_runs(open_page: Open, tmp_path: Path, ma
     )
 
 
+@pytest.mark.long
 def test_five_thousand_runs_open(open_page: Open, tmp_path: Path) -> None:
     grid = {
         "attack.epsilon": [round(0.1 * step, 1) for step in range(1, 11)],

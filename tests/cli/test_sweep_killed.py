@@ -66,6 +66,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_an_undisturbed_one(
         shutil.rmtree(out)
 
 
+@pytest.mark.long
 def test_two_sweeps_at_once_share_a_store(tmp_path: Path) -> None:
     first = write(SWEEP, tmp_path / "first.toml")
     # Half of its runs are those of the first.

@@ -44,6 +44,7 @@ def test_two_processes_reach_what_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_error_ends_all_processes_with_one_sentence(tmp_path: Path) -> None:
     said = run_by_two(tmp_path, batch_size=33)
     assert said.returncode != 0
