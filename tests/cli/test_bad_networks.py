@@ -97,7 +97,7 @@ def changed(**keys: str) -> list[str]:
         ),
         ({"attack__name": "own_broken:lazy"}, "the attack lazy returned shape (1, 64) for inputs of shape"),
         ({"attack__name": "own_broken:far", "attack__epsilon": "0.1"}, "the attack far returned"),
-        ({"attack__name": "own_broken:number"}, "own_broken:number is of type int; name a function attack"),
+        ({"attack__name": "own_broken:number"}, "own_broken:number is of type int; give a function attack"),
         ({"attack__name": "foolbox:L7PGD", "data__centre": "false"}, "foolbox.attacks has no attack 'L7PGD'; choose"),
         (
             {"attack__name": "radial_pgd", "attack__norm": "l0", "attack__pixels": "65", "attack__steps": ""},

@@ -30,6 +30,7 @@ def surroundings() -> list[object]:
         torch.is_grad_enabled(),
         torch.is_autocast_enabled("cpu"),
         torch.get_float32_matmul_precision(),
+        torch.get_num_threads(),
         torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
         torch.backends.cudnn.allow_tf32,
         random.getstate(),
@@ -46,6 +47,7 @@ def spoil() -> None:
     torch.set_autocast_enabled("cpu", True)
     torch.set_float32_matmul_precision("medium")
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(torch.get_num_threads() + 1)
     torch.manual_seed(5)
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002

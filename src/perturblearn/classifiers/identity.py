@@ -77,7 +77,12 @@ def identify(*values: Any, name: str) -> Identity:
 
 
 def identify_import(value: Any, name: str) -> Identity:
-    """The identity of an object that has been imported by ``package.module:name``, with the files of that module."""
+    """The identity of an imported object, with the files of the module that it was named by.
+
+    Args:
+        value: the object.
+        name: ``package.module:name``.
+    """
     return identify(sys.modules[name.partition(":")[0]], value, name=name)
 
 

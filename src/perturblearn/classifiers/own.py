@@ -133,6 +133,10 @@ def forget_calls() -> None:
 def copied(module: SomeModule, name: str) -> SomeModule:
     """A deep copy of a module.
 
+    Args:
+        module: what to copy.
+        name: its name in error messages.
+
     Raises:
         ModelError: the module cannot be copied.
     """

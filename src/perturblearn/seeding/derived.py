@@ -63,6 +63,7 @@ def default_settings() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         stack.callback(_restore_default_device, torch.get_default_device())
+        stack.callback(_restore_threads, torch.get_num_threads())
         _keep_precision(stack)
         torch.set_default_dtype(torch.float32)
         # Only where another device is the default: the mode that changes it slows every operation down.
@@ -80,6 +81,13 @@ def _restore_default_device(before: Any) -> None:
 
     if torch.get_default_device() != before:
         torch.set_default_device(before)
+
+
+def _restore_threads(before: int) -> None:
+    import torch
+
+    if torch.get_num_threads() != before:  # bits are equal only at an equal number
+        torch.set_num_threads(before)
 
 
 def _keep_gpu_generators(stack: ExitStack, seed: int) -> None:
