@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.importing import describe_error
+from perturblearn.classifiers.outputs import unwrapped
 from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
@@ -22,7 +25,8 @@ class Network(nn.Module):
     Inputs come from a data set, with the data's offset subtracted. The body receives them normalised per channel if the
     configuration asks for it, otherwise with the values of the original data; images as (n, channels, height, width),
     vectors as (n, d). For two classes it may return one output, or one logit per class. Then f(x) is the logit of
-    class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy.
+    class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy. A body that returns more
+    than a tensor is unwrapped, with a warning that says what is taken; see `unwrapped`.
 
     Args:
         body: any network that fits the data.
@@ -59,19 +63,28 @@ class Network(nn.Module):
         Raises:
             ModelError: the body's outputs have another shape.
         """
+        return self._outputs(self._returned(inputs), len(inputs))
+
+    def _returned(self, inputs: Tensor) -> Any:
+        """What the body returns."""
         values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
         if self.is_channels_last:
             values = values.contiguous(memory_format=torch.channels_last)
-        outputs = self.body(values)
-        count, classes = len(inputs), self.signature.n_classes
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else None
-        if classes == 2 and shape == (count, 2):
-            return outputs[:, 0] - outputs[:, 1]
-        if classes == 2 and shape in ((count,), (count, 1)):
-            return outputs.reshape(count)
-        if classes > 2 and shape == (count, classes):
-            return outputs
-        found = f"outputs of shape {shape}" if shape is not None else f"a {type(outputs).__name__}"
+        return self.body(values)
+
+    def _outputs(self, returned: Any, count: int) -> Tensor:
+        """The outputs among what the body returned for so many inputs."""
+        outputs, _ = unwrapped(returned)
+        classes = self.signature.n_classes
+        if outputs is not None:
+            shape = tuple(outputs.shape)
+            if classes == 2 and shape == (count, 2):
+                return outputs[:, 0] - outputs[:, 1]
+            if classes == 2 and shape in ((count,), (count, 1)):
+                return outputs.reshape(count)
+            if classes > 2 and shape == (count, classes):
+                return outputs
+        found = f"outputs of shape {tuple(outputs.shape)}" if outputs is not None else f"a {type(returned).__name__}"
         wanted = "(n,), (n, 1) or (n, 2)" if classes == 2 else f"(n, {classes})"
         raise ModelError(
             f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but "
@@ -80,7 +93,7 @@ class Network(nn.Module):
 
     def channels_first(self) -> Network:
         """A copy in torch's default memory format."""
-        other = copy.deepcopy(self)
+        other = copied(self, self.config.name)
         other.is_channels_last = False
         other.body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - as below
         return other
@@ -89,7 +102,8 @@ class Network(nn.Module):
         zeros = self.mean.new_zeros(2, *self.signature.input_shape)
         try:
             with evaluating(self), torch.no_grad():
-                self(zeros)
+                returned = self._returned(zeros)
+                self._outputs(returned, len(zeros))
         except ModelError:
             raise
         except Exception as error:
@@ -97,6 +111,13 @@ class Network(nn.Module):
                 f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} "
                 f"({describe_error(error)}); it must accept such inputs"
             ) from error
+        _, place = unwrapped(returned)
+        if place:
+            warnings.warn(
+                f"the network {self.config.name} returns a {type(returned).__name__}; its {place} is taken as the "
+                "outputs",
+                stacklevel=2,
+            )
         for name, value in self.state_dict().items():
             if not isinstance(value, Tensor):
                 raise ModelError(

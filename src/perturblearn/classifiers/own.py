@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from perturblearn.classifiers.copying import copied, programs_in
 from perturblearn.classifiers.drawing import drawing_from
 from perturblearn.classifiers.identity import code_identity, module_identity
-from perturblearn.classifiers.importing import describe_error, import_object
+from perturblearn.classifiers.importing import describe_error, import_object, importable
+from perturblearn.classifiers.redraw import redraw
 from perturblearn.errors import ModelError
 from perturblearn.store import file_hash
-
-SomeModule = TypeVar("SomeModule", bound=nn.Module)
 
 _PREFIX = "python:"
 
@@ -84,7 +83,7 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     if isinstance(source, nn.Module):
         body = copied(source, name).to("cpu")
         if fresh:
-            _reset(body.float(), name)
+            redraw(body.float(), name)
         return body
     made, is_new = _call(source, name)
     if fresh and not is_new:
@@ -99,7 +98,7 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     with drawing_from(1):
         other, _ = _call(source, name)
     if _has_same_weights(made, other):
-        _reset(made, name)
+        redraw(made, name)
     return made
 
 
@@ -132,20 +131,6 @@ def fingerprint(name: str) -> str:
     return digest.hexdigest()
 
 
-def copied(module: SomeModule, name: str) -> SomeModule:
-    """A deep copy of a module.
-
-    Raises:
-        ModelError: the module cannot be copied.
-    """
-    try:
-        return copy.deepcopy(module)
-    except Exception as error:
-        raise ModelError(
-            f"the network {name} cannot be copied ({describe_error(error)}); use modules that copy.deepcopy can copy"
-        ) from error
-
-
 def _registered_object(name: str) -> tuple[Any, str]:
     if name not in _registered:
         raise ModelError(
@@ -157,11 +142,18 @@ def _registered_object(name: str) -> tuple[Any, str]:
 
 def _identity_of(source: Any, name: str) -> str:
     if isinstance(source, nn.Module):
-        return module_identity(source)
+        return _identity_with_programs(source)
     with drawing_from(0):
         made, _ = _call(source, name)
     made = copied(made, name)  # better to fail here than after training, when the result is copied
-    return hashlib.sha256(f"{code_identity(source)} {module_identity(made)}".encode()).hexdigest()
+    return hashlib.sha256(f"{code_identity(source)} {_identity_with_programs(made)}".encode()).hexdigest()
+
+
+def _identity_with_programs(module: nn.Module) -> str:
+    """The identity of a network, and of what its TorchScript programs compute, of which it holds no Python code."""
+    programs = "".join(str(program.inlined_graph) for program in programs_in(module))
+    identity = module_identity(module)
+    return hashlib.sha256(f"{identity} {programs}".encode()).hexdigest() if programs else identity
 
 
 def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
@@ -177,7 +169,8 @@ def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
             "that supplies them"
         )
     try:
-        made = factory()
+        with importable(factory):
+            made = factory()
     except Exception as error:
         raise ModelError(f"{name} fails when it is called ({describe_error(error)}); fix it") from error
     if not isinstance(made, nn.Module):
@@ -202,27 +195,6 @@ def _has_same_weights(made: nn.Module, other: nn.Module) -> bool:
     if len(mine) != len(others) or any(map(is_lazy, (*mine, *others))):  # lazy parameters will be drawn later
         return False
     return all(map(torch.equal, mine, others))
-
-
-def _reset(module: nn.Module, name: str) -> None:
-    """Reinitialise all parameters; children first, so that a network's own reset_parameters overrides theirs."""
-    for path, part in reversed(list(module.named_modules())):
-        reset = getattr(part, "reset_parameters", None)
-        if callable(reset):
-            try:
-                reset()
-            except Exception as error:
-                raise ModelError(
-                    f"the network {name} cannot be reinitialised, because reset_parameters of {path or 'the network'} "
-                    f"({type(part).__name__}) fails ({describe_error(error)}); fix it, or give a class or function "
-                    "that creates the network with newly drawn weights in each call"
-                ) from error
-        elif any(True for _ in part.parameters(recurse=False)):
-            raise ModelError(
-                f"the network {name} cannot be reinitialised, because {path or 'the network'} ({type(part).__name__}) "
-                "has parameters but no reset_parameters; give a class or function that creates the network with newly "
-                "drawn weights in each call"
-            )
 
 
 def _file_hash(module: str) -> str:
