@@ -179,4 +179,4 @@ def test_programs_cannot_be_drawn_afresh() -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         program = torch.jit.trace(nn.Linear(4, 3), torch.zeros(2, 4))
     with pytest.raises(ModelError, match="the network mine is a TorchScript program, whose weights cannot be drawn"):
-        redraw(program, "mine")
+        redraw(program, "mine")  # pyright: ignore[reportArgumentType] - a module, as torch makes it of one

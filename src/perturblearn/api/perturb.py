@@ -156,7 +156,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
     def _write(self, seed: int, executor: Executor, folder: Path) -> None:
         experiment, of_seed = self.experiment, self.experiment.seeds[seed]
         config, data = experiment.config, executor.result(of_seed.data)
-        about = {
+        about: dict[str, Any] = {
             "name": config.name,
             "key": self._key(seed),
             "seed": seed,
@@ -173,6 +173,8 @@ class PreparedSets(Prepared[list[StoredSet]]):
             "data": {"name": config.data.provider, "fingerprint": experiment.fingerprint},
             "config": self._tree(seed),
         }
+        if data.standardisation is not None:
+            about["standardisation"] = data.standardisation.to_dict()
         write_set(
             folder,
             about=about,

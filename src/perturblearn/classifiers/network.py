@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Network(nn.Module):
         # Buffers in the body's precision and on its device, so that `Module.to` moves both together.
         made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
         like = next(made, torch.empty(0))
-        means, stds = (signature.means, signature.stds) if config.normalise else ((-signature.offset,), (1.0,))
+        means, stds = (signature.means, signature.stds) if config.normalise else _back_to_original(signature)
         per_channel = (-1, 1, 1) if signature.is_image else (-1,)
         self.register_buffer("mean", torch.tensor(means, dtype=like.dtype, device=like.device).view(per_channel))
         self.register_buffer("std", torch.tensor(stds, dtype=like.dtype, device=like.device).view(per_channel))
@@ -130,6 +130,16 @@ class Network(nn.Module):
         shape = " x ".join(str(length) for length in self.signature.input_shape)
         number = sum(parameter.numel() for parameter in self.parameters())
         return f"{self.config.name}, inputs {shape}, {self.signature.n_classes} classes, {number} parameters"
+
+
+def _back_to_original(signature: Signature) -> tuple[Sequence[float], Sequence[float]]:
+    """What has to be subtracted from inputs, and what they are divided by, for the values of the original data."""
+    standardisation = signature.standardisation
+    if standardisation is None:
+        return (-signature.offset,), (1.0,)
+    # x = z std + mean = (z + mean / std) / (1 / std)
+    pairs = list(zip(standardisation.means, standardisation.stds, strict=True))
+    return [-mean / std for mean, std in pairs], [1 / std for _, std in pairs]
 
 
 def full_state(module: nn.Module) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def _reason(part: nn.Module, parameter: str) -> str:
     return f"a parameter {parameter} that its {reset.__name__} does not set"
 
 
-def _reset_of(part: nn.Module) -> Callable[[], None] | None:
+def _reset_of(part: nn.Module) -> Callable[[], Any] | None:
     return next((reset for reset in (getattr(part, name, None) for name in RESETS) if callable(reset)), None)
 
 
@@ -80,8 +81,8 @@ def _redraw_part(part: nn.Module, name: str, where: str) -> None:
         plain = copied(part, name)
         while weight := next(_computed_weights(plain), None):
             weight.make_plain()
+    reset = _reset_of(plain)
     try:
-        reset = _reset_of(plain)
         if reset is not None:
             reset()
         of_parts = getattr(plain, RESET_OF_PARTS, None)
@@ -173,7 +174,8 @@ class _Pruned(_ComputedWeight):
 
 def _computed_weights(part: nn.Module) -> Iterator[_ComputedWeight]:
     yield from [_ComputedWeight(part, name) for name in _parametrizations_of(part)]
-    for hook in list(part._forward_pre_hooks.values()):
+    hooks: list[object] = list(part._forward_pre_hooks.values())
+    for hook in hooks:
         match hook:
             case SpectralNorm():
                 yield _SpectralNormed(part, hook.name)

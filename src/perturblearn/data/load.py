@@ -33,6 +33,7 @@ from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
 from perturblearn.data.signature import Signature
+from perturblearn.data.standardise import warn_of_scale
 
 _last_decoded = DecodedCache()
 
@@ -63,8 +64,17 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
             provenance["shift"] = config.shift
         if isinstance(config, CorrelatedConfig):
             provenance["rho"] = config.rho
-        return prepare(raw, centre=config.centre, flatten=config.flatten, seed=seed, provenance=provenance)
+        return prepare(
+            raw,
+            centre=config.centre,
+            standardise=config.is_standardised,
+            flatten=config.flatten,
+            seed=seed,
+            provenance=provenance,
+        )
     raw = _decoded(config, fingerprint, data_dir)
+    if not config.is_standardised:
+        warn_of_scale(raw.inputs, name=_name(config), advice="set data.standardise = true")
     if isinstance(config, FolderConfig) and config.skip_bad:
         provenance["skipped"] = list(raw.skipped)
     return prepare(
@@ -74,6 +84,7 @@ def load_dataset(config: DataConfig, *, seed: int = 0, data_dir: str | Path | No
         n_heldout=config.n_heldout,
         heldout_share=config.heldout_share if isinstance(config, SplitConfig) else None,
         centre=config.centre,
+        standardise=config.is_standardised,
         flatten=config.flatten,
         seed=seed,
         provenance=provenance,

@@ -17,6 +17,7 @@ from perturblearn.data.labels import as_indices, class_values, label_array, name
 from perturblearn.data.layout import as_inputs
 from perturblearn.data.prepare import DEFAULT_HELDOUT_SHARE, prepare
 from perturblearn.data.raw import RawData, mean_value, observed_range
+from perturblearn.data.standardise import warn_of_scale
 from perturblearn.errors import DataError
 
 
@@ -30,6 +31,7 @@ def dataset_from(
     groups: Any = None,
     heldout_groups: Any = None,
     centre: bool | float = False,
+    standardise: bool = False,
     flatten: bool = True,
     seed: int = 0,
     heldout_share: float = DEFAULT_HELDOUT_SHARE,
@@ -50,6 +52,8 @@ def dataset_from(
         groups: each sample's group, one integer or name per sample of ``data``; groups are in ascending order.
         heldout_groups: those of ``heldout``; required if both ``groups`` and ``heldout`` are given.
         centre: True subtracts the mean over the training inputs, a number is itself subtracted.
+        standardise: bring every feature to mean 0 and deviation 1 over the training inputs; of images all values are
+            one feature.
         flatten: one vector per sample.
         seed: fixes the drawn split.
         heldout_share: share of each class to hold out if ``heldout`` is None.
@@ -68,6 +72,7 @@ def dataset_from(
             targets=targets,
             groups=groups,
             heldout_groups=heldout_groups,
+            standardise=standardise or None,
         )
         return data
     if not 0 < heldout_share < 1:
@@ -79,6 +84,11 @@ def dataset_from(
             f"training inputs are {inputs.dtype} but held-out inputs {other_inputs.dtype} (bytes are scaled to [0, 1], "
             "other numbers are not); give both in one type"
         )
+    if standardise and (centre is not False or value_range is not None):
+        given = "centre" if centre is not False else "value_range"
+        raise DataError(f"standardise sets mean and scale of every feature itself; leave out {given}")
+    if not standardise:
+        warn_of_scale(inputs, name="the data", advice="make them with dataset_from(..., standardise=True)")
     classes = class_values(labels)
     positions, heldout_positions, group_names = _groups(
         groups, heldout_groups, len(labels), None if other_labels is None else len(other_labels)
@@ -102,6 +112,7 @@ def dataset_from(
         raw,
         heldout_share=heldout_share if heldout is None else None,
         centre=centre,
+        standardise=standardise,
         flatten=flatten,
         seed=seed,
         provenance={"name": "python"},

@@ -140,7 +140,7 @@ class MinibatchDescent:
         state = resumption.drafts.read(STATE)
         if state is not None and state.content.get("about") != about:
             state = None
-        black = -signature.offset if signature else 0.0
+        black = signature.black if signature else 0.0
         task = Task(network, self, seed, str(device), shape, black, resident, state)
         watch = _Watch(self, resumption, about, report)
         sgd = _start(team, task, len(inputs))
