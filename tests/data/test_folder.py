@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from tests.data.writers import class_images, png_bytes, write_files
 
@@ -442,3 +443,14 @@ def test_one_image_per_class(tmp_path: Path) -> None:
         load_dataset(DataConfig(name=f"folder:{path}"))
     data = load_dataset(DataConfig(name=f"folder:{write_files(path, class_images(split=False), 'folder')}"))
     assert (data.n_samples, data.n_heldout) == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["features.h5", "ant/notes.hdf", "bee/winds.grib", "bufr.bufr", "ant/list.txt"])
+def test_files_of_other_kinds_are_ignored(tmp_path: Path, name: str) -> None:
+    files = {**class_images(split=False), name: b"\x89HDF\r\n\x1a\n" + bytes(100)}
+    with_it = write_files(tmp_path / "with", files, "folder")
+    without = write_files(tmp_path / "without", class_images(split=False), "folder")
+    assert torch.equal(read_folder(with_it).inputs, read_folder(without).inputs)
+    assert data_fingerprint(DataConfig(name=f"folder:{with_it}")) == data_fingerprint(
+        DataConfig(name=f"folder:{without}")
+    )

@@ -169,3 +169,36 @@ class Stream(IterableDataset[Any]):
 def test_what_does_not_fit_is_refused(data: Any, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         dataset_from(data, **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["cat", "dog"] * 5, ("cat", "dog")),
+        ([np.str_("b"), "a"] * 5, ("a", "b")),
+        ([1, -1] * 5, ("+1", "-1")),
+        ([np.int8(3), True] * 5, ("1", "3")),
+        ([2.0, 0] * 5, ("0", "2")),
+    ],
+)
+def test_labels_and_groups_in_arrays_of_objects(values: list[Any], names: tuple[str, ...]) -> None:
+    objects = np.array(values, dtype=object)
+    made = dataset_from((X, objects), groups=objects)
+    assert made.class_names == names
+    assert made.content_hash() == dataset_from((X, values), groups=values).content_hash()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "the training labels have missing values; remove those samples"),
+        (float("nan"), "the training labels have missing values; remove those samples"),
+        (3, "the training labels are partly names and partly numbers; give integers or names"),
+        ((1, 2), "the training labels are partly names and partly numbers; give integers or names"),
+    ],
+)
+def test_objects_that_are_no_labels(value: Any, message: str) -> None:
+    objects = np.array(["cat"] * 10, dtype=object)
+    objects[3] = value
+    with pytest.raises(DataError, match=message):
+        dataset_from((X, objects))

@@ -70,6 +70,11 @@ class DataConfig(NamedVariants):
         """The classes that are kept, as the user names them; None for all there are."""
         return None
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether every feature is brought to mean 0 and deviation 1."""
+        return False
+
 
 class PreparedConfig(DataConfig):
     """Data that we read or draw, and prepare."""
@@ -107,7 +112,7 @@ class PreparedConfig(DataConfig):
 
     @property
     def is_standardised(self) -> bool:
-        """Whether every feature is brought to mean 0 and deviation 1."""
+        """See `DataConfig.is_standardised`."""
         return self.standardise is True
 
 

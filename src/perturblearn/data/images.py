@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 GREY_MODES = ("1", "L", "LA", "La")
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG"})
-"""Formats that PIL passes to other programs or to the operating system, or cannot decode."""
+REFUSED_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Formats that PIL passes to other programs or to the operating system, or knows by name only. Files of theirs count as
+files of any other kind, which are ignored."""
 
 
 @cache
