@@ -12,6 +12,7 @@ from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
 from perturblearn.classifiers.own import fingerprint, hand_over
 from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.trial import try_out
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
 
@@ -37,5 +38,6 @@ __all__ = [
     "make_network",
     "predicted_labels",
     "rows_per_pass",
+    "try_out",
     "value_identity",
 ]

@@ -63,10 +63,10 @@ class Network(nn.Module):
         Raises:
             ModelError: the body's outputs have another shape.
         """
-        return self._outputs(self._returned(inputs), len(inputs))
+        return self._outputs(self.returned(inputs), len(inputs))
 
-    def _returned(self, inputs: Tensor) -> Any:
-        """What the body returns."""
+    def returned(self, inputs: Tensor) -> Any:
+        """What the body returns for inputs as `forward` takes them."""
         values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
         if self.is_channels_last:
             values = values.contiguous(memory_format=torch.channels_last)
@@ -102,7 +102,7 @@ class Network(nn.Module):
         zeros = self.mean.new_zeros(2, *self.signature.input_shape)
         try:
             with evaluating(self), torch.no_grad():
-                returned = self._returned(zeros)
+                returned = self.returned(zeros)
                 self._outputs(returned, len(zeros))
         except ModelError:
             raise

@@ -238,6 +238,24 @@ class FolderConfig(FromPathConfig):
 
     name: str = Field(description="images in a folder for each class")
     skip_bad: bool = Field(default=False, description="go on without unreadable images, which are named")
+    image_size: PositiveInt | None = Field(
+        default=None, description="height and width to which every image is brought; needed if their sizes differ"
+    )
+    resize: Literal["crop", "squash", "pad"] | None = Field(
+        default=None,
+        description="how that is done: crop (the middle square, the default), squash, or pad (black, nothing lost)",
+    )
+
+    @field_validator("resize")
+    @classmethod
+    def _is_no_default(cls, resize: str | None) -> str | None:
+        return None if resize == "crop" else resize
+
+    @model_validator(mode="after")
+    def _has_size(self) -> Self:
+        if self.resize is not None and self.image_size is None:
+            raise ValueError("resize says how images are brought to image_size; set image_size too")
+        return self
 
 
 class NpzConfig(FromPathConfig):

@@ -179,14 +179,22 @@ def _draw(config: SyntheticConfig, seed: int) -> RawData:
 
 def _decoded(config: RealConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:
     # Only the chosen classes of a folder are decoded, so these are part of the key.
-    how = (config.classes, config.skip_bad) if isinstance(config, FolderConfig) else None
+    how = None
+    if isinstance(config, FolderConfig):
+        how = (config.classes, config.skip_bad, config.image_size, config.resize)
     return _last_decoded.get((config.provider, fingerprint, how), lambda: _read(config, data_dir))
 
 
 def _read(config: RealConfig, data_dir: str | Path | None) -> RawData:
     match config:
         case FolderConfig():
-            return read_folder(user_path(config), config.classes, skip_bad=config.skip_bad)
+            return read_folder(
+                user_path(config),
+                config.classes,
+                skip_bad=config.skip_bad,
+                image_size=config.image_size,
+                resize=config.resize or "crop",
+            )
         case NpzConfig():
             return read_npz(user_path(config))
         case DigitsConfig():
