@@ -248,9 +248,15 @@ def scripted() -> nn.Module:
         return torch.jit.script(nn.Linear(4, 1))
 
 
-def traced() -> nn.Module:
+def traced_of(module: nn.Module) -> nn.Module:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        return torch.jit.trace(nn.Linear(4, 1), torch.zeros(2, 4))
+        program = torch.jit.trace(module, torch.ones(2, 4))
+    assert isinstance(program, nn.Module)
+    return program
+
+
+def traced() -> nn.Module:
+    return traced_of(nn.Linear(4, 1))
 
 
 @pytest.mark.parametrize("make", [scripted, traced, lambda: nn.Sequential(scripted(), nn.Flatten(0))])
@@ -273,8 +279,7 @@ def test_programs_that_differ_in_code_alone_have_names_of_their_own() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return self.function(inputs).sum(dim=1)
 
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        first, second = (torch.jit.trace(Net(function), torch.ones(2, 4)) for function in (torch.sin, torch.cos))
+    first, second = (traced_of(Net(function)) for function in (torch.sin, torch.cos))
     assert hand_over(first) != hand_over(second)
     assert hand_over(first) == hand_over(first)
 
@@ -314,7 +319,7 @@ def test_what_a_factory_imports_when_it_is_called(name: str, folder: Path) -> No
 def test_networks_that_cannot_be_copied() -> None:
     def locked() -> nn.Module:
         module = nn.Linear(4, 1)
-        module.lock = threading.Lock()
+        vars(module)["lock"] = threading.Lock()
         return module
 
     for network in (locked, locked()):

@@ -29,7 +29,7 @@ def table(number: int = 40, *, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any
     return values.astype(np.float32), np.arange(number) % 2
 
 
-def saved(folder: Path, **more: NDArray[Any]) -> str:
+def saved(folder: Path, **more: Any) -> str:
     inputs, labels = table()
     np.savez(folder / "table.npz", inputs=inputs, labels=labels, **more)
     return f"npz:{folder / 'table.npz'}"
@@ -160,7 +160,8 @@ def test_it_is_said_once_how_features_are_shifted() -> None:
     with pytest.raises(ConfigError, match="standardise subtracts the mean of every feature itself; leave out centre"):
         resolve_config(None, {"data.standardise": True, "data.centre": 0.5})
     inputs, labels = table()
-    for given in ({"centre": True}, {"value_range": (-1e4, 1e4)}):
+    options: tuple[dict[str, Any], ...] = ({"centre": True}, {"value_range": (-1e4, 1e4)})
+    for given in options:
         with pytest.raises(DataError, match=f"leave out {next(iter(given))}"):
             dataset_from((inputs, labels), standardise=True, **given)
     with pytest.raises(DataError, match="standardise does not apply to a Dataset"):

@@ -292,7 +292,7 @@ def test_frames_and_series_of_pandas() -> None:
         ([{"image": X[0], "species": 1}] * 4, "sample 0 has image, species, none of which is called label or labels"),
         ({"data": X, "species": Y}, "the training data have data, species, none of which is called label or labels"),
         ({"features": X, "label": Y}, "the training data have features, label, none of which is called image or img"),
-        (lambda: 1 / 0, "the function <lambda>, which should return the data, fails .* ZeroDivisionError"),
+        (lambda: 1 / 0, "the function <lambda>, which should return the data, fails .*ZeroDivisionError"),
         ((pytest, Y), "sample 0 is not a pair"),
     ],
 )

@@ -23,20 +23,22 @@ def test_exact_zeros_and_equal_logits(outputs: Tensor, share: float) -> None:
     assert dead_share(outputs) == share
 
 
-class Dead(nn.Linear):
+class Dead(nn.Module):
     """A network whose output is 0."""
 
     def __init__(self) -> None:
-        super().__init__(4, 1)
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs) * 0
+        return self.layer(inputs) * 0
 
 
 def test_a_dead_network_is_called_so() -> None:
     keys = {"seeds": 1, "standard.training": "none", "perturbation.epochs": 2, "controls.draws": 1}
     data = perturblearn.dataset_from((torch.randn(60, 4), torch.arange(60) % 2))
-    result = perturblearn.learn_from_perturbations(data=data, standard=Dead(), overrides=keys)
+    with pytest.warns(UserWarning, match="returns the same outputs for all of 32 inputs"):
+        result = perturblearn.learn_from_perturbations(data=data, standard=Dead(), overrides=keys)
     assert result.summary["standard_dead_share"]["mean"] == 1
     assert any("f is dead for 1 of 1 seed (0)" in remark for remark in result.remarks)
     assert "perturbation_dead_share" not in result.summary

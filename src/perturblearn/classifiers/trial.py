@@ -38,7 +38,7 @@ def try_out(network: Network, inputs: Tensor, labels: Tensor, *, trains: bool) -
     with evaluating(network), torch.no_grad():
         outputs, _ = unwrapped(network.returned(inputs))
     if outputs is not None:
-        _warn_of_probabilities(network, outputs, trains=trains)
+        _warn_of_outputs(network, outputs, trains=trains)
     if trains:
         with drawing_from(0):  # dropout draws
             _train(network, inputs[:_BATCH], labels[:_BATCH])
@@ -61,7 +61,14 @@ def _train(network: Network, inputs: Tensor, labels: Tensor) -> None:
         ) from error
 
 
-def _warn_of_probabilities(network: Network, outputs: Tensor, *, trains: bool) -> None:
+def _warn_of_outputs(network: Network, outputs: Tensor, *, trains: bool) -> None:
+    if not trains and bool((outputs == outputs[:1]).all()):
+        warnings.warn(
+            f"the network {network.config.name} returns the same outputs for all of {len(outputs)} inputs, so it says "
+            "nothing about them; check its weights and the scale of its inputs",
+            stacklevel=3,
+        )
+        return
     if float(outputs.min()) < 0 or float(outputs.max()) > 1:
         return
     name = network.config.name

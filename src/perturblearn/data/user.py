@@ -39,11 +39,11 @@ def dataset_from(
     Args:
         data: a ``Dataset``, which is returned unchanged; a pair (inputs, labels) of tensors, arrays, or frames and
             series of pandas; a sequence of (input, label) pairs such as a torch or torchvision data set, or of mappings
-            such as a data set of Hugging Face, whose inputs may be PIL images; a ``DataLoader``, whose data set is taken;
-            a Bunch of scikit-learn, a frame or another mapping of columns; a mapping of such parts, ``train`` and
-            ``test``; or a function without arguments that returns one of these. Inputs have the form that ``as_inputs``
-            accepts: bytes are scaled to [0, 1], everything else becomes float32. Labels are integers or names. Classes
-            are in ascending order, but +1 before -1 if there are no others.
+            such as a data set of Hugging Face, whose inputs may be PIL images; a ``DataLoader``, whose data set is
+            taken; a Bunch of scikit-learn, a frame or another mapping of columns; a mapping of such parts, ``train``
+            and ``test``; or a function without arguments that returns one of these. Inputs have the form that
+            ``as_inputs`` accepts: bytes are scaled to [0, 1], everything else becomes float32. Labels are integers or
+            names. Classes are in ascending order, but +1 before -1 if there are no others.
         heldout: the held-out part in the same form; None draws it, stratified by class.
         class_names: one name per class in that order; None for those that come with the data, or the labels.
         value_range: smallest and largest value an input may take; None means [0, 1] for bytes, otherwise the observed

@@ -139,7 +139,7 @@ def weak_standard(result: Result) -> str | None:
     Near chance it is None as well: what follows from that depends on who asks.
     """
     accuracy, chance = result.summary[HELDOUT.standard]["mean"], result.chance
-    seeds, names = result.seeds, result.seeds[0].classes.names
+    seeds, names = result.seeds, list(result.seeds[0].classes.names)
     dead = [seed for seed in seeds if is_dead(seed, "standard")]
     if dead:
         shares = percent_range([seed.measures["standard_dead_share"] or 0.0 for seed in dead])
