@@ -209,16 +209,16 @@ class Output:
 @pytest.mark.parametrize(
     ("wrap", "said"),
     [
-        (Output, "a Output; its logits"),
-        (lambda logits: (logits, torch.zeros(1)), "a tuple; its first entry"),
-        (lambda logits: [logits], "a list; its first entry"),
-        (lambda logits: {"loss": torch.zeros(len(logits), 3), "logits": logits}, "a dict; its entry 'logits'"),
-        (lambda logits: {"classes": logits}, "a dict; its entry 'classes'"),
+        (Output, "(Output): the attribute logits"),
+        (lambda logits: (logits, torch.zeros(1)), "(tuple): the first entry"),
+        (lambda logits: [logits], "(list): the first entry"),
+        (lambda logits: {"loss": torch.zeros(len(logits), 3), "logits": logits}, "(dict): the entry 'logits'"),
+        (lambda logits: {"classes": logits}, "(dict): the entry 'classes'"),
     ],
 )
 def test_outputs_are_unwrapped_and_that_is_said(wrap: Callable[[Tensor], Any], said: str) -> None:
     logits = draw(6, 3)
-    with pytest.warns(UserWarning, match=re.escape(f"the network mine:network returns {said} is taken as the outputs")):
+    with pytest.warns(UserWarning, match=re.escape(f"returns more than a tensor {said} is taken as its outputs")):
         network = Network(Seen(lambda n: wrap(logits[:n])), signature(4, n_classes=3), OWN)
     assert torch.equal(network(torch.zeros(5, 4)), logits[:5])
 

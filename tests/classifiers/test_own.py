@@ -268,6 +268,11 @@ def test_a_program_of_torchscript_is_used_as_it_is(make: Callable[[], nn.Module]
     for parameter in network.parameters():
         parameter.requires_grad_(False).zero_()  # as attacks do
     assert not torch.equal(network(inputs), program(inputs).reshape(3))
+    for source in (program, make):
+        with pytest.raises(
+            ModelError, match="is a TorchScript program or contains one, which can be used as it is but"
+        ):
+            made(hand_over(source))
 
 
 def test_programs_that_differ_in_code_alone_have_names_of_their_own() -> None:

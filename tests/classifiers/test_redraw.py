@@ -173,10 +173,3 @@ def test_a_parameter_that_a_reset_forgets_is_named() -> None:
     where = "because 1 (Scaled) has a parameter scale that its reset_parameters does not set; give"
     with pytest.raises(ModelError, match=re.escape(where)):
         redraw(nn.Sequential(nn.ReLU(), Scaled()), "mine")
-
-
-def test_programs_cannot_be_drawn_afresh() -> None:
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        program = torch.jit.trace(nn.Linear(4, 3), torch.zeros(2, 4))
-    with pytest.raises(ModelError, match="the network mine is a TorchScript program, whose weights cannot be drawn"):
-        redraw(program, "mine")  # pyright: ignore[reportArgumentType] - a module, as torch makes it of one

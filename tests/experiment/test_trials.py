@@ -85,7 +85,7 @@ def test_a_learner_that_cannot_work_costs_no_training(
         (lambda: Net(torch.sigmoid, outputs=1), PAIR, "so all inputs get the first class; remove the sigmoid"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.* is taken as the outputs")
+@pytest.mark.filterwarnings("ignore:.* is taken as its outputs")
 def test_probabilities_are_warned_of(make: Callable[[], nn.Module], data: Any, message: str) -> None:
     with pytest.warns(UserWarning, match=message):
         perturblearn.learn_from_perturbations(data=data, standard=make(), overrides=UNTRAINED)

@@ -3,6 +3,7 @@
 from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import code_identity, value_identity
 from perturblearn.classifiers.importing import import_object
@@ -26,6 +27,7 @@ __all__ = [
     "WideResNet",
     "checkpoint_fingerprint",
     "code_identity",
+    "copied",
     "evaluating",
     "fingerprint",
     "from_state",

@@ -114,8 +114,8 @@ class Network(nn.Module):
         _, place = unwrapped(returned)
         if place:
             warnings.warn(
-                f"the network {self.config.name} returns a {type(returned).__name__}; its {place} is taken as the "
-                "outputs",
+                f"the network {self.config.name} returns more than a tensor ({type(returned).__name__}): {place} is "
+                "taken as its outputs",
                 stacklevel=2,
             )
         for name, value in self.state_dict().items():

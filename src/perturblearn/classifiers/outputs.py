@@ -27,13 +27,13 @@ def unwrapped(returned: Any) -> tuple[Tensor | None, str]:
         return returned, ""
     named = getattr(returned, LOGITS, None)
     if isinstance(named, Tensor):
-        return named, LOGITS
+        return named, f"the attribute {LOGITS}"
     if isinstance(returned, Mapping):
         tensors = {str(name): value for name, value in returned.items() if isinstance(value, Tensor)}
         known = [name for name in _NAMES if name in tensors] or (list(tensors) if len(tensors) == 1 else [])
-        return (tensors[known[0]], f"entry {known[0]!r}") if known else (None, "")
+        return (tensors[known[0]], f"the entry {known[0]!r}") if known else (None, "")
     if isinstance(returned, (tuple, list)) and returned and isinstance(returned[0], Tensor):
-        return returned[0], "first entry"
+        return returned[0], "the first entry"
     return None, ""
 
 

@@ -83,6 +83,7 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     if isinstance(source, nn.Module):
         body = copied(source, name).to("cpu")
         if fresh:
+            _refuse_programs(body, name)
             redraw(body.float(), name)
         return body
     made, is_new = _call(source, name)
@@ -93,6 +94,7 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
         )
     if not fresh:
         return copied(made, name).to("cpu")
+    _refuse_programs(made, name)
     made = made.to("cpu").float()
     # A second call under another seed shows whether the factory draws its weights or loads them, as a checkpoint does.
     with drawing_from(1):
@@ -178,6 +180,15 @@ def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
     is_new = made not in _returned
     _returned.add(made)
     return made, is_new
+
+
+def _refuse_programs(module: nn.Module, name: str) -> None:
+    # Their parameters are no torch Parameters, and their code does not say how they are drawn.
+    if programs_in(module):
+        raise ModelError(
+            f"the network {name} is a TorchScript program or contains one, which can be used as it is but not trained; "
+            "give the Python class, or a function that creates the network"
+        )
 
 
 def _needed_arguments(factory: Callable[..., Any]) -> list[str]:

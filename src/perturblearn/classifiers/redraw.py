@@ -41,11 +41,6 @@ def redraw(module: nn.Module, name: str) -> None:
     Raises:
         ModelError: a parameter would keep its value.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError(
-            f"the network {name} is a TorchScript program, whose weights cannot be drawn afresh; give the Python class "
-            "or a function that creates the network with newly drawn weights in each call"
-        )
     # What is still NaN afterwards was drawn by nobody.
     for parameter in module.parameters():
         if not is_lazy(parameter) and parameter.is_floating_point():
