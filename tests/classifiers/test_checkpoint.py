@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from tests.classifiers.reference import draw, randomise, signature
 from torch import Tensor, nn
 
@@ -52,6 +52,13 @@ FORMS: dict[str, Callable[[Path], None]] = {
     "under state_dict": lambda path: torch.save({"state_dict": STATE, "epoch": 3, "lr": [0.1]}, path),
     "under model": lambda path: torch.save({"model": dict(STATE), "optimiser": {"state": {}}}, path),
     "under model_state_dict": lambda path: torch.save({"epoch": 3, "model_state_dict": STATE}, path),
+    "under net": lambda path: torch.save({"net": STATE}, path),
+    "under several": lambda path: torch.save({"model": {"state_dict": prefixed("model.")}}, path),
+    "compiled": lambda path: torch.save(prefixed("_orig_mod."), path),
+    "compiled, distributed": lambda path: torch.save(prefixed("_orig_mod.module."), path),
+    "an attribute": lambda path: torch.save(
+        {"state_dict": {**prefixed("model."), "loss.weight": STATE["3.bias"]}}, path
+    ),
     "distributed": lambda path: torch.save({"state_dict": prefixed("module.")}, path),
     "our network": lambda path: torch.save({**prefixed("body."), "mean": torch.zeros(1)}, path),
     "safetensors": lambda path: save_file(dict(STATE), path),
@@ -80,6 +87,51 @@ def test_the_file_of_a_stored_classifier(tmp_path: Path) -> None:
         assert torch.equal(fresh.body.state_dict()[name], tensor)
 
 
+def weight_normed() -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3, bias=False)))
+
+
+class Renamed(nn.Module):
+    """As many networks that have changed since their weights were saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.register_load_state_dict_pre_hook(self._rename)
+
+    @staticmethod
+    def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        for name in [name for name in state if name.startswith(f"{prefix}fc.")]:
+            state[f"{prefix}layer.{name.rpartition('.')[2]}"] = state.pop(name)
+
+
+OLD_NORM = {"0.weight_g": torch.rand(3, 1), "0.weight_v": torch.rand(3, 4)}
+"""As the hook of torch.nn.utils.weight_norm names them."""
+BEFORE_COUNTING = {name: tensor for name, tensor in STATE.items() if "num_batches" not in name}
+"""As before torch 0.4.1."""
+
+
+@pytest.mark.parametrize(
+    ("make", "state"),
+    [
+        (body, BEFORE_COUNTING),
+        (weight_normed, OLD_NORM),
+        (Renamed, {"fc.weight": torch.rand(3, 4), "fc.bias": torch.rand(3)}),
+    ],
+    ids=["no batches counted", "weight norm", "renamed"],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_torch_itself_loads_strictly(
+    make: Callable[[], nn.Module], state: dict[str, Tensor], prefix: str, tmp_path: Path
+) -> None:
+    torch.save({f"{prefix}{name}": tensor for name, tensor in state.items()}, tmp_path / "weights.pt")
+    expected, target = make(), make()
+    expected.load_state_dict(dict(state))
+    load_weights(target, tmp_path / "weights.pt")
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(target.state_dict()[name], tensor)
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +152,13 @@ def test_the_file_of_a_stored_classifier_with_shared_weights(tmp_path: Path) -> 
     load_weights(target, path)
     assert target.first is target.second
     assert torch.equal(target.first.weight, network.body.get_parameter("first.weight"))
+
+
+def test_a_file_that_names_shared_weights_once(tmp_path: Path) -> None:
+    source, target = Tied(), Tied()
+    save_model(source, str(tmp_path / "weights.safetensors"))
+    load_weights(target, tmp_path / "weights.safetensors")
+    assert torch.equal(target.first.weight, source.first.weight)
 
 
 def test_names_of_the_user_s_own_that_look_like_prefixes(tmp_path: Path) -> None:

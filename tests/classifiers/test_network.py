@@ -186,7 +186,9 @@ def test_shapes_of_outputs(classes: int, shape: tuple[int, ...], count: int) -> 
         (2, lambda n: torch.zeros(n + 1), "outputs of shape (3,)", "(n,), (n, 1) or (n, 2)"),
         (3, lambda n: torch.zeros(n), "outputs of shape (2,)", "(n, 3)"),
         (3, lambda n: torch.zeros(n, 2), "outputs of shape (2, 2)", "(n, 3)"),
-        (3, lambda n: (torch.zeros(n, 3), None), "a tuple", "(n, 3)"),
+        (3, lambda n: (torch.zeros(n, 2), torch.zeros(n, 3)), "outputs of shape (2, 2)", "(n, 3)"),
+        (3, lambda n: (None, torch.zeros(n, 3)), "a tuple", "(n, 3)"),
+        (3, lambda n: {"a": torch.zeros(n, 3), "b": torch.zeros(n, 3)}, "a dict", "(n, 3)"),
         (3, lambda n: None, "a NoneType", "(n, 3)"),
     ],
 )
@@ -194,6 +196,31 @@ def test_outputs_of_another_shape(classes: int, outputs: Callable[[int], Any], f
     message = f"mine:network returns {found} for n = 2 inputs of {classes} classes, but {wanted} is needed"
     with pytest.raises(ModelError, match=re.escape(message)):
         Network(Seen(outputs), signature(4, n_classes=classes), OWN)
+
+
+class Output:
+    """As what networks of Hugging Face return."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.loss = None
+        self.logits = logits
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (Output, "(Output): the attribute logits"),
+        (lambda logits: (logits, torch.zeros(1)), "(tuple): the first entry"),
+        (lambda logits: [logits], "(list): the first entry"),
+        (lambda logits: {"loss": torch.zeros(len(logits), 3), "logits": logits}, "(dict): the entry 'logits'"),
+        (lambda logits: {"classes": logits}, "(dict): the entry 'classes'"),
+    ],
+)
+def test_outputs_are_unwrapped_and_that_is_said(wrap: Callable[[Tensor], Any], said: str) -> None:
+    logits = draw(6, 3)
+    with pytest.warns(UserWarning, match=re.escape(f"returns more than a tensor {said} is taken as its outputs")):
+        network = Network(Seen(lambda n: wrap(logits[:n])), signature(4, n_classes=3), OWN)
+    assert torch.equal(network(torch.zeros(5, 4)), logits[:5])
 
 
 def test_outputs_are_looked_at_whenever_the_network_is_used() -> None:

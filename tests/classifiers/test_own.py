@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -241,14 +243,90 @@ def test_a_reset_that_fails() -> None:
         made(hand_over(Failing()))
 
 
+def scripted() -> nn.Module:
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        return torch.jit.script(nn.Linear(4, 1))
+
+
+def traced_of(module: nn.Module) -> nn.Module:
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        program = torch.jit.trace(module, torch.ones(2, 4))
+    assert isinstance(program, nn.Module)
+    return program
+
+
+def traced() -> nn.Module:
+    return traced_of(nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize("make", [scripted, traced, lambda: nn.Sequential(scripted(), nn.Flatten(0))])
+def test_a_program_of_torchscript_is_used_as_it_is(make: Callable[[], nn.Module]) -> None:
+    program = make()
+    network = made(hand_over(program), fresh=False)
+    inputs = torch.randn(3, 4)
+    assert torch.equal(network(inputs), program(inputs).reshape(3))
+    for parameter in network.parameters():
+        parameter.requires_grad_(False).zero_()  # as attacks do
+    assert not torch.equal(network(inputs), program(inputs).reshape(3))
+    for source in (program, make):
+        with pytest.raises(ModelError, match="is a TorchScript program or contains one, which can be used as"):
+            made(hand_over(source))
+
+
+def test_programs_that_differ_in_code_alone_have_names_of_their_own() -> None:
+    class Net(nn.Module):
+        def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.function(inputs).sum(dim=1)
+
+    first, second = (traced_of(Net(function)) for function in (torch.sin, torch.cos))
+    assert hand_over(first) != hand_over(second)
+    assert hand_over(first) == hand_over(first)
+
+
+PACKAGE = """
+from torch import nn
+
+class Small(nn.Linear):
+    pass
+"""
+LATE = """
+import torch
+
+def by_import():
+    from later.small import Small
+    return Small(4, 1)
+
+def by_pickle():
+    return torch.load("whole.pt", weights_only=False)
+"""
+
+
+@pytest.mark.parametrize("name", ["late:by_import", "late:by_pickle", "inside.late:by_import", "inside.late:by_pickle"])
+def test_what_a_factory_imports_when_it_is_called(name: str, folder: Path) -> None:
+    for package, content in (("later", {"small.py": PACKAGE}), ("inside", {"late.py": LATE})):
+        (folder / package).mkdir()
+        for file, text in {"__init__.py": "", **content}.items():
+            (folder / package / file).write_text(text)
+    (folder / "late.py").write_text(LATE)
+    whole = "import torch; from later.small import Small; torch.save(Small(4, 1), 'whole.pt')"
+    subprocess.run([sys.executable, "-c", whole], check=True, cwd=folder)
+    before = list(sys.path)
+    assert weight(made(name)).shape == (1, 4)
+    assert sys.path == before
+
+
 def test_networks_that_cannot_be_copied() -> None:
-    def grown() -> nn.Module:
+    def locked() -> nn.Module:
         module = nn.Linear(4, 1)
-        module.grown = 2 * module.weight  # no leaf of the graph
+        vars(module)["lock"] = threading.Lock()
         return module
 
-    for network in (grown, grown()):
-        with pytest.raises(ModelError, match=r"in Python cannot be copied \(RuntimeError: .*\); use modules"):
+    for network in (locked, locked()):
+        with pytest.raises(ModelError, match=r"in Python cannot be copied \(TypeError: .*\); use modules"):
             hand_over(network)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import tarfile
 import warnings
 import zipfile
@@ -10,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 from tests.data.writers import class_images, png_bytes, write_files
 
 import perturblearn.data.folder as folder_module
-from perturblearn.config import DataConfig
+from perturblearn.config import DataConfig, resolve_config
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.data.folder import read_folder
-from perturblearn.errors import DataError
+from perturblearn.data.images import decode_image
+from perturblearn.errors import ConfigError, DataError
 
 FORMS = ["folder", "zip", "tar", "tar.gz", "tar.xz", "tar.bz2"]
 
@@ -442,3 +447,98 @@ def test_one_image_per_class(tmp_path: Path) -> None:
         load_dataset(DataConfig(name=f"folder:{path}"))
     data = load_dataset(DataConfig(name=f"folder:{write_files(path, class_images(split=False), 'folder')}"))
     assert (data.n_samples, data.n_heldout) == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["features.h5", "ant/notes.hdf", "bee/winds.grib", "bufr.bufr", "ant/list.txt"])
+def test_files_of_other_kinds_are_ignored(tmp_path: Path, name: str) -> None:
+    files = {**class_images(split=False), name: b"\x89HDF\r\n\x1a\n" + bytes(100)}
+    with_it = write_files(tmp_path / "with", files, "folder")
+    without = write_files(tmp_path / "without", class_images(split=False), "folder")
+    assert torch.equal(read_folder(with_it).inputs, read_folder(without).inputs)
+    assert data_fingerprint(DataConfig(name=f"folder:{with_it}")) == data_fingerprint(
+        DataConfig(name=f"folder:{without}")
+    )
+
+
+def photo(width: int, height: int, *, turned: int | None = None) -> bytes:
+    """White in its left half, black in the right; turned as EXIF counts."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2] = 255
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    if turned is not None:
+        exif[ExifTags.Base.Orientation] = turned
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
+
+
+PHOTOS = {
+    f"{name}/{number}.png": photo(*size) for number, size in enumerate([(8, 8), (16, 8), (8, 24)]) for name in "ab"
+}
+
+
+def test_photos_of_different_sizes_need_one(tmp_path: Path) -> None:
+    path = write_files(tmp_path / "set", PHOTOS, "folder")
+    with pytest.raises(
+        DataError, match=r"a/1.png in .* has 16 x 8 pixels but a/0.png has 8 x 8; .* --data.image_size 8"
+    ):
+        load_dataset(DataConfig(name=f"folder:{path}"))
+
+
+@pytest.mark.parametrize("how", ["crop", "squash", "pad", None])
+def test_photos_are_brought_to_one_size(tmp_path: Path, how: str | None) -> None:
+    path = write_files(tmp_path / "set", PHOTOS, "zip")
+    raw = read_folder(path, image_size=8, resize=how or "crop")  # pyright: ignore[reportArgumentType]
+    assert raw.inputs.shape == (6, 3, 8, 8)
+    square, wide, high = (raw.inputs[number, 0] for number in range(3))
+    left, right = torch.full((8, 4), 255, dtype=torch.uint8), torch.zeros(8, 4, dtype=torch.uint8)
+    assert torch.equal(square, torch.cat((left, right), dim=1))
+    if how == "pad":
+        assert torch.equal(wide[2:6] > 127, square[2:6] > 127)
+        assert not wide[:2].any()
+        assert not wide[6:].any()
+        assert not high[:, :2].any()
+        assert bool((high[:, 2] > 200).all())
+    else:
+        assert int(wide[:, :3].min()) == 255
+        assert int(wide[:, 5:].max()) == 0
+        assert torch.equal(high, square)
+    config = DataConfig(name=f"folder:{path}", image_size=8, resize=how)
+    assert load_dataset(config).image_shape == (3, 8, 8)
+    # The default is no part of the identity, so naming it changes nothing.
+    assert (config.model_dump(exclude_none=True).get("resize") is None) is (how in ("crop", None))
+
+
+@pytest.mark.parametrize(("turned", "expected"), [(None, "left"), (1, "left"), (3, "right"), (6, "top"), (8, "bottom")])
+def test_photos_are_turned_as_their_camera_was_held(turned: int | None, expected: str) -> None:
+    pixels = torch.from_numpy(decode_image(photo(8, 8, turned=turned), name="photo")[0].copy())
+    halves = {"left": pixels[:, :4], "right": pixels[:, 4:], "top": pixels[:4], "bottom": pixels[4:]}
+    assert [name for name, half in halves.items() if bool((half == 255).all())] == [expected]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB"])
+def test_transparent_pixels_are_white(mode: str) -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    image.putpixel((1, 0), (40, 40, 40, 0))
+    buffer = io.BytesIO()
+    if mode in ("L", "RGB"):
+        image.convert(mode).save(buffer, "PNG", transparency=40 if mode == "L" else (40, 40, 40))
+    else:
+        made = image.convert("P" if mode == "PA" else mode)
+        made.save(buffer, "PNG", **({"transparency": made.getpixel((1, 0))} if mode in ("P", "PA") else {}))
+    pixels = decode_image(buffer.getvalue(), name="image")
+    assert pixels.shape == (3 if mode.startswith("RGB") else 1, 1, 2)
+    assert pixels[:, 0].tolist() == [[0, 255]] * len(pixels)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"resize": "pad"}, "resize says how images are brought to image_size; set image_size too"),
+        ({"image_size": 0}, "data.image_size = 0, but it must be at least 1"),
+        ({"image_size": 8, "resize": "zoom"}, "data.resize = 'zoom', but it must be 'crop', 'squash' or 'pad'"),
+    ],
+)
+def test_sizes_that_cannot_be_meant(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolve_config({"data": {"name": "folder:photos", **keys}})

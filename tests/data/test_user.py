@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import IterableDataset, Subset, TensorDataset
+from sklearn.utils import Bunch
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from perturblearn.data import dataset_from
 from perturblearn.errors import DataError
@@ -169,3 +172,138 @@ class Stream(IterableDataset[Any]):
 def test_what_does_not_fit_is_refused(data: Any, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         dataset_from(data, **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["cat", "dog"] * 5, ("cat", "dog")),
+        ([np.str_("b"), "a"] * 5, ("a", "b")),
+        ([1, -1] * 5, ("+1", "-1")),
+        ([np.int8(3), True] * 5, ("1", "3")),
+        ([2.0, 0] * 5, ("0", "2")),
+    ],
+)
+def test_labels_and_groups_in_arrays_of_objects(values: list[Any], names: tuple[str, ...]) -> None:
+    objects = np.array(values, dtype=object)
+    made = dataset_from((X, objects), groups=objects)
+    assert made.class_names == names
+    assert made.content_hash() == dataset_from((X, values), groups=values).content_hash()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "the training labels have missing values; remove those samples"),
+        (float("nan"), "the training labels have missing values; remove those samples"),
+        (3, "the training labels are partly names and partly numbers; give integers or names"),
+        ((1, 2), "the training labels are partly names and partly numbers; give integers or names"),
+    ],
+)
+def test_objects_that_are_no_labels(value: Any, message: str) -> None:
+    objects = np.array(["cat"] * 10, dtype=object)
+    objects[3] = value
+    with pytest.raises(DataError, match=message):
+        dataset_from((X, objects))
+
+
+class Mappings:
+    """As a data set of Hugging Face: a mapping a sample, and the names of the labels in its features."""
+
+    def __init__(self, inputs: str, label: str) -> None:
+        self.names = inputs, label
+        self.features = {inputs: object(), label: SimpleNamespace(names=["cat", "dog"])}
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(zip(("id", *self.names), (index, X[index].tolist(), index % 2), strict=True))
+
+
+ZERO_ONE = torch.arange(10) % 2
+
+
+def frame() -> Any:
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({"a": [1, 2, 3, 4] * 3, "b": [0.5] * 6 + [1.5] * 6, "label": ["cat", "dog", "dog"] * 4})
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: DataLoader(TensorDataset(X, ZERO_ONE), batch_size=3, shuffle=True), ("0", "1")),
+        (lambda: Bunch(data=X.numpy(), target=ZERO_ONE.numpy(), target_names=np.array(["cat", "dog"])), ("cat", "dog")),
+        (lambda: Bunch(data=X.numpy(), target=ZERO_ONE.numpy(), target_names=["class"]), ("0", "1")),
+        (lambda: {"x": X, "y": ZERO_ONE}, ("0", "1")),
+        (lambda: lambda: (X, ZERO_ONE), ("0", "1")),
+        (lambda: (X.tolist(), ZERO_ONE.tolist()), ("0", "1")),
+        (lambda: Mappings("image", "label"), ("cat", "dog")),
+        (lambda: Mappings("pixel_values", "labels"), ("cat", "dog")),
+        (lambda: [{"img": x, "target": y} for x, y in zip(X, ZERO_ONE, strict=True)], ("0", "1")),
+    ],
+)
+def test_objects_of_other_libraries(make: Callable[[], Any], names: tuple[str, ...]) -> None:
+    made = dataset_from(make(), heldout=make())
+    assert torch.equal(made.inputs, X)
+    assert torch.equal(made.labels, 1 - 2 * ZERO_ONE)
+    assert torch.equal(made.heldout_inputs, X)
+    assert made.class_names == names
+
+
+def test_parts_by_name() -> None:
+    made = dataset_from(
+        {"train": Mappings("img", "y"), "validation": (X[:4], ZERO_ONE[:4]), "test": (X[:3], Y[:3] > 0)}
+    )
+    assert (made.n_samples, made.n_heldout) == (10, 3)
+    assert dataset_from({"train": (X, Y)}, heldout=(X[:4], Y[:4])).n_heldout == 4
+    assert dataset_from({"train": (X, Y)}).n_samples == 8
+
+
+def test_images_of_scikit_learn_have_their_shape() -> None:
+    from sklearn.datasets import load_digits
+
+    made = dataset_from(load_digits)
+    assert made.image_shape == (1, 8, 8)
+    assert made.class_names == tuple("0123456789")
+
+
+def test_frames_and_series_of_pandas() -> None:
+    table = frame()
+    expected = dataset_from((np.stack([table["a"], table["b"]], axis=1), table["label"].tolist()))
+    for data in (
+        table,
+        (table[["a", "b"]], table["label"]),
+        (table[["a", "b"]], table[["label"]]),
+        (table[["a", "b"]], table["label"].astype("category")),
+        (table[["a", "b"]].astype(object), table["label"].astype(object)),
+        (table[["a", "b"]].assign(a=table["a"].astype("Int64")), table["label"].astype("string")),
+    ):
+        assert dataset_from(data).content_hash() == expected.content_hash()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            Mappings("picture", "label"),
+            "training sample 0 has id, picture, label, none of which is called image or img",
+        ),
+        ([{"image": X[0], "species": 1}] * 4, "sample 0 has image, species, none of which is called label or labels"),
+        ({"data": X, "species": Y}, "the training data have data, species, none of which is called label or labels"),
+        ({"features": X, "label": Y}, "the training data have features, label, none of which is called image or img"),
+        (lambda: 1 / 0, "the function <lambda>, which should return the data, fails .*ZeroDivisionError"),
+        ((pytest, Y), "sample 0 is not a pair"),
+    ],
+)
+def test_what_is_unclear_is_named(data: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        dataset_from(data)
+
+
+def test_a_frame_of_texts() -> None:
+    table = frame()
+    with pytest.raises(DataError, match="the training inputs are of type object; give numbers"):
+        dataset_from((table.assign(name="tabby")[["a", "name"]], table["label"]))
+    with pytest.raises(DataError, match="the training data have a, b, none of which is called label"):
+        dataset_from(table[["a", "b"]])

@@ -144,6 +144,15 @@ def test_each_weakness_is_told(options: dict[str, Any], expected: str) -> None:
     assert warning.endswith(".")
 
 
+def test_an_f_with_swapped_classes_has_learned_something() -> None:
+    swapped = cell([0.5, 0.6], f=0.0)
+    # Of 40 inputs in all, 0 is within 3 standard errors of 0.1: 3 sqrt(0.09 / 40) = 0.14; of 400 it is not.
+    seeds = [replace(seed, classes=replace(seed.classes, n_heldout=(40,) * 10)) for seed in swapped.seeds]
+    assert "near chance" in " ".join(audit_of(swapped).warnings)
+    (warning,) = audit_of(replace(swapped, seeds=seeds)).warnings
+    assert "f itself is far below chance on held-out inputs (0.0 %, chance 10.0 %): it seems to tell" in warning
+
+
 @pytest.mark.parametrize("options", [{"f": 0.29}, {"success": 0.1}, {"draws": 3}])
 def test_a_weakness_begins_at_its_limit(options: dict[str, Any]) -> None:
     assert audit_of(cell([0.5, 0.6], **options)).warnings == []

@@ -78,6 +78,78 @@ def test_what_a_careful_reader_should_know() -> None:
     assert "f itself is near chance" not in found
 
 
+MANY = replace(CLASSES, n_heldout=(40, 60, 0))
+PAIR = ClassMeasures(
+    names=("cat", "dog"),
+    n_heldout=(50, 50),
+    standard_accuracy=(0.1, 0.2),
+    perturbation_accuracy=(0.5, 0.5),
+    agreement=(0.5, 0.5),
+    attack_success=(0.5, 0.5),
+    confusion=((25, 25), (25, 25)),
+)
+
+
+def remarks_of(classes: ClassMeasures, **measured: float) -> str:
+    seeds = [seed_of(number, classes, **measured) for number in (0, 1)]
+    return " ".join(Result.of(CONFIG, "key", seeds, 1.0).remarks)
+
+
+@pytest.mark.parametrize(
+    ("classes", "measured", "expected"),
+    [
+        (MANY, {"standard_accuracy_heldout": 0.16}, "far below chance on held-out inputs (16.0 %, chance 33.3 %): it"),
+        (MANY, {"standard_accuracy_heldout": 0.0}, "give its outputs in the order of the classes (ant, bee, cow)"),
+        (
+            PAIR,
+            {"standard_accuracy_heldout": 0.15},
+            "A positive output stands for cat; swap the classes (data.",
+        ),
+        (PAIR, {"standard_dead_share": 0.998}, "f is dead for 2 of 2 seeds (0, 1): its output is exactly 0 for 99.8 %"),
+        (
+            MANY,
+            {"standard_dead_share": 1.0},
+            "f is dead for 2 of 2 seeds (0, 1): all its outputs are equal for",
+        ),
+        (
+            replace(PAIR, standard_accuracy=(1.0, 0.0)),
+            {"standard_accuracy_heldout": 0.5},
+            "f is constant for 2 of 2 seeds (0, 1): it gives all or nearly all held-out inputs one label",
+        ),
+        (
+            PAIR,
+            {"perturbation_dead_share": 0.998, "positive_share": 0.0},
+            "g is dead for 2 of 2 seeds (0, 1): its",
+        ),
+        (
+            PAIR,
+            {"perturbation_dead_share": 0.6},
+            "60.0 % of held-out inputs, which counts as wrong. Train it at a",
+        ),
+    ],
+)
+def test_outputs_that_are_wrong_in_another_way_than_chance(
+    classes: ClassMeasures, measured: dict[str, float], expected: str
+) -> None:
+    found = remarks_of(classes, **measured)
+    assert expected in found
+    assert "near chance" not in found
+    assert "g is constant" not in found
+    assert ("standardise" in found) is ("perturbation_dead_share" in measured)
+
+
+@pytest.mark.parametrize(
+    ("classes", "accuracy"),
+    [
+        (CLASSES, 0.16),  # of 10 held-out inputs: 0.33 - 0.16 is little over one standard error, sqrt(0.22 / 10) = 0.15
+        (MANY, 0.17),  # more than half of a third
+        (PAIR, 0.3),
+    ],
+)
+def test_chance_itself_falls_below_chance(classes: ClassMeasures, accuracy: float) -> None:
+    assert "f itself is near chance" in remarks_of(classes, standard_accuracy_heldout=accuracy)
+
+
 @pytest.mark.parametrize(("accuracy", "is_near"), [(0.45, True), (0.48, False)])
 def test_near_chance_is_a_fifth_of_the_way(accuracy: float, is_near: bool) -> None:
     seed = seed_of(0, CLASSES, standard_accuracy_heldout=accuracy)

@@ -15,7 +15,7 @@ from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import ConfigLike, make_experiment
 from perturblearn.config import config_tree
 from perturblearn.data import Signature
-from perturblearn.experiment import Experiment, Part, Shard
+from perturblearn.experiment import Experiment, Part, Shard, try_networks
 from perturblearn.graph import AnyStage, Executor, Grouped, Plan, Watcher, content_key, make_plan
 from perturblearn.perturbed import ShardSource, StoredSet, write_set
 from perturblearn.perturbed.manifest import MANIFEST
@@ -116,6 +116,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
         missing = [seed for seed in self.shards if anew or not self._is_written(seed, folders[seed])]
         if missing:
             plan = make_plan(self._targets(missing), options.stages, force=options.force)
+            try_networks(plan)
             executor = options.make_executor(plan, options.stages, options.watch)
             executor.run()
             # Sets are put together beside their place and moved there, which takes a store on their own disk.
@@ -157,7 +158,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
     def _write(self, seed: int, executor: Executor, folder: Path) -> None:
         experiment, of_seed = self.experiment, self.experiment.seeds[seed]
         config, data = experiment.config, executor.result(of_seed.data)
-        about = {
+        about: dict[str, Any] = {
             "name": config.name,
             "key": self._key(seed),
             "seed": seed,
@@ -174,6 +175,8 @@ class PreparedSets(Prepared[list[StoredSet]]):
             "data": {"name": config.data.provider, "fingerprint": experiment.fingerprint},
             "config": self._tree(seed),
         }
+        if data.standardisation is not None:
+            about["standardisation"] = data.standardisation.to_dict()
         write_set(
             folder,
             about=about,

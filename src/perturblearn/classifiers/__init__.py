@@ -3,6 +3,7 @@
 from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
@@ -10,8 +11,9 @@ from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
-from perturblearn.classifiers.own import copied, fingerprint, forget_calls, hand_over
+from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over
 from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.trial import try_out
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
 
@@ -42,4 +44,5 @@ __all__ = [
     "make_network",
     "predicted_labels",
     "rows_per_pass",
+    "try_out",
 ]

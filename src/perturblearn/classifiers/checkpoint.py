@@ -6,7 +6,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.importing import describe_error
 from perturblearn.errors import ModelError
 from perturblearn.store import file_hash
 
-_NESTED = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts store the state dict, beside the optimiser's."""
-_PREFIXES = ("", "module.", "body.", "module.body.")
-"""Prefixes of parameter names: none, DistributedDataParallel's, our networks', and our stored classifiers'."""
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
+"""Keys under which training scripts store the state dict, or a dict around it, beside the optimiser's."""
+_PREFIXES = ("module.", "_orig_mod.", "body.", "model.", "net.", "network.")
+"""Beginnings of names: DistributedDataParallel's, torch.compile's, our networks', and those of attributes that hold the
+network. Stored classifiers have several of them, and so have compiled networks trained in parallel."""
+_MOST_PREFIXES = 3
 _DAMAGED = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
     OverflowError, MemoryError, AssertionError, struct.error, zipfile.BadZipFile,
@@ -35,8 +38,10 @@ def load_weights(module: nn.Module, path: str | PathLike[str]) -> None:
     Args:
         module: the body; its parameters and buffers are replaced, in its own precision.
         path: a safetensors file (recognised by its content), or a file written by torch.save that contains a state dict
-            and no code. The state dict may be stored under ``state_dict``, ``model_state_dict`` or ``model``. Names may
-            begin with ``module.`` (DistributedDataParallel) or as in our own classifiers' files.
+            and no code. The state dict may be stored under ``state_dict``, ``model_state_dict``, ``model``, ``net`` or
+            ``network``. Names may begin with ``module.`` (DistributedDataParallel), ``_orig_mod.`` (torch.compile),
+            ``model.``, ``net.`` or ``network.``, or as in our own classifiers' files. Whatever torch itself would load
+            strictly is loaded, such as files from before a module renamed its parameters.
 
     Raises:
         ModelError: the file does not exist or cannot be read, or contains more than tensors, NaN, or the weights of
@@ -45,7 +50,7 @@ def load_weights(module: nn.Module, path: str | PathLike[str]) -> None:
     path = Path(path)
     # Everything is checked before anything is changed, so that an error leaves the network as it was.
     state = _those_of(module, _read_state(path), path)
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)
 
 
 def checkpoint_fingerprint(path: str | PathLike[str]) -> str:
@@ -109,52 +114,41 @@ def _read_torch(path: Path) -> Any:
 
 
 def _state_in(content: Any, path: Path) -> Mapping[str, Tensor]:
-    for key in (None, *_NESTED):
-        state = content if key is None else content.get(key) if isinstance(content, Mapping) else None
-        if (
-            isinstance(state, Mapping)
-            and state
-            and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
-        ):
-            return state
-    raise ModelError(
-        f"the checkpoint {path} contains no state dict, a mapping of names to tensors; save one with "
-        "torch.save(model.state_dict(), ...) or as safetensors"
-    )
+    state = _find_state(content)
+    if state is None:
+        raise ModelError(
+            f"the checkpoint {path} contains no state dict, a mapping of names to tensors; save one with "
+            "torch.save(model.state_dict(), ...) or as safetensors"
+        )
+    return state
+
+
+def _find_state(content: Any) -> Mapping[str, Tensor] | None:
+    if not isinstance(content, Mapping) or not content:
+        return None
+    if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()):
+        return content
+    inner = (_find_state(content[key]) for key in _NESTED if key in content)
+    return next((state for state in inner if state is not None), None)
 
 
 def _those_of(module: nn.Module, found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The entries for this module, under the module's names.
+    """The entries for this module, under the names that its `load_state_dict` takes.
 
     Raises:
         ModelError: entries are missing or left over, differ in shape or type, or are not finite.
     """
     wanted = module.state_dict()
-    candidates = [
-        {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-        for prefix in _PREFIXES
-    ]
-    state = max(candidates, key=lambda candidate: len(candidate.keys() & wanted.keys()))
-    wrong = "contains the weights of another network"
-    advice = "give the file that belongs to this model and these data, or change the model's configuration"
-    for name in wanted:
-        if name not in state:
-            raise ModelError(f"the checkpoint {path} {wrong}: {name} is missing; {advice}")
-    for name in state:
-        if name not in wanted:
-            raise ModelError(f"the checkpoint {path} {wrong}: this network has no {name}; {advice}")
-    for name, target in wanted.items():
-        tensor = state[name]
-        if tensor.shape != target.shape:
-            raise ModelError(
-                f"the checkpoint {path} {wrong}: its {name} has shape {tuple(tensor.shape)} instead of "
-                f"{tuple(target.shape)}; {advice}"
-            )
-        if tensor.is_floating_point() != target.is_floating_point() or tensor.layout != target.layout:
-            raise ModelError(
-                f"the checkpoint {path} {wrong}: its {name} is of type {tensor.dtype} instead of {target.dtype}; "
-                f"{advice}"
-            )
+    # The most promising first: names may have changed since the file was written, so few need be the same.
+    candidates = sorted(_without_prefixes(found), key=lambda candidate: -len(candidate.keys() & wanted.keys()))
+    refusals = [_refusal(module, wanted, candidate) for candidate in candidates]
+    if None not in refusals:
+        raise ModelError(
+            f"the checkpoint {path} contains the weights of another network: {refusals[0]}; give the file that belongs "
+            "to this model and these data, or change the model's configuration"
+        )
+    state = candidates[refusals.index(None)]
+    for name, tensor in state.items():
         broken = int((~torch.isfinite(tensor)).sum())
         if broken:
             raise ModelError(
@@ -162,6 +156,46 @@ def _those_of(module: nn.Module, found: Mapping[str, Tensor], path: Path) -> dic
                 "of a training that did not diverge"
             )
     return state
+
+
+def _refusal(module: nn.Module, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Why a network cannot have these entries; None if it can."""
+    for name in (name for name in wanted if name in state):
+        tensor, target = state[name], wanted[name]
+        if tensor.shape != target.shape:
+            return f"its {name} has shape {tuple(tensor.shape)} instead of {tuple(target.shape)}"
+        if tensor.is_floating_point() != target.is_floating_point() or tensor.layout != target.layout:
+            return f"its {name} is of type {tensor.dtype} instead of {target.dtype}"
+    # Only torch knows which names fit: modules rename entries of earlier versions, or add what these lack.
+    try:
+        missing, unexpected = copied(module, type(module).__name__).load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        return describe_error(error)
+    shared = _shared_with(module, state)
+    lacking = next((name for name in missing if name not in shared), None)
+    if lacking is not None:
+        return f"{lacking} is missing"
+    return f"this network has no {unexpected[0]}" if unexpected else None
+
+
+def _without_prefixes(found: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """The entries as they are, and those that begin with known prefixes without these."""
+    candidates = [dict(found)]
+    for _ in range(_MOST_PREFIXES + 1):
+        yield from candidates
+        candidates = [
+            inner
+            for candidate in candidates
+            for prefix in _PREFIXES
+            if (inner := {name.removeprefix(prefix): candidate[name] for name in candidate if name.startswith(prefix)})
+        ]
+
+
+def _shared_with(module: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
+    """Names of parameters that a file may omit, because it has them under another name."""
+    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers())}
+    present = {id(tensor) for name, tensor in tensors.items() if name in state}
+    return {name for name, tensor in tensors.items() if id(tensor) in present}
 
 
 def _require_file(path: Path) -> None:

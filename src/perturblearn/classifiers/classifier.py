@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import add_tensors
 from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.network import Network, full_state, put_state
-from perturblearn.classifiers.own import copied
 from perturblearn.classifiers.two_layer import TwoLayer
 from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature

@@ -298,7 +298,10 @@ class _Walk:
     def _add_module(self, module: nn.Module, where: str) -> None:
         own, kept = vars(module), {}
         if isinstance(module, torch.jit.ScriptModule):
-            self.token("script", module.code if hasattr(module, "forward") else "")
+            if hasattr(module, "forward"):
+                code, constants = module.code_with_constants
+                self.token("script", code)
+                self._add_named("constants", constants.const_mapping, where)
         else:
             self.add(type(module), where)
             kept = {name: value for name, value in own.items() if name not in _OF_EVERY_MODULE}

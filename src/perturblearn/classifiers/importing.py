@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,33 @@ def import_object(name: str) -> Any:
         raise ModelError(
             f"{name} names {attribute}, which the module {path} ({place}) does not have; correct the name"
         ) from None
+
+
+@contextmanager
+def importable(source: Any) -> Iterator[None]:
+    """Inside, the user's code can import and unpickle what lies in the current folder and beside its own file.
+
+    Args:
+        source: a class or function of the user's.
+    """
+    module = sys.modules.get(getattr(source, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    first, last = [os.getcwd()], []
+    if module is not None and file:
+        path = Path(file).resolve()
+        # The folder from which the module's dotted name leads to the file.
+        first.append(str(path.parents[module.__name__.count(".") + (path.name == "__init__.py")]))
+        # Behind everything else, because the modules of a package may have the names of standard ones.
+        last.append(str(path.parent))
+    first = [folder for folder in first if folder not in sys.path]
+    sys.path[:] = [*first, *sys.path, *last]
+    importlib.invalidate_caches()  # as for the module itself
+    try:
+        yield
+    finally:
+        for folder in (*first, *last):
+            with suppress(ValueError):  # the user's code may have removed it
+                sys.path.remove(folder)
 
 
 def _import_module(path: str, *, wanted_by: str) -> ModuleType:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.importing import describe_error
+from perturblearn.classifiers.outputs import unwrapped
 from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
@@ -22,7 +25,8 @@ class Network(nn.Module):
     Inputs come from a data set, with the data's offset subtracted. The body receives them normalised per channel if the
     configuration asks for it, otherwise with the values of the original data; images as (n, channels, height, width),
     vectors as (n, d). For two classes it may return one output, or one logit per class. Then f(x) is the logit of
-    class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy.
+    class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy. A body that returns more
+    than a tensor is unwrapped, with a warning that says what is taken; see `unwrapped`.
 
     Args:
         body: any network that fits the data.
@@ -47,7 +51,7 @@ class Network(nn.Module):
         # Buffers in the body's precision and on its device, so that `Module.to` moves both together.
         made = (tensor for _, tensor in _named_tensors(body) if not is_lazy(tensor) and tensor.is_floating_point())
         like = next(made, torch.empty(0))
-        means, stds = (signature.means, signature.stds) if config.normalise else ((-signature.offset,), (1.0,))
+        means, stds = (signature.means, signature.stds) if config.normalise else _back_to_original(signature)
         per_channel = (-1, 1, 1) if signature.is_image else (-1,)
         self.register_buffer("mean", torch.tensor(means, dtype=like.dtype, device=like.device).view(per_channel))
         self.register_buffer("std", torch.tensor(stds, dtype=like.dtype, device=like.device).view(per_channel))
@@ -59,19 +63,28 @@ class Network(nn.Module):
         Raises:
             ModelError: the body's outputs have another shape.
         """
+        return self._outputs(self.returned(inputs), len(inputs))
+
+    def returned(self, inputs: Tensor) -> Any:
+        """What the body returns for inputs as `forward` takes them."""
         values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
         if self.is_channels_last:
             values = values.contiguous(memory_format=torch.channels_last)
-        outputs = self.body(values)
-        count, classes = len(inputs), self.signature.n_classes
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else None
-        if classes == 2 and shape == (count, 2):
-            return outputs[:, 0] - outputs[:, 1]
-        if classes == 2 and shape in ((count,), (count, 1)):
-            return outputs.reshape(count)
-        if classes > 2 and shape == (count, classes):
-            return outputs
-        found = f"outputs of shape {shape}" if shape is not None else f"a {type(outputs).__name__}"
+        return self.body(values)
+
+    def _outputs(self, returned: Any, count: int) -> Tensor:
+        """The outputs among what the body returned for so many inputs."""
+        outputs, _ = unwrapped(returned)
+        classes = self.signature.n_classes
+        if outputs is not None:
+            shape = tuple(outputs.shape)
+            if classes == 2 and shape == (count, 2):
+                return outputs[:, 0] - outputs[:, 1]
+            if classes == 2 and shape in ((count,), (count, 1)):
+                return outputs.reshape(count)
+            if classes > 2 and shape == (count, classes):
+                return outputs
+        found = f"outputs of shape {tuple(outputs.shape)}" if outputs is not None else f"a {type(returned).__name__}"
         wanted = "(n,), (n, 1) or (n, 2)" if classes == 2 else f"(n, {classes})"
         raise ModelError(
             f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but "
@@ -80,7 +93,7 @@ class Network(nn.Module):
 
     def channels_first(self) -> Network:
         """A copy in torch's default memory format."""
-        other = copy.deepcopy(self)
+        other = copied(self, self.config.name)
         other.is_channels_last = False
         other.body.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue] - as below
         return other
@@ -89,7 +102,8 @@ class Network(nn.Module):
         zeros = self.mean.new_zeros(2, *self.signature.input_shape)
         try:
             with evaluating(self), torch.no_grad():
-                self(zeros)
+                returned = self.returned(zeros)
+                self._outputs(returned, len(zeros))
         except ModelError:
             raise
         except Exception as error:
@@ -97,6 +111,13 @@ class Network(nn.Module):
                 f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} "
                 f"({describe_error(error)}); it must accept such inputs"
             ) from error
+        _, place = unwrapped(returned)
+        if place:
+            warnings.warn(
+                f"the network {self.config.name} returns more than a tensor ({type(returned).__name__}): {place} is "
+                "taken as its outputs",
+                stacklevel=2,
+            )
         for name, value in self.state_dict().items():
             if not isinstance(value, Tensor):
                 raise ModelError(
@@ -109,6 +130,16 @@ class Network(nn.Module):
         shape = " x ".join(str(length) for length in self.signature.input_shape)
         number = sum(parameter.numel() for parameter in self.parameters())
         return f"{self.config.name}, inputs {shape}, {self.signature.n_classes} classes, {number} parameters"
+
+
+def _back_to_original(signature: Signature) -> tuple[Sequence[float], Sequence[float]]:
+    """What has to be subtracted from inputs, and what they are divided by, for the values of the original data."""
+    standardisation = signature.standardisation
+    if standardisation is None:
+        return (-signature.offset,), (1.0,)
+    # x = z std + mean = (z + mean / std) / (1 / std)
+    pairs = list(zip(standardisation.means, standardisation.stds, strict=True))
+    return [-mean / std for mean, std in pairs], [1 / std for _, std in pairs]
 
 
 def full_state(module: nn.Module) -> dict[str, Tensor]:

@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
+
+LOGITS = "logits"
+_NAMES = (LOGITS, "output", "outputs", "out", "scores")
+"""Under which networks that return several values keep their outputs, in the order of preference."""
+
+
+def unwrapped(returned: Any) -> tuple[Tensor | None, str]:
+    """A network's outputs among what it returns.
+
+    Args:
+        returned: a tensor; an object with the attribute ``logits``, as of Hugging Face; a mapping with a tensor under
+            one of the usual names, or with one tensor alone; a tuple or list that begins with a tensor.
+
+    Returns:
+        The outputs, None if there are none; and where they were, empty for a tensor.
+    """
+    if isinstance(returned, Tensor):
+        return returned, ""
+    named = getattr(returned, LOGITS, None)
+    if isinstance(named, Tensor):
+        return named, f"the attribute {LOGITS}"
+    if isinstance(returned, Mapping):
+        tensors = {str(name): value for name, value in returned.items() if isinstance(value, Tensor)}
+        known = [name for name in _NAMES if name in tensors] or (list(tensors) if len(tensors) == 1 else [])
+        return (tensors[known[0]], f"the entry {known[0]!r}") if known else (None, "")
+    if isinstance(returned, (tuple, list)) and returned and isinstance(returned[0], Tensor):
+        return returned[0], "the first entry"
+    return None, ""
 
 
 def predicted_labels(outputs: Tensor) -> Tensor:

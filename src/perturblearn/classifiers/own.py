@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from perturblearn.classifiers.copying import copied, programs_in
 from perturblearn.classifiers.identity import Identity, identify, identify_import
-from perturblearn.classifiers.importing import describe_error, import_object
+from perturblearn.classifiers.importing import describe_error, import_object, importable
+from perturblearn.classifiers.redraw import redraw
 from perturblearn.errors import ModelError
 from perturblearn.seeding import reproducible
-
-SomeModule = TypeVar("SomeModule", bound=nn.Module)
 
 _PREFIX = "python:"
 
@@ -80,7 +79,8 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
     if isinstance(source, nn.Module):
         body = copied(source, name).to("cpu")
         if fresh:
-            _reset(body.float(), name)
+            _refuse_programs(body, name)
+            redraw(body.float(), name)
         return body
     made, is_new = _call(source, name)
     if fresh and not is_new:
@@ -90,12 +90,13 @@ def own_body(source: Any, name: str, *, fresh: bool) -> nn.Module:
         )
     if not fresh:
         return copied(made, name).to("cpu")
+    _refuse_programs(made, name)
     made = made.to("cpu").float()
     # A second call under another seed shows whether the factory draws its weights or loads them, as a checkpoint does.
     with reproducible(1):
         other, _ = _call(source, name)
     if _has_same_weights(made, other):
-        _reset(made, name)
+        redraw(made, name)
     return made
 
 
@@ -128,24 +129,6 @@ def fingerprint(name: str) -> Identity:
 def forget_calls() -> None:
     """Call factories again to identify them, as every command does: a file of weights that they read may be another."""
     _called.clear()
-
-
-def copied(module: SomeModule, name: str) -> SomeModule:
-    """A deep copy of a module.
-
-    Args:
-        module: what to copy.
-        name: its name in error messages.
-
-    Raises:
-        ModelError: the module cannot be copied.
-    """
-    try:
-        return copy.deepcopy(module)
-    except Exception as error:
-        raise ModelError(
-            f"the network {name} cannot be copied ({describe_error(error)}); use modules that copy.deepcopy can copy"
-        ) from error
 
 
 def _registered_object(name: str) -> tuple[Any, Identity]:
@@ -182,7 +165,8 @@ def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
             "that supplies them"
         )
     try:
-        made = factory()
+        with importable(factory):
+            made = factory()
     except Exception as error:
         raise ModelError(f"{name} fails when it is called ({describe_error(error)}); fix it") from error
     if not isinstance(made, nn.Module):
@@ -190,6 +174,15 @@ def _call(factory: Any, name: str) -> tuple[nn.Module, bool]:
     is_new = made not in _returned
     _returned.add(made)
     return made, is_new
+
+
+def _refuse_programs(module: nn.Module, name: str) -> None:
+    # Their parameters are no torch Parameters, and their code does not say how they are drawn.
+    if programs_in(module):
+        raise ModelError(
+            f"the network {name} is a TorchScript program or contains one, which can be used as it is but not trained; "
+            "give the Python class, or a function that creates the network"
+        )
 
 
 def _needed_arguments(factory: Callable[..., Any]) -> list[str]:
@@ -207,24 +200,3 @@ def _has_same_weights(made: nn.Module, other: nn.Module) -> bool:
     if len(mine) != len(others) or any(map(is_lazy, (*mine, *others))):  # lazy parameters will be drawn later
         return False
     return all(map(torch.equal, mine, others))
-
-
-def _reset(module: nn.Module, name: str) -> None:
-    """Reinitialise all parameters; children first, so that a network's own reset_parameters overrides theirs."""
-    for path, part in reversed(list(module.named_modules())):
-        reset = getattr(part, "reset_parameters", None)
-        if callable(reset):
-            try:
-                reset()
-            except Exception as error:
-                raise ModelError(
-                    f"the network {name} cannot be reinitialised, because reset_parameters of {path or 'the network'} "
-                    f"({type(part).__name__}) fails ({describe_error(error)}); fix it, or give a class or function "
-                    "that creates the network with newly drawn weights in each call"
-                ) from error
-        elif any(True for _ in part.parameters(recurse=False)):
-            raise ModelError(
-                f"the network {name} cannot be reinitialised, because {path or 'the network'} ({type(part).__name__}) "
-                "has parameters but no reset_parameters; give a class or function that creates the network with newly "
-                "drawn weights in each call"
-            )

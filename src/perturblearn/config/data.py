@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from perturblearn.config.section import PositiveInt, as_tuple
 from perturblearn.config.variants import NamedVariants
@@ -30,7 +30,7 @@ class DataConfig(NamedVariants):
     """Which data, which part of it, and how it is prepared."""
 
     noun: ClassVar = "data"
-    inert: ClassVar = {"skip_bad": False, "centre": True, "flatten": True}
+    inert: ClassVar = {"skip_bad": False, "centre": True, "standardise": False, "flatten": True}
     if TYPE_CHECKING:  # the variants have typed constructors
 
         def __init__(self, **keys: Any) -> None: ...
@@ -70,12 +70,22 @@ class DataConfig(NamedVariants):
         """The classes that are kept, as the user names them; None for all there are."""
         return None
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether every feature is brought to mean 0 and deviation 1."""
+        return False
+
 
 class PreparedConfig(DataConfig):
     """Data that we read or draw, and prepare."""
 
     centre: bool | float = Field(
         default=True, description="subtract the data's mean value (true), a given value, or nothing (false)"
+    )
+    standardise: bool | None = Field(
+        default=None,
+        description="bring every feature to mean 0 and deviation 1 over the training part, for tables of any scale (of "
+        "images all values are one feature)",
     )
     flatten: bool = Field(
         default=True, description="one vector per sample; false keeps images as channels x height x width"
@@ -87,6 +97,23 @@ class PreparedConfig(DataConfig):
         if not isinstance(centre, (bool, int, float)) or not math.isfinite(centre):
             raise ValueError("give true, false or a finite number")
         return centre
+
+    @field_validator("standardise")
+    @classmethod
+    def _is_wanted(cls, standardise: bool | None) -> bool | None:
+        # Not wanted is not said: so data that are not standardised keep the identity of earlier versions.
+        return standardise or None
+
+    @model_validator(mode="after")
+    def _scale_once(self) -> Self:
+        if self.standardise and self.centre is not True:
+            raise ValueError("standardise subtracts the mean of every feature itself; leave out centre")
+        return self
+
+    @property
+    def is_standardised(self) -> bool:
+        """See `DataConfig.is_standardised`."""
+        return self.standardise is True
 
 
 class SyntheticConfig(PreparedConfig):
@@ -211,6 +238,24 @@ class FolderConfig(FromPathConfig):
 
     name: str = Field(description="images in a folder for each class")
     skip_bad: bool = Field(default=False, description="go on without unreadable images, which are named")
+    image_size: PositiveInt | None = Field(
+        default=None, description="height and width to which every image is brought; needed if their sizes differ"
+    )
+    resize: Literal["crop", "squash", "pad"] | None = Field(
+        default=None,
+        description="how that is done: crop (the middle square, the default), squash, or pad (black, nothing lost)",
+    )
+
+    @field_validator("resize")
+    @classmethod
+    def _is_no_default(cls, resize: str | None) -> str | None:
+        return None if resize == "crop" else resize
+
+    @model_validator(mode="after")
+    def _has_size(self) -> Self:
+        if self.resize is not None and self.image_size is None:
+            raise ValueError("resize says how images are brought to image_size; set image_size too")
+        return self
 
 
 class NpzConfig(FromPathConfig):
@@ -231,4 +276,8 @@ class PythonConfig(DataConfig):
     @classmethod
     def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
         """Why a key is refused among these keys, and what to do."""
-        return f"the key {key} does not apply to data handed over in Python; prepare them there"
+        if key in ("centre", "standardise", "flatten", "heldout_share"):
+            there = f"give {key} to perturblearn.dataset_from"
+        else:
+            there = "prepare them there"
+        return f"the key {key} does not apply to data handed over in Python; {there}"

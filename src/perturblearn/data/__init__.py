@@ -8,6 +8,7 @@ from perturblearn.data.places import resolve_data_dir
 from perturblearn.data.prepare import prepare
 from perturblearn.data.raw import RawData
 from perturblearn.data.signature import Signature
+from perturblearn.data.standardise import Standardisation
 from perturblearn.data.user import dataset_from
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Outline",
     "RawData",
     "Signature",
+    "Standardisation",
     "data_fingerprint",
     "data_outline",
     "dataset_from",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.data.blocks import row_slices
+from perturblearn.data.standardise import Standardisation
 from perturblearn.errors import DataError
 from perturblearn.store import Artefact
 
@@ -28,13 +29,14 @@ class Dataset:
         heldout_labels: (M,) int64.
         value_range: smallest and largest value an input may take; infinite if there is no bound.
         class_names: one name per class, in the order of the labels.
-        mean: the value that was subtracted from every input.
+        mean: the value that was subtracted from every input; 0 if features are standardised.
         image_shape: (channels, height, width) of one input, also if inputs are flattened; None if they are not images.
         given_targets: (N,) target labels that came with the data, for the target rule ``given``.
         groups: (N,) int64, each sample's group as an index into ``group_names``; None if the data have no groups.
         heldout_groups: (M,) int64 for the held-out part; both parts have groups or neither.
         group_names: one name per group.
         provenance: where the data came from: provider, options, content hash of the files.
+        standardisation: what every feature was brought to mean 0 and deviation 1 by; None if they were not.
 
     Raises:
         DataError: a part is empty, shapes or labels do not match, or values are not finite.
@@ -53,6 +55,7 @@ class Dataset:
     heldout_groups: Tensor | None = None
     group_names: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    standardisation: Standardisation | None = None
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -180,7 +183,9 @@ class Dataset:
         for tensor in (self.inputs, self.labels, self.heldout_inputs, self.heldout_labels, self.given_targets):
             add(tensor)
         digest.update(repr((self.value_range, self.class_names, self.mean, self.image_shape)).encode())
-        if self.groups is not None:  # only then, so that data without groups keep the hash of earlier versions
+        if self.standardisation is not None:  # only then, so that other data keep the hash of earlier versions
+            digest.update(repr(self.standardisation).encode())
+        if self.groups is not None:  # as above
             add(self.groups)
             add(self.heldout_groups)
             digest.update(repr(self.group_names).encode())
@@ -205,6 +210,7 @@ class Dataset:
             "class_names": list(self.class_names),
             "group_names": list(self.group_names),
             "mean": self.mean,
+            "standardisation": None if self.standardisation is None else self.standardisation.to_dict(),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "provenance": dict(self.provenance),
         }
@@ -216,12 +222,14 @@ class Dataset:
         content = artefact.content
         low, high = content["value_range"]
         channels_height_width = content["image_shape"]
+        standardisation = content["standardisation"]
         return cls(
             **artefact.tensors,
             value_range=(-math.inf if low is None else low, math.inf if high is None else high),
             class_names=tuple(content["class_names"]),
             group_names=tuple(content["group_names"]),
             mean=content["mean"],
+            standardisation=None if standardisation is None else Standardisation.from_dict(standardisation),
             image_shape=None if channels_height_width is None else tuple(channels_height_width),
             provenance=content["provenance"],
         )
@@ -231,8 +239,8 @@ class Dataset:
         source = self.provenance.get("name", "unnamed")
         low, high = self.value_range
         groups = "" if self.groups is None else f", {len(self.group_names)} groups"
+        centred = f"mean {self.mean:.4g} subtracted" if self.standardisation is None else "standardised"
         return (
             f"Dataset({source}: {self.n_samples} training + {self.n_heldout} held-out inputs of {shape}, "
-            f"classes {', '.join(self.class_names)}{groups}, range [{low:.4g}, {high:.4g}], "
-            f"mean {self.mean:.4g} subtracted)"
+            f"classes {', '.join(self.class_names)}{groups}, range [{low:.4g}, {high:.4g}], {centred})"
         )

@@ -12,18 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from perturblearn.data.groups import group_positions
-from perturblearn.data.images import decode_image
+from perturblearn.data.images import Resize, decode_image, resized
 from perturblearn.data.labels import choose_classes
 from perturblearn.data.members import Parts, walk_members
 from perturblearn.data.raw import RawData, mean_value
 from perturblearn.data.scan import FolderLayout, scan_folder
 from perturblearn.errors import DataError
 
+_USUAL_SIZE = 64
+"""Large enough for most photos to be recognised, and small enough to train on a laptop."""
 NAMED_IMAGES = 2
 """How many unreadable images a warning names."""
 
 
-def read_folder(path: Path, classes: Sequence[str] | None = None, *, skip_bad: bool = False) -> RawData:
+def read_folder(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    skip_bad: bool = False,
+    image_size: int | None = None,
+    resize: Resize = "crop",
+) -> RawData:
     """Decode the images of the chosen classes, in the sorted order of their paths.
 
     The folders between a class and its images are groups if every decoded image lies in exactly one such folder and
@@ -33,6 +42,8 @@ def read_folder(path: Path, classes: Sequence[str] | None = None, *, skip_bad: b
         path: a folder, or a .zip or .tar file (compressed by gzip, bzip2 or xz), whose members are read as a stream.
         classes: classes to decode, by name or index; None decodes all.
         skip_bad: skip images that ``decode_image`` refuses, with a warning, instead of raising an error.
+        image_size: height and width to which every image is brought; None leaves them as they are.
+        resize: how; see ``resized``.
 
     Returns:
         Inputs (N, channels, height, width) uint8, with one channel if all images are grey, otherwise three; all class
@@ -47,7 +58,7 @@ def read_folder(path: Path, classes: Sequence[str] | None = None, *, skip_bad: b
     training = _PartReader(layout, layout.training, wanted)
     heldout = None if layout.heldout is None else _PartReader(layout, layout.heldout, wanted)
     readers = [training] if heldout is None else [training, heldout]
-    skipped = tuple(sorted(_decode(path, readers, skip_bad=skip_bad)))
+    skipped = tuple(sorted(_decode(path, readers, skip_bad=skip_bad, image_size=image_size, resize=resize)))
     if skipped:
         _check_classes(path, layout, training, wanted)
         _warn_of_skipped(path, skipped)
@@ -116,7 +127,9 @@ class _PartReader:
         return torch.from_numpy(pixels if pixels.shape[1] == channels else np.repeat(pixels, channels, axis=1)), labels
 
 
-def _decode(path: Path, readers: list[_PartReader], *, skip_bad: bool) -> list[str]:
+def _decode(
+    path: Path, readers: list[_PartReader], *, skip_bad: bool, image_size: int | None, resize: Resize
+) -> list[str]:
     """Decode every image into its part; returns the names of the skipped ones."""
     first: tuple[str, tuple[int, ...]] | None = None
     skipped: list[str] = []
@@ -134,12 +147,15 @@ def _decode(path: Path, readers: list[_PartReader], *, skip_bad: bool) -> list[s
             reader.skip(member.parts)
             skipped.append(name)
             continue
+        if image_size is not None:
+            image = resized(image, image_size, resize)
         size = image.shape[1:]
         first = first or (name, size)
         if size != first[1]:
+            small = min(_USUAL_SIZE, *size, *first[1])
             raise DataError(
                 f"{name} in {path} has {size[1]} x {size[0]} pixels but {first[0]} has {first[1][1]} x {first[1][0]}; "
-                "resize all images to the same size"
+                f"resize all images to the same size, for example with --data.image_size {small}"
             )
         reader.put(member.parts, image)
     return skipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
     """Labels as a flat array of int64 or of strings.
 
     Args:
-        values: integers, whole floats, booleans or strings, in one dimension.
+        values: integers, whole floats, booleans or strings, in one dimension; also as an array of objects.
         what: what the labels are called in messages: ``"labels of FILE"``.
 
     Raises:
@@ -26,7 +27,9 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.ndim != 1:
         raise DataError(f"{what} have shape {array.shape}; give one per sample, in one dimension")
-    if array.dtype.kind in "US":
+    if array.dtype.kind == "O":
+        array = _typed(array.tolist(), array, what)
+    if array.dtype.kind in "UST":
         return array.astype(np.str_)
     if array.dtype.kind in "biu":
         return array.astype(np.int64)
@@ -35,6 +38,23 @@ def label_array(values: Any, *, what: str) -> NDArray[Any]:
             raise DataError(f"{what} are floats that are not whole numbers; give integers or names")
         return array.astype(np.int64)
     raise DataError(f"{what} are of type {array.dtype}; give integers or names")
+
+
+def _typed(values: list[Any], array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Labels of an array of objects, as data frames have them, in an array of their own type."""
+    if any(map(_is_missing, values)):
+        raise DataError(f"{what} have missing values; remove those samples")
+    n_names = sum(isinstance(value, (str, bytes)) for value in values)
+    if 0 < n_names < len(values):
+        raise DataError(f"{what} are partly names and partly numbers; give integers or names")
+    is_plain = all(isinstance(value, (str, bytes, int, float, np.generic)) for value in values)
+    return np.array(values) if is_plain else array
+
+
+def _is_missing(value: Any) -> bool:
+    # Those of pandas are known by their names, so that it need not be imported.
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def class_values(labels: NDArray[Any]) -> list[Any]:

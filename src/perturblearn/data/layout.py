@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ def as_inputs(array: NDArray[Any], *, what: str) -> Tensor:
     Raises:
         DataError: the number of dimensions differs, or entries are not numbers.
     """
+    if array.dtype.kind == "O":
+        # Columns of different types, as data frames have them.
+        with suppress(ValueError, TypeError):
+            array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} are of type {array.dtype}; give numbers")
     if array.ndim not in (2, 3, 4):

@@ -34,6 +34,7 @@ from perturblearn.data.published import draw_published
 from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
 from perturblearn.data.signature import Signature
+from perturblearn.data.standardise import warn_of_scale
 from perturblearn.seeding import PublishedDraws
 
 _last_decoded = DecodedCache()
@@ -68,8 +69,17 @@ def load_dataset(
             provenance["shift"] = config.shift
         if isinstance(config, CorrelatedConfig):
             provenance["rho"] = config.rho
-        return prepare(raw, centre=config.centre, flatten=config.flatten, seed=seed, provenance=provenance)
+        return prepare(
+            raw,
+            centre=config.centre,
+            standardise=config.is_standardised,
+            flatten=config.flatten,
+            seed=seed,
+            provenance=provenance,
+        )
     raw = _decoded(config, fingerprint, data_dir)
+    if not config.is_standardised:
+        warn_of_scale(raw.inputs, name=_name(config), advice="set data.standardise = true")
     if isinstance(config, FolderConfig) and config.skip_bad:
         provenance["skipped"] = list(raw.skipped)
     return prepare(
@@ -79,6 +89,7 @@ def load_dataset(
         n_heldout=config.n_heldout,
         heldout_share=config.heldout_share if isinstance(config, SplitConfig) else None,
         centre=config.centre,
+        standardise=config.is_standardised,
         flatten=config.flatten,
         seed=seed,
         provenance=provenance,
@@ -173,14 +184,22 @@ def _draw(config: SyntheticConfig, seed: int) -> RawData:
 
 def _decoded(config: RealConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:
     # Only the chosen classes of a folder are decoded, so these are part of the key.
-    how = (config.classes, config.skip_bad) if isinstance(config, FolderConfig) else None
+    how = None
+    if isinstance(config, FolderConfig):
+        how = (config.classes, config.skip_bad, config.image_size, config.resize)
     return _last_decoded.get((config.provider, fingerprint, how), lambda: _read(config, data_dir))
 
 
 def _read(config: RealConfig, data_dir: str | Path | None) -> RawData:
     match config:
         case FolderConfig():
-            return read_folder(user_path(config), config.classes, skip_bad=config.skip_bad)
+            return read_folder(
+                user_path(config),
+                config.classes,
+                skip_bad=config.skip_bad,
+                image_size=config.image_size,
+                resize=config.resize or "crop",
+            )
         case NpzConfig():
             return read_npz(user_path(config))
         case DigitsConfig():

@@ -12,7 +12,8 @@ from torch import Tensor
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.draws import generator_for, stratified_counts, stratified_draw
 from perturblearn.data.labels import choose_classes
-from perturblearn.data.raw import RawData
+from perturblearn.data.raw import RawData, observed_range
+from perturblearn.data.standardise import Standardisation
 from perturblearn.errors import DataError
 
 DEFAULT_HELDOUT_SHARE = 0.2
@@ -41,6 +42,7 @@ def prepare(
     n_heldout: int | None = None,
     heldout_share: float | None = None,
     centre: bool | float = True,
+    standardise: bool = False,
     flatten: bool = True,
     seed: int = 0,
     provenance: Mapping[str, object] | None = None,
@@ -60,6 +62,8 @@ def prepare(
             least two samples is in both parts.
         centre: True subtracts ``raw.mean``, a number is itself subtracted, False subtracts nothing; the value range is
             shifted too.
+        standardise: bring every feature to mean 0 and deviation 1 over the training part instead of centring; of images
+            all values are one feature.
         flatten: one vector per sample.
         seed: the run's seed.
         provenance: what is known about the origin; the choices made here are added.
@@ -81,7 +85,7 @@ def prepare(
     training = _limited(training, len(names), n_samples, "n_samples", "training", seed)
     heldout = _limited(heldout, len(names), n_heldout, "n_heldout", "held-out", seed)
 
-    mean = _centre_value(raw, centre)
+    mean = 0.0 if standardise else _centre_value(raw, centre)
     groups, heldout_groups, group_names = _occurring(raw.group_names, training.groups, heldout.groups)
     label_values = torch.tensor([1, -1] if len(names) == 2 else range(len(names)))
     shape = tuple(training.inputs.shape[1:])
@@ -94,15 +98,24 @@ def prepare(
         "centre": mean,
         "flatten": flatten,
         "seed": seed,
+        **({"standardise": True} if standardise else {}),
     }
+    inputs, heldout_inputs = (_scaled(part.inputs, mean) for part in (training, heldout))
+    value_range = _shifted_range(raw.value_range, mean)
+    standardisation = None
+    if standardise:
+        standardisation = Standardisation.of(inputs)
+        inputs, heldout_inputs = standardisation.apply(inputs), standardisation.apply(heldout_inputs)
+        value_range = _standardised_range(raw.value_range, standardisation, inputs, heldout_inputs)
     return Dataset(
-        inputs=_scaled(training.inputs, mean, flatten),
+        inputs=inputs.flatten(1) if flatten else inputs,
         labels=label_values[training.labels],
-        heldout_inputs=_scaled(heldout.inputs, mean, flatten),
+        heldout_inputs=heldout_inputs.flatten(1) if flatten else heldout_inputs,
         heldout_labels=label_values[heldout.labels],
-        value_range=_shifted_range(raw.value_range, mean),
+        value_range=value_range,
         class_names=names,
         mean=mean,
+        standardisation=standardisation,
         image_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
         given_targets=None if training.targets is None else label_values[training.targets],
         groups=groups,
@@ -193,13 +206,22 @@ def _centre_value(raw: RawData, centre: bool | float) -> float:
     return float(centre)
 
 
-def _scaled(inputs: Tensor, mean: float, flatten: bool) -> Tensor:
+def _scaled(inputs: Tensor, mean: float) -> Tensor:
     # In place on a fresh copy, so that a large set is in memory only once besides the original.
     if inputs.dtype == torch.uint8:
-        values = inputs.to(torch.float32).div_(255).sub_(mean)
-    else:
-        values = inputs.to(torch.float32, copy=True).sub_(mean)
-    return (values.flatten(1) if flatten else values).contiguous()
+        return inputs.to(torch.float32).div_(255).sub_(mean).contiguous()
+    return inputs.to(torch.float32, copy=True).sub_(mean).contiguous()
+
+
+def _standardised_range(
+    known: tuple[float, float], standardisation: Standardisation, *parts: Tensor
+) -> tuple[float, float]:
+    if not all(map(math.isfinite, known)):
+        return known
+    if parts[0].ndim == 2:  # every feature has bounds of its own, so what was seen of all of them has to do
+        return observed_range(*parts)
+    low, high = standardisation.apply(torch.tensor(known, dtype=torch.float32)[:, None]).flatten().tolist()
+    return low, high
 
 
 def _shifted_range(value_range: tuple[float, float], mean: float) -> tuple[float, float]:

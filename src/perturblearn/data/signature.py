@@ -10,6 +10,7 @@ import torch
 
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
+from perturblearn.data.standardise import Standardisation
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Signature:
         n_classes: number of classes K.
         offset: the value that was subtracted from the original data.
         means, stds: of the inputs after that subtraction, per channel (over all values for inputs that are not images).
+        standardisation: what the original data's features were standardised by; None if they were not.
     """
 
     input_shape: tuple[int, ...]
@@ -28,6 +30,14 @@ class Signature:
     offset: float
     means: tuple[float, ...]
     stds: tuple[float, ...]
+    standardisation: Standardisation | None = None
+
+    @property
+    def black(self) -> float:
+        """The value of a black pixel of images, 0 in the original data."""
+        if self.standardisation is None or not self.is_image:
+            return -self.offset
+        return float(self.standardisation.apply(torch.zeros(1)))
 
     @property
     def input_dim(self) -> int:
@@ -59,17 +69,21 @@ class Signature:
         stds = (squares / count - means.square()).clamp_min(0).sqrt()
         # Dividing by 1 leaves a constant channel at its scale instead of dividing by 0.
         known = [std if std > 0 else 1.0 for std in stds.tolist()]
-        return cls(shape, data.n_classes, data.mean, tuple(means.tolist()), tuple(known))
+        return cls(shape, data.n_classes, data.mean, tuple(means.tolist()), tuple(known), data.standardisation)
 
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON values."""
-        return {
+        content = {
             "input_shape": list(self.input_shape),
             "n_classes": self.n_classes,
             "offset": self.offset,
             "means": list(self.means),
             "stds": list(self.stds),
         }
+        # Only then, so that networks for other data keep the hash of earlier versions.
+        return (
+            content if self.standardisation is None else {**content, "standardisation": self.standardisation.to_dict()}
+        )
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Signature:
@@ -80,4 +94,5 @@ class Signature:
             content["offset"],
             tuple(content["means"]),
             tuple(content["stds"]),
+            Standardisation.from_dict(content["standardisation"]) if "standardisation" in content else None,
         )

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.groups import group_positions
-from perturblearn.data.images import image_array
 from perturblearn.data.labels import as_indices, class_values, label_array, names_of
-from perturblearn.data.layout import as_inputs
 from perturblearn.data.prepare import DEFAULT_HELDOUT_SHARE, prepare
 from perturblearn.data.raw import RawData, mean_value, observed_range
+from perturblearn.data.samples import as_array, called, read_parts
+from perturblearn.data.standardise import warn_of_scale
 from perturblearn.errors import DataError
 
 
@@ -30,19 +29,23 @@ def dataset_from(
     groups: Any = None,
     heldout_groups: Any = None,
     centre: bool | float = False,
+    standardise: bool = False,
     flatten: bool = True,
     seed: int = 0,
     heldout_share: float = DEFAULT_HELDOUT_SHARE,
 ) -> Dataset:
-    """A data set from tensors, arrays, or any sequence of (input, label) pairs.
+    """A data set from tensors, arrays, frames, or any sequence of samples.
 
     Args:
-        data: a ``Dataset``, which is returned unchanged; a pair (inputs, labels) of tensors or arrays; or a sequence of
-            (input, label) pairs such as a torch or torchvision data set, whose inputs may be PIL images. Inputs have
-            the form that ``as_inputs`` accepts: bytes are scaled to [0, 1], everything else becomes float32. Labels are
-            integers or names. Classes are in ascending order, but +1 before -1 if there are no others.
+        data: a ``Dataset``, which is returned unchanged; a pair (inputs, labels) of tensors, arrays, or frames and
+            series of pandas; a sequence of (input, label) pairs such as a torch or torchvision data set, or of mappings
+            such as a data set of Hugging Face, whose inputs may be PIL images; a ``DataLoader``, whose data set is
+            taken; a Bunch of scikit-learn, a frame or another mapping of columns; a mapping of such parts, ``train``
+            and ``test``; or a function without arguments that returns one of these. Inputs have the form that
+            ``as_inputs`` accepts: bytes are scaled to [0, 1], everything else becomes float32. Labels are integers or
+            names. Classes are in ascending order, but +1 before -1 if there are no others.
         heldout: the held-out part in the same form; None draws it, stratified by class.
-        class_names: one name per class in that order.
+        class_names: one name per class in that order; None for those that come with the data, or the labels.
         value_range: smallest and largest value an input may take; None means [0, 1] for bytes, otherwise the observed
             range.
         targets: one target label per sample of ``data``, in the form of the labels. If the held-out part is drawn, the
@@ -50,6 +53,8 @@ def dataset_from(
         groups: each sample's group, one integer or name per sample of ``data``; groups are in ascending order.
         heldout_groups: those of ``heldout``; required if both ``groups`` and ``heldout`` are given.
         centre: True subtracts the mean over the training inputs, a number is itself subtracted.
+        standardise: bring every feature to mean 0 and deviation 1 over the training inputs; of images all values are
+            one feature.
         flatten: one vector per sample.
         seed: fixes the drawn split.
         heldout_share: share of each class to hold out if ``heldout`` is None.
@@ -60,6 +65,7 @@ def dataset_from(
     Raises:
         DataError: the data have another form, or shapes, labels or values do not match.
     """
+    data = called(data)
     if isinstance(data, Dataset):
         _refuse_options(
             heldout=heldout,
@@ -68,17 +74,24 @@ def dataset_from(
             targets=targets,
             groups=groups,
             heldout_groups=heldout_groups,
+            standardise=standardise or None,
         )
         return data
     if not 0 < heldout_share < 1:
         raise DataError(f"heldout_share = {heldout_share} is not between 0 and 1; choose a share such as 0.2")
-    inputs, labels = _inputs_and_labels(data, "training")
-    other_inputs, other_labels = (None, None) if heldout is None else _inputs_and_labels(heldout, "held-out")
+    training, other = read_parts(data, heldout)
+    inputs, labels = training.inputs, training.labels
+    other_inputs, other_labels = (None, None) if other is None else (other.inputs, other.labels)
     if other_inputs is not None and other_inputs.dtype != inputs.dtype:
         raise DataError(
             f"training inputs are {inputs.dtype} but held-out inputs {other_inputs.dtype} (bytes are scaled to [0, 1], "
             "other numbers are not); give both in one type"
         )
+    if standardise and (centre is not False or value_range is not None):
+        given = "centre" if centre is not False else "value_range"
+        raise DataError(f"standardise sets mean and scale of every feature itself; leave out {given}")
+    if not standardise:
+        warn_of_scale(inputs, name="the data", advice="make them with dataset_from(..., standardise=True)")
     classes = class_values(labels)
     positions, heldout_positions, group_names = _groups(
         groups, heldout_groups, len(labels), None if other_labels is None else len(other_labels)
@@ -86,7 +99,7 @@ def dataset_from(
     raw = RawData(
         inputs=inputs,
         labels=torch.from_numpy(as_indices(labels, classes, what="the labels")),
-        class_names=_names(classes, class_names),
+        class_names=_names(classes, class_names, training.names),
         value_range=_checked_range(value_range, inputs, other_inputs),
         mean=mean_value(inputs),
         heldout_inputs=other_inputs,
@@ -100,8 +113,9 @@ def dataset_from(
     )
     return prepare(
         raw,
-        heldout_share=heldout_share if heldout is None else None,
+        heldout_share=heldout_share if other is None else None,
         centre=centre,
+        standardise=standardise,
         flatten=flatten,
         seed=seed,
         provenance={"name": "python"},
@@ -114,9 +128,10 @@ def _refuse_options(**options: object) -> None:
             raise DataError(f"{key} does not apply to a Dataset, which is complete; remove it or give tensors instead")
 
 
-def _names(classes: list[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def _names(classes: list[Any], wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
     if wanted is None:
-        return names_of(classes)
+        # Names that came with the data count labels from 0.
+        return known if known and classes == list(range(len(known))) else names_of(classes)
     if len(wanted) != len(classes):
         listed = ", ".join(names_of(classes))
         raise DataError(f"{len(wanted)} class names for {len(classes)} classes ({listed}); give one name per class")
@@ -145,7 +160,7 @@ def _checked_range(wanted: tuple[float, float] | None, inputs: Tensor, heldout: 
 def _given(targets: Any, classes: list[Any], number: int) -> Tensor | None:
     if targets is None:
         return None
-    array = label_array(_as_array(targets), what="the targets")
+    array = label_array(as_array(targets), what="the targets")
     if len(array) != number:
         raise DataError(f"{len(array)} targets for {number} training samples; give one for each")
     return torch.from_numpy(as_indices(array, classes, what="the targets"))
@@ -161,76 +176,9 @@ def _groups(
     if groups is None or (n_heldout is not None and heldout_groups is None):
         given, lacking = ("heldout_groups", "groups") if groups is None else ("groups", "heldout_groups")
         raise DataError(f"{given} is given without {lacking}; give one group for each sample of both parts")
-    training = label_array(_as_array(groups), what="groups")
-    heldout = None if n_heldout is None else label_array(_as_array(heldout_groups), what="heldout_groups")
+    training = label_array(as_array(groups), what="groups")
+    heldout = None if n_heldout is None else label_array(as_array(heldout_groups), what="heldout_groups")
     for array, number, part in ((training, n_samples, "training"), (heldout, n_heldout, "held-out")):
         if array is not None and len(array) != number:
             raise DataError(f"{len(array)} groups for {number} {part} samples; give one for each")
     return group_positions(training, heldout, what="groups")
-
-
-def _inputs_and_labels(data: Any, part: str) -> tuple[Tensor, NDArray[Any]]:
-    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], (Tensor, np.ndarray)):
-        values, labels = data
-    elif isinstance(data, (Tensor, np.ndarray)):
-        raise DataError(
-            f"the {part} data are a single array of shape {tuple(data.shape)} without labels; give a pair "
-            "(inputs, labels)"
-        )
-    else:
-        values, labels = _collect(data, part)
-    if labels is None:
-        raise DataError(f"the {part} data have inputs but no labels; give a pair (inputs, labels)")
-    inputs = as_inputs(_as_array(values), what=f"the {part} inputs")
-    indices = label_array(_as_array(labels), what=f"the {part} labels")
-    if len(inputs) != len(indices):
-        raise DataError(f"{len(inputs)} {part} inputs but {len(indices)} labels; give one label per input")
-    return inputs, indices
-
-
-def _collect(data: Any, part: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        raise DataError(
-            f"the {part} data are of type {type(data).__name__}; give a Dataset, a pair (inputs, labels) of tensors or "
-            "arrays, or a sequence of (input, label) pairs"
-        )
-    inputs: list[NDArray[Any]] = []
-    labels: list[Any] = []
-    for index in range(len(data)):
-        sample = data[index]
-        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
-            raise DataError(
-                f"{part} sample {index} is not a pair (input, label) but {type(sample).__name__}; give pairs"
-            )
-        value, label = _one_input(sample[0], f"{part} sample {index}"), _as_array(sample[1])
-        if inputs and value.shape != inputs[0].shape:
-            raise DataError(
-                f"{part} sample {index} has shape {value.shape} but sample 0 has {inputs[0].shape}; give one shape"
-            )
-        inputs.append(value)
-        labels.append(label)
-    if not inputs:
-        raise DataError(f"there are no {part} samples; give samples of at least two classes")
-    if any(label.size != 1 for label in labels):
-        raise DataError(f"the {part} labels are not single values; give one integer or name per sample")
-    return np.stack(inputs), np.array([label.item() for label in labels])
-
-
-def _one_input(value: Any, what: str) -> NDArray[Any]:
-    # A PIL image, recognised by its attributes, so that PIL is imported only by those who use it.
-    if hasattr(value, "convert") and hasattr(value, "mode"):
-        return image_array(value, name=what)
-    return _as_array(value)
-
-
-def _as_array(values: Any) -> NDArray[Any]:
-    if isinstance(values, Tensor):
-        tensor = values.detach().cpu()
-        # numpy has no bfloat16.
-        return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise DataError(
-            f"the data cannot be converted to an array ({error}); give tensors or arrays of equal shape"
-        ) from error

@@ -57,6 +57,7 @@ from perturblearn.experiment.summary import (
 from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import FoolingSummary, Pair, Transfer
 from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law
+from perturblearn.experiment.trials import try_networks
 
 __all__ = [
     "BEATEN_SHARE",
@@ -131,4 +132,5 @@ __all__ = [
     "start_of_targets",
     "summarise",
     "summarise_seeds",
+    "try_networks",
 ]

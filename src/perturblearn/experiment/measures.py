@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,9 @@ from perturblearn.experiment.measured import ClassMeasures, GroupMeasures, Learn
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.theory import random_cosine, row_cosines
 from perturblearn.training import LOSSES
+
+DEAD = 0.01
+"""Share of outputs that say nothing from which on it is measured: a few may be 0 by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +84,13 @@ class Measure:
     Args:
         name: as results, tables and files call it.
         measured_on: in a few words, for tables.
+        is_usual: whether most runs have it; a stage is not known by others, which are measured only where something is
+            wrong.
     """
 
     name: str
     measured_on: str
+    is_usual: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,12 @@ class PerturbationMeasure(Measure):
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
     """Share of samples whose predicted label is theirs; an output of exactly 0 is wrong."""
     return is_target(outputs, labels).double().mean().item()
+
+
+def dead_share(outputs: Tensor) -> float:
+    """Share of samples of which the outputs say nothing: exactly 0 for two classes, equal logits for more."""
+    dead = outputs == 0 if outputs.ndim == 1 else outputs.amin(dim=1) == outputs.amax(dim=1)
+    return dead.double().mean().item()
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
@@ -176,8 +188,8 @@ def measure_directions(perturbed: PerturbedSet, data: Dataset, directions: Itera
 
 
 def taken(kind: type[StandardMeasure | PerturbationMeasure]) -> tuple[str, ...]:
-    """What a stage that takes the measures of a kind is known by: their names, and the code of a user's own."""
-    return tuple(_identity(measure) for measure in MEASURES.values() if isinstance(measure, kind))
+    """What a stage that takes the measures of a kind is known by: names of the usual ones, code of a user's own."""
+    return tuple(_identity(measure) for measure in MEASURES.values() if isinstance(measure, kind) and measure.is_usual)
 
 
 def _identity(measure: StandardMeasure | PerturbationMeasure) -> str:
@@ -303,6 +315,13 @@ MEASURES: dict[str, Measure] = {
             lambda case: _worst_group(case.standard_labels, case.data),
             _has_groups,
         ),
+        StandardMeasure(
+            "standard_dead_share",
+            "share of clean held-out inputs of which f's outputs say nothing",
+            lambda case: dead_share(case.standard_outputs),
+            lambda case: dead_share(case.standard_outputs) > DEAD,
+            is_usual=False,
+        ),
         PerturbationMeasure(
             "perturbation_accuracy",
             "g, f's clean training set",
@@ -323,6 +342,13 @@ MEASURES: dict[str, Measure] = {
             "agreement",
             "f and g, clean held-out inputs",
             lambda case: (case.standard_labels == case.perturbation_labels).double().mean().item(),
+        ),
+        PerturbationMeasure(
+            "perturbation_dead_share",
+            "share of clean held-out inputs of which g's outputs say nothing",
+            lambda case: dead_share(case.perturbation_outputs),
+            lambda case: dead_share(case.perturbation_outputs) > DEAD,
+            is_usual=False,
         ),
         Measure("cosine_similarity", "size of the cosine of r_n and t_n, mean over the perturbed set"),
         Measure("cosine_similarity_signed", "cosine of y'_n r_n and t_n, mean over the perturbed set"),

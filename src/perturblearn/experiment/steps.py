@@ -68,6 +68,10 @@ class Data(Stage[Dataset]):
 
     def run(self, result: Results) -> Dataset:
         """Load or draw the data."""
+        return self.load()
+
+    def load(self) -> Dataset:
+        """The data, without an executor."""
         data = self.dataset
         if data is None:
             data = load_dataset(self.config, seed=self.seed or 0, data_dir=self.data_dir, draws=self.draws)

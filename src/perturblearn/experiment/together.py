@@ -9,6 +9,7 @@ from perturblearn.config import Keep
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.steps import Shard
 from perturblearn.experiment.training import DeepTraining, TwoLayerTraining
+from perturblearn.experiment.trials import try_networks
 from perturblearn.graph import AnyStage, Done, Executor, Plan, Watcher, collecting_nothing, content_key, make_plan
 from perturblearn.store import ArtefactStore
 
@@ -90,6 +91,7 @@ def run_together(
     experiments = list(experiments)
     plan = plan_together(experiments, store, beside=beside, keep=keep, among=among, force=force)
     if finished is None:
+        try_networks(plan)
         executor = make_executor(plan, store, watch)
         executor.run()
         return executor

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.data import Standardisation
 from perturblearn.errors import StoreError
 from perturblearn.perturbed.disk_tensor import room_for
 from perturblearn.perturbed.manifest import STANDARD, Shard, read_manifest, shards_of
@@ -30,7 +31,7 @@ MOST_OPEN = 16
 class StoredSet(Dataset[tuple[Tensor, int]]):
     """One part of a perturbed set that ``perturblearn perturb`` wrote, as a data set of PyTorch.
 
-    A sample is a perturbed input in the units of the original data (the offset added back, nothing clipped), a float32
+    A sample is a perturbed input in the units of the original data (centring undone, nothing clipped), a float32
     tensor (channels, height, width) where the inputs are images, else of the shape they are stored in; and the position
     of its target label in ``class_names``, from 0 on. Opening a set reads its manifest alone, and a sample reads its
     own row of a shard, so a set may be larger than memory. Files are not compared with their checksums here; `load` and
@@ -78,6 +79,8 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
         self._ends = [shard.rows.stop for shard in self._shards]
         self._classes = {label: position for position, label in enumerate(self.manifest["label_values"])}
         self._shape: list[int] = self.manifest["image_shape"] or self.manifest["input_shape"]
+        standardisation = self.manifest.get("standardisation")
+        self._standardisation = None if standardisation is None else Standardisation.from_dict(standardisation)
         self._open: dict[int, tuple[Any, Any]] = {}
 
     @cached_property
@@ -104,7 +107,10 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
         inputs, labels = self._columns(number)
         row = position - self._shards[number].rows.start
         # In float64, so that only the result is rounded.
-        values = (inputs[row : row + 1].double() + self.manifest["offset"]).float().reshape(self._shape)
+        values = inputs[row : row + 1].double()
+        scale = self._standardisation
+        original = values + self.manifest["offset"] if scale is None else scale.undo(values)
+        values = original.float().reshape(self._shape)
         target = self._classes.get(int(labels[row : row + 1]))
         if target is None:
             raise repairable(self.folder, self._shards[number].file)

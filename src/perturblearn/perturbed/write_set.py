@@ -58,7 +58,8 @@ def write_set(
     Args:
         folder: an empty one; it is a set once the manifest, written last, is there.
         about: JSON values for every name in ``ABOUT`` and more: ``dtype`` as in the configuration, ``input_shape`` of
-            one input as it is stored, ``image_shape`` or None, ``offset`` that was subtracted from the original data.
+            one input as it is stored, ``image_shape`` or None, ``offset`` that was subtracted from the original data,
+            and ``standardisation`` where every feature was standardised instead.
         parts: the shards of the training and the held-out part, in the order of their samples.
         standard: ``Classifier.dump()`` of f, whose hash the shards name.
         accuracy: of f, by what it was measured on.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perturblearn.experiment import BEATEN_SHARE, HELDOUT
-from perturblearn.report.conclusion import FEW_DRAWS, near_chance
+from perturblearn.report.conclusion import FEW_DRAWS, near_chance, weak_standard
 from perturblearn.report.words import (
     attack_text,
     data_text,
@@ -219,6 +219,9 @@ def _is_more_than_linear(cell: Result) -> bool:
 def _weak_model(cells: Sequence[Result]) -> str | None:
     # All cells have the same f.
     accuracy, chance = cells[0].summary[HELDOUT.standard]["mean"], cells[0].chance
+    weak = weak_standard(cells[0])
+    if weak is not None:
+        return f"{weak}."
     if accuracy >= near_chance(chance):
         return None
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +17,7 @@ from perturblearn.experiment import (
     SeedMeasures,
     controls_of,
 )
-from perturblearn.report.words import percent, percent_with_spread, plural
+from perturblearn.report.words import percent, percent_range, percent_with_spread, plural
 from perturblearn.results import Result
 
 _TARGETS = {
@@ -29,6 +30,12 @@ _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
 FEW_DRAWS = 5
 """Draws of a control over all seeds below which its distribution is not known."""
+_FAR_BELOW = 0.5
+"""Below this share of chance, and 3 standard errors below it, f cannot merely have learned nothing."""
+_DEAD = 0.5
+"""From this share of outputs that say nothing on, a classifier counts as dead."""
+_NAMED_CLASSES = 5
+"""Classes that a sentence names at most."""
 _CONSTANT = 0.01
 """Below this share of one label, g counts as constant."""
 
@@ -126,6 +133,60 @@ def _verdict(result: Result, controls: dict[str, ControlSummary], part: Accuracy
     return "this run does not show that it learned the classes from the perturbations"
 
 
+def weak_standard(result: Result) -> str | None:
+    """What is wrong with an f that does not classify held-out inputs correctly, and what to do; None for any other.
+
+    Near chance it is None as well: what follows from that depends on who asks.
+    """
+    accuracy, chance = result.summary[HELDOUT.standard]["mean"], result.chance
+    seeds, names = result.seeds, list(result.seeds[0].classes.names)
+    dead = [seed for seed in seeds if is_dead(seed, "standard")]
+    if dead:
+        shares = percent_range([seed.measures["standard_dead_share"] or 0.0 for seed in dead])
+        return (
+            f"f is dead for {_seeds(dead, seeds)}: {_outputs(names)} {shares} % of held-out inputs, so nothing follows"
+        )
+    n_heldout = min(sum(seed.classes.n_heldout) for seed in seeds)
+    error = math.sqrt(chance * (1 - chance) / n_heldout)
+    if accuracy < _FAR_BELOW * chance and chance - accuracy > 3 * error:
+        shares = f"({percent(accuracy)} %, chance {percent(chance)} %)"
+        start = f"f itself is far below chance on held-out inputs {shares}"
+        if len(names) > 2:
+            order = ", ".join(names[:_NAMED_CLASSES]) + ", ..." * (len(names) > _NAMED_CLASSES)
+            return (
+                f"{start}: it seems to tell the classes apart but to call them by other names; give its outputs in the "
+                f"order of the classes ({order})"
+            )
+        return (
+            f"{start}: its two classes, or the sign of its output, seem to be swapped. A positive output stands for "
+            f"{names[0]}; swap the classes (data.classes = {names[1]},{names[0]}, or the labels of data given in "
+            "Python), or change the sign of its output"
+        )
+    constant = [seed for seed in seeds if _is_one_class(seed.classes.standard_accuracy)]
+    if constant:
+        return f"f is constant for {_seeds(constant, seeds)}: it gives all or nearly all held-out inputs one label"
+    return None
+
+
+def is_dead(seed: SeedMeasures, role: str) -> bool:
+    """Whether the outputs of f (``standard``) or g (``perturbation``) say nothing of most held-out inputs."""
+    return (seed.measures.get(f"{role}_dead_share") or 0.0) > _DEAD
+
+
+def _outputs(names: Sequence[str]) -> str:
+    return "its output is exactly 0 for" if len(names) == 2 else "all its outputs are equal for"
+
+
+def _is_one_class(accuracies: Sequence[float | None]) -> bool:
+    """Whether these accuracies, class by class, are those of a classifier that says one class of everything."""
+    known = sorted(accuracy for accuracy in accuracies if accuracy is not None)
+    return len(known) > 1 and known[-1] > 1 - _CONSTANT and known[-2] < _CONSTANT
+
+
+def _seeds(some: Sequence[SeedMeasures], seeds: Sequence[SeedMeasures]) -> str:
+    return f"{len(some)} of {plural(len(seeds), 'seed')} ({', '.join(str(seed.seed) for seed in some)})"
+
+
 def near_chance(chance: float) -> float:
     """The accuracy on held-out inputs below which f has learned little that carries over to them."""
     return chance + _NEAR_CHANCE * (1 - chance)
@@ -165,7 +226,10 @@ def remarks(result: Result) -> Iterator[str]:
             "g and its controls have seen clean samples with their true labels. So perturbation_accuracy counts what "
             "they were told; perturbation_accuracy_heldout does not."
         )
-    if result.summary[HELDOUT.standard]["mean"] < near_chance(result.chance):
+    weak = weak_standard(result)
+    if weak is not None:
+        yield f"{weak}."
+    elif result.summary[HELDOUT.standard]["mean"] < near_chance(result.chance):
         told = (
             "neither accuracy nor agreement there shows what g learned"
             if mixed
@@ -193,9 +257,14 @@ def remarks(result: Result) -> Iterator[str]:
             f"A linear classifier trained on the same {kind} set classifies {reached} % of the held-out inputs "
             f"correctly{leak}."
         )
-    constant = [str(seed.seed) for seed in seeds if _is_constant(seed)]
-    if constant:
+    dead = [seed for seed in seeds if is_dead(seed, "perturbation")]
+    if dead:
+        shares = percent_range([seed.measures["perturbation_dead_share"] or 0.0 for seed in dead])
+        scale = "" if config.data.is_standardised else ", or standardise the features (data.standardise = true)"
         yield (
-            f"g is constant for {len(constant)} of {plural(len(seeds), 'seed')} ({', '.join(constant)}): it gives all "
-            "or nearly all held-out inputs one label."
+            f"g is dead for {_seeds(dead, seeds)}: {_outputs(seeds[0].classes.names)} {shares} % of held-out inputs, "
+            f"which counts as wrong. Train it at a lower learning rate{scale}."
         )
+    constant = [seed for seed in seeds if _is_constant(seed) and seed not in dead]
+    if constant:
+        yield f"g is constant for {_seeds(constant, seeds)}: it gives all or nearly all held-out inputs one label."

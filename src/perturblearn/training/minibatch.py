@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from perturblearn.classifiers import Classifier, Network, TwoLayer
+from perturblearn.classifiers import Classifier, Network, TwoLayer, copied
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
@@ -140,7 +139,7 @@ class MinibatchDescent:
         state = resumption.drafts.read(STATE)
         if state is not None and state.content.get("about") != about:
             state = None
-        black = -signature.offset if signature else 0.0
+        black = signature.black if signature else 0.0
         task = Task(network, self, seed, str(device), shape, black, resident, state)
         watch = _Watch(self, resumption, about, report)
         sgd = _start(team, task, len(inputs))
@@ -303,7 +302,7 @@ def _identity(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, see
 
 def _on_cpu(task: Task) -> Task:
     """The task as it is sent to processes that may not see this one's GPU."""
-    return replace(task, network=copy.deepcopy(task.network).cpu())
+    return replace(task, network=copied(task.network, type(task.network).__name__).cpu())
 
 
 def _classifier(sgd: Sgd, descent: MinibatchDescent, team: Team) -> Classifier:

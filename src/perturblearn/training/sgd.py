@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perturblearn.classifiers import Network, TwoLayer, label_loss
+from perturblearn.classifiers import Network, TwoLayer, copied, label_loss
 from perturblearn.store import Artefact
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.schedule import Schedule
@@ -45,7 +44,7 @@ class Sgd:
         bfloat16: bool,
         device: torch.device,
     ) -> None:
-        self.module = copy.deepcopy(network).to(device).train()
+        self.module = copied(network, type(network).__name__).to(device).train()
         self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         # Fused: one pass over the weights instead of four.
         self._optimiser = torch.optim.SGD(

@@ -1,0 +1,47 @@
+"""Trials of the user's own networks before anything of a plan is run."""
+
+from __future__ import annotations
+
+import torch
+
+from perturblearn.classifiers import try_out
+from perturblearn.config import UntrainedConfig
+from perturblearn.data import Dataset, Signature
+from perturblearn.errors import PerturbLearnError
+from perturblearn.experiment.networks import first_network
+from perturblearn.experiment.steps import Data
+from perturblearn.experiment.training import DeepTraining, named
+from perturblearn.graph import Plan
+
+_SAMPLES = 32
+
+
+def try_networks(plan: Plan) -> None:
+    """Try every network of the user's own that a plan will make, on some of its data.
+
+    Raises:
+        ModelError: one cannot be used.
+        DataError: the data cannot be read.
+    """
+    loaded: dict[str, Dataset] = {}
+    tried: set[tuple[str, str, bool]] = set()
+    for stage in plan.stages:
+        if not (isinstance(stage, DeepTraining) and stage.section.model.is_own and isinstance(stage.data, Data)):
+            continue
+        trains = not isinstance(stage.section, UntrainedConfig)
+        known = (stage.section.model.model_dump_json(), stage.data.key, trains)
+        if plan.status[stage.key] == "finished" or known in tried:
+            continue
+        tried.add(known)
+        data = loaded.get(stage.data.key)
+        if data is None:
+            loaded.clear()  # one at a time: they may be large
+            data = loaded[stage.data.key] = stage.data.load()
+        # Evenly spaced, because samples are often sorted by class.
+        rows = torch.linspace(0, data.n_samples - 1, min(_SAMPLES, data.n_samples)).long()
+        inputs, labels = data.inputs[rows].cpu(), data.labels[rows].cpu()
+        try:
+            network = first_network(stage.section, Signature.of(data), seed=stage.seed, role=stage.role)
+            try_out(network.to(dtype=inputs.dtype), inputs, labels, trains=trains)
+        except PerturbLearnError as error:
+            raise named(stage, error) from None
