@@ -2,10 +2,10 @@
 
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
-from perturblearn.data.fingerprint import data_fingerprint
 from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
 from perturblearn.data.places import resolve_data_dir
 from perturblearn.data.prepare import prepare
+from perturblearn.data.providers import data_fingerprint
 from perturblearn.data.raw import RawData
 from perturblearn.data.signature import Signature
 from perturblearn.data.standardise import Standardisation

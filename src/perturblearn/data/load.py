@@ -7,10 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from perturblearn.config.data import (
-    CIFAR10Config,
     CorrelatedConfig,
     DataConfig,
-    DigitsConfig,
     FolderConfig,
     NpzConfig,
     RealConfig,
@@ -20,16 +18,12 @@ from perturblearn.config.data import (
     UniformConfig,
 )
 from perturblearn.data import synthetic
-from perturblearn.data.cifar10 import read_cifar10
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.decoded import DecodedCache
-from perturblearn.data.digits import read_digits
-from perturblearn.data.fingerprint import data_fingerprint
-from perturblearn.data.folder import read_folder
-from perturblearn.data.mnist import IDX_DATASETS, read_idx_dataset
-from perturblearn.data.npz import npz_has_split, read_npz
-from perturblearn.data.places import refuse_in_memory, resolve_data_dir, user_path
+from perturblearn.data.npz import npz_has_split
+from perturblearn.data.places import refuse_in_memory, user_path
 from perturblearn.data.prepare import prepare
+from perturblearn.data.providers import data_fingerprint, read_data
 from perturblearn.data.published import draw_published
 from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
@@ -187,24 +181,4 @@ def _decoded(config: RealConfig, fingerprint: str | None, data_dir: str | Path |
     how = None
     if isinstance(config, FolderConfig):
         how = (config.classes, config.skip_bad, config.image_size, config.resize)
-    return _last_decoded.get((config.provider, fingerprint, how), lambda: _read(config, data_dir))
-
-
-def _read(config: RealConfig, data_dir: str | Path | None) -> RawData:
-    match config:
-        case FolderConfig():
-            return read_folder(
-                user_path(config),
-                config.classes,
-                skip_bad=config.skip_bad,
-                image_size=config.image_size,
-                resize=config.resize or "crop",
-            )
-        case NpzConfig():
-            return read_npz(user_path(config))
-        case DigitsConfig():
-            return read_digits()
-        case CIFAR10Config():
-            return read_cifar10(resolve_data_dir(data_dir))
-        case _:
-            return read_idx_dataset(IDX_DATASETS[config.name], resolve_data_dir(data_dir))
+    return _last_decoded.get((config.provider, fingerprint, how), lambda: read_data(config, data_dir=data_dir))
