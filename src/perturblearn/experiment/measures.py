@@ -17,8 +17,8 @@ from perturblearn.perturbed import PerturbedSet
 from perturblearn.theory import random_cosine, row_cosines
 from perturblearn.training import LOSSES
 
-DEAD = 0.01
-"""Share of outputs that say nothing from which on it is measured: a few may be 0 by chance."""
+DEAD = 0.5
+"""Share of outputs that say nothing beyond which a classifier counts as dead, and the share is measured."""
 
 
 @dataclass(frozen=True, eq=False)

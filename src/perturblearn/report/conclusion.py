@@ -32,8 +32,6 @@ FEW_DRAWS = 5
 """Draws of a control over all seeds below which its distribution is not known."""
 _FAR_BELOW = 0.5
 """Below this share of chance, and 3 standard errors below it, f cannot merely have learned nothing."""
-_DEAD = 0.5
-"""From this share of outputs that say nothing on, a classifier counts as dead."""
 _NAMED_CLASSES = 5
 """Classes that a sentence names at most."""
 _CONSTANT = 0.01
@@ -170,7 +168,7 @@ def weak_standard(result: Result) -> str | None:
 
 def is_dead(seed: SeedMeasures, role: str) -> bool:
     """Whether the outputs of f (``standard``) or g (``perturbation``) say nothing of most held-out inputs."""
-    return (seed.measures.get(f"{role}_dead_share") or 0.0) > _DEAD
+    return f"{role}_dead_share" in seed.measures
 
 
 def _outputs(names: Sequence[str]) -> str:
