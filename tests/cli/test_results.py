@@ -201,7 +201,7 @@ def test_what_cannot_be_shown_is_one_sentence(
 
 def test_a_file_that_cannot_be_written_is_one_sentence(capsys: Say, runs: Path) -> None:
     said = refuse(capsys, "results", "--export", "nowhere/found.csv")
-    assert said.startswith("cannot write nowhere/found.csv (")
+    assert said.startswith("cannot write to nowhere/found.csv (")
     assert said.endswith("); name a file in a folder that can be written")
 
 
