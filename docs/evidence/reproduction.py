@@ -23,6 +23,7 @@ from perturblearn import PerturbLearnError, Reproduction
 from perturblearn.api import RunOptions, prepare_reproduction
 from perturblearn.api.reproduce import PreparedReproduction
 from perturblearn.papers import ACCURACY_FIGURES, ALL, ARTIFICIAL_FIGURES, STUDIES
+from perturblearn.report import ReproductionReport
 
 PAGES = Path(__file__).parents[1] / "reproduction"
 
@@ -123,7 +124,7 @@ def run(tasks: Iterable[Task], out: Path, data_dir: Path | None) -> None:
         except PerturbLearnError as error:
             print(f"    not run: {error}", flush=True)
             continue
-        for line in found.lines:
+        for line in ReproductionReport(found).lines:
             print(f"    {line}", flush=True)
         print(f"    {time.perf_counter() - started:.0f} s", flush=True)
         write_pages(out, data_dir)
@@ -161,16 +162,16 @@ def notes(name: str) -> str:
 
 def section(done: Done) -> Iterator[str]:
     """A task's part of its page."""
-    task, found = done.task, done.found
-    yield f"## {found.title.partition(', ')[2]}"
+    task, found, report = done.task, done.found, ReproductionReport(done.found)
+    yield f"## {report.title.partition(', ')[2]}"
     yield f"`{task.words}`"
     assert found.folder is not None
     for picture in sorted(found.folder.glob("*.png")):
         name = f"{task.file}-{picture.stem}.png"
         shrink(picture, PAGES / "images" / name)
         yield f"![{task.figure}, {task.scale}](images/{name})"
-    yield "\n".join(f"- {line.strip()}" for line in (*found.lines, *found.summary))
-    table = found.markdown().rpartition("\n\n")[2].strip()
+    yield "\n".join(f"- {line.strip()}" for line in (*report.lines, *report.summary))
+    table = report.markdown.rpartition("\n\n")[2].strip()
     yield f"<details><summary>Point by point</summary>\n\n{table}\n\n</details>"
 
 

@@ -4,6 +4,7 @@ from perturblearn.store.artefact import Artefact
 from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, file_hash
 from perturblearn.store.drafts import Drafts
 from perturblearn.store.files import load_from, replacing, separate, write_artefact, write_tensors
+from perturblearn.store.places import expanded
 from perturblearn.store.records import Collection, Record, RecordStore, State
 from perturblearn.store.size import parse_size
 from perturblearn.store.versions import versions
@@ -17,6 +18,7 @@ __all__ = [
     "Record",
     "RecordStore",
     "State",
+    "expanded",
     "file_hash",
     "load_from",
     "parse_size",
