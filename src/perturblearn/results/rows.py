@@ -108,6 +108,7 @@ def write_rows(rows: Sequence[Values], columns: Sequence[str], path: Path) -> No
         raise ConfigError(f"{path} ends in {path.suffix!r}, but results are written as {', '.join(FORMATS)}; rename it")
     names = ", ".join(map(_quote, columns))
     with replacing(path) as scratch, duckdb.connect(config={"threads": "1"}) as connection:
+        scratch.touch()  # which says clearly where no file can be
         _fill(connection, rows, columns)
         target = str(scratch).replace("'", "''")
         copy = f"COPY (SELECT {names} FROM given ORDER BY row) TO '{target}' ({FORMATS[path.suffix]})"
