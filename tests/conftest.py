@@ -8,6 +8,7 @@ import tests.surroundings  # before anything imports NumPy or PyTorch
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import jaxtyping
 import pytest
@@ -75,8 +76,8 @@ def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    def save_one_pixel(_: Figure, path: Path, *, dpi: float) -> None:
-        Image.new("L", (1, 1), 128).save(path)
+    def save_one_pixel(_: Figure, file: IO[bytes], *, format: str, dpi: float) -> None:
+        Image.new("L", (1, 1), 128).save(file, format)
 
     monkeypatch.setattr(Figure, "savefig", save_one_pixel)
     monkeypatch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())

@@ -184,15 +184,14 @@ def notes(name: str) -> str:
 
 def section(done: Done) -> Iterator[str]:
     """A task's part of its page."""
-    task, found = done.task, done.found
-    yield f"## {ReproductionReport(found).title.partition(', ')[2]}"
+    task, found, report = done.task, done.found, ReproductionReport(done.found)
+    yield f"## {report.title.partition(', ')[2]}"
     yield f"`{task.words}`"
     assert found.folder is not None
     for picture in sorted(found.folder.glob("*.png")):
         name = f"{task.file}-{picture.stem}.png"
         shrink(picture, PAGES / "images" / name)
         yield f"![{task.figure}, {task.scale}](images/{name})"
-    report = ReproductionReport(found)
     yield "\n".join(f"- {line.strip()}" for line in (*report.lines, *report.summary))
     table = report.markdown.rpartition("\n\n")[2].strip()
     yield f"<details><summary>Point by point</summary>\n\n{table}\n\n</details>"

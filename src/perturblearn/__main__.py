@@ -1,8 +1,22 @@
-"""``python -m perturblearn`` is the command ``perturblearn``."""
+"""The command ``perturblearn``, also as ``python -m perturblearn``."""
 
 import sys
 
-from perturblearn.cli import main
+
+def main() -> int:
+    """Load the command line and run the command of this process.
+
+    Returns:
+        As `perturblearn.cli.main`; 130 after Ctrl-C at any moment.
+    """
+    try:
+        from perturblearn.cli import main
+
+        return main()
+    except KeyboardInterrupt:  # while the command line was loaded
+        print("\nperturblearn: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -55,7 +55,7 @@ WORDS = [
     ("run absent.toml", "there is no file absent.toml; name a TOML file, or write one with 'perturblearn init"),
     ("run .", r"cannot read \. \(Is a directory\)"),
     ("init --seeds 0", "at least one seed is needed"),
-    ("init folder/absent/file.toml", "cannot write folder/absent/file.toml .No such file or directory."),
+    ("init folder/absent/file.toml", "cannot write to folder/absent/file.toml .No such file or directory."),
     ("init a.toml b.toml", "two files are named"),
     ("init --nothing 1", "there is no key nothing"),
 ]

@@ -96,11 +96,13 @@ def test_results_that_are_read_and_are_none(
 
 
 def test_a_page_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cannot write nowhere/page.html (No such file or directory)" in refuse(
+    assert "cannot write to nowhere/page.html (No such file or directory)" in refuse(
         capsys, "report", folder, "--to", "nowhere/page.html"
     )
     Path("file").touch()
-    assert "cannot write file/page.html (Not a directory)" in refuse(capsys, "report", folder, "--to", "file/page.html")
+    assert "cannot write to file/page.html (Not a directory)" in refuse(
+        capsys, "report", folder, "--to", "file/page.html"
+    )
 
 
 def test_theory_is_put_into_the_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

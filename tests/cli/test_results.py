@@ -4,13 +4,17 @@ import csv
 import json
 import shutil
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+import time
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
-from tests.cli.commands import refuse, say
+from tests.cli.commands import TINY, refuse, say
 from tests.cli.sweep_files import BASE, DIVERGING, SWEEP, record_store, write
 
 import perturblearn
@@ -91,13 +95,77 @@ def test_a_sweep_is_found_by_name_folder_and_key_in_its_order(capsys: Say, runs:
 
 
 def test_the_table(capsys: Say, runs: Path) -> None:
-    lines = say(capsys, "results", "--sweep", "tiny").out.splitlines()
-    heads = ["key", "name", "state", "seed", "slope", "epsilon", "f", "g", "agreement", "unperturbed", "permuted"]
-    assert lines[0].split() == heads
+    heads = ["key", "name", "date", "state", "seed", "slope", "epsilon", "f", "g", "agreement"]
+    lines = wide(capsys, 140, "--sweep", "tiny")
+    assert lines[0].split() == [*heads, "unperturbed", "permuted"]
     assert len(lines) == 1 + 8
+    date = datetime.fromisoformat(record_store("runs").all()[0].changed).astimezone()
+    assert f"{date:%Y-%m-%d %H:%M}" in lines[1]
     assert say(capsys, "results", "--where", "seed > 5").out == "No runs.\n"
     assert say(capsys, "results", "--where", "seed > 5", "--export", "none.csv").code == 0
-    assert Path("none.csv").read_text() == "key,name,state,seed\n"
+    assert Path("none.csv").read_text() == "key,name,date,state,seed\n"
+
+
+def wide(capsys: Say, width: int, *arguments: object) -> list[str]:
+    """The lines of the table on a terminal that is so wide."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        return say(capsys, "results", *arguments).out.splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(capsys: Say, runs: Path, width: int) -> None:
+    record_store("runs").write(
+        Record("k" * 64, "n" * 60, "failed", record_store("runs").all()[-1].config, error="long words " * 30)
+    )
+    lines = wide(capsys, width)
+    assert max(map(len, lines)) <= width
+    whole = wide(capsys, 400)
+    missing = " ".join(lines).partition("Too wide for this terminal: ")[2].partition(";")[0].split(", ")
+    assert lines[0].split() == [head for head in whole[0].split() if head not in missing]
+    assert lines[0].split()[:3] == ["key", "name", "date"]
+    assert f"{'n' * 21}..." in "\n".join(lines)
+    # Errors are whole, below the table.
+    assert "long words " * 29 in " ".join(line.strip() for line in lines)
+    few = wide(capsys, width, "--columns", "agreement,key")
+    assert few[0].split() == ["agreement", "key"]
+
+
+def test_equal_runs_of_other_names_are_all_listed(capsys: Say) -> None:
+    for name in ("one", "two", "one"):
+        assert say(capsys, "run", *TINY, "--name", name, "--quiet").code == 0
+    for name in ("swept", "again"):
+        overrides = {"name": name, "sweep.grid": {"attack.epsilon": [0.5]}, "seeds": 1}
+        perturblearn.sweep(write(BASE, Path("sweep.toml")), overrides=overrides, out="runs")
+    rows = shown(capsys)
+    assert [row["name"] for row in rows] == ["one", "two", "swept", "again"]
+    assert rows[0]["key"] == rows[1]["key"]
+    assert rows[2]["key"] == rows[3]["key"]
+    assert [row["name"] for row in shown(capsys, "--sweep", "swept")] == ["swept"]
+    assert [row["name"] for row in shown(capsys, "--sweep", "again")] == ["again"]
+    assert len(shown(capsys, "--where", f"date > '{datetime.now(UTC).year - 1}'")) == 4
+
+
+def test_a_run_whose_process_died_is_interrupted(capsys: Say) -> None:
+    command = [sys.executable, "-m", "perturblearn", "run", *TINY[:-1], "100000000", "--name", "killed"]
+
+    def states() -> list[str]:
+        return [record.state for record in record_store("runs").all()]
+
+    with subprocess.Popen(command) as process:
+        try:
+            while process.poll() is None and not list(Path("runs/.store").glob("artefacts/*/*")):
+                time.sleep(0.01)  # until f is finished, and g has begun
+            assert states() == ["running"]
+        finally:
+            process.kill()
+    assert states() == ["interrupted"]
+    assert say(capsys, "run", *TINY, "--name", "killed", "--quiet").code == 0
+    assert states() == ["interrupted", "finished"]  # of fewer epochs, and so of another key
+    assert list(Path("runs/.store/running").iterdir()) != []  # what the killed one left
+    with record_store("runs").running(record_store("runs").all()[0].key, "killed"):
+        assert states() == ["running", "finished"]
+    assert list(Path("runs/.store/running").iterdir()) == []
 
 
 def test_of_many_runs_the_first_are_printed(capsys: Say, tmp_path: Path) -> None:
@@ -106,8 +174,8 @@ def test_of_many_runs_the_first_are_printed(capsys: Say, tmp_path: Path) -> None
         Record(f"{number:064d}", "many", "failed", {"seeds": [number]}, error="two\nlines") for number in range(60)
     )
     lines = say(capsys, "results").out.splitlines()
-    assert len(lines) == 1 + 40 + 1
-    assert lines[1].endswith("two lines")
+    assert len(lines) == 1 + 40 + 40 + 1
+    assert lines[41] == "- 0000000000 seed 0: two lines"
     assert lines[-1] == "... and 20 more runs; --export FILE.csv writes all."
     assert len(shown(capsys)) == 60
 
@@ -116,18 +184,21 @@ def test_other_work_than_runs_has_no_row_once_it_is_finished(capsys: Say) -> Non
     records = record_store("runs")
     records.write(Record("k1", "audited", "finished", {"seeds": [0]}, {"kind": "audit", "cells": []}))
     records.write(Record("k2", "begun", "running", {"seeds": [0, 1]}))
-    assert [(row["name"], row["state"], row["seed"]) for row in shown(capsys)] == [
-        ("begun", "running", 0),
-        ("begun", "running", 1),
-    ]
+    for state in ("running", "interrupted"):
+        with records.running("k2", "begun") if state == "running" else nullcontext():
+            assert [(row["name"], row["state"], row["seed"]) for row in shown(capsys)] == [
+                ("begun", state, 0),
+                ("begun", state, 1),
+            ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
 def test_runs_are_exported(capsys: Say, runs: Path, ending: str) -> None:
     path = Path(f"found.{ending}")
     said = say(capsys, "results", "--sweep", "tiny", "--export", path)
-    assert (said.code, said.out, said.err) == (0, "", "")
     expected = shown(capsys, "--sweep", "tiny")
+    told = f"Wrote 8 runs with {len(expected[0])} columns to {path}.\n"
+    assert (said.code, said.out, said.err) == (0, told, "")
     if ending == "csv":
         with path.open() as file:
             found = list(csv.DictReader(file))
@@ -166,7 +237,7 @@ def test_looking_changes_nothing_even_where_nothing_can_be_changed(
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("a folder is made"))
     assert shown(capsys) == expected
     assert database.read_bytes() == before
-    assert sorted(path.name for path in database.parent.iterdir()) == ["artefacts", "records.sqlite3", "tmp"]
+    assert sorted(path.name for path in database.parent.iterdir()) == ["artefacts", "records.sqlite3", "running", "tmp"]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +272,8 @@ def test_what_cannot_be_shown_is_one_sentence(
 
 def test_a_file_that_cannot_be_written_is_one_sentence(capsys: Say, runs: Path) -> None:
     said = refuse(capsys, "results", "--export", "nowhere/found.csv")
-    assert said.startswith("cannot write nowhere/found.csv (")
-    assert said.endswith("); name a file in a folder that can be written")
+    assert said.startswith("cannot write to nowhere/found.csv (")
+    assert said.endswith("(No such file or directory); name a file in another folder")
 
 
 def test_records_that_cannot_be_read_are_one_sentence(capsys: Say, runs: Path) -> None:

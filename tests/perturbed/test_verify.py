@@ -299,6 +299,6 @@ def test_a_disk_that_takes_nothing(folder: Path, step: tuple[object, str], monke
 
     with monkeypatch.context() as patch:
         patch.setattr(*step, no_space)
-        with pytest.raises(StoreError, match=rf"cannot write .*{SHARD} \(No space left on device\); make its folder"):
+        with pytest.raises(StoreError, match=rf"cannot write to .*{SHARD} \(No space left on device\); free some"):
             repair(stored, damages, recompute, standard=never)
     assert files_of(folder) == before

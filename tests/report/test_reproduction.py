@@ -222,7 +222,7 @@ def test_what_it_says(tmp_path: Path) -> None:
 def test_files(tmp_path: Path) -> None:
     found = reproduction(rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.4: [0.607], 0.5: [0.0001]}))
     folder = tmp_path / "found"
-    drawn = [("figure.png", picture(found.plot()))]
+    drawn = [("figure.png", picture(found.plot))]
     written = found.write(ArtefactStore(tmp_path / ".store"), folder, drawn)
     assert sorted(path.name for path in folder.iterdir()) == ["figure.png", "result.json", "table.csv", "table.md"]
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:

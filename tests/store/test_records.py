@@ -29,7 +29,7 @@ FULL = Record(
 )
 
 
-@pytest.mark.parametrize("record", [FULL, Record("k1", "", "running", {})], ids=["full", "bare"])
+@pytest.mark.parametrize("record", [FULL, Record("k1", "", "failed", {})], ids=["full", "bare"])
 def test_records_come_back_as_they_were(records: RecordStore, record: Record) -> None:
     records.write(record)
     assert records.read("k1") == record
@@ -44,14 +44,30 @@ def test_no_file_holds_no_records(records: RecordStore) -> None:
 
 def test_a_record_is_replaced_and_the_last_written_comes_last(records: RecordStore) -> None:
     for key in "cabd":
-        records.write(Record(key, "n", "running", {}))
+        records.write(Record(key, "n", "failed", {}))
     records.write(Record("a", "n", "finished", {}))
     assert [(record.key, record.state) for record in records.all()] == [
-        ("c", "running"),
-        ("b", "running"),
-        ("d", "running"),
+        ("c", "failed"),
+        ("b", "failed"),
+        ("d", "failed"),
         ("a", "finished"),
     ]
+
+
+def test_of_several_names_all_are_kept_and_a_finished_one_comes_first(records: RecordStore) -> None:
+    written = [Record("k", "a", "failed", {}), Record("k", "b", "finished", {}), Record("k", "c", "failed", {})]
+    records.write_many(written)
+    assert records.all() == records.read_all(["k"]) == written
+    assert records.read("k") == written[1]
+    assert records.states(["k"]) == {"k": "finished"}
+
+
+def test_running_is_believed_of_the_living(records: RecordStore) -> None:
+    with records.running("k", "n"):
+        records.write(Record("k", "n", "running", {}))
+        records.write(Record("k", "other", "running", {}))
+        assert [record.state for record in records.all()] == ["running", "interrupted"]
+    assert [record.state for record in records.all()] == ["interrupted", "interrupted"]
 
 
 def test_a_result_that_is_not_finite_is_refused_whole(records: RecordStore) -> None:
@@ -83,7 +99,7 @@ def test_a_damaged_record_is_reported(records: RecordStore) -> None:
 def test_a_newer_version_is_refused_and_left_alone(records: RecordStore) -> None:
     records.write(FULL)
     with closing(sqlite3.connect(records.path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     for use in (records.all, lambda: records.write(Record("k2", "n", "running", {}))):
         with pytest.raises(StoreError, match="newer version of perturblearn; update it"):
             use()

@@ -29,8 +29,9 @@ def find_runs(
 
     Args:
         out: the folder that the runs were written to; it is only read.
-        where: a condition in SQL on keys by dotted name, measures, ``key``, ``name``, ``state``, ``seed`` and
-            ``error``, such as ``"attack.epsilon > 0.1 and state = 'finished'"``; of several conditions, all must hold.
+        where: a condition in SQL on keys by dotted name, measures, ``key``, ``name``, ``date`` (UTC), ``state``,
+            ``seed`` and ``error``, such as ``"attack.epsilon > 0.1 and state = 'finished'"``; of several conditions,
+            all must hold.
         sweep: name or key of a sweep: only its runs, in its order.
         columns: the columns; None for the keys in which the runs differ and every number; ``["all"]`` for all.
         sort: what to sort by, such as ``"perturbation_accuracy_heldout desc"``; by default the latest run comes last.
@@ -71,8 +72,9 @@ def read_runs(
     if sweep is None:
         selected = records.all()
     else:
-        keys = _runs_of(records, sweep)
+        keys, names = _runs_of(records, sweep)
         known = records.read_many(keys)
+        known |= {record.key: record for record in records.read_all(keys) if record.name in names}
         selected = [known[key] for key in keys if key in known]
     rows = rows_of(record for record in selected if record.state == "failed" or not failed)
     known_names = known_columns(rows)
@@ -85,8 +87,8 @@ def read_runs(
     return Runs(rows, columns)
 
 
-def _runs_of(records: RecordStore, sweep: str) -> list[str]:
-    """Keys of the runs of all sweeps with this name or key, each once."""
+def _runs_of(records: RecordStore, sweep: str) -> tuple[list[str], set[str]]:
+    """Keys of the runs of all sweeps with this name or key, each once, and the names of these sweeps."""
     collections = records.collections()
     # The name of a sweep's folder has both.
     chosen = [each for each in collections if sweep in (each.name, each.key, f"{each.name}-{each.key[:10]}")]
@@ -94,4 +96,4 @@ def _runs_of(records: RecordStore, sweep: str) -> list[str]:
         names = ", ".join(sorted({each.name for each in collections}))
         advice = f"choose one of {names}" if names else "it has no sweeps"
         raise StoreError(f"there is no sweep {sweep} in {records.path.parent.parent}; {advice}")
-    return list(dict.fromkeys(run for each in chosen for run in each.runs))
+    return list(dict.fromkeys(run for each in chosen for run in each.runs)), {each.name for each in chosen}

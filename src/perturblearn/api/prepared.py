@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +120,7 @@ class PreparedResult(Prepared[S]):
         if finished is None or finished.key != self.key:
             return self._recorded(folder, options)
         self._complete(finished, folder, options)
+        self._mend_record(finished, options.out)
         return finished
 
     def _executed(self, options: RunOptions) -> Executor:
@@ -139,23 +141,33 @@ class PreparedResult(Prepared[S]):
         def record(state: State, **more: Any) -> None:
             records.write(Record(self.key, self.name, state, tree, **more))
 
-        record("running")
-        try:
-            executor = self._executed(options)
-            result = self._written(executor, folder, options)
-        except KeyboardInterrupt:
-            record("interrupted")
-            raise
-        except Exception as error:
-            # What went wrong first is what people should read, even where it cannot be recorded any more.
+        with records.running(self.key, self.name):
+            record("running")
             try:
-                record("failed", error=str(error))
-            except StoreError as second:
-                error.add_note(str(second))
-            raise
-        name = None if result.folder is None else result.folder.name
-        record("finished", result=result.to_dict(), folder=name, seconds=executor.seconds)
-        return result
+                executor = self._executed(options)
+                result = self._written(executor, folder, options)
+            except KeyboardInterrupt:
+                record("interrupted")
+                raise
+            except Exception as error:
+                # What went wrong first is what people should read, even where it cannot be recorded any more.
+                try:
+                    record("failed", error=str(error))
+                except StoreError as second:
+                    error.add_note(str(second))
+                raise
+            name = None if result.folder is None else result.folder.name
+            record("finished", result=result.to_dict(), folder=name, seconds=executor.seconds)
+            return result
+
+    def _mend_record(self, finished: S, out: PathLike) -> None:
+        """Record that a run has finished whose folder was written and whose record was not, as on a full disk."""
+        records = record_store(Path(out))
+        with suppress(StoreError):  # a folder that is only read
+            known = [record for record in records.read_all([self.key]) if record.name == self.name]
+            if known and known[0].state != "finished" and finished.folder is not None:
+                told, folder = finished.to_dict(), finished.folder.name
+                records.write(Record(self.key, self.name, "finished", known[0].config, told, folder=folder))
 
     @abstractmethod
     def _finished_in(self, folder: Path) -> S | None:

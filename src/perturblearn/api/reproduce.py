@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -297,7 +297,7 @@ class PreparedReproduction(Prepared[Reproduction]):
         started = time.perf_counter()
         outcomes: list[Outcome] = [] if self._is_of_sets else self.runs.run(options)
         measured = self._measured(outcomes)
-        pictures: dict[str, Picture] | None = None
+        pictures: dict[str, Callable[[], Picture]] = {}
         if self.pictured:
             executor = run_together(
                 (),
@@ -306,9 +306,11 @@ class PreparedReproduction(Prepared[Reproduction]):
                 keep="weights",
                 watch=options.watch,
                 make_executor=options.make_executor,
+                # A panel that cannot be drawn does not stop the others.
+                finished=None if self._is_of_sets else _ignore,
             )
             pictures = {
-                f"figure-{point.panel}": self._draw(point, experiment, stages, executor)
+                f"figure-{point.panel}": partial(self._draw, point, experiment, stages, executor)
                 for point, experiment, stages in self.pictured
             }
             if self._is_of_sets:
@@ -319,8 +321,8 @@ class PreparedReproduction(Prepared[Reproduction]):
         if options.out is None or options.results is None:
             return result
         # Where nothing else is drawn, the curves are.
-        drawn = {"figure": result.plot()} if pictures is None else pictures
-        files: list[File] = [(f"{name}.png", picture(figure, dpi=100)) for name, figure in drawn.items()]
+        drawn = pictures or {"figure": result.plot}
+        files: list[File] = [(f"{name}.png", picture(draw, dpi=100)) for name, draw in drawn.items()]
         return result.write(options.results, self.folder_in(options.out), files)
 
     @property
@@ -418,6 +420,10 @@ class PreparedReproduction(Prepared[Reproduction]):
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
         data, perturbed = (executor.result(stage) for stage in stages)
         return draw_examples(Examples.of(perturbed, data), title)
+
+
+def _ignore(*_: object) -> None:
+    """A run's end is known already."""
 
 
 def _figure(name: str) -> Figure:

@@ -20,7 +20,7 @@ from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
-from perturblearn.results import Result, export_run
+from perturblearn.results import Result, drawn_or_warned, export_run
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -181,7 +181,19 @@ class PreparedRun(PreparedResult[Result]):
                 finished = replace(finished, no_theory=theory)
             elif theory is not None:
                 theory.write(options.results, folder / "theory")
-        write_page(run_page(finished, folder), folder / PAGE_NAME)
+        write_run_page(finished, folder)
+
+
+def write_run_page(result: Result, folder: Path) -> None:
+    """Write the page of a finished run; a warning says so if it cannot be made.
+
+    Raises:
+        StoreError: the page cannot be written.
+    """
+    path = folder / PAGE_NAME
+    text = drawn_or_warned(lambda: run_page(result, folder), path)
+    if text is not None:
+        write_page(text, path)
 
 
 def check_device(device: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,9 @@ class _RunLog:
     def unfinished(self, *, force: bool, retry: bool) -> list[Experiment]:
         """The runs that are still to be done; what is known of the others is read from the records."""
         experiments = self._runs.experiments
-        self._known = {} if self._records is None else self._records.read_many(experiments)
+        if self._records is not None:
+            self._known = self._records.read_many(experiments)
+            self._name_known(self._records)
         unfinished: list[Experiment] = []
         for key, experiment in experiments.items():
             known = self._known.get(key)
@@ -147,6 +149,14 @@ class _RunLog:
             if key not in self.errors and (key not in self._measured or self._runs.keep != "measures"):
                 unfinished.append(experiment)
         return unfinished
+
+    def _name_known(self, records: RecordStore) -> None:
+        """Record finished runs that were made under other names under these runs' name as well."""
+        named = {(record.key, record.name) for record in records.read_all(self._known)}
+        for key, known in self._known.items():
+            config = self._runs.experiments[key].config
+            if known.state == "finished" and (key, config.name) not in named:
+                self._unwritten.append(replace(known, name=config.name, config=config_tree(config), folder=None))
 
     def begin(self) -> None:
         """Record that the runs have begun."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from perturblearn.errors import ConfigError
-from perturblearn.store import ArtefactStore, RecordStore, parse_size
+from perturblearn.store import ArtefactStore, RecordStore, expanded, parse_size
 
 CACHE_VARIABLE = "PERTURBLEARN_CACHE"
 CACHE_SIZE_VARIABLE = "PERTURBLEARN_CACHE_SIZE"
@@ -43,7 +43,7 @@ def cache_store(
         name, size = CACHE_SIZE_VARIABLE, os.environ.get(CACHE_SIZE_VARIABLE) or None
     limit = None if size is None else parse_size(size, name=name)
     if folder:
-        return ArtefactStore(Path(folder).expanduser(), limit=limit, option="--cache-dir")
+        return ArtefactStore(expanded(folder), limit=limit, option="--cache-dir")
     if size is not None:
         raise ConfigError(
             f"{name} = {size!r}, but no cache is named that it could limit; name a folder with --cache-dir or "

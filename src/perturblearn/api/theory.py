@@ -10,12 +10,12 @@ from perturblearn.api.comparing import compare_experiment, why_no_theory
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
-from perturblearn.api.run import make_experiment
+from perturblearn.api.run import make_experiment, write_run_page
 from perturblearn.config import PythonConfig
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher, make_plan
-from perturblearn.pages import PAGE_NAME, run_page, write_page
+from perturblearn.pages import PAGE_NAME
 from perturblearn.results import Result, TheoryComparison
 
 
@@ -133,5 +133,5 @@ class PreparedComparison(Prepared[TheoryComparison]):
         if options.results is not None and folder is not None:
             comparison = comparison.write(options.results, folder / "theory")
             if (folder / PAGE_NAME).is_file():
-                write_page(run_page(self.result, folder), folder / PAGE_NAME)
+                write_run_page(self.result, folder)
         return comparison

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +24,7 @@ from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.seeding import derive_seed, reproducible
-from perturblearn.store import Artefact
+from perturblearn.store import Artefact, load_from
 
 AnyNetwork = TypeVar("AnyNetwork", bound=TwoLayer | Network, default=TwoLayer | Network, covariant=True)
 
@@ -115,12 +116,22 @@ class Classifier(Generic[AnyNetwork]):
         return Artefact(content, {**tensors, "losses": self.losses})
 
     @staticmethod
-    def load(artefact: Artefact) -> Classifier[TwoLayer | Network]:
+    def load(source: Artefact | str | os.PathLike[str]) -> Classifier[TwoLayer | Network]:
         """The classifier that `dump` wrote.
 
+        Args:
+            source: the artefact, or the path of a file with one: ``seed-0/standard.safetensors`` and
+                ``seed-0/perturbation.safetensors`` in the folder of a run, ``standard.safetensors`` in that of a
+                perturbed set.
+
         Raises:
+            StoreError: there is no such file, it is damaged, or it holds something else.
             ModelError: a custom network no longer exists or has changed.
         """
+        return load_from(source, "classifier", Classifier._of)
+
+    @staticmethod
+    def _of(artefact: Artefact) -> Classifier[TwoLayer | Network]:
         state = {
             name.removeprefix("module."): tensor
             for name, tensor in artefact.tensors.items()

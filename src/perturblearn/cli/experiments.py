@@ -92,13 +92,11 @@ def init(
     path = Path(file or "experiment.toml")
 
     from perturblearn.config import commented_toml, resolve_config
+    from perturblearn.store import replacing
 
     text = commented_toml(resolve_config(None, keys))
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{path} already exists; name another file, or replace it with --force") from None
-    except OSError as error:
-        raise ConfigError(f"cannot write {path} ({error.strerror}); name a file that can be written") from None
+    if path.exists() and not force:
+        raise ConfigError(f"{path} already exists; name another file, or replace it with --force")
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
     print(f"Wrote {path}. Run it with: perturblearn run {path}")

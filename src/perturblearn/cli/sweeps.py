@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -61,8 +62,8 @@ def results(
         Parameter(
             negative=(),
             show_default=False,
-            help="Condition in SQL on keys by dotted name, measures, key, name, state, seed and error, such as "
-            "\"attack.epsilon > 0.1 and state = 'finished'\"; may be repeated, then all must hold.",
+            help="Condition in SQL on keys by dotted name, measures, key, name, date (UTC), state, seed and error, "
+            "such as \"attack.epsilon > 0.1 and state = 'finished'\"; may be repeated, then all must hold.",
         ),
     ] = (),
     sweep: Annotated[str | None, Parameter(help="Name or key of a sweep: show only its runs.")] = None,
@@ -84,6 +85,7 @@ def results(
     """List the runs in a folder, single ones and those of sweeps, one row per run and seed."""
     from perturblearn.api import read_runs
     from perturblearn.cli.execute import print_json
+    from perturblearn.report.words import plural
 
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     runs = read_runs(out, where=where, sweep=sweep, columns=names, sort=sort, failed=failed)
@@ -91,5 +93,7 @@ def results(
         runs.write(export)
     if json:
         print_json(runs.to_dict())
-    elif export is None:
-        print(runs)
+    elif export is not None:
+        print(f"Wrote {plural(len(runs.rows), 'run')} with {plural(len(runs.all_columns), 'column')} to {export}.")
+    else:
+        print(runs.table(width=shutil.get_terminal_size().columns))

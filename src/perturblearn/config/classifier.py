@@ -27,7 +27,7 @@ _LOSS = (
 )
 Loss = Annotated[LossName, Field(description=_LOSS)]
 Rates = Annotated[LearningRates, Field(description="learning rate; a list is a selection grid (sgd: 0.01)")]
-Epochs = Annotated[PositiveInt, Field(description="passes over the training set (sgd: 20)")]
+Epochs = Annotated[int, Field(ge=1, le=10**12, description="passes over the training set (sgd: 20)")]
 Momentum = Annotated[float, Field(ge=0, lt=1, description="heavy-ball momentum, Nesterov's for sgd")]
 _SCHEDULE = (
     "learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd also: one_cycle, "

@@ -32,7 +32,7 @@ class MeasuresConfig(Section):
 class ControlsConfig(Section):
     """Perturbation classifiers trained without the information under test."""
 
-    draws: Annotated[int, Field(ge=0)] = Field(
+    draws: Annotated[int, Field(ge=0, le=100_000)] = Field(
         default=10, description="draws of each control per seed; 0 leaves them out"
     )
     linear_probe: bool | None = Field(
@@ -41,11 +41,17 @@ class ControlsConfig(Section):
     )
 
 
+MOST_SEEDS = 100_000
+"""Each is a run of its own, held in memory."""
+
+
 def _as_seeds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
         raise ValueError("give a number of seeds, or a list that names them")
     if value in ([], ()) or (isinstance(value, int) and value < 1):
         raise ValueError("at least one seed is needed: give a positive number or a list of seeds")
+    if isinstance(value, int) and value > MOST_SEEDS:
+        raise ValueError(f"there may be at most {MOST_SEEDS:,} seeds: give a smaller number, or a list that names them")
     return tuple(range(value)) if isinstance(value, int) else tuple(value)
 
 

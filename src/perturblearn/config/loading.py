@@ -31,6 +31,7 @@ _WANTED = {
     "greater_than": "above {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:,}",
     "literal_error": "{expected}",
     "model_type": "a section with keys of its own",
     "too_short": "a list with at least {min_length} entry",

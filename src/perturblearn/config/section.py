@@ -18,7 +18,8 @@ def as_tuple(value: Any) -> Any:
     return (value,)
 
 
-PositiveInt = Annotated[int, Field(ge=1)]
+# Larger numbers than any computer has room for would overflow somewhere, or be counted up to for hours.
+PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
 LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 

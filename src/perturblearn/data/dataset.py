@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.standardise import Standardisation
 from perturblearn.errors import DataError
-from perturblearn.store import Artefact
+from perturblearn.store import Artefact, load_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +218,19 @@ class Dataset:
         return Artefact(content, tensors)
 
     @classmethod
-    def load(cls, artefact: Artefact) -> Dataset:
-        """The data that `dump` wrote."""
+    def load(cls, source: Artefact | str | os.PathLike[str]) -> Dataset:
+        """The data that `dump` wrote; `load_dataset` reads data of other programs.
+
+        Args:
+            source: the artefact, or the path of a file with one.
+
+        Raises:
+            StoreError: there is no such file, it is damaged, or it holds something else.
+        """
+        return load_from(source, "data set", cls._of)
+
+    @classmethod
+    def _of(cls, artefact: Artefact) -> Dataset:
         content = artefact.content
         low, high = content["value_range"]
         channels_height_width = content["image_shape"]

@@ -7,18 +7,28 @@ from pathlib import Path
 
 from perturblearn.config.data import DataConfig, RealConfig, SyntheticConfig
 from perturblearn.errors import DataError
+from perturblearn.store import expanded
 
 DATA_VARIABLE = "PERTURBLEARN_DATA"
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
-    """The folder of the known data sets: the argument, or PERTURBLEARN_DATA, or a folder in the user's cache."""
+    """The folder of the known data sets: the argument, or PERTURBLEARN_DATA, or a folder in the user's cache.
+
+    Raises:
+        ConfigError, DataError: it would be in a home folder, and there is none.
+    """
     chosen = data_dir or os.environ.get(DATA_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import pooch
 
-    return Path(pooch.os_cache("perturblearn")) / "data"
+    try:
+        return Path(pooch.os_cache("perturblearn")) / "data"
+    except RuntimeError:
+        raise DataError(
+            f"there is no home folder that data sets could be kept in; name a folder with --data-dir or {DATA_VARIABLE}"
+        ) from None
 
 
 def user_path(config: DataConfig) -> Path:
@@ -27,7 +37,7 @@ def user_path(config: DataConfig) -> Path:
     Raises:
         DataError: it does not exist.
     """
-    path = Path(config.path or "").expanduser()
+    path = expanded(config.path or "")
     if not path.exists():
         raise DataError(f"{path}, which data.name = {config.name} names, does not exist; check the path")
     return path

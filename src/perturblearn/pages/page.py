@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -18,10 +15,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from perturblearn.errors import StoreError
 from perturblearn.report.charts import to_plotly
 from perturblearn.report.charts.palette import css
-from perturblearn.store import versions
+from perturblearn.store import replacing, versions
 
 PAGE_NAME = "report.html"
 """What a page is called in the folder that it tells of."""
@@ -71,18 +67,8 @@ def write_page(text: str, path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    # In the same folder, from which a rename is one step.
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path} ({error.strerror}); name a file in a folder that can be written"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
 
 
 def visible(value: Any) -> Any:

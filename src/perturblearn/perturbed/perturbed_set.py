@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
@@ -9,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.store import Artefact
+from perturblearn.store import Artefact, load_from
 
 _COLUMNS = (
     "inputs", "target_labels", "true_labels", "source_index", "success", "redirected", "sizes", "clean", "coefficients",
@@ -135,10 +136,23 @@ class PerturbedSet:
         return Artefact(content, tensors)
 
     @classmethod
-    def load(cls, artefact: Artefact) -> PerturbedSet:
-        """The set that `dump` wrote, without its sources."""
-        fields: dict[str, Any] = {"true_labels": None, **artefact.tensors, **artefact.content}
-        return cls(**fields)
+    def load(cls, source: Artefact | str | os.PathLike[str]) -> PerturbedSet:
+        """The set that `dump` wrote, without its sources.
+
+        Args:
+            source: the artefact, or the path of a file with one: ``seed-0/perturbed.safetensors`` and
+                ``seed-0/perturbed-heldout.safetensors`` in the folder of a run. Folders that ``perturblearn perturb``
+                wrote are opened by `StoredSet`.
+
+        Raises:
+            StoreError: there is no such file, it is damaged, or it holds something else.
+        """
+
+        def of(artefact: Artefact) -> PerturbedSet:
+            fields: dict[str, Any] = {"true_labels": None, **artefact.tensors, **artefact.content}
+            return cls(**fields)
+
+        return load_from(source, "perturbed set", of)
 
     @classmethod
     def joined(cls, parts: Iterable[PerturbedSet], count: int, *, inputs: Tensor | None = None) -> PerturbedSet:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from perturblearn.perturbed.manifest import MANIFEST, STANDARD, Shard, manifest_
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.set_files import DamagedFile, read_shard, read_standard, shard_bytes, standard_bytes
 from perturblearn.perturbed.stored_set import StoredSet
-from perturblearn.store import Artefact, versions
+from perturblearn.store import Artefact, replacing, versions
 
 
 @dataclass(frozen=True)
@@ -140,15 +138,6 @@ def _listed(versions: Mapping[str, str]) -> str:
 
 def _put(path: Path, content: bytes) -> None:
     """Put a new file in the place of an old one, which may be shared with a cache and stays what it is there."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path} ({error.strerror}); make its folder writable, or free some space"
-        ) from error
+    with replacing(path, "repair a copy of the set in another folder") as beside:
+        beside.parent.mkdir(exist_ok=True)
+        beside.write_bytes(content)

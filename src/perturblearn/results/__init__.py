@@ -1,9 +1,10 @@
 """Results of finished work as types, with one loader and one writer; knows neither words nor pictures."""
 
 from perturblearn.results.audit import Audit
+from perturblearn.results.drawing import Drawing, drawn_or_warned, own_settings, picture
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.export import export_run, first_examples
-from perturblearn.results.files import File, Form, csv_text, json_text, picture, write_folder
+from perturblearn.results.files import File, Form, csv_text, json_text, write_folder
 from perturblearn.results.finished import Finished
 from perturblearn.results.loading import FILES, load
 from perturblearn.results.names import short_names, size_of
@@ -48,6 +49,7 @@ __all__ = [
     "UNREADABLE",
     "Audit",
     "ControlsOfWay",
+    "Drawing",
     "Examples",
     "FailedRun",
     "File",
@@ -68,12 +70,14 @@ __all__ = [
     "columns_of",
     "csv_text",
     "curve_of",
+    "drawn_or_warned",
     "export_run",
     "first_examples",
     "is_setting",
     "json_text",
     "known_columns",
     "load",
+    "own_settings",
     "picture",
     "point_rows",
     "report_on",

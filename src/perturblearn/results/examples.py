@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from perturblearn.data import Dataset
 from perturblearn.errors import StoreError
 from perturblearn.perturbed import PerturbedSet
+from perturblearn.store import write_tensors
 
 EXAMPLES = "examples.safetensors"
 """The file of a run's folder from which pictures are drawn."""
@@ -98,8 +98,7 @@ class Examples:
             "n_classes": self.n_classes,
             "name": name,
         }
-        tensors = {"sources": self.sources.contiguous(), "inputs": self.inputs.contiguous()}
-        save_file(tensors, path, {"examples": json.dumps(about)})
+        write_tensors({"sources": self.sources, "inputs": self.inputs}, path, {"examples": json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path) -> Examples:

@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
-from perturblearn.results.contents import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, artefact_file
+from perturblearn.results.drawing import Drawing, picture
 from perturblearn.results.examples import EXAMPLES, Examples
-from perturblearn.results.files import File, picture
-from perturblearn.results.result import Result
+from perturblearn.results.files import File
+from perturblearn.results.result import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, Result
 from perturblearn.results.shown import report_on
 from perturblearn.results.theory import TheoryComparison
-from perturblearn.store import ArtefactStore
+from perturblearn.store import ArtefactStore, write_artefact
 
 Page = Callable[[Result, Path], str]
 """Makes the page of a result whose files lie in a folder."""
@@ -56,13 +57,12 @@ def export_run(
         for number, seed in enumerate(experiment.seeds):
             yield from _contents(experiment, executor, seed, result if number == 0 else None)
         if len(result.seeds[0].classes.names) > 2:
-            yield "confusion.png", picture(result.plot_confusion())
+            yield "confusion.png", picture(result.plot_confusion)
         if theory is not None:
             yield from ((f"theory/{name}", content) for name, content in theory.numbers())
         if page is not None:
             name, make = page
-            # It is made of the files that are written by now.
-            yield name, lambda path: path.write_text(make(result.in_folder(folder), path.parent), encoding="utf-8")
+            yield name, Drawing(lambda inside: make(result.in_folder(folder), inside).encode())
 
     return result.write(store, folder, more())
 
@@ -73,17 +73,17 @@ def _contents(experiment: Experiment, executor: Executor, seed: int, shown: Resu
     selected = executor.result(stages.selection)
     branch = stages.branches[selected.standard]
     perturbation = branch.learners[selected.perturbation].perturbation
-    yield f"{place}/{STANDARD}", artefact_file(executor.result(branch.standard).dump())
-    yield f"{place}/{PERTURBATION}", artefact_file(executor.result(perturbation).dump())
+    yield f"{place}/{STANDARD}", partial(write_artefact, executor.result(branch.standard).dump())
+    yield f"{place}/{PERTURBATION}", partial(write_artefact, executor.result(perturbation).dump())
     # Sets that are cheap to make are not in the store: what several files need is made once.
     with executor.holding(stages.data, branch.perturbed, branch.mixed):
-        yield f"{place}/{TRAINING_SET}", artefact_file(executor.result(branch.mixed).dump())
+        yield f"{place}/{TRAINING_SET}", partial(write_artefact, executor.result(branch.mixed).dump())
         if shown is not None:
             examples = first_examples(experiment, executor)
             yield EXAMPLES, examples.save
-            yield "perturbations.png", picture(report_on(shown).plot_examples(examples))
+            yield "perturbations.png", picture(partial(report_on(shown).plot_examples, examples))
     with executor.holding(stages.data):
-        yield f"{place}/{HELDOUT_SET}", artefact_file(executor.result(branch.heldout_mixed).dump())
+        yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_mixed).dump())
 
 
 def first_examples(experiment: Experiment, executor: Executor) -> Examples:

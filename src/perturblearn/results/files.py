@@ -1,7 +1,5 @@
 """Files of results: one way to read them, one way to write a folder of them."""
 
-# Matplotlib is typed in part.
-# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import csv
@@ -12,17 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from perturblearn.errors import StoreError
+from perturblearn.results.drawing import Drawing, drawn_or_warned
 from perturblearn.store import ArtefactStore
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Some = TypeVar("Some")
-File = tuple[str, str | Callable[[Path], object]]
-"""A file of a folder: its name, and its text or what writes it to a path."""
+File = tuple[str, str | Callable[[Path], object] | Drawing]
+"""A file of a folder: its name, and its text, what writes it to a path, or what is drawn of the others."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +81,29 @@ def write_folder(store: ArtefactStore, folder: Path, files: Iterable[File]) -> N
 
     Raises:
         StoreError: the folder cannot be written.
+
+    Warns:
+        UserWarning: a picture or page could not be made; everything else is written.
     """
     with store.scratch() as scratch:
         inside = scratch / folder.name
         inside.mkdir()
+        drawings: list[tuple[str, Drawing]] = []
         for name, content in files:
+            if isinstance(content, Drawing):
+                drawings.append((name, content))
+                continue
             path = inside / name
             path.parent.mkdir(exist_ok=True)
             if isinstance(content, str):
                 path.write_text(content, encoding="utf-8", newline="\n")
             else:
                 content(path)
+        for name, drawing in drawings:
+            shown = drawn_or_warned(partial(drawing.make, inside), folder / name)
+            if shown is not None:
+                (inside / name).write_bytes(shown)
         store.move_into_place(inside, folder, replace=True)
-
-
-def picture(figure: Figure, *, dpi: int = 130) -> Callable[[Path], object]:
-    """What writes a matplotlib figure to a path, at so many dots per inch whatever matplotlib's settings are."""
-    return partial(figure.savefig, dpi=dpi)
 
 
 def json_text(content: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.experiment import Summary
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.results.files import File, Form, csv_text, json_text, picture
+from perturblearn.results.drawing import picture
+from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.points import AGREES, DIFFERS, INSIDE, OUTSIDE, PointRow, ShownPanel, curve_of
 from perturblearn.results.shown import report_on
@@ -168,7 +169,7 @@ class Reproduction(Finished):
         for table in analysis.tables:
             yield f"{table.name}.csv", csv_text(table.heads, table.rows)
         if analysis.charts:
-            yield "analysis.png", picture(report_on(self).plot_analysis())
+            yield "analysis.png", picture(report_on(self).plot_analysis)
 
     def __repr__(self) -> str:
         return self._describe(repr(self.name), self.scale, f"{len(self.rows)} points", f"{len(self.seeds)} seeds")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
+from perturblearn.classifiers import Classifier
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import (
@@ -26,7 +27,6 @@ from perturblearn.experiment import (
     summarise_seeds,
 )
 from perturblearn.perturbed import PerturbedSet
-from perturblearn.results.contents import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, read_network, read_set
 from perturblearn.results.files import File, Form, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import size_of
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Version of a run's JSON form, which records hold as well."""
+STANDARD, PERTURBATION = "standard.safetensors", "perturbation.safetensors"
+TRAINING_SET, HELDOUT_SET = "perturbed.safetensors", "perturbed-heldout.safetensors"
+"""Files in the folder of a seed."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,11 +129,11 @@ class Result(Finished):
             StoreError: the run was not written to a folder, or its file is missing or damaged.
             ModelError: the network is the user's own, and is not there any more or is another one now.
         """
-        return read_network(self._place(seed) / STANDARD)
+        return Classifier.load(self._place(seed) / STANDARD).module
 
     def perturbation(self, seed: int | None = None) -> nn.Module:
         """The perturbation classifier g, at the chosen learning rate; otherwise as `standard`."""
-        return read_network(self._place(seed) / PERTURBATION)
+        return Classifier.load(self._place(seed) / PERTURBATION).module
 
     def perturbed_set(self, seed: int | None = None, *, heldout: bool = False) -> PerturbedSet:
         """The set that g was trained on.
@@ -146,7 +149,7 @@ class Result(Finished):
             ValueError: the run has no such seed.
             StoreError: the run was not written to a folder, or its file is missing or damaged.
         """
-        return read_set(self._place(seed) / (HELDOUT_SET if heldout else TRAINING_SET))
+        return PerturbedSet.load(self._place(seed) / (HELDOUT_SET if heldout else TRAINING_SET))
 
     def _place(self, seed: int | None) -> Path:
         """The folder of one seed."""

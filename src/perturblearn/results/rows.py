@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import uuid
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perturblearn.errors import ConfigError, StoreError
+from perturblearn.store import replacing
 
 if TYPE_CHECKING:
     import duckdb
@@ -107,19 +106,19 @@ def write_rows(rows: Sequence[Values], columns: Sequence[str], path: Path) -> No
 
     if path.suffix not in FORMATS:
         raise ConfigError(f"{path} ends in {path.suffix!r}, but results are written as {', '.join(FORMATS)}; rename it")
-    # In the same folder, from which a rename is one step.
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    names, target = ", ".join(map(_quote, columns)), str(scratch).replace("'", "''")
-    try:
-        with duckdb.connect(config={"threads": "1"}) as connection:
-            _fill(connection, rows, columns)
-            connection.execute(f"COPY (SELECT {names} FROM given ORDER BY row) TO '{target}' ({FORMATS[path.suffix]})")
-        os.replace(scratch, path)
-    except (OSError, duckdb.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
-        raise StoreError(f"cannot write {path} ({reason}); name a file in a folder that can be written") from None
-    finally:
-        scratch.unlink(missing_ok=True)
+    names = ", ".join(map(_quote, columns))
+    with replacing(path) as scratch, duckdb.connect(config={"threads": "1"}) as connection:
+        scratch.touch()  # which says clearly where no file can be
+        _fill(connection, rows, columns)
+        target = str(scratch).replace("'", "''")
+        copy = f"COPY (SELECT {names} FROM given ORDER BY row) TO '{target}' ({FORMATS[path.suffix]})"
+        try:
+            connection.execute(copy)
+        except duckdb.Error as error:
+            raise StoreError(
+                f"cannot write to {path} ({str(error).partition(chr(10))[0]}); free some space, or name a file in "
+                "another folder"
+            ) from None
 
 
 def check_column(name: str, columns: Sequence[str]) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from perturblearn.config import fields
 from perturblearn.experiment import MEASURES, SeedMeasures, numbers_of
 from perturblearn.results.rows import Values, columns_of, to_frame, write_rows
-from perturblearn.results.shown import Shown
+from perturblearn.results.shown import Shown, report_on
 from perturblearn.store import Record
 
 if TYPE_CHECKING:
     import pandas
 
-ABOUT = ("key", "name", "state", "seed", "error")
+ABOUT = ("key", "name", "date", "state", "seed", "error")
 """What a row says of its run besides its settings and its numbers."""
 _NO_SETTINGS = ("name", "seeds")
 """Keys of a configuration that a row tells by itself."""
@@ -66,6 +66,14 @@ class Runs(Shown):
         """What is written to files: what was asked for, or what tells the runs apart and every number."""
         return telling_columns(self.rows) if self.columns is None else self.columns
 
+    def table(self, *, width: int | None) -> str:
+        """The first runs as text.
+
+        Args:
+            width: letters of a line; None for as many as it takes.
+        """
+        return report_on(self).table(width=width)
+
     def to_dict(self) -> dict[str, Any]:
         """The runs as JSON values."""
         columns = self.all_columns
@@ -101,7 +109,7 @@ def _rows_of(record: Record) -> Iterator[dict[str, Any]]:
     found = [] if record.result is None else [SeedMeasures.from_dict(seed) for seed in record.result["seeds"]]
     measured = {seed.seed: numbers_of(seed) for seed in found}
     for seed in measured or seeds:
-        about = (record.key, record.name, record.state, seed, record.error)
+        about = (record.key, record.name, record.changed, record.state, seed, record.error)
         yield {**dict(zip(ABOUT, about, strict=True)), **settings, **measured.get(seed, {})}
 
 

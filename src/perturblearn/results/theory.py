@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.experiment import COMPARISONS, Comparison, Summary, dump_map, load_map, summarise
-from perturblearn.results.files import File, Form, json_text, picture
+from perturblearn.results.drawing import picture
+from perturblearn.results.files import File, Form, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.shown import report_on
-from perturblearn.store import Artefact, separate
+from perturblearn.store import Artefact, write_tensors
 from perturblearn.theory import DecisionMap
 
 if TYPE_CHECKING:
@@ -124,15 +125,15 @@ class TheoryComparison(Finished):
     def files(self) -> Iterator[File]:
         """The numbers, ``theory.png`` and ``decision_map.png``."""
         yield from self.numbers()
-        yield "theory.png", picture(self.plot())
-        yield "decision_map.png", picture(self.plot_map())
+        yield "theory.png", picture(self.plot)
+        yield "decision_map.png", picture(self.plot_map)
 
     def numbers(self) -> Iterator[File]:
         """``comparison.json`` and ``drawn.safetensors``, from which pictures are drawn."""
         yield self.form.file, json_text(self.to_dict())
         first = dict(next(iter(self.comparisons.values())).dump().tensors)
         first["labels_of_outputs"] = first.pop("labels")
-        yield _DRAWN, partial(save_file, separate({**dump_map(self.drawn).tensors, **first}))
+        yield _DRAWN, partial(write_tensors, {**dump_map(self.drawn).tensors, **first})
 
     def __repr__(self) -> str:
         return self._describe(repr(self.config.name), f"{len(self.comparisons)} seeds")

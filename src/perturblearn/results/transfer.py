@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from perturblearn.config import config_tree
 from perturblearn.experiment import HELDOUT, FoolingSummary, Pair
 from perturblearn.results.cells import config_files, control_columns, frame_of, mean_or_none
-from perturblearn.results.files import File, Form, csv_text, json_text, picture
+from perturblearn.results.drawing import picture
+from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names
 from perturblearn.results.result import Result
@@ -146,7 +147,7 @@ class TransferMatrix(Finished):
         """``transfer.json``, ``transfer.png``, ``table.csv`` and the cells' configurations."""
         short, rows = self.short_names, [self._row(pair) for pair in self.cells]
         yield self.form.file, json_text(self.to_dict())
-        yield "transfer.png", picture(self.plot())
+        yield "transfer.png", picture(self.plot)
         yield "table.csv", csv_text(list(rows[0]), rows)
         yield from config_files(
             [(f"{short[pair[0]]}-{short[pair[1]]}", cell.config) for pair, cell in self.cells.items()]

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import time
@@ -14,17 +13,15 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from perturblearn.errors import StoreError
+from perturblearn.store.artefact import Artefact
 from perturblearn.store.eviction import StoredArtefact, folder_size, list_artefacts
+from perturblearn.store.files import cannot_write, replacing, write_tensors
 from perturblearn.store.versions import versions
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _SCHEMA = 1
 _FORMAT = 2
@@ -36,19 +33,6 @@ _RECORD = "artefact.json"
 
 class DamagedArtefact(Exception):
     """A stored artefact does not have the content that was written."""
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """The stored result of a stage.
-
-    Args:
-        content: JSON values. Writing refuses numbers that are not finite.
-        tensors: named tensors of any shape and type.
-    """
-
-    content: Mapping[str, Any]
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class ArtefactStore:
@@ -235,20 +219,12 @@ class ArtefactStore:
         # On the store's own disk, because only a rename within one file system is atomic. The name tells
         # `_remove_stale_scratch` which machine and process the folder belongs to.
         scratch = self.folder / "tmp" / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+        other = f"choose another folder with {self._option}"
         try:
             scratch.mkdir(parents=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); make it writable or choose another folder with "
-                f"{self._option}"
-            ) from error
-        try:
             yield scratch
         except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror}); free some space, or choose another folder with "
-                f"{self._option}"
-            ) from error
+            raise cannot_write(self.folder, error, other) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -261,16 +237,19 @@ class ArtefactStore:
             replace: move an existing folder away first; otherwise the existing one is kept.
         """
         place.parent.mkdir(parents=True, exist_ok=True)
-        if replace and place.exists():
-            with self.scratch() as old, suppress(FileNotFoundError):
+        if not (replace and place.exists()):
+            _move(finished, place)
+            return
+        with self.scratch() as old:
+            try:
                 os.rename(place, old / "replaced")
-        # A rename cannot replace a folder that is not empty, so it fails if another process was first. That is fine:
-        # equal keys mean equal content. The folder may be gone again by now if a third process has evicted it, which
-        # is why the error number is checked before the folder's existence.
-        try:
-            os.rename(finished, place)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not place.is_dir():
+            except FileNotFoundError:  # another process was first
+                _move(finished, place)
+                return
+            try:
+                _move(finished, place)
+            except OSError:
+                os.rename(old / "replaced", place)  # rather the older one than none
                 raise
 
     def _enforce_limit(self, written: Path, size: int) -> None:
@@ -325,7 +304,8 @@ class ArtefactStore:
         if not self._has_format:
             path = self.folder / _FORMAT_FILE
             path.parent.mkdir(exist_ok=True)
-            path.write_text(f"{_FORMAT}\n", encoding="ascii")
+            with replacing(path, f"choose another folder with {self._option}") as scratch:
+                scratch.write_text(f"{_FORMAT}\n", encoding="ascii")
             self._has_format = True
 
     def _check_format(self) -> bool:
@@ -359,40 +339,16 @@ class ArtefactStore:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write named tensors as a safetensors file; equal tensors give equal files.
-
-    Raises:
-        OSError: the path cannot be written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode
+def _move(finished: Path, place: Path) -> None:
+    """Move a folder into place, unless another process has done so."""
+    # A rename cannot replace a folder that is not empty, so it fails if another process was first. That is fine: equal
+    # keys mean equal content. The folder may be gone again by now if a third process has evicted it, which is why the
+    # error number is checked before the folder's existence.
     try:
-        save_file(separate(tensors), path)
-    except SafetensorError as error:
-        # safetensors reports a full disk as its own type of error.
-        number = re.search(r"os error ([0-9]+)", str(error))
-        if number is None:
+        os.rename(finished, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not place.is_dir():
             raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-    path.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
-
-
-def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors requires them: on the CPU and without shared memory, copied only if necessary."""
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        own = tensor.detach().cpu().contiguous()
-        storage = own.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != own.nbytes:
-            own = own.clone()
-        seen.add(own.untyped_storage().data_ptr())
-        found[name] = own
-    return found
 
 
 def file_hash(path: Path) -> str:

@@ -6,7 +6,8 @@ import hashlib
 from contextlib import suppress
 
 from perturblearn.errors import StoreError
-from perturblearn.store.artefacts import Artefact, ArtefactStore, DamagedArtefact
+from perturblearn.store.artefact import Artefact
+from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact
 
 
 class Drafts:

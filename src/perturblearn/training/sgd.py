@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Network, TwoLayer, copied, label_loss
+from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.schedule import Schedule
@@ -109,11 +110,23 @@ class Sgd:
                 own_draws(seed, self.device),
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16),
             ):
-                outputs = self.module(inputs)
+                outputs = self._outputs(inputs)
             outputs = outputs.float() if self._bfloat16 else outputs
             loss = sample_losses(self._loss, outputs, labels).sum() / batch_size
             loss.backward()
         return loss.detach()
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        try:
+            return self.module(inputs)
+        except ValueError as error:
+            # PyTorch's normalisations have no type of their own for what has no variance.
+            if "Expected more than 1" not in str(error):
+                raise
+            raise ModelError(
+                f"a layer of the network normalises over a batch or over pixels, of which it needs more than one "
+                f"({error}), and a batch has {len(inputs)}; choose a larger batch_size, more samples or larger images"
+            ) from None
 
     def step(self, loss: Tensor) -> None:
         """Take the step of the gradients that are there, and note the loss of its batch."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects
 import pytest
 import torch
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from tests.pages.made_runs import HOSTILE, made_audit, made_examples, made_matrix, made_reproduction, made_study
 from tests.report.cells import cell
 from tests.report.looking import text_lies_inside
@@ -31,6 +36,7 @@ from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, 
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.charts.to_plotly import Spec, chart_text, packed
+from perturblearn.results import picture
 
 X, Y = Axis("x"), Axis("y")
 
@@ -88,6 +94,54 @@ def test_a_picture_is_saved_as_png_and_svg(tiny_result: Result) -> None:
         file = io.BytesIO()
         tiny_result.plot().savefig(file, format=kind)
         assert file.getvalue().startswith(start)
+
+
+SETTINGS: Any = {
+    "text.usetex": True, "font.size": 30.0, "figure.facecolor": "red", "savefig.transparent": True,
+    "axes.prop_cycle": cycler(color=["red"]), "figure.dpi": 10, "xtick.labelsize": 40, "axes.grid": True,
+}  # fmt: skip
+
+
+def test_pictures_are_the_same_under_any_settings(tiny_result: Result) -> None:
+    for draw_it in (tiny_result.plot, lambda: draw_examples(made_examples(), "title")):
+        made = picture(draw_it).make(Path())
+        with mpl.rc_context(SETTINGS):
+            assert picture(draw_it).make(Path()) == made
+            assert mpl.rcParams["text.usetex"]
+            figure = draw_it()
+            figure.savefig(io.BytesIO(), format="png")  # LaTeX may be missing
+            assert not any(text.get_usetex() for text in figure.findobj(Text) if isinstance(text, Text))
+
+
+MATHS = ("$x_1", "_net", "a$b$c", r"\frac{1}", r"$\absent$", r"\$5^2_3", "^_^")
+
+
+def shown(text: Text) -> str:
+    """What matplotlib draws of a text; a formula has no such words."""
+    words, is_formula = text._preprocess_math(text.get_text())  # pyright: ignore[reportAttributeAccessIssue]
+    assert is_formula is False
+    return words.strip()
+
+
+def test_names_are_text_and_no_formulas() -> None:
+    curves = [Curve(name, [0, 1], [0, 1], F) for name in MATHS]
+    chart = Chart(
+        MATHS[0], Axis(MATHS[2]), Axis.of_names(MATHS[4], list(MATHS)), curves, [Level(MATHS[1], 0.1, CHANCE)]
+    )
+    title = f"{'x' * 78}{MATHS[5]} {MATHS[0]} {MATHS[0]}"
+    figure = draw(Picture([chart, chart], title, MATHS[0]))
+    figure.savefig(io.BytesIO(), format="png")
+    axes = figure.axes[0]
+    assert sorted(shown(text) for text in figure.legends[0].get_texts()) == sorted(MATHS)
+    assert [shown(text) for text in axes.get_yticklabels()] == list(MATHS)
+    assert [shown(text) for text in (axes.title, axes.xaxis.label, axes.yaxis.label)] == [MATHS[0], MATHS[2], MATHS[4]]
+    assert title.replace(" ", "") in ["".join(shown(text).split()) for text in figure.findobj(Text)]
+    examples = made_examples()
+    count = len(examples.success)
+    named = replace(examples, true_labels=(MATHS[0],) * count, target_labels=(MATHS[4],) * count)
+    drawn = draw_examples(named, "$ and $")
+    drawn.savefig(io.BytesIO(), format="png")
+    assert shown(drawn.axes[0].title) == f"true {MATHS[0]}\ntarget {MATHS[4]}"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from perturblearn.report.charts.to_matplotlib import colour_of
+from perturblearn.report.charts.to_matplotlib import OwnFigure, colour_of, plain
 from perturblearn.results import Examples
 
 
-def draw_examples(examples: Examples, title: str) -> Figure:
+def figure_of(examples: Examples, title: str) -> OwnFigure:
     """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
 
     Args:
@@ -22,7 +21,7 @@ def draw_examples(examples: Examples, title: str) -> Figure:
     rows = (("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs))
     size = float(steps.abs().max()) or 1.0
     count = len(steps)
-    figure = Figure(figsize=(1.25 * count + 0.9, 5.0), layout="constrained")
+    figure = OwnFigure(figsize=(1.25 * count + 0.9, 5.0), layout="constrained")
     grid = figure.subplots(len(rows), count, squeeze=False)
     for row, (label, tensors) in enumerate(rows):
         for column, sample in enumerate(tensors):
@@ -36,8 +35,8 @@ def draw_examples(examples: Examples, title: str) -> Figure:
             if column == 0:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             if row == 0:
-                axes.set_title(_labels(examples, column), fontsize=8)
-    figure.suptitle(title, fontsize=9, wrap=True)
+                axes.set_title(plain(_labels(examples, column)), fontsize=8)
+    figure.suptitle(plain(title), fontsize=9, wrap=True)
     return figure
 
 

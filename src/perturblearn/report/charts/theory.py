@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import torch
-from matplotlib.figure import Figure
 
 from perturblearn.experiment import Comparison
 from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
 from perturblearn.report.charts.marks import Boundary, Dots, Histogram, Mark, Region
 from perturblearn.report.charts.palette import AGREEMENT, CONTROLS, NEGATIVE, POSITIVE, THEORY, Look
-from perturblearn.report.charts.to_matplotlib import draw
 from perturblearn.report.words import title as run_title
 from perturblearn.results import TheoryComparison
 from perturblearn.theory import DecisionMap
@@ -129,29 +127,3 @@ def plane_names(*, has_bias: bool) -> dict[str, tuple[str, str]]:
         "axes_names": ("v (mean positive unit of f)", "u (mean negative unit)"),
         "line_names": ("boundary of f's limit", "boundary of g's limit"),
     }
-
-
-def draw_map_of(drawn: DecisionMap, *, has_bias: bool, title: str) -> Figure:
-    """`draw_decision_map` with the axes and lines of a run's map; see `plane_names`."""
-    return draw_decision_map(drawn, title=title, **plane_names(has_bias=has_bias))
-
-
-def draw_decision_map(
-    drawn: DecisionMap,
-    *,
-    title: str = "",
-    axes_names: tuple[str, str] = ("a", "b"),
-    line_names: tuple[str, str] = ("fhat = 0", "ghat = 0"),
-) -> Figure:
-    """`map_charts` as a matplotlib figure.
-
-    Args:
-        drawn: a map with the values ``f`` and ``g``, and possibly ``fhat`` and ``ghat``.
-        title: above the panels.
-        axes_names: of the two coordinates.
-        line_names: of the dashed and of the dotted line, for the legend.
-    """
-    charts = map_charts(drawn, axes_names=axes_names, line_names=line_names)
-    # The first two panels share a note.
-    notes = dict.fromkeys(chart.note for chart in charts)
-    return draw(Picture(charts, title, " ".join(notes)))

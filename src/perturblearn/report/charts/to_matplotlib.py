@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from perturblearn.report.charts import marks
 from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
 from perturblearn.report.charts.palette import COLOURS, Look
+from perturblearn.results import own_settings
 
 _DASHES = {None: "", "solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _MARKERS = {
@@ -30,12 +32,21 @@ _MOST_CELLS = 400
 """Cells of a heat map up to which their numbers are written."""
 
 
+class OwnFigure(Figure):
+    """A figure that is drawn with matplotlib's own defaults, whatever settings are in force when that happens."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it; ticks and their labels are made only now."""
+        with own_settings():
+            super().draw(renderer)
+
+
 def colour_of(name: str) -> str:
     """A colour of the palette on paper."""
     return COLOURS[name][0]
 
 
-def draw(picture: Picture) -> Figure:
+def figure_of(picture: Picture) -> OwnFigure:
     """A picture as a figure.
 
     Args:
@@ -47,7 +58,7 @@ def draw(picture: Picture) -> Figure:
     height = rows * max(chart.size[1] for chart in picture.charts)
     # Of squares the constrained layout measures labels before it has shrunk the axes, which then lie over titles.
     engine = "compressed" if all(chart.is_square for chart in picture.charts) else "constrained"
-    figure = Figure(layout=engine)
+    figure = OwnFigure(layout=engine)
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, chart in zip(grid, picture.charts, strict=False):
         _draw_chart(axes, chart, is_alone=len(picture.charts) == 1)
@@ -58,8 +69,8 @@ def draw(picture: Picture) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     across = max(1, int(width / (0.6 + _LETTER * max(map(len, entries), default=1))))
-    title = textwrap.wrap(_plain(picture.title), int(width / 0.082))
-    caption = textwrap.wrap(_plain(picture.caption), int(width / 0.056))
+    title = textwrap.wrap(picture.title, int(width / 0.082))
+    caption = textwrap.wrap(picture.caption, int(width / 0.056))
     # matplotlib's layout puts a legend and a caption below the axes upon each other, so their room is kept free here.
     of_caption = 0.14 * len(caption) + 0.08
     of_legend = 0.19 * math.ceil(len(entries) / across)
@@ -67,20 +78,22 @@ def draw(picture: Picture) -> Figure:
     share = 1 / figure.get_figheight()
     below = share * (of_caption + of_legend)
     figure.set_layout_engine(engine, rect=(0, below, 1, 1 - below))
-    figure.suptitle("\n".join(title), fontsize=9.5)
+    figure.suptitle(plain("\n".join(title)), fontsize=9.5)
     if entries:
         figure.legend(
             list(entries.values()), list(entries), loc="lower center", ncols=across, fontsize=8, frameon=False,
             borderpad=0.2, bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
         )  # fmt: skip
     if caption:
-        figure.text(0.06 / width, 0.05 * share, "\n".join(caption), fontsize=7.5, color=colour_of("soft"), va="bottom")
+        text = plain("\n".join(caption))
+        figure.text(0.06 / width, 0.05 * share, text, fontsize=7.5, color=colour_of("soft"), va="bottom")
     return figure
 
 
-def _plain(text: str) -> str:
-    """A text in which matplotlib reads no formula."""
-    return text.replace("$", r"\$")
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is: it reads no formula in it, and leaves it in a legend."""
+    # Of entries that begin with an underscore a legend takes none.
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def _draw_chart(axes: Axes, chart: Chart, *, is_alone: bool) -> None:
@@ -89,7 +102,8 @@ def _draw_chart(axes: Axes, chart: Chart, *, is_alone: bool) -> None:
     for mark in chart.marks:
         _mark(mark, axes, chart)
     if not is_alone:
-        axes.set_title("\n".join(textwrap.wrap(_plain(chart.title), int(chart.size[0] / 0.078))), fontsize=9)
+        title = textwrap.wrap(chart.title, int(chart.size[0] / 0.078))
+        axes.set_title(plain("\n".join(title)), fontsize=9)
     _set_axis(axes, "x", chart.x, chart.size[0])
     _set_axis(axes, "y", chart.y, chart.size[1])
     if chart.is_square:
@@ -105,7 +119,7 @@ def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
     if axis.is_share:
         drawn.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if axis.ticks is not None:
-        texts = [_plain(text) for text in axis.ticks.values()]
+        texts = [plain(text) for text in axis.ticks.values()]
         drawn.set_ticks(list(axis.ticks), texts)
         drawn.set_minor_locator(NullLocator())
         if name == "x" and _LETTER * sum(len(text) + 2 for text in texts) > inches - 0.9:
@@ -113,7 +127,7 @@ def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
                 label.set(rotation=30, ha="right", rotation_mode="anchor")
     if axis.limits is not None:
         axes.set(**{f"{name}lim": axis.limits})
-    drawn.set_label_text(_plain(axis.label), fontsize=9)
+    drawn.set_label_text(plain(axis.label), fontsize=9)
     axes.tick_params(axis="x" if name == "x" else "y", which="both", labelsize=8)
 
 
@@ -135,7 +149,7 @@ def _mark(mark: object, axes: Axes, chart: Chart) -> None:
 
 @_mark.register
 def _(mark: marks.Curve, axes: Axes, chart: Chart) -> None:
-    colour, label = colour_of(mark.look.colour), _plain(mark.name)
+    colour, label = colour_of(mark.look.colour), plain(mark.name)
     if mark.shows_band:
         axes.fill_between(mark.x, *mark.edges(is_log=chart.y.is_log), color=colour, alpha=0.18, linewidth=0)
     if mark.has_spread and not mark.shows_band:
@@ -150,12 +164,12 @@ def _(mark: marks.Curve, axes: Axes, chart: Chart) -> None:
 @_mark.register
 def _(mark: marks.Band, axes: Axes, chart: Chart) -> None:
     colour = colour_of(mark.look.colour)
-    axes.fill_between(mark.x, mark.low, mark.high, color=colour, alpha=0.3, linewidth=0, label=_plain(mark.name))
+    axes.fill_between(mark.x, mark.low, mark.high, color=colour, alpha=0.3, linewidth=0, label=plain(mark.name))
 
 
 @_mark.register
 def _(mark: marks.Dots, axes: Axes, chart: Chart) -> None:
-    colour, label = colour_of(mark.look.colour), _plain(mark.name)
+    colour, label = colour_of(mark.look.colour), plain(mark.name)
     marker = _MARKERS[mark.look.marker]
     axes.plot(
         mark.x.numpy(), mark.y.numpy(), marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0, label=label
@@ -193,7 +207,7 @@ def _(mark: marks.Heat, axes: Axes, chart: Chart) -> None:
     is_below = shares.count() > 0 and float(shares.min()) < 100 * mark.low
     figure = axes.figure
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend="min" if is_below else "neither")
-    bar.set_label(f"{_plain(mark.label)}, %", fontsize=8)
+    bar.set_label(f"{plain(mark.label)}, %", fontsize=8)
     bar.ax.tick_params(labelsize=8)
 
 
@@ -222,17 +236,17 @@ def _(mark: marks.Boundary, axes: Axes, chart: Chart) -> None:
     if float(mark.values.min()) < 0 < float(mark.values.max()):
         values = mark.values.double().numpy()
         axes.contour(mark.grid, mark.grid, values, levels=[0.0], colors=colour, linestyles=style, linewidths=1.3)
-    axes.plot([], [], color=colour, linestyle=style, linewidth=1.3, label=_plain(mark.name))
+    axes.plot([], [], color=colour, linestyle=style, linewidth=1.3, label=plain(mark.name))
 
 
 @_mark.register
 def _(mark: Level, axes: Axes, chart: Chart) -> None:
     line = axes.axhline if mark.axis == "y" else axes.axvline
     style = _DASHES[mark.look.dash]
-    line(mark.value, color=colour_of(mark.look.colour), linestyle=style, linewidth=1.0, label=_plain(mark.name))
+    line(mark.value, color=colour_of(mark.look.colour), linestyle=style, linewidth=1.0, label=plain(mark.name))
 
 
 @_mark.register
 def _(mark: Zone, axes: Axes, chart: Chart) -> None:
     colour = colour_of(mark.look.colour)
-    axes.axvspan(mark.low, mark.high, color=colour, alpha=0.35, linewidth=0, label=_plain(mark.name))
+    axes.axvspan(mark.low, mark.high, color=colour, alpha=0.35, linewidth=0, label=plain(mark.name))
