@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.cli.commands import TINY, records, run_folders, say
 
 from perturblearn import Result, learn_from_perturbations
 from perturblearn.config import parse_value
+from perturblearn.errors import StoreError
 from perturblearn.experiment.checks import ControlDraws, Selection
 from perturblearn.experiment.controls import ControlName
 from perturblearn.experiment.steps import (
@@ -25,6 +27,7 @@ from perturblearn.experiment.steps import (
     StandardMeasures,
 )
 from perturblearn.graph import Grouped, Results
+from perturblearn.store import Record, RecordStore
 
 SENTENCE = "\nperturblearn: interrupted; finished stages are kept, and the same command resumes\n"
 
@@ -147,3 +150,34 @@ def test_under_nohup_a_signal_is_ignored(tmp_path: Path) -> None:
             time.sleep(0.01)
     assert process.returncode == 0
     assert [record.state for record in records(tmp_path)] == ["finished"]
+
+
+@pytest.mark.parametrize("module", ["cyclopts", "torch"])
+def test_ctrl_c_while_the_command_is_loaded(tmp_path: Path, module: str) -> None:
+    (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), *filter(None, sys.path)))}
+    command = [sys.executable, "-m", "perturblearn", "run", *TINY, "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("\nperturblearn: interrupted")
+    assert done.stderr.count("\n") == 2
+
+
+def test_a_folder_written_before_its_record_gets_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = RecordStore.write
+
+    def no_space(store: RecordStore, record: Record) -> None:
+        if record.state == "finished":
+            raise StoreError("cannot use the run records")
+        write(store, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "write", no_space)
+        assert say(capsys, "run", *QUICK, "--out", tmp_path).code == 2
+    assert [record.state for record in records(tmp_path)] == ["interrupted"]
+    (folder,) = run_folders(tmp_path)
+    assert say(capsys, "run", *QUICK, "--out", tmp_path).code == 0
+    (record,) = records(tmp_path)
+    assert (record.state, record.folder) == ("finished", folder.name)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from tests.report import project
 from tests.report.project import put
 from torch import nn
 
-from perturblearn import Result, StoreError, load_dataset
+from perturblearn import Classifier, Dataset, PerturbedSet, Result, StoreError, load_dataset
 from perturblearn.results import Finished, load
 from perturblearn.training import LOSSES
 
@@ -65,6 +68,44 @@ def test_what_is_not_there_is_one_sentence(tiny_result: Result, tmp_path: Path) 
     (tmp_path / "seed-0" / "standard.safetensors").write_bytes(b"torn")
     with pytest.raises(StoreError, match=r"standard\.safetensors is damaged .*run the experiment again with --force"):
         moved.standard()
+
+
+def test_a_file_alone_is_read_by_its_path(tiny_result: Result) -> None:
+    assert tiny_result.folder is not None
+    place = tiny_result.folder / "seed-1"
+    inputs = torch.randn(5, 10)
+    for role in ("standard", "perturbation"):
+        loaded = Classifier.load(str(place / f"{role}.safetensors"))
+        assert torch.equal(loaded.module(inputs), getattr(tiny_result, role)(1)(inputs))
+    found = PerturbedSet.load(place / "perturbed.safetensors")
+    assert torch.equal(found.inputs, tiny_result.perturbed_set(1).inputs)
+
+
+@pytest.mark.parametrize("kind", [Classifier, PerturbedSet, Dataset])
+def test_what_is_no_such_file_is_one_sentence(kind: Any, tiny_result: Result, tmp_path: Path) -> None:
+    assert tiny_result.folder is not None
+    (tmp_path / "text.safetensors").write_text("something else")
+    other = "standard" if kind is PerturbedSet else "perturbed"
+    for path, sentence in (
+        (tmp_path / "absent", "there is no .*absent; "),
+        (tmp_path, "is a folder; "),
+        (tmp_path / "text.safetensors", "is damaged or no file of perturblearn"),
+        (tiny_result.folder / "examples.safetensors", "holds no "),
+        (tiny_result.folder / "seed-0" / f"{other}.safetensors", "holds no "),
+    ):
+        with pytest.raises(StoreError, match=sentence) as found:
+            kind.load(path)
+        assert "name a file that perturblearn wrote" in str(found.value)
+
+
+def test_files_have_the_mode_of_the_umask(tmp_path: Path, run_tiny: Callable[..., Result]) -> None:
+    before = os.umask(0o027)
+    try:
+        run_tiny(tmp_path, overrides={"seeds": 1})
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files} == {path.name: "0o640" for path in files}
 
 
 MADE = {
