@@ -237,3 +237,14 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_passively_unless_told_otherwise(chosen: str | None, expected: str) -> None:
+    surroundings = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    surroundings |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if chosen is None else {"OMP_WAIT_POLICY": chosen})
+    words = [sys.executable, "-m", "perturblearn", "run", "--plan"]
+    told = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=True).stderr
+    if "OMP_WAIT_POLICY" not in told:
+        pytest.skip("this PyTorch has another OpenMP, which does not say how it waits")
+    assert f"OMP_WAIT_POLICY = '{expected}'" in told
