@@ -10,8 +10,8 @@ def main() -> int:
     Returns:
         As `perturblearn.cli.main`; 130 after Ctrl-C at any moment.
     """
-    # Threads that wait for each other's parts of small products would otherwise spin: on a machine with other work a run
-    # of one second then takes a minute. OpenMP reads this when PyTorch is loaded, and not later.
+    # Threads that wait for each other's parts of small products would otherwise spin: beside other work a run of one
+    # second then takes a minute. OpenMP reads this when PyTorch is loaded, and not later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from perturblearn.cli import main
