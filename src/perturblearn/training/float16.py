@@ -2,8 +2,8 @@
 
 NeurIPS24 trained this way. A product takes inputs and weights rounded to 16 bits, sums in float32, and rounds its
 result to 16 bits; so do activations and every gradient on its way back. Weights, velocities and the loss are in
-float32. The loss is multiplied by a scale, so that small gradients are not lost; where a gradient overflows, its step is
-skipped and the scale halved.
+float32. The loss is multiplied by a scale, so that small gradients are not lost. Where a gradient overflows, its step
+is skipped and the scale halved.
 """
 
 from __future__ import annotations
