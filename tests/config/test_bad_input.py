@@ -185,7 +185,18 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"standard.form": "row space"},
         "standard.form = 'row space', but it must be 'auto', 'plain', 'row_space', 'low_rank' or 'gram'",
     ),
-    ({"perturbation.products": "float16"}, "perturbation.products = 'float16', but it must be 'exact' or 'bfloat16'"),
+    (
+        {"perturbation.products": "int8"},
+        "perturbation.products = 'int8', but it must be 'exact', 'bfloat16' or 'float16'",
+    ),
+    (
+        {"standard.products": "float16", "standard.form": "gram"},
+        "standard: products = 'float16' rounds every product of the plain form, but form = 'gram'; choose auto",
+    ),
+    (
+        {"standard.products": "float16", "dtype": "float64"},
+        "standard.products = 'float16' needs dtype = 'float32', but it is 'float64'; choose float32, or exact products",
+    ),
     ({"data.input_dim": 3}, f"data: the key input_dim does not apply to digits{DRAWN_ONLY}"),
     ({"data.name": "mnist", "data.input_dim": 3}, f"data: the key input_dim does not apply to mnist{DRAWN_ONLY}"),
     ({"data.name": "gauss", "data.classes": [3, 8]}, "data: the key classes does not apply to gauss; remove it"),

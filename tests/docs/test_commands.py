@@ -90,7 +90,7 @@ def check_perturblearn(words: Words, records: Path) -> None:
                 resolve_config(_existing(path), {**keys, **of_network, **names}, defaults=DEEP_DEFAULTS)
             refuse_network_keys(keys, "--networks")
         case "reproduce":
-            options = {name: given[name] for name in ("scale", "seeds", "curves", "most") if name in given}
+            options = {name: given[name] for name in ("scale", "seeds", "curves", "most", "draws") if name in given}
             assert file is not None
             prepare_reproduction(file, panels=given.get("panel") or None, overrides=keys, **options)
         case "results":

@@ -12,7 +12,7 @@ from tests.experiment.tiny import blobs
 from torch import Tensor
 
 from perturblearn import learn_from_perturbations
-from perturblearn.api import UserObjects, make_experiment, perturb, verify
+from perturblearn.api import UserObjects, learn, make_experiment, perturb, verify
 from perturblearn.classifiers import TwoLayer
 from perturblearn.config import value_of
 from perturblearn.experiment import Experiment, SeedGraph
@@ -164,6 +164,13 @@ def test_a_set_on_disk_is_repaired_with_the_draws_it_was_made_by(tmp_path: Path)
     shard.unlink()
     verify(made, repair=True)
     assert shard.read_bytes() == content
+
+
+def test_a_set_s_data_are_drawn_as_they_were_when_g_is_drawn_by_us(tmp_path: Path) -> None:
+    (made,) = perturb(SCRIPT, out=tmp_path)
+    by_script, by_us = (learn(made, overrides=keys).seeds[0] for keys in ({}, {"draws": "own"}))
+    assert by_us.measures["standard_accuracy"] == by_script.measures["standard_accuracy"]
+    assert by_us.measures["perturbed_loss"] != by_script.measures["perturbed_loss"]
 
 
 def test_cards_of_the_configuration_are_known() -> None:

@@ -52,6 +52,22 @@ def test_the_plan_of_all_figures_saves_what_is_asked() -> None:
     assert planned < sum(unshared.values()) / 3.2
 
 
+def test_every_point_has_the_seed_of_its_panel() -> None:
+    figures = {name.partition("/")[2]: figure for name, figure in ACCURACY_FIGURES.items()}
+    seeds = {name: {figure.published_seed(panel) for panel in range(1, len(figure.panels) + 1)}
+             for name, figure in figures.items()}  # fmt: skip
+    assert seeds == {
+        "shifted_gauss_a": {0}, "shifted_gauss_b": {1}, "gauss_a": {0}, "gauss_b": {0}, "mnist_a": {0},
+        "mnist_b": {1, 2}, "fmnist_a": {0}, "fmnist_b": {2},
+    }  # fmt: skip
+    mnist_b = figures["mnist_b"]
+    assert mnist_b.published_seed(2) == 2  # the logistic panel
+    # Of another problem the published seed says nothing.
+    assert mnist_b.at("quick").published_seed(1) is None
+    assert mnist_b.with_keys({"standard.model.slope": 0.1}).published_seed(1) is None
+    assert mnist_b.with_keys({"standard.form": "plain"}).published_seed(1) == 1
+
+
 def _trained(config: ExperimentConfig) -> tuple[ClassifierConfig, ClassifierConfig]:
     return config.standard, config.perturbation
 

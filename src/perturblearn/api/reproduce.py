@@ -443,7 +443,8 @@ def _at_seed(figure: Figure, panels: Sequence[int], keys: Mapping[str, Any]) -> 
     for panel in panels:
         seed = figure.published_seed(panel)
         if seed is not None:
-            overrides = {"draws": figure.script, **keys}
+            usual = {key: value for key, value in figure.at_seed.items() if key not in figure.changed}
+            overrides = {"draws": figure.script, **usual, **keys}
             for point in figure.points(seeds=[seed], panels=[panel], overrides=overrides):
                 yield replace(point, way=AT_SEED)
 

@@ -33,6 +33,10 @@ _SCHEDULE = (
     "learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd also: one_cycle, "
     "cosine"
 )
+_PRODUCTS = (
+    "products in the precision of dtype, in bfloat16 with float32 sums and states, or, slower, emulated in float16 "
+    "with a loss scale, as NeurIPS24's runs had them"
+)
 Products = Annotated[
     Literal["exact", "bfloat16"],
     Field(description="products in the precision of dtype, or in bfloat16 with float32 sums and states"),
@@ -153,12 +157,25 @@ class DescentConfig(FullBatchConfig):
         description="where weights live during training; changes results by rounding alone. auto: the quickest by the "
         "cost model; plain, row_space, gram, low_rank (bare one-step perturbations in l2)",
     )
-    products: Products = "exact"
+    products: Annotated[Literal["exact", "bfloat16", "float16"], Field(description=_PRODUCTS)] = "exact"
 
     @property
     def is_bfloat16(self) -> bool:
         """Whether products are in bfloat16."""
         return self.products == "bfloat16"
+
+    @property
+    def is_float16(self) -> bool:
+        """Whether training is emulated as mixed precision does it in float16."""
+        return self.products == "float16"
+
+    @model_validator(mode="after")
+    def _is_emulated_plainly(self) -> Self:
+        if self.is_float16 and self.form not in ("auto", "plain"):
+            raise ValueError(
+                f"products = 'float16' rounds every product of the plain form, but form = {self.form!r}; choose auto"
+            )
+        return self
 
     @property
     def at_any_time(self) -> Self:

@@ -151,9 +151,10 @@ class ExperimentConfig(Section):
         if self.dtype == "float32":
             return self
         for section in ("standard", "perturbation", "attack"):
-            if getattr(self, section).is_bfloat16:
+            products = getattr(getattr(self, section), "products", "exact")
+            if products != "exact":
                 raise ValueError(
-                    f"{section}.products = 'bfloat16' needs dtype = 'float32', but it is {self.dtype!r}; choose "
+                    f"{section}.products = {products!r} needs dtype = 'float32', but it is {self.dtype!r}; choose "
                     "float32, or exact products"
                 )
         return self

@@ -102,7 +102,8 @@ class _Work:
             jobs[training] = (section, max(_steps(section), longest))
         alike: dict[tuple[int, int, bool], list[int]] = {}
         for training, (section, steps) in jobs.items():
-            identity = isinstance(section, DescentConfig) and section.loss == "identity"
+            # From flip to flip alone there is something to gain, and not where every product is rounded.
+            identity = isinstance(section, DescentConfig) and section.loss == "identity" and not section.is_float16
             alike.setdefault((_width(section), steps, identity), []).append(counts[training])
         groups: list[Group] = []
         for (width, steps, identity), kept in alike.items():
@@ -144,6 +145,7 @@ def _estimate(work: _Work, shapes: Shapes) -> Estimate:
         rank is None
         and isinstance(first, DescentConfig)
         and first.form == "auto"
+        and not first.is_float16
         and shapes.dtype == "float32"
         and count >= 2 * input_dim
         and is_worth_factorising(count, input_dim, groups, choice.cost)
@@ -175,6 +177,8 @@ def _estimate(work: _Work, shapes: Shapes) -> Estimate:
 
 def _choose(section: ClassifierConfig, groups: Sequence[Group], count: int, rank: int | None, shapes: Shapes) -> Choice:
     form = section.form if isinstance(section, DescentConfig) and section.form != "auto" else None
+    if isinstance(section, DescentConfig) and section.is_float16:
+        form = "plain"
     return choose_form(
         count,
         shapes.input_dim,

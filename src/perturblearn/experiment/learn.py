@@ -18,7 +18,7 @@ from perturblearn.config import (
 from perturblearn.errors import DataError, DivergenceError
 from perturblearn.seeding import PublishedStart
 from perturblearn.theory import margin_limit
-from perturblearn.training import Descent, Flow, Job, train_side_by_side
+from perturblearn.training import Descent, Flow, Job, train_in_float16, train_side_by_side
 
 Report = Callable[[int, int, str], None]
 
@@ -119,15 +119,22 @@ def _descend(
         members.setdefault(training, []).append(position)
     trainings = list(members.values())
     form = sections[0].form
-    for index, outcome in train_side_by_side(
-        [_job(specs[of[0]], [sections[position] for position in of], inputs) for of in trainings],
-        inputs,
-        factors=factors,
-        form=None if form == "auto" else form,
-        bfloat16=sections[0].is_bfloat16,
-        wanted=[index for index, of in enumerate(trainings) if set(of) & set(positions)],
-        report=report,
-    ):
+    jobs = [_job(specs[of[0]], [sections[position] for position in of], inputs) for of in trainings]
+    wanted = [index for index, of in enumerate(trainings) if set(of) & set(positions)]
+    outcomes = (
+        train_in_float16(jobs, inputs, wanted=wanted, report=report)
+        if sections[0].is_float16
+        else train_side_by_side(
+            jobs,
+            inputs,
+            factors=factors,
+            form=None if form == "auto" else form,
+            bfloat16=sections[0].is_bfloat16,
+            wanted=wanted,
+            report=report,
+        )
+    )
+    for index, outcome in outcomes:
         for position in trainings[index]:
             if position in positions:
                 try:

@@ -257,12 +257,14 @@ class GraphBuilder:
         """The data of one seed."""
         config = self.config
         named = {**self._tree["data"], "name": config.data.provider}
+        # A set's data are those that it was made from, whatever g is drawn by.
+        drawn_by = config if self._stored is None else self._stored.config
         return Data(
             options={"name": "python"} if self._dataset is not None else named,
             fingerprint=self.fingerprint,
             dtype=config.dtype,
             seed=seed if self._data_has_seed else None,
-            draws=draws_of_data(config) if self._dataset is None else None,
+            draws=draws_of_data(drawn_by) if self._dataset is None else None,
             config=config.data,
             data_dir=self._data_dir,
             dataset=self._dataset,

@@ -220,6 +220,7 @@ class Figure:
         smaller: what is smaller than in the paper, in one line; empty where nothing is.
         changed: keys of a configuration that somebody has set otherwise than the paper, for all points.
         seed: of the published points, where the draws of the paper's script can be made again; None where not.
+        at_seed: keys of the runs at that seed, unless somebody has set them: what brings them closer to the published.
     """
 
     name: str
@@ -236,6 +237,7 @@ class Figure:
     smaller: str = ""
     changed: Settings = field(default_factory=dict)
     seed: int | None = None
+    at_seed: Settings = field(default_factory=dict)
 
     @property
     def script(self) -> str:

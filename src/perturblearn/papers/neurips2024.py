@@ -85,6 +85,8 @@ _SEEDS = {
     "fmnist_b": 2,
 }  # fmt: skip
 """Of the published points of each figure."""
+_IN_FLOAT16 = {"standard.products": "float16", "perturbation.products": "float16"}
+"""As all published runs were trained; of images, the curves are met without."""
 
 
 def _accuracy(
@@ -101,6 +103,7 @@ def _accuracy(
         quick=quick,
         full_takes=full_takes,
         seed=_SEEDS[name],
+        at_seed=_IN_FLOAT16 if name == "shifted_gauss_a" else {},
     )
 
 

@@ -14,6 +14,7 @@ from perturblearn.training.cost import (
 )
 from perturblearn.training.descent import Descent, Job
 from perturblearn.training.distributed import workers
+from perturblearn.training.float16 import train_in_float16
 from perturblearn.training.flow import FLOW_LOSSES, Flow
 from perturblearn.training.form import FORMS, Form, form_words
 from perturblearn.training.full_batch import Outcome, train_side_by_side
@@ -47,6 +48,7 @@ __all__ = [
     "form_words",
     "is_worth_factorising",
     "measure_rates",
+    "train_in_float16",
     "train_side_by_side",
     "workers",
 ]

@@ -109,7 +109,7 @@ def train_side_by_side(
             members = [jobs[index] for index in batch]
             positions = [position for position, index in enumerate(batch) if index in chosen]
             for position, record in _descend(members, positions, space, report_share, incremental=incremental):
-                yield batch[position], _outcome(record, space)
+                yield batch[position], space.outcome(record)
         before += own
 
 
@@ -216,6 +216,16 @@ class _Space:
             trained.bias.data += biases
         return trained
 
+    def outcome(self, record: TrainingRecord) -> Outcome:
+        """What became of a network that was trained here."""
+        return outcome_of(
+            record,
+            lambda state: self.finish(record.job.network, state),
+            form=self.name,
+            reason=self.choice.reason,
+            products="bfloat16" if self.bfloat16 else "exact",
+        )
+
     def _own(self, network: TwoLayer) -> Float[Tensor, "m size"]:
         """Weights in the coordinates, then the bias, (m, q + 1 or q)."""
         weights = network.weight.detach()
@@ -256,7 +266,17 @@ def _descend(
         yield index, batch.records[index]
 
 
-def _outcome(record: TrainingRecord, space: _Space) -> Outcome:
+def outcome_of(
+    record: TrainingRecord, network_of: Callable[[Tensor], TwoLayer], *, form: str, reason: str, products: str
+) -> Outcome:
+    """What became of a network.
+
+    Args:
+        record: of its training.
+        network_of: the network that ended in a state.
+        form, reason: how it was trained, and why so.
+        products: ``exact``, ``bfloat16`` or ``float16``.
+    """
     descent = record.job.descent
     classifiers = {}
     for epochs, state in record.states.items():
@@ -266,13 +286,12 @@ def _outcome(record: TrainingRecord, space: _Space) -> Outcome:
             "epochs": epochs,
             "momentum": descent.momentum,
             "plateau": descent.plateau,
-            "form": space.name,
-            "form_chosen": space.choice.reason,
-            "products": "bfloat16" if space.bfloat16 else "exact",
+            "form": form,
+            "form_chosen": reason,
+            "products": products,
         }
         losses = torch.tensor(record.losses[:epochs], dtype=torch.float64)
-        network = space.finish(record.job.network, state)
-        classifiers[epochs] = Classifier(network, settings, losses, record.rates[epochs - 1])
+        classifiers[epochs] = Classifier(network_of(state), settings, losses, record.rates[epochs - 1])
     return Outcome(classifiers, record.error)
 
 

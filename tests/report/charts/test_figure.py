@@ -42,6 +42,21 @@ def test_a_panel_holds_means_spreads_and_published_points(monkeypatch: pytest.Mo
     assert "rings are the published values" in first.chart.note
 
 
+def test_the_published_seed_is_a_curve_beside_our_own_or_alone() -> None:
+    made = made_reproduction()
+    rows = [replace(row, at_seed=0.4) if row.measure == "perturbation_accuracy" else row for row in made.rows]
+    chart = panel_charts(replace(made, rows=rows))[0].chart
+    curve = curves_of(chart.marks)["accuracy of g, published seed"]
+    assert (list(curve.y), curve.look.colour, curve.key) == ([0.4] * 4, "g", "perturbation_accuracy")
+    assert "crosses are the published seed" in chart.note
+    alone = [replace(row, mean=None, std=None, n_seeds=0) for row in rows]
+    chart = panel_charts(replace(made, rows=alone, seeds=[]))[0].chart
+    assert set(curves_of(chart.marks)) == {
+        "accuracy of g, published seed", "accuracy of g, published", "accuracy of f, published",
+    }  # fmt: skip
+    assert chart.note.startswith("Crosses are the published seed")
+
+
 def test_a_curve_looks_the_same_in_every_panel() -> None:
     looks = curve_looks(made_reproduction())
     assert [looks[name].colour for name in looks] == ["g", "f", "g"]

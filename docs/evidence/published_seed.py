@@ -1,0 +1,190 @@
+"""The page docs/reproduction/published_seed.md: NeurIPS24's curves made again at their own seed, panel by panel.
+
+    python docs/evidence/published_seed.py [--out published_seed] [--data-dir DIR] [--only WORD ...] [--pages]
+
+Runs what `PLAN` says, quick panels first, into one store, and writes the page after each. Finished runs are not
+repeated, so an interrupted call can simply be made again. ``--only`` runs the panels whose command contains one of the
+words; ``--pages`` runs nothing and writes the page from what has finished. Comments on points that differ are written
+by hand in ``docs/reproduction/notes/published_seed.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from perturblearn import PerturbLearnError, Reproduction
+from perturblearn.api import RunOptions, prepare_reproduction
+from perturblearn.api.reproduce import PreparedReproduction
+from perturblearn.papers import ACCURACY_FIGURES, COSINE_FIGURE, FIGURES, published
+from perturblearn.results import AGREES, PointRow, ShownPanel
+
+PAGE = Path(__file__).parents[1] / "reproduction/published_seed.md"
+NOTES = PAGE.parent / "notes/published_seed.md"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One panel of a figure."""
+
+    figure: str
+    panel: int
+    most: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The command."""
+        most = "".join(f" --most.{name} {value:g}" for name, value in self.most)
+        return f"perturblearn reproduce {self.figure} --scale full --draws published --panel {self.panel}{most}"
+
+    def prepare(self, data_dir: Path | None) -> PreparedReproduction:
+        """The validated reproduction, ready to run."""
+        return prepare_reproduction(
+            self.figure, scale="full", draws="published", panels=[self.panel], most=dict(self.most), data_dir=data_dir
+        )
+
+
+SIZES = (("input_dim", 1000.0),)
+"""Up to this many dimensions a point of Gaussian noise takes under two minutes on two cores."""
+
+
+def plan() -> Iterator[Task]:
+    """All panels of images and of shifted Gauss (a), and of the others what fits two cores."""
+    for name in ("fmnist_a", "mnist_a", "mnist_b", "fmnist_b", "shifted_gauss_a"):
+        figure = f"neurips2024/{name}"
+        # Logistic panels and wide networks take longest.
+        order = sorted(range(1, len(FIGURES[figure].panels) + 1), key=lambda panel: (panel in (2, 3), panel))
+        yield from (Task(figure, panel) for panel in order)
+    yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
+    for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
+        yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
+    for name, figure in ACCURACY_FIGURES.items():
+        if not name.endswith(("mnist_a", "mnist_b", "shifted_gauss_a")):
+            yield from (Task(name, panel) for panel in range(1, len(figure.panels) + 1))
+
+
+PLAN = tuple(plan())
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that has finished."""
+
+    task: Task
+    found: Reproduction
+
+    @property
+    def panel(self) -> ShownPanel:
+        """The panel."""
+        (panel,) = self.found.panels
+        return panel
+
+    @property
+    def beyond(self) -> list[PointRow]:
+        """Readable points that are not met."""
+        return [row for row in self.found.readable_at_seed if row.seed_verdict != AGREES]
+
+
+def run(tasks: list[Task], out: Path, data_dir: Path | None) -> None:
+    """Run tasks, and write the page after each."""
+    for task in tasks:
+        started = time.perf_counter()
+        print(task.words, flush=True)
+        try:
+            found = task.prepare(data_dir).run(RunOptions(out=out))
+        except PerturbLearnError as error:
+            print(f"    not run: {error}", flush=True)
+            continue
+        met = len(found.readable_at_seed) - len(Done(task, found).beyond)
+        print(f"    {met} of {len(found.readable_at_seed)}, {time.perf_counter() - started:.0f} s", flush=True)
+        write_page(out, data_dir)
+
+
+def finished(out: Path, data_dir: Path | None) -> Iterator[Done]:
+    """Tasks that have a result in the folder; of a panel that was run in part and as a whole the whole."""
+    done: dict[tuple[str, int], Done] = {}
+    for task in PLAN:
+        try:
+            found = Reproduction.load(task.prepare(data_dir).folder_in(out))
+        except PerturbLearnError:
+            continue  # its data are missing, or it has not been run
+        done[task.figure, task.panel] = Done(task, found)
+    yield from done.values()
+
+
+def write_page(out: Path, data_dir: Path | None) -> None:
+    """The page from what has finished."""
+    done = list(finished(out, data_dir))
+    parts = [
+        "# At the published seed",
+        "Every point of NeurIPS24's curves that was run with the draws of its own seed ([The published draws]"
+        "(../draws.md)). *Within 0.02* counts the readable published values that ours is so near to: they were read "
+        "off the figures with about that error.",
+        "`python docs/evidence/published_seed.py` writes this page and runs what is missing.",
+        NOTES.read_text(encoding="utf-8").strip() if NOTES.is_file() else "",
+        summary(done),
+    ]
+    for figure in dict.fromkeys(each.task.figure for each in done):
+        parts += [f"## {figure}", *section([each for each in done if each.task.figure == figure])]
+    PAGE.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+
+
+def summary(done: list[Done]) -> str:
+    """A row for every figure."""
+    rows = ["| figure | panels | readable points | within 0.02 | share |", "| --- | --- | --- | --- | --- |"]
+    for figure in dict.fromkeys(each.task.figure for each in done):
+        of_figure = [each for each in done if each.task.figure == figure]
+        known = published(figure)
+        count = sum(len(each.found.readable_at_seed) for each in of_figure)
+        met = count - sum(len(each.beyond) for each in of_figure)
+        share = f"{met / count:.1%}" if count else "no values are given" if not (known and known.is_given) else "-"
+        rows.append(f"| {figure} | {len(of_figure)} of {len(FIGURES[figure].panels)} | {count} | {met} | {share} |")
+    return "\n".join(rows)
+
+
+def section(done: list[Done]) -> Iterator[str]:
+    """A figure's panels, and its points that are not met."""
+    rows = ["| panel | seed | readable | within 0.02 | largest difference |", "| --- | --- | --- | --- | --- |"]
+    for each in sorted(done, key=lambda each: each.task.panel):
+        judged, panel = each.found.readable_at_seed, each.panel
+        worst = max(judged, key=lambda row: abs(row.seed_difference or 0.0), default=None)
+        told = "-" if worst is None else f"{worst.seed_difference:+.3f}, {worst.measure} at {worst.x}"
+        name = f"{panel.number}: {panel.name}" + "".join(f", {key} up to {value:g}" for key, value in each.task.most)
+        rows.append(f"| {name} | {panel.seed} | {len(judged)} | {len(judged) - len(each.beyond)} | {told} |")
+    yield "\n".join(rows)
+    beyond = [row for each in sorted(done, key=lambda each: each.task.panel) for row in each.beyond]
+    if beyond:
+        rows = [
+            "Points beyond 0.02:\n",
+            "| panel | x | measure | published | ours |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        rows += [f"| {row.panel} | {row.x} | {row.measure} | {row.published} | {row.at_seed:.3f} |" for row in beyond]
+        yield "\n".join(rows)
+    predicted = [row for each in done for row in each.found.rows if row.published is None and row.at_seed is not None]
+    if predicted:
+        rows = ["| panel | x | measure | ours |", "| --- | --- | --- | --- |"]
+        rows += [f"| {row.panel} | {row.x} | {row.measure} | {row.at_seed:.3f} |" for row in predicted]
+        heading = f"<details><summary>Values where none can be read: {len(predicted)} predictions</summary>"
+        yield f"{heading}\n\n" + "\n".join(rows) + "\n\n</details>"
+
+
+def main() -> None:
+    """Run what is missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("published_seed"))
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--pages", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.pages:
+        wanted = [task for task in PLAN if not arguments.only or any(word in task.words for word in arguments.only)]
+        run(wanted, arguments.out, arguments.data_dir)
+    write_page(arguments.out, arguments.data_dir)
+
+
+if __name__ == "__main__":
+    main()
