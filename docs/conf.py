@@ -55,8 +55,10 @@ nitpicky = True
 nitpick_ignore = [
     # Types within signatures that users do not need by name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
+    ("py:class", "perturblearn.classifiers.copying.SomeModule"),
     ("py:class", "perturblearn.experiment.case.Limits"),
     ("py:class", "perturblearn.experiment.case.Trained"),
+    ("py:class", "perturblearn.store.files.Built"),
     ("py:class", "perturblearn.training.minibatch.Resumption"),
 ]
 nitpick_ignore_regex = [

@@ -63,7 +63,7 @@ def test_the_example_of_an_own_model_runs(
     for name in ("nets.py", "prepare.py"):
         shutil.copy(ROOT / "examples/own_model" / name, tmp_path)
     subprocess.run([sys.executable, "prepare.py", "1"], cwd=tmp_path, check=True, capture_output=True)
-    ((block, _),) = python_blocks("docs/own_model.md")
+    block, _ = python_blocks("docs/own_model.md")[0]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     quick = {"training": "sgd", "epochs": 1, "batch_size": 32, "lr": 0.05}
