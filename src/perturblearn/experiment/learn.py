@@ -129,8 +129,13 @@ def _descent_section(spec: TrainingSpec) -> DescentConfig:
 def _job(spec: TrainingSpec, sections: Sequence[DescentConfig], inputs: Tensor) -> Job:
     section, epochs = sections[0], tuple(each.epochs for each in sections)
     network = initialise(section.model, inputs[0].numel(), seed=spec.seed, role=spec.role).to(inputs)
-    plateau = section.schedule == "plateau"
-    return Job(network, spec.labels, Descent(section.loss, spec.lr, max(epochs), section.momentum, plateau), epochs)
+    return Job(network, spec.labels, full_batch_descent(section, max(epochs)), epochs)
+
+
+def full_batch_descent(section: DescentConfig, epochs: int) -> Descent:
+    """The training that a section asks for, at its one learning rate, for so many epochs."""
+    (lr,) = section.lr
+    return Descent(section.loss, lr, epochs, section.momentum, section.schedule == "plateau")
 
 
 def _learn_alone(

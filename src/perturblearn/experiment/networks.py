@@ -49,9 +49,23 @@ def learn_network(
             f"{spec.role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
             f"{signature.n_classes}; choose logistic, which is the cross-entropy there"
         )
-    descent = MinibatchDescent(
+    return minibatch_descent(section).train(
+        network,
+        inputs,
+        spec.labels,
+        seed=minibatch_seed(spec.seed, spec.role),
+        device=device,
+        resumption=resumption,
+        report=report,
+    )
+
+
+def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
+    """The training that a section asks for, at its one learning rate."""
+    (lr,) = section.lr
+    return MinibatchDescent(
         loss=section.loss,
-        lr=spec.lr,
+        lr=lr,
         epochs=section.epochs,
         batch_size=section.batch_size,
         momentum=section.momentum,
@@ -60,15 +74,11 @@ def learn_network(
         augmentation=section.augmentation,
         bfloat16=section.is_bfloat16,
     )
-    return descent.train(
-        network,
-        inputs,
-        spec.labels,
-        seed=derive_seed(spec.seed, "minibatches", spec.role),
-        device=device,
-        resumption=resumption,
-        report=report,
-    )
+
+
+def minibatch_seed(seed: int, role: str) -> int:
+    """The seed of shuffles, augmentation and dropout of a classifier of this role."""
+    return derive_seed(seed, "minibatches", role)
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:

@@ -16,6 +16,7 @@ from perturblearn.experiment import (
     SeedMeasures,
     controls_of,
 )
+from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.words import percent, percent_with_spread, plural
 from perturblearn.results import Result
 
@@ -193,6 +194,7 @@ def remarks(result: Result) -> Iterator[str]:
             f"A linear classifier trained on the same {kind} set classifies {reached} % of the held-out inputs "
             f"correctly{leak}."
         )
+    yield from attribution_remarks(result)
     constant = [str(seed.seed) for seed in seeds if _is_constant(seed)]
     if constant:
         yield (

@@ -73,7 +73,7 @@ def attribute_training(
     substeps: int = 1,
     report: Report = lambda done, steps, note: None,
 ) -> PathAttribution:
-    """Train once more as `descent.train` does, and split what that does to the outputs for some inputs.
+    """Train once more as the descent does, and split what that does to the outputs for some inputs.
 
     A training by minibatches is repeated to the bit, with its shuffles, augmentation, dropout and schedule; sources are
     augmented and dropped out like the inputs made of them. A full-batch training is repeated by plain products. Where
@@ -122,8 +122,9 @@ class _Path:
     def __init__(self, network: TwoLayer | Network, inputs: Tensor, substeps: int) -> None:
         self._network, self._inputs, self._substeps = network, inputs, substeps
         # Torch's transforms of functions do not know the channels-last format of our own networks of images.
-        is_channels_last = isinstance(network, Network) and network.is_channels_last
-        self._module = network.channels_first() if is_channels_last else copy.deepcopy(network)
+        self._module = copy.deepcopy(network)
+        if isinstance(network, Network) and network.is_channels_last:
+            self._module = network.channels_first()
         self._module.eval()
         self._names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
         self._parameters, self._buffers = self._state()
