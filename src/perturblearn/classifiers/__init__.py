@@ -6,7 +6,8 @@ from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import code_identity, value_identity
 from perturblearn.classifiers.importing import import_object
-from perturblearn.classifiers.make import make_network
+from perturblearn.classifiers.linearised import linearised
+from perturblearn.classifiers.make import make_network, sigmas_of
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
@@ -33,9 +34,11 @@ __all__ = [
     "initialise",
     "is_target",
     "label_loss",
+    "linearised",
     "load_weights",
     "make_network",
     "predicted_labels",
     "rows_per_pass",
+    "sigmas_of",
     "value_identity",
 ]

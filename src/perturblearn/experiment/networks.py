@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, make_network
-from perturblearn.config import ClassifierConfig, NetworkConfig, SGDConfig, UntrainedConfig
+from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
+from perturblearn.config import ClassifierConfig, LinearisedConfig, NetworkConfig, SGDConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.learn import TrainingSpec
@@ -85,7 +85,9 @@ def first_network(section: ClassifierConfig, signature: Signature, *, seed: int,
     """The network before its training, on the CPU."""
     assert isinstance(section.model, NetworkConfig), f"{section.model.name} is made by initialise"
     # Without a training, weights of the user's own are what is asked about: nothing is drawn afresh.
-    return make_network(section.model, signature, seed=seed, role=role, fresh=not isinstance(section, UntrainedConfig))
+    fresh = not isinstance(section, UntrainedConfig)
+    network = make_network(section.model, signature, seed=seed, role=role, fresh=fresh)
+    return linearised(network) if isinstance(section, LinearisedConfig) else network
 
 
 def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, Any]:
