@@ -95,6 +95,34 @@ def test_the_source_part_is_not_what_sources_alone_teach() -> None:
     assert torch.allclose(found.parts["source"], change, rtol=1e-3, atol=1e-9)
 
 
+class Transformer(nn.Module):
+    """Attention over the rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.layers(images[:, 0]).mean(dim=1))
+
+
+def test_a_transformer_of_the_user_s() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = wrapped(Transformer().double(), (1, 8, 8), 3)
+    inputs, labels = samples(32, (1, 8, 8), 3)
+    heldout, _ = samples(10, (1, 8, 8), 3, seed=4)
+    descent = MinibatchDescent("logistic", 0.01, 3, 16)
+    found = attribute_training(descent, network, inputs, moved(inputs), labels, heldout, seed=0)
+    assert found.error < 0.01
+    # Outside, attention is as fast as before: in evaluation without gradients its fused operation rounds otherwise.
+    assert torch.backends.mha.get_fastpath_enabled()
+    expected = descent.train(network, inputs, labels, seed=0).outputs(heldout)
+    assert torch.allclose(found.final, expected)
+
+
 class NoForwardDerivative(nn.Module):
     """A linear layer through a function of the user's that has a backward derivative alone."""
 

@@ -3,7 +3,7 @@
 from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_weights
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
-from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
 from perturblearn.classifiers.identity import code_identity, value_identity
 from perturblearn.classifiers.importing import import_object
 from perturblearn.classifiers.linearised import linearised
@@ -26,6 +26,7 @@ __all__ = [
     "WideResNet",
     "checkpoint_fingerprint",
     "code_identity",
+    "differentiable_forward",
     "evaluating",
     "fingerprint",
     "from_state",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from typing_extensions import override
 
+from perturblearn.classifiers.evaluating import differentiable_forward
 from perturblearn.classifiers.network import Network
 
 
@@ -36,11 +37,9 @@ class LinearisedBody(nn.Module):
         """Outputs shaped as the body's."""
         own = dict(self.start.named_parameters())
         along = dict(zip(self._names, self.steps, strict=True))
-        outputs, change = jvp(
-            lambda parameters: functional_call(self.start, parameters, (inputs,)),
-            ({name: own[name] for name in self._names},),
-            (along,),
-        )[:2]
+        at = {name: own[name] for name in self._names}
+        with differentiable_forward():
+            outputs, change = jvp(lambda values: functional_call(self.start, values, (inputs,)), (at,), (along,))[:2]
         return outputs + change
 
     @override

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 from typing_extensions import override
 
+from perturblearn.classifiers import differentiable_forward
 from perturblearn.theory.kernel import Centres, ClassSums, ClassWeights, Kernel, Points, Sums, Weights
 
 WORKSPACE = 2**31
@@ -140,7 +141,8 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
 def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """The network's outputs with other parameters."""
-    return functional_call(module, dict(parameters), (inputs,))
+    with differentiable_forward():
+        return functional_call(module, dict(parameters), (inputs,))
 
 
 def _gradients(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> list[Tensor]:

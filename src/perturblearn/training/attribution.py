@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from perturblearn.classifiers import Network, TwoLayer
+from perturblearn.classifiers import Network, TwoLayer, differentiable_forward
 from perturblearn.errors import DataError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.training.descent import Descent
@@ -198,7 +198,7 @@ class _Path:
             return functional_call(self._module, {**values, **buffers}, (self._inputs,))
 
         try:
-            with torch.no_grad():
+            with torch.no_grad(), differentiable_forward():
                 return jvp(outputs, (parameters,), (along,))[1].double()
         except (RuntimeError, NotImplementedError) as error:
             name = self._module.config.name if isinstance(self._module, Network) else "two_layer"
