@@ -5,7 +5,7 @@
 
 ``theory``: MNIST, 1 against 2, 500 images, logistic loss, 300 full-batch steps of rate 1 without momentum, slope 0.01,
 sigma_b 0.1; the kernel at infinite width beside networks in its parametrisation. ``attribution``: MNIST, ten classes,
-the ConvNet at half width, by target rule and source. Needs the data in PERTURBLEARN_DATA.
+a network of three hidden layers, by target rule and source. Needs the data in PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
 
 
 NETWORK: dict[str, Any] = {
-    "model.name": "convnet", "model.width": 0.5, "epochs": 10, "batch_size": 64, "schedule": "one_cycle", "lr": 0.02,
+    "model.name": "mlp", "model.hidden_dim": 256, "model.depth": 3, "epochs": 30, "batch_size": 64,
+    "schedule": "one_cycle", "lr": 0.05,
 }  # fmt: skip
 CASES = (("natural", "uniform"), ("natural", "other"), ("natural", "next"), ("uniform", "uniform"))
 COLUMNS = ("perturbation", "source", "start", "decay", "total", "unperturbed")
@@ -166,6 +167,7 @@ def attribution(images: int, seeds: int) -> None:
             "data.n_heldout": 1000, "data.centre": False, "data.flatten": False, "attack.name": "pgd",
             "attack.epsilon": 2.0, "attack.steps": 10, "attack.source": source, "attack.targets": targets,
             "controls.draws": 0, "controls.linear_probe": False, "measures.attribution": True,
+            "measures.attribution_inputs": 200,
             **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in NETWORK.items()},
         }  # fmt: skip
         summary = learn_from_perturbations({}, overrides=keys, out="runs", report=False).summary

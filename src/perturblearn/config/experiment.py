@@ -37,8 +37,8 @@ class MeasuresConfig(Section):
     )
     attribution_merged: PositiveInt | None = Field(
         default=None,
-        description="steps that share one derivative (256 / batch_size, at most 4; full batch: 1): more cost less and "
-        "err more",
+        description="steps that share one derivative (256 / batch_size, at most 4; 1 for a full batch and for running "
+        "statistics): more cost less and err more",
     )
     attribution_substeps: PositiveInt = Field(
         default=1, description="derivatives along each of these chords: more cost more and err less"

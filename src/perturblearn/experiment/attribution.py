@@ -160,7 +160,9 @@ def _follow(
     if isinstance(section, SGDConfig):
         network = first_network(section, Signature.of(data), seed=seed, role=_ROLE)
         network, descent = network.to(device=device, dtype=inputs.dtype), minibatch_descent(section)
-        usual = min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
+        # Along a chord of several steps running statistics move too far.
+        has_statistics = any(buffer.is_floating_point() for buffer in network.body.buffers())
+        usual = 1 if has_statistics else min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
     else:
         assert isinstance(section, DescentConfig), "the configuration refuses all others"
         network = initialise(section.model, inputs[0].numel(), seed=seed, role=_ROLE).to(inputs)

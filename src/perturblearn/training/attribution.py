@@ -144,25 +144,20 @@ class _Path:
     def advance(self) -> None:
         """Split what the steps since the last call have done to the outputs."""
         parameters, buffers = self._state()
-        before, changed = self._buffers, self._changed(buffers)
+        if self._has_changed(buffers):
+            # As in training, where a batch moves the running statistics before the step is taken. They enter by a root
+            # and a quotient and move far at first, so the whole difference counts, and nothing is missed.
+            change = self._outputs(self._parameters, buffers) - self._outputs(self._parameters, self._buffers)
+            self._credit(STATISTICS, change)
         for number in range(self._substeps):
-            share = (number + 0.5) / self._substeps
             # In the middle of a step its first order is exact to second order, kinks of the activation aside.
-            middle = _between(self._parameters, parameters, share)
-            at = {**buffers, **_between(before, {name: buffers[name] for name in changed}, share)}
+            middle = _between(self._parameters, parameters, (number + 0.5) / self._substeps)
             for name, moves in self._moves.items():
                 if any(bool(move.any()) for move in moves):
                     along = {key: move / self._substeps for key, move in zip(self._names, moves, strict=True)}
-                    self._credit(name, self._derivative(middle, at, along))
+                    self._credit(name, self._derivative(middle, buffers, along))
                 else:
                     self._credit(name, torch.zeros_like(self._start))
-            if changed:
-                # Running statistics enter by a root and a quotient, and move far at first: their whole difference.
-                ends = [
-                    self._outputs(middle, {**buffers, **_between(before, {n: buffers[n] for n in changed}, end)})
-                    for end in (number / self._substeps, (number + 1) / self._substeps)
-                ]
-                self._credit(STATISTICS, ends[1] - ends[0])
         self._parameters, self._buffers = parameters, buffers
         self._moves = {}
 
@@ -179,13 +174,12 @@ class _Path:
         parameters = {name: own[name].detach().clone() for name in self._names}
         return parameters, {name: buffer.detach().clone() for name, buffer in self._network.named_buffers()}
 
-    def _changed(self, buffers: Mapping[str, Tensor]) -> list[str]:
-        """Names of the numbers that change outside of gradients: running statistics; a count of batches is none."""
-        return [
-            name
+    def _has_changed(self, buffers: Mapping[str, Tensor]) -> bool:
+        """Whether numbers have changed outside of gradients: running statistics; a count of batches is none."""
+        return any(
+            buffer.is_floating_point() and not torch.equal(buffer, self._buffers[name])
             for name, buffer in buffers.items()
-            if buffer.is_floating_point() and not torch.equal(buffer, self._buffers[name])
-        ]
+        )
 
     def _outputs(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
