@@ -150,8 +150,8 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
 
 
 NETWORK: dict[str, Any] = {
-    "model.name": "mlp", "model.hidden_dim": 256, "model.depth": 3, "epochs": 30, "batch_size": 64,
-    "schedule": "one_cycle", "lr": 0.05,
+    "model.name": "mlp", "model.hidden_dim": 256, "model.depth": 3, "epochs": 10, "batch_size": 64,
+    "schedule": "constant", "lr": 0.01,
 }  # fmt: skip
 CASES = (("natural", "uniform"), ("natural", "other"), ("natural", "next"), ("uniform", "uniform"))
 COLUMNS = ("perturbation", "source", "start", "decay", "total", "unperturbed")
@@ -167,7 +167,7 @@ def attribution(images: int, seeds: int) -> None:
             "data.n_heldout": 1000, "data.centre": False, "data.flatten": False, "attack.name": "pgd",
             "attack.epsilon": 2.0, "attack.steps": 10, "attack.source": source, "attack.targets": targets,
             "controls.draws": 0, "controls.linear_probe": False, "measures.attribution": True,
-            "measures.attribution_inputs": 200,
+            "measures.attribution_inputs": 200, "measures.attribution_merged": 1,
             **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in NETWORK.items()},
         }  # fmt: skip
         summary = learn_from_perturbations({}, overrides=keys, out="runs", report=False).summary
