@@ -6,7 +6,10 @@ import pytest
 import torch
 from tests.classifiers.reference import ROUNDING, draw, randomise
 
-from perturblearn.classifiers import MLP
+from perturblearn.classifiers import MLP, make_network
+from perturblearn.config import NetworkConfig
+from perturblearn.data import Signature
+from perturblearn.theory import DeepKernel, empirical_kernel
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
@@ -25,6 +28,25 @@ def test_against_the_formula(depth: int, slope: float) -> None:
             hidden = torch.maximum(hidden, slope * hidden)
     assert torch.allclose(network(inputs), hidden, rtol=0, atol=ROUNDING)
     assert torch.equal(network(inputs), network(inputs.flatten(1)))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_tangent_kernel_s_parametrisation(depth: int) -> None:
+    """The kernel and the outputs of wide networks at their start are those at infinite width."""
+    config = NetworkConfig.model_validate(
+        {"name": "mlp", "depth": depth, "hidden_dim": 512, "slope": 0.1, "parametrization": "ntk", "normalise": False}
+    )
+    signature = Signature((6,), 2, 0.0, (0.0,), (1.0,))
+    inputs = draw(4, 6, seed=9)
+    networks = [make_network(config, signature, seed=seed, role="f").double() for seed in range(24)]
+    limit = DeepKernel(depth, 0.1, sigma_b=0.1)
+    kernels = torch.stack([empirical_kernel(network, inputs) for network in networks])
+    error = kernels.std(dim=0) / 24**0.5
+    assert bool(((kernels.mean(dim=0) - limit(inputs)).abs() < 5 * error).all())
+    outputs = torch.stack([network(inputs).detach() for network in networks])
+    products = outputs[:, :, None] * outputs[:, None, :]
+    error = products.std(dim=0) / 24**0.5
+    assert bool(((products.mean(dim=0) - limit.initial_covariance(inputs)).abs() < 5 * error).all())
 
 
 def test_the_default_depth_and_slope() -> None:

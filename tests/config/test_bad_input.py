@@ -154,7 +154,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         for keys, why in (
             (
                 {f"{role}.training": "flow"},
-                f"training = 'flow', only to descent{' and sgd' if key == 'products' else ''}",
+                f"training = 'flow', only to descent{', sgd and linearised' if key == 'products' else ''}",
             ),
             ({f"{role}.model.name": "limit", f"{role}.model.slope": 0.01}, "a limit, which is not trained"),
         )

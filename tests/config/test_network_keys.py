@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from perturblearn.config import commented_toml, resolve_config, to_toml, value_of
+from perturblearn.config import commented_toml, config_tree, resolve_config, to_toml, value_of
 from perturblearn.errors import ConfigError
 
 CONVNET = {"standard.model.name": "convnet"}
 PGD = {"attack.name": "pgd"}
 RADIAL_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0"}
-SGD_ALONE = "does not apply to training = 'descent', only to sgd; remove it"
+SGD_ALONE = "does not apply to training = 'descent', only to sgd and linearised; remove it"
 DEEP = "only to mlp, convnet and wide_resnet; remove it"
 IN_L0 = "only to one_step, radial_pgd and geometry; remove it"
 
@@ -51,7 +51,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**CONVNET, "standard.training": "none", "standard.epochs": 5},
-        "standard: the key epochs does not apply to training = 'none', only to descent, flow and sgd; remove it",
+        "standard: the key epochs does not apply to training = 'none', only to descent, flow, sgd and linearised; "
+        "remove it",
     ),
     ({"standard.batch_size": 10}, f"standard: the key batch_size {SGD_ALONE}"),
     ({"standard.weight_decay": 0.1}, f"standard: the key weight_decay {SGD_ALONE}"),
@@ -59,6 +60,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {**CONVNET, "standard.augmentation": ["turn"]},
         "standard.augmentation = 'turn', but it must be 'crop' or 'flip'",
+    ),
+    (
+        {"standard.model.name": "mlp", "standard.model.sigma_w": 2.0},
+        "standard.model: sigma_w = 2 is a factor of the ntk parametrization, which is not asked for; set "
+        "parametrization = 'ntk', or remove it",
     ),
     (
         {"standard.schedule": "cosine"},
@@ -199,11 +205,18 @@ def test_deep_networks_have_defaults_of_their_own() -> None:
         assert (model.is_network, model.is_own) == (is_network, ":" in name)
 
 
+def test_networks_from_before_a_key_keep_their_identity() -> None:
+    tree = config_tree(resolve_config({}, {"standard.model.name": "mlp"}))
+    assert set(tree["standard"]["model"]) == {"name", "hidden_dim", "depth", "slope", "normalise"}
+
+
 ACCEPTED: list[dict[str, Any]] = [
     CONVNET,
     {**CONVNET, "standard.schedule": "one_cycle", "standard.products": "bfloat16", "standard.augmentation": "flip"},
     {"standard.model.name": "wide_resnet", "standard.model.depth": 16, "standard.model.width": 4},
     {"standard.model.name": "mlp", "standard.model.depth": 6, "standard.model.slope": 0.1},
+    {"standard.model.name": "mlp", "standard.model.parametrization": "ntk", "standard.model.sigma_b": 0.2},
+    {"standard.model.name": "mlp", "standard.training": "linearised", "standard.lr": 1.0},
     {"standard.model.name": "a.b:c", "standard.model.normalise": True, "standard.model.checkpoint": "weights.pt"},
     {"attack.name": "pgd", "attack.norm": "linf", "attack.random_start": True, "attack.restarts": 3},
     {"attack.name": "minimum_norm", "attack.steps": 7, "attack.step": 0.1, "attack.products": "bfloat16"},

@@ -260,6 +260,21 @@ def test_what_two_layer_theory_does_not_cover_is_said() -> None:
         perturblearn.compare_with_theory(result)
 
 
+def test_wide_lazy_networks_follow_the_kernel_at_infinite_width() -> None:
+    ntk = {"model.parametrization": "ntk", "model.hidden_dim": 512, "training": "linearised", "lr": 0.5}
+    ntk |= {"epochs": 20, "weight_decay": 0.0, "schedule": "constant", "momentum": 0.0, "batch_size": 100}
+    keys = {**KEYS, **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in ntk.items()}}
+    keys |= {"data.classes": [3, 8], "data.n_samples": 100, "attack.targets": "uniform", "measures.theory": True}
+    measures = learn_from_perturbations({}, overrides=keys).seeds[0].measures
+    # One over the root of the width, times what kernel and gradient amplify.
+    assert measures["standard_infinite_width_correlation"] > 0.98
+    assert measures["perturbation_infinite_width_correlation"] > 0.9
+    # A linearised network is its own linearisation, and its kernel predicts it up to Euler's steps and momentum.
+    assert measures["perturbation_linearisation_distance"] < 1e-4
+    assert measures["perturbation_kernel_drift"] < 1e-4
+    assert measures["perturbation_kernel_prediction_correlation"] > 0.999
+
+
 def test_a_margin_loss_needs_two_classes() -> None:
     with pytest.raises(
         ConfigError, match=r"loss = 'exponential' is a loss on the margin of two classes, but .* have 3"

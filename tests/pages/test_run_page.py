@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.pages.made_runs import HOSTILE, hostile_run, made_examples
 from perturblearn import Result, write_report
 from perturblearn.config import resolve_config, to_toml
 from perturblearn.errors import StoreError
+from perturblearn.experiment import AttributionMeasures
 from perturblearn.pages import PAGE_NAME, run_page
 from perturblearn.pages.run_page import shown_examples
 from perturblearn.report import RunReport
@@ -96,6 +98,18 @@ def test_networks_that_theory_is_not_about_have_no_such_part(tmp_path: Path) -> 
     for name in HOSTILE:
         assert name not in page
     assert "[U+202E]right to left" in page
+
+
+def test_what_taught_g_is_a_table_by_class(tiny_result: Result) -> None:
+    attribution = AttributionMeasures(("3", "8"), {"perturbation": (1.5, None), "total": (0.25, -0.5)})
+    asked = replace(tiny_result, seeds=[replace(seed, attribution=attribution) for seed in tiny_result.seeds])
+    assert "What taught g" not in run_page(tiny_result, folder_of(tiny_result))
+    page = run_page(asked, folder_of(tiny_result))
+    assert "What taught g" in page
+    cells = re.findall(r"<t[dh] [^>]*>(?:<bdi>)?([^<]*)", page.partition('aria-label="Class signal by part"')[2])[:9]
+    assert [cell.strip() for cell in cells] == [
+        "class signal", "perturbation", "total", "3", "+1.500", "+0.250", "8", "-", "-0.500",
+    ]  # fmt: skip
 
 
 def decoded(text: str, kind: str) -> np.ndarray:

@@ -150,16 +150,19 @@ def test_the_depth_s_trends() -> None:
 
     study = STUDIES["studies/depth"]
     found = study.analysis(runs_of(study, measures))
-    trends = {(row["sources"], row["measure"]): row for row in rows_of(found, "per_layer")}
-    assert {sources for sources, _ in trends} == {"bare", "natural"}
-    assert trends["bare", "perturbation_accuracy_heldout"]["slope"] == pytest.approx(-0.05)
-    assert ("bare", "perturbation_kernel_drift") not in trends, "what was not measured is not shown"
+    trends = {(row["way"], row["sources"], row["measure"]): row for row in rows_of(found, "per_layer")}
+    assert {(way, sources) for way, sources, _ in trends} == {
+        (way, sources) for way in ("torch", "ntk", "lazy") for sources in ("bare", "natural")
+    }
+    assert trends["lazy", "bare", "perturbation_accuracy_heldout"]["slope"] == pytest.approx(-0.05)
+    assert ("ntk", "bare", "perturbation_kernel_drift") not in trends, "what was not measured is not shown"
     depths = rows_of(found, "depth")
-    assert len(depths) == 2 * 6 * 3
-    (row,) = [row for row in depths if (row["sources"], row["depth"], row["measure"]) ==
-              ("natural", 4, "standard_kernel_drift")]  # fmt: skip
+    assert len(depths) == 3 * (6 + 6 + 5) * 3
+    (row,) = [row for row in depths if (row["way"], row["sources"], row["depth"], row["measure"]) ==
+              ("ntk", "natural", 4, "standard_kernel_drift")]  # fmt: skip
     assert (row["mean"], row["std"], row["n_seeds"]) == (1e4, 0.0, 3)
-    assert sorted(chart.log_y for chart in found.charts) == [False, False, True, True]
+    assert sorted(chart.log_y for chart in found.charts) == 9 * [False] + 9 * [True]
+    assert {chart.x for chart in found.charts} == {"hidden layers", "units of a hidden layer"}
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -13,7 +13,7 @@ from perturblearn import theory
 from perturblearn.classifiers import initialise
 from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import ConfigError
-from perturblearn.theory import EmpiricalKernel, GateKernel, Kernel
+from perturblearn.theory import DeepKernel, EmpiricalKernel, GateKernel, Kernel
 from perturblearn.theory.decision_map import coordinates
 
 N, D, M = 7, 5, 9
@@ -58,13 +58,17 @@ def network(outputs: int) -> nn.Module:
 
 
 GATES = [GateKernel(0.2), GateKernel(0.2, trained_bias=True), GateKernel(0.0, bias=False)]
+DEEP = [DeepKernel(3, 0.2, sigma_b=0.3), DeepKernel(1, 0.0, 1.0, 1.0, trained_readout=False, standard_first_layer=True)]
 # Each kernel with one whose derivatives come from its values by autograd: of gates, with the gates held.
 KERNELS: list[tuple[Kernel, Kernel]] = [
     *((kernel, HeldGates(kernel)) for kernel in GATES),
     *((EmpiricalKernel(network(outputs)), ByValues(EmpiricalKernel(network(outputs)))) for outputs in (1, 3)),
     (PolynomialKernel(), PolynomialKernel()),
+    *((kernel, ByValues(kernel)) for kernel in DEEP),
+    (2.0 * GATES[0] + DEEP[0], 2.0 * HeldGates(GATES[0]) + ByValues(DEEP[0])),
 ]
-IDS = ["gates", "gates and bias", "gates without bias", "one output", "three outputs", "polynomial"]
+IDS = ["gates", "gates and bias", "gates without bias", "one output", "three outputs", "polynomial", "three layers",
+       "standard first layer", "sum"]  # fmt: skip
 
 
 @pytest.fixture(params=KERNELS, ids=IDS)
@@ -90,6 +94,8 @@ def test_values_are_symmetric_and_semidefinite(pair: tuple[Kernel, Kernel]) -> N
 def test_sums_are_those_of_the_values(pair: tuple[Kernel, Kernel], workspace: int | None) -> None:
     kernel, plain = pair
     assert near(kernel.weighted_sum(Z, C, WEIGHTS, workspace=workspace), kernel(Z, C) @ WEIGHTS)
+    of_classes = kernel.weighted_sum(Z, C, VECTORS, workspace=workspace)
+    assert near(of_classes, kernel(Z, C) @ VECTORS)
     gradient = kernel.gradient_sum(Z, C, WEIGHTS, workspace=workspace)
     assert near(gradient, Kernel.gradient_sum(plain, Z, C, WEIGHTS))
     directional = kernel.directional_sum(Z, C, VECTORS, workspace=workspace)
@@ -98,7 +104,7 @@ def test_sums_are_those_of_the_values(pair: tuple[Kernel, Kernel], workspace: in
     assert near(expanded, Kernel.expanded_sum(plain, Z, C, WEIGHTS, C + VECTORS))
 
 
-@pytest.mark.parametrize("number", [3, 4, 5])
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 7])
 def test_gradients_are_differences(number: int) -> None:
     kernel, _ = KERNELS[number]
     step = 1e-5
@@ -155,6 +161,10 @@ def test_predictions_take_any_kernel(kernel: Kernel) -> None:
     assert torch.allclose(change, ghat, atol=1e-4 * float(ghat.abs().max()))
     full = theory.full_perturbation_prediction(perturbed, targets, t, Z, kernel=kernel, epsilon=1e-5, sources=C)
     assert torch.allclose(full, kernel(Z, perturbed) @ targets.double() / N, rtol=1e-6, atol=1e-9)
+    # Nothing else is in the perturbation term, and the two terms are all that g learns.
+    terms = theory.perturbation_terms(C, perturbed, targets.double() / N, Z, kernel=kernel)
+    assert torch.allclose(terms.perturbation / 1e-5, change, atol=1e-4 * float(ghat.abs().max()))
+    assert near(terms.source + terms.perturbation, kernel(Z, perturbed) @ targets.double() / N)
     lazy = theory.lazy_prediction(C, Y, Z, kernel=kernel, time=2.0, initial=fhat)
     assert torch.allclose(lazy, 3 * fhat)
 
@@ -188,6 +198,19 @@ def test_kernels_are_values() -> None:
     assert GateKernel(0.1) == GateKernel(0.1, bias=True)
     assert GateKernel(0.1) != GateKernel(0.1, trained_bias=True)
     assert len({GateKernel(0.1), GateKernel(0.1), GateKernel(0.2)}) == 2
+
+
+def test_sums_and_multiples_of_kernels() -> None:
+    first, second = GateKernel(0.1), DeepKernel(2, 0.3, sigma_b=0.5)
+    total = (first + 0.5 * second) * 4
+    assert near(total(C, Z), 4 * first(C, Z) + 2 * second(C, Z))
+    assert near(total.initial_covariance(C), 4 * first.initial_covariance(C) + 2 * second.initial_covariance(C))
+    squares = 4 * first.initial_gradient_square(C) + 2 * second.initial_gradient_square(C)
+    assert near(total.initial_gradient_square(C), squares)
+    assert total.reduced(9) == 4 * first.reduced(9) + 2.0 * second.reduced(9)
+    assert (first + PolynomialKernel()).reduced(9) is None
+    with pytest.raises(ConfigError, match="a kernel times -1 is no kernel; multiply by a number above 0"):
+        _ = -1 * first
 
 
 def test_bad_input() -> None:

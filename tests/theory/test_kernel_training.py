@@ -88,6 +88,27 @@ def test_a_network_that_is_linear_in_its_parameters_is_its_own_kernel() -> None:
     assert (before + kernel.weighted_sum(z, x, multipliers) - trained).norm() < 5e-3 * (trained - before).norm()
 
 
+def test_two_classes_are_the_logistic_loss() -> None:
+    initial, derivative = normal(6, seed=3), LOSSES["logistic"].derivative
+    binary = kernel_training(X, Y, initial, kernel=LINEAR, time=2.0, derivative=derivative, tolerance=1e-7)
+    # u_0 - u_1 is the binary output, and moves twice as fast as either of them: so half the time.
+    logits = torch.stack((initial / 2, -initial / 2), dim=1)
+    found = kernel_training(X, (1 - Y) // 2, logits, kernel=LINEAR, time=1.0, tolerance=1e-7)
+    assert torch.allclose(found[:, 0] - found[:, 1], binary, atol=1e-6)
+    assert torch.allclose(found.sum(dim=1), ZEROS)
+
+
+def test_several_classes_are_the_limit_of_small_steps() -> None:
+    labels, initial = torch.tensor([0, 1, 2, 0, 1, 2]), normal(6, 3, seed=3)
+    found = kernel_training(X, labels, initial, kernel=LINEAR, time=3.0, tolerance=1e-7)
+    coarse, fine = torch.zeros_like(initial), torch.zeros_like(initial)
+    for learned, steps in ((coarse, 1000), (fine, 2000)):
+        for _ in range(steps):
+            pulled = torch.eye(3)[labels] - (initial + LINEAR(X) @ learned).softmax(dim=1)
+            learned += 3.0 / steps * pulled / 6
+    assert (found - (2 * fine - coarse)).abs().max() < 0.1 * (fine - coarse).abs().max()
+
+
 def test_no_time_no_change() -> None:
     found = kernel_training(X, Y, ZEROS, kernel=LINEAR, time=0.0, derivative=LOSSES["logistic"].derivative)
     assert torch.equal(found, torch.zeros(6, dtype=torch.float64))
@@ -107,6 +128,10 @@ def test_bad_input() -> None:
         train(initial=ZEROS[:5])
     with pytest.raises(DataError, match="labels must be"):
         train(2 * Y)
+    with pytest.raises(DataError, match=r"y holds the label -1, but 3 classes have the labels 0 .. 2; renumber"):
+        kernel_training(X, Y, normal(6, 3, seed=0), kernel=LINEAR, time=1.0)
+    with pytest.raises(DataError, match=r"shape \(6,\) for 6 samples; for the cross-entropy give a logit for each"):
+        kernel_training(X, Y, ZEROS, kernel=LINEAR, time=1.0)
     with pytest.raises(DataError, match="the loss's derivative holds NaN or infinite values"):
         train(initial=-1e4 * Y.double(), loss="exponential")
     with pytest.raises(DataError, match="the kernel's matrix holds NaN"):

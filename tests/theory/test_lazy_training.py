@@ -14,7 +14,6 @@ from perturblearn.theory import (
     GateKernel,
     cosine_similarity,
     expected_cosine,
-    initial_output_variance,
     lazy_prediction,
     standard_prediction,
     training_time,
@@ -92,5 +91,5 @@ def test_variance_of_the_initial_output() -> None:
         ]
     ).detach()
     # Variance of a variance over n draws: sqrt(2/n) of it, more for the heavier tails of 50 units.
-    expected = initial_output_variance(z, slope=0.3)
+    expected = GateKernel(0.3).initial_covariance(z).diagonal()
     assert torch.allclose(outputs.var(dim=0), expected, rtol=5 * math.sqrt(2 / 2000))

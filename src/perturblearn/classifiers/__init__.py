@@ -4,10 +4,11 @@ from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_wei
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
-from perturblearn.classifiers.evaluating import evaluating
+from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
-from perturblearn.classifiers.make import make_network
+from perturblearn.classifiers.linearised import linearised
+from perturblearn.classifiers.make import make_network, sigmas_of
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
@@ -29,6 +30,7 @@ __all__ = [
     "checkpoint_fingerprint",
     "copied",
     "describe_error",
+    "differentiable_forward",
     "evaluating",
     "fingerprint",
     "forget_calls",
@@ -40,9 +42,11 @@ __all__ = [
     "initialise",
     "is_target",
     "label_loss",
+    "linearised",
     "load_weights",
     "make_network",
     "predicted_labels",
     "rows_per_pass",
+    "sigmas_of",
     "try_out",
 ]

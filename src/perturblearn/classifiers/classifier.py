@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import add_tensors
+from perturblearn.classifiers.linearised import is_linearised, linearised
 from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.network import Network, full_state, put_state
 from perturblearn.classifiers.two_layer import TwoLayer
@@ -143,6 +144,8 @@ class Classifier(Generic[AnyNetwork]):
             given = {key: value for key, value in content["model"].items() if value is not None}
             config = NetworkConfig.model_validate(given)
             module = make_network(config, Signature.from_dict(content["signature"]), seed=0, role="", fresh=False)
+            if "linearised" in content:
+                module = linearised(module)
             put_state(module, state)
         else:
             module = from_state(state, content["slope"])
@@ -171,5 +174,7 @@ def from_state(state: Mapping[str, Tensor], slope: float) -> TwoLayer:
 
 def _architecture(network: Network) -> dict[str, Any]:
     """Everything that defines a network except its weights, as JSON values."""
-    config = network.config.model_dump(mode="json", exclude={"checkpoint"})
-    return {"model": config, "signature": network.signature.to_dict()}
+    # Without the keys that have no value: one that a later version adds leaves the hash as it is.
+    config = network.config.model_dump(mode="json", exclude={"checkpoint"}, exclude_none=True)
+    architecture = {"model": config, "signature": network.signature.to_dict()}
+    return {**architecture, "linearised": True} if is_linearised(network) else architecture

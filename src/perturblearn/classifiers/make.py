@@ -6,7 +6,7 @@ from torch import nn
 
 from perturblearn.classifiers.checkpoint import load_weights
 from perturblearn.classifiers.convnet import ConvNet
-from perturblearn.classifiers.mlp import MLP
+from perturblearn.classifiers.mlp import DEFAULT_SIGMA_B, MLP, default_sigma_w
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.own import own_body, own_source
 from perturblearn.classifiers.resnet import ResNet18
@@ -57,7 +57,12 @@ def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
     match config:
         case MLPConfig():
             return MLP(
-                signature.input_dim, n_outputs, hidden_dim=config.hidden_dim, depth=config.depth, slope=config.slope
+                signature.input_dim,
+                n_outputs,
+                hidden_dim=config.hidden_dim,
+                depth=config.depth,
+                slope=config.slope,
+                sigmas=sigmas_of(config),
             )
         case ConvNetConfig():
             return ConvNet(_image_shape(config, signature), n_outputs, depth=config.depth, width=config.width)
@@ -70,6 +75,16 @@ def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
             return ResNet18(channels, n_outputs, width=config.width)
         case _:
             raise AssertionError(f"{config.name} has no builder")
+
+
+def sigmas_of(config: MLPConfig) -> tuple[float, float] | None:
+    """The factors sigma_w and sigma_b of the ntk parametrisation; None in torch's."""
+    if config.parametrization is None:
+        return None
+    return (
+        default_sigma_w(config.slope) if config.sigma_w is None else config.sigma_w,
+        DEFAULT_SIGMA_B if config.sigma_b is None else config.sigma_b,
+    )
 
 
 def _image_shape(config: NetworkConfig, signature: Signature) -> tuple[int, int, int]:

@@ -67,7 +67,7 @@ class Network(nn.Module):
 
     def returned(self, inputs: Tensor) -> Any:
         """What the body returns for inputs as `forward` takes them."""
-        values = (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
+        values = self.prepared(inputs)
         if self.is_channels_last:
             values = values.contiguous(memory_format=torch.channels_last)
         return self.body(values)
@@ -90,6 +90,10 @@ class Network(nn.Module):
             f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but "
             f"{wanted} is needed; change its last layer"
         )
+
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """Inputs as the body receives them: in their shape, and normalised if the configuration asks for it."""
+        return (inputs.reshape(len(inputs), *self.signature.input_shape) - self.mean) / self.std
 
     def channels_first(self) -> Network:
         """A copy in torch's default memory format."""
@@ -163,7 +167,7 @@ def put_state(network: Network, state: Mapping[str, Tensor]) -> None:
     for name, tensor in own.items():
         # Through .data, like Module.to, so that parameters shared between parts of the network stay shared.
         tensor.data = state[name].detach().clone(memory_format=torch.contiguous_format)
-    if network.config.is_convolutional:
+    if network.is_channels_last:
         _put_channels_last(network.body)
 
 

@@ -21,6 +21,7 @@ from perturblearn.config.classifier import (
     FlowConfig,
     FullBatchConfig,
     LimitClassifierConfig,
+    LinearisedConfig,
     SGDConfig,
     UntrainedConfig,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "Key",
     "LimitClassifierConfig",
     "LimitConfig",
+    "LinearisedConfig",
     "MLPConfig",
     "MeasuresConfig",
     "MinimumNormConfig",

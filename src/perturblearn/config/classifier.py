@@ -83,7 +83,7 @@ class ClassifierConfig(Variants):
     @classmethod
     def variants(cls) -> tuple[type[ClassifierConfig], ...]:
         """The variants, the default first."""
-        return (DescentConfig, FlowConfig, SGDConfig, UntrainedConfig, LimitClassifierConfig)
+        return (DescentConfig, FlowConfig, SGDConfig, LinearisedConfig, UntrainedConfig, LimitClassifierConfig)
 
     @classmethod
     def variant_for(cls, keys: Mapping[str, Any]) -> type[ClassifierConfig]:
@@ -234,6 +234,22 @@ class SGDConfig(ClassifierConfig):
     def relative_work(self) -> float:
         """See `ClassifierConfig.relative_work`: a step goes forward, and backward through weights and inputs."""
         return 3.0 * self.epochs
+
+
+class LinearisedConfig(SGDConfig):
+    """Deep networks replaced by their linearisation at the start, on batches of shuffled samples."""
+
+    tag: ClassVar = "linearised"
+
+    training: Literal["linearised"] = Field(
+        default="linearised",
+        description="minibatches on the network's linearisation at its start, to which weight decay pulls back",
+    )
+
+    @property
+    def relative_work(self) -> float:
+        """See `ClassifierConfig.relative_work`: derivatives along the step come on top."""
+        return 2 * super().relative_work
 
 
 class _NotTrained(ClassifierConfig):

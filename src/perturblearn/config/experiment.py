@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig
-from perturblearn.config.classifier import ClassifierConfig, DescentConfig, UntrainedConfig
+from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDConfig, UntrainedConfig
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import LimitConfig, TwoLayerConfig
@@ -26,6 +26,22 @@ class MeasuresConfig(Section):
         default=False,
         description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
         "linearisation, and what g's kernel predicts",
+    )
+    attribution: bool = Field(
+        default=False,
+        description="what the perturbations, and what their wrongly labelled sources, taught g, followed step by step; "
+        "trains g twice more",
+    )
+    attribution_inputs: PositiveInt = Field(
+        default=300, description="held-out inputs whose outputs are attributed; the cost grows with them"
+    )
+    attribution_merged: PositiveInt | None = Field(
+        default=None,
+        description="steps that share one derivative (256 / batch_size, at most 4; 1 for a full batch and for running "
+        "statistics): more cost less and err more",
+    )
+    attribution_substeps: PositiveInt = Field(
+        default=1, description="derivatives along each of these chords: more cost more and err less"
     )
 
 
@@ -171,6 +187,11 @@ class ExperimentConfig(Section):
                 "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer "
                 f"networks, but standard.model.name = {self.standard.model.name!r}; remove it"
             )
+        if self.measures.attribution and not isinstance(self.perturbation, (DescentConfig, SGDConfig)):
+            raise ValueError(
+                "measures.attribution = true follows g's training step by step, but "
+                f"{self.perturbation.label({})} has no steps that are linear in the gradient; choose descent or sgd"
+            )
         of_limit = isinstance(self.standard.model, LimitConfig)
         if of_limit and isinstance(self.perturbation.model, LimitConfig) and self.attack.is_bare:
             raise ValueError(
@@ -192,11 +213,15 @@ class ExperimentConfig(Section):
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g} would put bare perturbations among whole "
                 "inputs, from which their size alone tells them apart; choose another source, or remove the share"
             )
-        if self.measures.theory and self.mixing.is_mixed:
-            raise ValueError(
-                "measures.theory = true compares with predictions for perturbed samples alone, but "
-                f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
-            )
+        for key, does in (
+            ("theory", "compares with predictions for perturbed samples alone"),
+            ("attribution", "splits what perturbed samples alone have taught"),
+        ):
+            if getattr(self.measures, key) and self.mixing.is_mixed:
+                raise ValueError(
+                    f"measures.{key} = true {does}, but mixing.perturbed_share = {self.mixing.perturbed_share:g}; "
+                    "remove one of them"
+                )
         return self
 
     @field_validator("seeds")

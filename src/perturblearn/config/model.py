@@ -145,6 +145,26 @@ class MLPConfig(NetworkConfig):
     hidden_dim: HiddenDim = 100
     slope: Slope = 0.0
     depth: PositiveInt = Field(default=2, description="hidden layers (2)")
+    # Without a value where torch's own holds, so that networks from before this key keep their identity.
+    parametrization: Literal["ntk"] | None = Field(
+        default=None,
+        description="ntk: weights N(0, 1) times sigma_w / sqrt(fan-in), so that wide networks follow "
+        "theory.DeepKernel (torch's)",
+    )
+    sigma_w: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="ntk: factor of the weights (sqrt(2 / (1 + slope^2)), which keeps lengths)"
+    )
+    sigma_b: Annotated[float, Field(ge=0)] | None = Field(default=None, description="ntk: factor of the biases (0.1)")
+
+    @model_validator(mode="after")
+    def _has_factors(self) -> Self:
+        for key in ("sigma_w", "sigma_b"):
+            if self.parametrization is None and getattr(self, key) is not None:
+                raise ValueError(
+                    f"{key} = {getattr(self, key):g} is a factor of the ntk parametrization, which is not asked for; "
+                    "set parametrization = 'ntk', or remove it"
+                )
+        return self
 
 
 class ConvNetConfig(NetworkConfig):

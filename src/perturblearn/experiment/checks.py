@@ -12,6 +12,7 @@ from perturblearn.classifiers import Classifier
 from perturblearn.config import AttackConfig, ClassifierConfig, ExperimentConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import PerturbLearnError
+from perturblearn.experiment.attribution import Attribution, attribute
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.context import ContextStage
@@ -258,6 +259,70 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
         if section.model.is_network:
             return estimate_network(section, shapes, on_perturbed=True, draws=stage.draws)
         return estimate_control(CONTROLS[stage.control], section, stage.draws, shapes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
+    """Where what g knows of held-out inputs comes from.
+
+    Args:
+        n_inputs: held-out inputs that are looked at.
+        merged, substeps: how finely g's training is followed; see `attribute_training`.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        perturbed: the set for each learning rate of f.
+        perturbation: g, a row for each f: what fixes its training, which is followed once more.
+        section: how g is trained, as found on this machine.
+    """
+
+    kind = "attribution"
+    n_inputs: int
+    merged: int | None
+    substeps: int
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+    section: ClassifierConfig = aside()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return "attribution of what g knows"
+
+    @property
+    def work(self) -> float:
+        """A second pass backward, and derivatives: several times that of g's training."""
+        return 5 * self.section.relative_work
+
+    def run(self, result: Results) -> Attribution:
+        """Follow g's training once more."""
+        selected = _selected(self.selection, result)
+        try:
+            return attribute(
+                result(self.data),
+                result(self.perturbed[selected.standard]).to(self.context.data_device),
+                self.section.with_rate(self.section.lr[selected.perturbation]),
+                seed=self.seed,
+                n_inputs=self.n_inputs,
+                merged=self.merged,
+                substeps=self.substeps,
+                device=self.device,
+                report=result.report,
+            )
+        except PerturbLearnError as error:
+            raise named(self, error) from None
+
+    @classmethod
+    def dump(cls, result: Attribution) -> Artefact:
+        """The attribution as an artefact."""
+        return result.dump()
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Attribution:
+        """The attribution again."""
+        return Attribution.load(artefact)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -150,13 +150,13 @@ def _descent_section(spec: TrainingSpec) -> DescentConfig:
 
 def _job(spec: TrainingSpec, sections: Sequence[DescentConfig], inputs: Tensor) -> Job:
     section, epochs = sections[0], tuple(each.epochs for each in sections)
-    plateau = section.schedule == "plateau"
-    return Job(
-        spec.first_network(inputs),
-        spec.labels,
-        Descent(section.loss, spec.lr, max(epochs), section.momentum, plateau),
-        epochs,
-    )
+    return Job(spec.first_network(inputs), spec.labels, full_batch_descent(section, max(epochs)), epochs)
+
+
+def full_batch_descent(section: DescentConfig, epochs: int) -> Descent:
+    """The training that a section asks for, at its one learning rate, for so many epochs."""
+    (lr,) = section.lr
+    return Descent(section.loss, lr, epochs, section.momentum, section.schedule == "plateau")
 
 
 def _learn_alone(

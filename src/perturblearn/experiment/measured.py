@@ -95,6 +95,33 @@ class ClassMeasures(GroupMeasures):
 
 
 @dataclass(frozen=True)
+class AttributionMeasures:
+    """Where g's knowledge of each class comes from, in class signals.
+
+    The class signal of an input is the output of its true class minus the mean of the others, each output centred over
+    the inputs. It is linear, so the signals of parts add up.
+
+    Args:
+        names: of the classes.
+        signals: by part (``perturbation``, ``source``, ``start``, ``total``, ...), the mean over each class's inputs;
+            None where a class has none.
+    """
+
+    names: tuple[str, ...]
+    signals: Mapping[str, tuple[float | None, ...]]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> AttributionMeasures:
+        """What `to_dict` gave."""
+        signals = {part: tuple(values) for part, values in content["signals"].items()}
+        return cls(tuple(content["names"]), signals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The signals as JSON values."""
+        return {"names": list(self.names), "signals": {part: list(values) for part, values in self.signals.items()}}
+
+
+@dataclass(frozen=True)
 class LearnerMeasures:
     """What is measured of one g.
 
@@ -185,6 +212,7 @@ class SeedMeasures:
         classes: class by class.
         groups: group by group; None where the data name no groups.
         grid: the measures of every pair of learning rates.
+        attribution: where g's knowledge of each class comes from; None if not asked for.
     """
 
     seed: int
@@ -195,6 +223,7 @@ class SeedMeasures:
     classes: ClassMeasures
     groups: GroupMeasures | None = None
     grid: tuple[PairMeasures, ...] = ()
+    attribution: AttributionMeasures | None = None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SeedMeasures:
@@ -212,6 +241,7 @@ class SeedMeasures:
             classes=ClassMeasures.from_dict(content["classes"]),
             groups=GroupMeasures.from_dict(content["groups"]) if "groups" in content else None,
             grid=tuple(PairMeasures.from_dict(pair) for pair in content["grid"]),
+            attribution=AttributionMeasures.from_dict(content["attribution"]) if "attribution" in content else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -225,6 +255,7 @@ class SeedMeasures:
             "classes": self.classes.to_dict(),
             **({} if self.groups is None else {"groups": self.groups.to_dict()}),
             "grid": [pair.to_dict() for pair in self.grid],
+            **({} if self.attribution is None else {"attribution": self.attribution.to_dict()}),
         }
 
 

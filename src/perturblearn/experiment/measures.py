@@ -382,6 +382,16 @@ MEASURES: dict[str, Measure] = {
         PerturbationMeasure(
             "perturbed_loss_heldout", "g, held-out perturbed set", lambda case: _loss_on(case, case.heldout_perturbed)
         ),
+        Measure("attribution_total", "class signal of g, held-out inputs: the sum of its parts"),
+        Measure("attribution_perturbation", "what the perturbations taught g"),
+        Measure("attribution_source", "what their sources taught g, under the target labels"),
+        Measure("attribution_start", "what g started with"),
+        Measure("attribution_decay", "what weight decay did"),
+        Measure("attribution_statistics", "what the running statistics of g's layers did"),
+        Measure("attribution_unperturbed", "class signal of g trained on the sources alone"),
+        Measure("attribution_cancellation", "sizes of the parts, over the size of their total"),
+        Measure("attribution_needs_perturbation", "share that g gets right, and wrong without that part"),
+        Measure("attribution_error", "what the parts miss of what g has learned"),
         Measure("linear_probe", "a linear classifier of the perturbed set, f's training set"),
         Measure("linear_probe_heldout", "a linear classifier of the perturbed set, held-out inputs"),
         Measure("unperturbed_control", "no perturbation, f's training set"),

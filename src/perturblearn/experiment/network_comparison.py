@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from perturblearn.classifiers import Network, TwoLayer, evaluating
-from perturblearn.config import SGDConfig, TwoLayerModelConfig, UntrainedConfig
+from perturblearn.classifiers import Network, TwoLayer, evaluating, sigmas_of
+from perturblearn.config import MLPConfig, SGDConfig, TwoLayerModelConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.experiment.case import Case, Trained
@@ -27,7 +27,15 @@ from perturblearn.experiment.comparison import (
 )
 from perturblearn.experiment.measures import accuracy, agreement
 from perturblearn.experiment.networks import first_network
-from perturblearn.theory import EmpiricalKernel, LazyRegime, kernel_training, lazy_regime, training_time
+from perturblearn.theory import (
+    DeepKernel,
+    EmpiricalKernel,
+    Kernel,
+    LazyRegime,
+    kernel_training,
+    lazy_regime,
+    training_time,
+)
 from perturblearn.training import LOSSES, Schedule
 
 MOST_FOR_KERNEL = 4000
@@ -39,13 +47,19 @@ class KernelPrediction:
     """Outputs of g for held-out inputs, and what its kernel at the start predicts of them.
 
     Args:
-        outputs, predicted: (M,).
+        initial, outputs, predicted: before training, after it, and what is predicted of that, (M,).
         labels: true labels, (M,).
     """
 
+    initial: Tensor
     outputs: Tensor
     predicted: Tensor
     labels: Tensor
+
+    @property
+    def learned(self) -> float | None:
+        """Correlation of what the network has learned with what is predicted, f_T - f_0 on both sides."""
+        return correlation(self.outputs - self.initial, self.predicted - self.initial)
 
 
 class LinearisedCase(LazyCase):
@@ -57,30 +71,43 @@ class LinearisedCase(LazyCase):
 
         Weight decay, and the noise of drawing batches, are left out of it.
         """
-        case, g = self.case, self.case.g
-        config = g.config
-        if not isinstance(config, SGDConfig) or not case.data.is_binary or len(g.inputs) > MOST_FOR_KERNEL:
+        return self._predict(self.case.g, lambda start, points: (EmpiricalKernel(start), points))
+
+    @cached_property
+    def infinite_width(self) -> dict[str, KernelPrediction | None]:
+        """The same by the kernel at infinite width, for f and g in the ntk parametrisation, by their letters."""
+        return {trained.letter: self._predict(trained, _limit_kernel) for trained in (self.case.f, self.case.g)}
+
+    def _predict(
+        self, trained: Trained, kernel_of: Callable[[Network | TwoLayer, Tensor], tuple[Kernel, Tensor] | None]
+    ) -> KernelPrediction | None:
+        """What gradient flow with a kernel predicts of a network, given the kernel and points as it takes them."""
+        case, config = self.case, trained.config
+        if not isinstance(config, SGDConfig) or not case.data.is_binary or len(trained.inputs) > MOST_FOR_KERNEL:
             return None
-        start = self._start(g)
+        start = self._start(trained)
         if start is None:
             return None
-        device = g.classifier.device
-        inputs, heldout = g.inputs.to(device), case.data.heldout_inputs.to(device)
-        kernel = EmpiricalKernel(start)
-        with _differentiating(g, start):
+        device = trained.classifier.device
+        inputs, heldout = trained.inputs.to(device), case.data.heldout_inputs.to(device)
+        found, at = kernel_of(start, inputs), kernel_of(start, heldout)
+        if found is None or at is None:
+            return None
+        (kernel, points), (_, places) = found, at
+        with _differentiating(trained, start):
             with torch.no_grad():
                 first, before = start(inputs), start(heldout)
             multipliers = kernel_training(
-                inputs,
-                g.labels.to(device),
+                points,
+                trained.labels.to(device),
                 first,
                 kernel=kernel,
-                time=_time(config, g.lr, len(inputs), g.classifier.losses.tolist()),
+                time=_time(config, trained.lr, len(inputs), trained.classifier.losses.tolist()),
                 derivative=LOSSES[config.loss].derivative,
             )
-            predicted = (before.double() + kernel.weighted_sum(heldout, inputs, multipliers)).cpu()
-        outputs = g.classifier.outputs(case.data.heldout_inputs).cpu()
-        return KernelPrediction(outputs, predicted, case.data.heldout_labels.cpu())
+            predicted = (before.double() + kernel.weighted_sum(places, points, multipliers)).cpu()
+        outputs = trained.classifier.outputs(case.data.heldout_inputs).cpu()
+        return KernelPrediction(before.cpu(), outputs, predicted, case.data.heldout_labels.cpu())
 
     @override
     def _laziness(self, trained: Trained) -> LazyRegime | None:
@@ -114,6 +141,15 @@ NETWORK_NUMBERS: dict[str, Number[LinearisedCase]] = {
     "perturbation_kernel_prediction_accuracy": Number(
         "the prediction itself, held-out inputs under their true labels",
         lambda p: (known := p.kernel_prediction) and accuracy(known.predicted, known.labels)),
+    "standard_infinite_width_correlation": Number(
+        "what f has learned and the kernel at infinite width (ntk)",
+        lambda p: (known := p.infinite_width["f"]) and known.learned),
+    "perturbation_infinite_width_correlation": Number(
+        "what g has learned and the kernel at infinite width (ntk)",
+        lambda p: (known := p.infinite_width["g"]) and known.learned),
+    "perturbation_infinite_width_accuracy": Number(
+        "what the kernel at infinite width learns from g's set, without g's start (ntk)",
+        lambda p: (known := p.infinite_width["g"]) and accuracy(known.predicted - known.initial, known.labels)),
 }  # fmt: skip
 NETWORK_COMPARISONS = {name: number.meaning for name, number in NETWORK_NUMBERS.items()}
 """Every number of a comparison of deep networks, and what it compares."""
@@ -152,6 +188,16 @@ def _differentiating(trained: Trained, start: Network | TwoLayer) -> Iterator[No
             f"the network {model.name} cannot be differentiated sample by sample ({reason}); "
             "set measures.theory = false"
         ) from error
+
+
+def _limit_kernel(start: Network | TwoLayer, points: Tensor) -> tuple[Kernel, Tensor] | None:
+    """The kernel of a network's parametrisation at infinite width, and points as its first layer takes them."""
+    config = start.config if isinstance(start, Network) else None
+    if not isinstance(config, MLPConfig) or (sigmas := sigmas_of(config)) is None:
+        return None
+    assert isinstance(start, Network)
+    kernel = DeepKernel(config.depth, config.slope, *sigmas)
+    return kernel, start.prepared(points).flatten(1)
 
 
 def _time(section: SGDConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:

@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from perturblearn.classifiers import TwoLayer, label_loss, make_network
-from perturblearn.config import ClassifierConfig, NetworkConfig, SGDConfig, TwoLayerModelConfig, UntrainedConfig
+from perturblearn.classifiers import TwoLayer, label_loss, linearised, make_network
+from perturblearn.config import (
+    ClassifierConfig,
+    LinearisedConfig,
+    NetworkConfig,
+    SGDConfig,
+    TwoLayerModelConfig,
+    UntrainedConfig,
+)
 from perturblearn.data import Signature
 from perturblearn.experiment.context import Shapes
 from perturblearn.graph import Estimate
@@ -97,16 +104,23 @@ def _passes(section: ClassifierConfig, shapes: Shapes, *, bfloat16: bool | None 
     model, is_fresh = section.model, not isinstance(section, UntrainedConfig)
     assert isinstance(model, NetworkConfig)
     in_bfloat16 = section.is_bfloat16 if bfloat16 is None else bfloat16
+    kind = (is_fresh, isinstance(section, LinearisedConfig), in_bfloat16)
     where = (shapes.outline.signature, shapes.dtype, shapes.device)
-    return _measured(model, is_fresh, in_bfloat16, *where)  # pyright: ignore[reportArgumentType] - frozen
+    return _measured(model, *kind, *where)  # pyright: ignore[reportArgumentType] - frozen
 
 
 @lru_cache(maxsize=16)
 def _measured(
-    model: NetworkConfig, is_fresh: bool, bfloat16: bool, signature: Signature, dtype: str, device: str
+    model: NetworkConfig,
+    is_fresh: bool,
+    is_linearised: bool,
+    bfloat16: bool,
+    signature: Signature,
+    dtype: str,
+    device: str,
 ) -> Passes:
     network = make_network(model, signature, seed=0, role="cost", fresh=is_fresh)
-    network = network.to(device=device, dtype=getattr(torch, dtype))
+    network = (linearised(network) if is_linearised else network).to(device=device, dtype=getattr(torch, dtype))
     batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=getattr(torch, dtype), device=device)
     labels = torch.ones(_SAMPLES, dtype=torch.int64, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, make_network
-from perturblearn.config import ClassifierConfig, NetworkConfig, SGDConfig, UntrainedConfig
+from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
+from perturblearn.config import ClassifierConfig, LinearisedConfig, NetworkConfig, SGDConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.learn import TrainingSpec
@@ -49,9 +49,23 @@ def learn_network(
             f"{spec.role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
             f"{signature.n_classes}; choose logistic, which is the cross-entropy there"
         )
-    descent = MinibatchDescent(
+    return minibatch_descent(section).train(
+        network,
+        inputs,
+        spec.labels,
+        seed=minibatch_seed(spec.seed, spec.role),
+        device=device,
+        resumption=resumption,
+        report=report,
+    )
+
+
+def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
+    """The training that a section asks for, at its one learning rate."""
+    (lr,) = section.lr
+    return MinibatchDescent(
         loss=section.loss,
-        lr=spec.lr,
+        lr=lr,
         epochs=section.epochs,
         batch_size=section.batch_size,
         momentum=section.momentum,
@@ -60,22 +74,20 @@ def learn_network(
         augmentation=section.augmentation,
         bfloat16=section.is_bfloat16,
     )
-    return descent.train(
-        network,
-        inputs,
-        spec.labels,
-        seed=derive_seed(spec.seed, "minibatches", spec.role),
-        device=device,
-        resumption=resumption,
-        report=report,
-    )
+
+
+def minibatch_seed(seed: int, role: str) -> int:
+    """The seed of shuffles, augmentation and dropout of a classifier of this role."""
+    return derive_seed(seed, "minibatches", role)
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:
     """The network before its training, on the CPU."""
     assert isinstance(section.model, NetworkConfig), f"{section.model.name} is made by initialise"
     # Without a training, weights of the user's own are what is asked about: nothing is drawn afresh.
-    return make_network(section.model, signature, seed=seed, role=role, fresh=not isinstance(section, UntrainedConfig))
+    fresh = not isinstance(section, UntrainedConfig)
+    network = make_network(section.model, signature, seed=seed, role=role, fresh=fresh)
+    return linearised(network) if isinstance(section, LinearisedConfig) else network
 
 
 def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, Any]:

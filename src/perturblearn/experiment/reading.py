@@ -32,15 +32,23 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
+    attribution = None if graph.attribution is None else executor.result(graph.attribution)
     return SeedMeasures(
         seed=seed,
         standard_lr=chosen.standard_lr,
         perturbation_lr=chosen.perturbation_lr,
-        measures={**chosen.measures, **selected.maxima, **probe, **theory},
+        measures={
+            **chosen.measures,
+            **selected.maxima,
+            **probe,
+            **theory,
+            **({} if attribution is None else attribution.numbers),
+        },
         controls={name: executor.result(stage) for name, stage in graph.controls.items()},
         classes=learner.classes,
         groups=learner.groups,
         grid=grid,
+        attribution=None if attribution is None else attribution.classes,
     )
 
 

@@ -15,6 +15,7 @@ from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, 
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.case import kernel_of
 from perturblearn.experiment.checks import (
+    AttributionOf,
     ControlDraws,
     DirectionMeasures,
     Directions,
@@ -96,6 +97,7 @@ class SeedGraph:
         controls: by name; none if no draws are asked for.
         linear_probe: None if not asked for.
         theory: the comparison with theory; None if not asked for.
+        attribution: of what g knows; None if not asked for.
     """
 
     data: Data
@@ -104,6 +106,7 @@ class SeedGraph:
     controls: Mapping[ControlName, ControlDraws]
     linear_probe: LinearProbe | None
     theory: TheoryComparison | NetworkComparison | None
+    attribution: AttributionOf | None
 
     @property
     def standards(self) -> tuple[Stage[Classifier], ...]:
@@ -127,7 +130,7 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = tuple(stage for stage in (self.linear_probe, self.theory) if stage is not None)
+        asked_for = tuple(stage for stage in (self.linear_probe, self.theory, self.attribution) if stage is not None)
         return (self.selection, *self.controls.values(), *asked_for)
 
 
@@ -218,6 +221,7 @@ class GraphBuilder:
             {control: self._control(control, data, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
             self._asked_theory(data, branches, selection, seed),
+            self._attribution(data, branches, chosen, seed) if config.measures.attribution else None,
         )
 
     def _branch(self, data: Data, lr: float, seed: int) -> Branch:
@@ -389,6 +393,23 @@ class GraphBuilder:
         if config.standard.model.is_network or config.perturbation.model.is_network:
             return NetworkComparison(**self._of_selected(data, branches, selection, seed))
         return self.theory(data, branches, selection, seed)
+
+    def _attribution(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> AttributionOf:
+        measures = self.config.measures
+        return AttributionOf(
+            n_inputs=measures.attribution_inputs,
+            merged=measures.attribution_merged,
+            substeps=measures.attribution_substeps,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            section=self.config.perturbation,
+            context=self.context,
+        )
 
     def map(self, graph: SeedGraph, seed: int, limits: tuple[float, float] | None) -> Map:
         """The decision map of a seed's classifiers."""

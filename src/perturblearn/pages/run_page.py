@@ -61,6 +61,7 @@ def run_page(result: Result, folder: Path) -> str:
         classes=report.class_lines,
         confusion=confusion_chart(result) if len(result.seeds[0].classes.names) > 2 else None,
         groups=report.group_lines,
+        attribution=report.attribution_lines,
         rates=rates_chart(result) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,

@@ -3,7 +3,8 @@
 - *Orthogonality*: long training is understood for samples that are nearly orthogonal [ICLR24], a condition that real
   and even drawn data miss by many orders of magnitude. Does perturbation learning care?
 - *Smallest perturbation*: the theory allows perturbations up to about sqrt(d/N) [ICLR24]. How small may they be?
-- *Depth*: the theory is of two-layer networks, lazy ones in NeurIPS24. What is left of it in deeper ones?
+- *Depth*: the theory is of two-layer networks, lazy ones in NeurIPS24. What is left of it in deeper ones, in torch's
+  parametrisation, in one that has a limit at infinite width, and in lazy training?
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FEW_SAMPLES = (8, 16, 32, 64, 128)
 DIMS = (500, 1000, 2000, 4000, 8000)
 SAMPLES = (40, 80, 160, 320, 640)
 DEPTHS = (1, 2, 3, 4, 5, 6)
+WIDTHS = (32, 64, 128, 256, 512)
 
 
 def _limit(_: Settings) -> dict[str, Any]:
@@ -43,6 +45,21 @@ def _both(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _WAYS = {"limit": _limit, "flow": _flow}
+
+
+def _torch(_: Settings) -> dict[str, Any]:
+    """Torch's parametrisation, as networks are usually trained."""
+    return {}
+
+
+def _ntk(_: Settings) -> dict[str, Any]:
+    """The parametrisation that has a limit at infinite width, by plain descent at the rate of the kernel's time."""
+    return _both({"model.parametrization": "ntk", "momentum": 0.0, "lr": 1.0})
+
+
+def _lazy(_: Settings) -> dict[str, Any]:
+    """The same networks replaced by their linearisation at the start."""
+    return {**_ntk(_), **_both({"training": "linearised"})}
 
 
 def _noise(n_adv: int) -> dict[str, Any]:
@@ -123,22 +140,35 @@ DEPTH = Study(
         # The largest rate of 0.1, 0.03, 0.01 at which no depth diverges.
         "hidden_dim": 128, "lr": 0.03, "epochs": 20,
         "attack.name": "one_step", "attack.targets": "uniform",
-        "measures.theory": True, "controls.linear_probe": False,
+        "measures.theory": True, "measures.attribution": True, "measures.attribution_inputs": 100,
+        "controls.linear_probe": False,
     },
     [
         Panel({"depth": DEPTHS}, {"attack.source": "none", "epsilon": 1.0}, title="hidden layers, bare perturbations"),
         Panel({"depth": DEPTHS}, {"attack.source": "natural", "epsilon": 4.0}, title=f"hidden layers, {NATURAL}"),
+        Panel(
+            {"hidden_dim": WIDTHS},
+            {"attack.source": "natural", "epsilon": 4.0, "depth": 3},
+            log_x=True,
+            title=f"width of three hidden layers, {NATURAL}",
+        ),
     ],
     caption="MNIST, 1 against 2, f and g multilayer perceptrons of equal depth, one-step L2 perturbations; accuracy "
-    "and agreement of g, how lazy both are, and how well g's empirical kernel at its start predicts it.",
+    "and agreement of g, how lazy both are, what its kernel at the start and the kernel at infinite width predict of "
+    "it, and what taught it.",
     measures={
         "perturbation_accuracy": "perturbation_accuracy_heldout",
         "agreement": "agreement",
         "kernel_agreement": "perturbation_kernel_prediction_agreement",
     },
+    ways={"torch": _torch, "ntk": _ntk, "lazy": _lazy},
     # Fewer samples need more epochs for as many steps.
-    quick=Smaller(settings={"data.n_samples": 300, "data.n_heldout": 200, "hidden_dim": 64, "epochs": 75}, points=3),
-    full_takes="2 minutes",
+    quick=Smaller(
+        settings={"data.n_samples": 300, "data.n_heldout": 200, "hidden_dim": 64, "epochs": 75},
+        most={"hidden_dim": 128},
+        points=3,
+    ),
+    full_takes="10 minutes",
     analysis=analyse_depth,
 )  # fmt: skip
 

@@ -27,17 +27,27 @@ _SHARES = {
     "perturbation_kernel_prediction_agreement": "agreement of g and its kernel's prediction",
     "perturbation_kernel_prediction_correlation": "correlation of g and its kernel's prediction",
     "perturbation_kernel_prediction_accuracy": "its kernel's prediction, accuracy on held-out inputs",
+    "standard_infinite_width_correlation": "correlation of what f learned and the kernel at infinite width",
+    "perturbation_infinite_width_correlation": "correlation of what g learned and the kernel at infinite width",
+    "perturbation_infinite_width_accuracy": "the kernel at infinite width, accuracy on held-out inputs",
+    "attribution_needs_perturbation": "right, and wrong without the perturbations' part",
 }
 _DISTANCES = {
     "standard_linearisation_distance": "f, distance from its linearisation",
     "perturbation_linearisation_distance": "g, distance from its linearisation",
 }
 _DRIFTS = {"standard_kernel_drift": "f, kernel drift", "perturbation_kernel_drift": "g, kernel drift"}
+_PARTS = {
+    "attribution_total": "g, class signal",
+    "attribution_perturbation": "perturbations' part",
+    "attribution_source": "sources' part",
+}
 _OF_DEPTH = (
     (_SHARES, "share, or correlation"),
+    (_PARTS, "class signal"),
     (_DISTANCES, "distance"),
     (_DRIFTS, "kernel drift"),
-    ({"perturbed_loss": "g, loss on the perturbed set"}, None),
+    ({"perturbed_loss": "g, loss on the perturbed set", "attribution_error": "attribution, completeness error"}, None),
 )
 """What is told over depth, chart by chart; the last is in the table alone."""
 
@@ -233,46 +243,57 @@ def _size_chart(places: Sequence[_Place], along: str, other: str) -> Chart:
 
 
 def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:
-    """Accuracies, lazy-regime numbers and the kernel's prediction over the number of hidden layers."""
+    """Accuracies, laziness, both kernels' predictions and attribution over the hidden layers and their width."""
     rows: list[tuple[Cell, ...]] = []
     trends: list[tuple[Cell, ...]] = []
     charts: list[Chart] = []
     sentences: list[str] = []
-    for of_source in _grouped(runs, lambda run: run.panel).values():
-        sources = {"none": "bare"}.get(of_source[0].settings["attack.source"], "natural")
+    for (way, _), of_panel in _grouped(runs, lambda run: (run.way, run.panel)).items():
+        first = of_panel[0]
+        is_depth = first.x == "depth"
+        sources = {"none": "bare"}.get(first.settings["attack.source"], "natural")
         for names, label in _OF_DEPTH:
             is_log = label in ("kernel drift", None)
             lines: list[Line] = []
             for name, meaning in names.items():
-                known = [run for run in of_source if name in run.measures]
+                known = [run for run in of_panel if run.measures.get(name) is not None]
                 if not known:
                     continue
-                points = _grouped(known, lambda run: run.settings["depth"])
+                points = _grouped(known, lambda run: run.settings[run.x])
                 lines.append(_line(meaning, list(points), points.values(), name))
-                rows += [(sources, depth, name, *_mean_std(point, name), len(point)) for depth, point in points.items()]
+                rows += [
+                    (way, sources, point[0].settings["depth"], point[0].settings["hidden_dim"], name,
+                     *_mean_std(point, name), len(point))
+                    for point in points.values()
+                ]  # fmt: skip
+                if not is_depth:
+                    continue
                 fit = fit_line(
                     {"depth": [run.settings["depth"] for run in known]},
                     [math.log10(run.measures[name]) if is_log else run.measures[name] for run in known],
                     [run.seed for run in known],
                 )
-                trends.append((sources, f"log10 {name}" if is_log else name, *_cells(fit, "depth")))
+                trends.append((way, sources, f"log10 {name}" if is_log else name, *_cells(fit, "depth")))
                 if fit is not None and names is _SHARES:
-                    sentences.append(f"{sources} perturbations, {meaning}: {fit.slopes['depth']} per hidden layer.")
+                    change = f"{fit.slopes['depth']} per hidden layer"
+                    sentences.append(f"{way}, {sources} perturbations, {meaning}: {change}.")
             if lines and label is not None:
-                charts.append(Chart(f"{sources} perturbations", "hidden layers", label, lines, log_y=is_log))
+                axis = "hidden layers" if is_depth else "units of a hidden layer"
+                title = f"{way}: {sources} perturbations"
+                charts.append(Chart(title, axis, label, lines, log_x=not is_depth, log_y=is_log))
     return Analysis(
         sentences,
         [
             Table(
                 "depth",
-                "Every number over the seeds, by the number of hidden layers of f and g.",
-                ("sources", "depth", "measure", "mean", "std", "n_seeds"),
+                "Every number over the seeds, by parametrisation and training, hidden layers and width of f and g.",
+                ("way", "sources", "depth", "width", "measure", "mean", "std", "n_seeds"),
                 rows,
             ),
             Table(
                 "per_layer",
                 f"Change per hidden layer, least squares {_INTERVAL}.",
-                ("sources", "measure", *_FIT_HEADS),
+                ("way", "sources", "measure", *_FIT_HEADS),
                 trends,
             ),
         ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perturblearn.experiment import BEATEN_SHARE, HELDOUT
+from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.conclusion import FEW_DRAWS, near_chance, weak_standard
 from perturblearn.report.words import (
     attack_text,
@@ -110,6 +111,10 @@ class AuditReport:
                 f"A linear classifier reaches {shares} % of g's gain over chance there; it is less than half in every "
                 f"seed in {more} of {plural(len(probed), 'combination')}."
             )
+        short = self.audit.short_names
+        for cell in cells:
+            where = f"{short[cell.learner]}, {attack_text(cell.config.attack)}"
+            found += [f"{where}: {remark}" for remark in attribution_remarks(cell)]
         return found
 
     @property

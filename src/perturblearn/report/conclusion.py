@@ -17,6 +17,7 @@ from perturblearn.experiment import (
     SeedMeasures,
     controls_of,
 )
+from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.words import percent, percent_range, percent_with_spread, plural
 from perturblearn.results import Result
 
@@ -255,6 +256,7 @@ def remarks(result: Result) -> Iterator[str]:
             f"A linear classifier trained on the same {kind} set classifies {reached} % of the held-out inputs "
             f"correctly{leak}."
         )
+    yield from attribution_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]
     if dead:
         shares = percent_range([seed.measures["perturbation_dead_share"] or 0.0 for seed in dead])

@@ -20,6 +20,7 @@ from perturblearn.experiment import (
     Summary,
     controls_of,
 )
+from perturblearn.report.attribution import attribution_lines
 from perturblearn.report.conclusion import ask, conclude, remarks, told_part
 from perturblearn.report.words import aligned, framed, html_lines, html_table, listed, title
 from perturblearn.results import Examples, Result
@@ -91,10 +92,16 @@ class RunReport:
         return group_lines(groups) if groups and len(groups[0].names) <= MOST_CLASSES else []
 
     @property
+    def attribution_lines(self) -> list[tuple[str, ...]]:
+        """Heads, and what taught g each class; nothing if that was not asked for, and for very many classes."""
+        measured = [seed.attribution for seed in self.result.seeds if seed.attribution is not None]
+        return attribution_lines(measured) if measured and len(measured[0].names) <= MOST_CLASSES else []
+
+    @property
     def text(self) -> str:
         """Tables, conclusion and remarks."""
         lines = framed(title(self.result.config), [HEADS, *self.rows], left=(0, len(HEADS) - 1))
-        for more in (self.class_lines, self.group_lines):
+        for more in (self.class_lines, self.group_lines, self.attribution_lines):
             lines += ["", *aligned(more)] if more else []
         return "\n".join((*lines, "", self.conclusion, *listed(self.remarks)))
 

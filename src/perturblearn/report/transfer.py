@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from perturblearn.experiment import HELDOUT, Pair
+from perturblearn.report.attribution import attribution_cell
 from perturblearn.report.words import (
     aligned,
     attack_text,
@@ -94,6 +95,13 @@ class TransferReport:
                 fooling,
             ),
         ]
+        if "attribution_total" in matrix.first.summary:
+            shown.append(
+                (
+                    "g's class signal, taught by perturbations / by their sources under the target labels / in all",
+                    lambda pair: attribution_cell(matrix.cells[pair]),
+                )
+            )
         return [
             (
                 head,

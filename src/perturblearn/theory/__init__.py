@@ -14,19 +14,22 @@ from perturblearn.theory.decision_map import (
     predictions_on,
     weight_plane,
 )
+from perturblearn.theory.deep_kernel import DeepKernel
 from perturblearn.theory.empirical_kernel import EmpiricalKernel, empirical_kernel
 from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gate_kernel
 from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
-from perturblearn.theory.lazy_training import expected_cosine, initial_output_variance, lazy_prediction, training_time
+from perturblearn.theory.lazy_training import expected_cosine, lazy_prediction, training_time
 from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
 from perturblearn.theory.orthogonality import Orthogonality, orthogonality
 from perturblearn.theory.predictions import (
+    PerturbationTerms,
     cosine_similarity,
     full_perturbation_prediction,
     perturbation_direction,
     perturbation_prediction,
+    perturbation_terms,
     predict_from_directions,
     random_cosine,
     row_cosines,
@@ -37,12 +40,14 @@ __all__ = [
     "BoundaryTerms",
     "DecisionMap",
     "DecisionPlane",
+    "DeepKernel",
     "EmpiricalKernel",
     "GateKernel",
     "Kernel",
     "LazyRegime",
     "MarginLimit",
     "Orthogonality",
+    "PerturbationTerms",
     "boundary_terms",
     "cosine_similarity",
     "decision_map",
@@ -52,7 +57,6 @@ __all__ = [
     "expected_perturbation_accuracy",
     "full_perturbation_prediction",
     "gate_kernel",
-    "initial_output_variance",
     "kernel_training",
     "lazy_prediction",
     "lazy_regime",
@@ -62,6 +66,7 @@ __all__ = [
     "orthogonality",
     "perturbation_direction",
     "perturbation_prediction",
+    "perturbation_terms",
     "predict_from_directions",
     "predictions_on",
     "random_cosine",

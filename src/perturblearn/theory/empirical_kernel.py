@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 from typing_extensions import override
 
-from perturblearn.theory.kernel import Centres, Kernel, Points, Sums, Weights
+from perturblearn.classifiers import differentiable_forward
+from perturblearn.theory.kernel import Centres, ClassSums, ClassWeights, Kernel, Points, Sums, Weights
 
 WORKSPACE = 2**31
 """Bytes that the gradients of a block of inputs may take."""
@@ -37,7 +38,9 @@ class EmpiricalKernel(Kernel):
         return empirical_kernel(self.network, x, z, workspace=workspace or WORKSPACE)
 
     @override
-    def weighted_sum(self, z: Points, centres: Centres, weights: Weights, *, workspace: int | None = None) -> Sums:
+    def weighted_sum(
+        self, z: Points, centres: Centres, weights: ClassWeights, *, workspace: int | None = None
+    ) -> ClassSums:
         # Whole: each block of rows of z would take the gradients at all centres anew.
         return self(z, centres, workspace=workspace).to(weights.dtype) @ weights
 
@@ -138,7 +141,8 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
 def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """The network's outputs with other parameters."""
-    return functional_call(module, dict(parameters), (inputs,))
+    with differentiable_forward():
+        return functional_call(module, dict(parameters), (inputs,))
 
 
 def _gradients(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> list[Tensor]:

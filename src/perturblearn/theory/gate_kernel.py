@@ -12,7 +12,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from perturblearn.theory.checks import check_pair, check_slope
-from perturblearn.theory.kernel import Centres, Kernel, Points, Sums, Weights, row_blocks
+from perturblearn.theory.deep_kernel import DeepKernel
+from perturblearn.theory.kernel import Centres, ClassSums, ClassWeights, Kernel, Points, Sums, Weights, row_blocks
 
 _SAMPLES = 2**29
 """Bytes of a block of sampled units."""
@@ -98,7 +99,11 @@ class GateKernel(Kernel):
         return self._full * (x.square().sum(dim=1) + float(self.trained_bias))
 
     @override
-    def weighted_sum(self, z: Points, centres: Centres, weights: Weights, *, workspace: int | None = None) -> Sums:
+    def weighted_sum(
+        self, z: Points, centres: Centres, weights: ClassWeights, *, workspace: int | None = None
+    ) -> ClassSums:
+        if weights.ndim > 1:  # several classes share the values
+            return super().weighted_sum(z, centres, weights, workspace=workspace)
         return self.expanded_sum(z, centres, weights, centres, workspace=workspace)
 
     @override
@@ -133,6 +138,14 @@ class GateKernel(Kernel):
     def initial_gradient_square(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """E ||sum_j a_j phi'(h_j) w_j||^2 = (1 + gamma^2)/2 for large d [own], the same for every input."""
         return x.new_full((len(x),), self._full)
+
+    @override
+    def initial_covariance(
+        self, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"] | None = None, *, workspace: int | None = None
+    ) -> Float[Tensor, "n _"]:
+        """Of NeurIPS24's network; its diagonal is (1 + gamma^2)/2 (||x||^2/d + 1)."""
+        deep = DeepKernel(1, self.slope, 1.0, float(self.bias), trained_readout=False, input_dim=self.input_dim)
+        return deep.initial_covariance(x, z, workspace=workspace)
 
     @override
     def reduced(self, input_dim: int) -> GateKernel:

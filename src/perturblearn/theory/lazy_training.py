@@ -65,8 +65,8 @@ def lazy_prediction(
         z: where to predict, (m, d).
         kernel: the network's kernel, with the trained bias's share if the network has one.
         time: tau, see `training_time`.
-        initial: f_0(z), (m,), of the network as it starts; at infinite width it is Gaussian with the variance of
-            `initial_output_variance`, and 0 is its mean.
+        initial: f_0(z), (m,), of the network as it starts; at infinite width it is Gaussian with the covariance
+            `Kernel.initial_covariance`, and 0 is its mean.
         workspace: bytes for a block of rows of z.
 
     Returns:
@@ -103,16 +103,3 @@ def expected_cosine(
     moved = time * perturbation_direction(x, y, kernel=kernel, workspace=workspace).norm(dim=1)
     # Not 1/sqrt(1 + rho^2) itself: rho is infinite where nothing has moved.
     return moved / torch.sqrt(moved.square() + kernel.initial_gradient_square(x))
-
-
-def initial_output_variance(z: Float[Tensor, "m d"], *, slope: float) -> Float[Tensor, "m"]:
-    r"""Variance of f_0(z) over initialisations of NeurIPS24's network, (1 + gamma^2)/2 (\|z\|^2/d + 1) [own].
-
-    Args:
-        z: inputs (m, d).
-        slope: negative slope gamma, in [0, 1).
-
-    Returns:
-        (m,), in the dtype of the inputs.
-    """
-    return (1 + slope**2) / 2 * (z.square().sum(dim=1) / z.shape[1] + 1)

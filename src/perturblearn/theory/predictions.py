@@ -9,6 +9,7 @@ kernel; NeurIPS24's own formulas are those of `GateKernel`. Learning rate and ti
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Real
@@ -200,6 +201,57 @@ def full_perturbation_prediction(
         check_same_shape(perturbed, sources, "sources")
         predicted = sources + predicted
     return kernel.expanded_sum(z, perturbed, signs, predicted, workspace=workspace) / len(perturbed)
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbationTerms:
+    """The two terms of what a lazy perturbation classifier learns, g - g_0 = source + perturbation.
+
+    Args:
+        source: S, what the wrongly labelled sources teach.
+        perturbation: P, what moving them adds.
+    """
+
+    source: Float[Tensor, "m *k"]
+    perturbation: Float[Tensor, "m *k"]
+
+
+def perturbation_terms(
+    sources: Float[Tensor, "n *d"],
+    perturbed: Float[Tensor, "n *d"],
+    multipliers: Float[Tensor, "n *k"],
+    z: Float[Tensor, "m *d"],
+    *,
+    kernel: Kernel,
+    workspace: int | None = None,
+) -> PerturbationTerms:
+    r"""What perturbations and their wrongly labelled sources teach a lazy g, for any loss and kernel [own].
+
+    :math:`S(z) = \sum_n \alpha'_n \Theta(u_n, z)` and :math:`P(z) = \sum_n \alpha'_n [\Theta(x'_n, z) - \Theta(u_n,
+    z)]`. In P, :math:`\alpha'_n` has the sign of y'_n and so has the perturbation: the wrong labels cancel, whatever
+    the kernel. S averages out for random targets, and opposes f for contradicting ones. It is not what the sources
+    alone would teach: its multipliers are those of training on x'.
+
+    Args:
+        sources: u, (n, ...).
+        perturbed: x', (n, ...).
+        multipliers: alpha', (n,), or (n, k) for k classes, as `kernel_training` on x' returns them.
+        z: where to predict, (m, ...).
+        kernel: g's kernel.
+        workspace: bytes for a block of rows of z.
+
+    Raises:
+        DataError: sources and perturbed inputs of different shape, or values that are not finite.
+    """
+    if sources.shape != perturbed.shape:
+        raise DataError(
+            f"the sources have shape {tuple(sources.shape)} and the perturbed inputs {tuple(perturbed.shape)}; give "
+            "one source for each perturbed input"
+        )
+    for name, values in (("sources", sources), ("perturbed", perturbed), ("multipliers", multipliers), ("z", z)):
+        check_finite(values, name)
+    source = kernel.weighted_sum(z, sources, multipliers, workspace=workspace)
+    return PerturbationTerms(source, kernel.weighted_sum(z, perturbed, multipliers, workspace=workspace) - source)
 
 
 def cosine_similarity(

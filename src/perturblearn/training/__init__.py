@@ -1,5 +1,6 @@
-"""Training: two-layer networks full batch, in several exact forms or by gradient flow; any network by minibatches."""
+"""Training: two-layer networks full batch or by gradient flow, any network by minibatches; what taught it what."""
 
+from perturblearn.training.attribution import PathAttribution, attribute_training
 from perturblearn.training.cost import (
     MOST_UNITS,
     NOMINAL,
@@ -39,10 +40,12 @@ __all__ = [
     "MarginLoss",
     "MinibatchDescent",
     "Outcome",
+    "PathAttribution",
     "Plateau",
     "Rates",
     "Resumption",
     "Schedule",
+    "attribute_training",
     "choose_form",
     "form_cost",
     "form_words",

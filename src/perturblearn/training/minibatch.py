@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -130,19 +130,15 @@ class MinibatchDescent:
         """
         team = current_team()
         team.device(device)  # first of all: an error in the other processes would end them without a sentence
-        signature = network.signature if isinstance(network, Network) else None
-        shape = signature.input_shape if signature else tuple(inputs.shape[1:])
-        _check_labels(labels, len(inputs), signature.n_classes if signature else 2, self.loss)
-        _check(network, inputs, self, shape, team)
         resumption = resumption or Resumption(Drafts())
+        task = self.task(network, inputs, labels, team, seed=seed, device=device, resident=resident)
         about = _identity(network, inputs, self, seed)
         state = resumption.drafts.read(STATE)
         if state is not None and state.content.get("about") != about:
             state = None
-        black = signature.black if signature else 0.0
-        task = Task(network, self, seed, str(device), shape, black, resident, state)
+        task = replace(task, state=state)
         watch = _Watch(self, resumption, about, report)
-        sgd = _start(team, task, len(inputs))
+        sgd = start_descent(team, task, len(inputs), Sgd)
         with late_interrupts(team) as pause:
             if team.size > 1:
                 team.call(_assist, _on_cpu(task), tensors=(inputs, labels))
@@ -153,6 +149,25 @@ class MinibatchDescent:
 
             _descend(team, task, sgd, inputs, labels, between_steps)
         return _classifier(sgd, self, team)
+
+    def task(
+        self,
+        network: TwoLayer | Network,
+        inputs: Tensor,
+        labels: Tensor,
+        team: Team,
+        *,
+        seed: int,
+        device: str | torch.device,
+        resident: bool | None = None,
+    ) -> Task:
+        """The training from its start, once it is known that it can be done; arguments and errors as for `train`."""
+        signature = network.signature if isinstance(network, Network) else None
+        shape = signature.input_shape if signature else tuple(inputs.shape[1:])
+        _check_labels(labels, len(inputs), signature.n_classes if signature else 2, self.loss)
+        _check(network, inputs, self, shape, team)
+        black = signature.black if signature else 0.0
+        return Task(network, self, seed, str(device), shape, black, resident, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +192,14 @@ class Task:
     state: Artefact | None
 
 
-def _start(team: Team, task: Task, n_samples: int) -> Sgd:
-    """The network before the first step that is left."""
+SomeSgd = TypeVar("SomeSgd", bound=Sgd)
+
+
+def start_descent(team: Team, task: Task, n_samples: int, kind: type[SomeSgd]) -> SomeSgd:
+    """The network before the first step that is left, in a kind of `Sgd`."""
     descent = task.descent
     per_epoch = max(1, n_samples // descent.batch_size)
-    sgd = Sgd(
+    sgd = kind(
         task.network,
         descent.loss,
         Schedule(descent.schedule, descent.lr, per_epoch * descent.epochs),
@@ -203,22 +221,17 @@ def _descend(
     """This process's part in all steps that are left."""
     common = CommonSteps(team, sgd.parameters, sgd.steps - sgd.done)
     try:
-        # Fewer samples than a batch are one batch; else those left over wait for another epoch's shuffle.
         batch_size = min(task.descent.batch_size, len(inputs))
         loader = make_loader(inputs, labels, sgd.device, resident=task.resident)
         while sgd.done < sgd.steps:
             epoch, first = divmod(sgd.done, sgd.steps_per_epoch)
-            # From the epoch's own seed, so that a resumed training shuffles as an undisturbed one.
-            order = _shuffled(len(inputs), derive_seed(task.seed, "shuffle", str(epoch)))
-            batches = order[: sgd.steps_per_epoch * batch_size].view(-1, batch_size)
-            own = batches[first:, team.rank :: team.size]
+            own = epoch_batches(task, len(inputs), epoch)[first:, team.rank :: team.size]
             for step, (part, part_labels) in enumerate(loader.batches(own), start=first):
                 if not common.begin():
                     return
                 # Draws by place in the training, not from a running generator: a resumed one has no need of its past.
                 position = (str(epoch), str(step))
-                if task.descent.augmentation:
-                    part = _augmented(part, task, position, batch_size, team)
+                part = augmented(part, task, position, batch_size, team)
                 draws = derive_seed(task.seed, "network", *position, str(team.rank))
                 loss = sgd.gradients(part, part_labels, batch_size=batch_size, seed=draws)
                 sgd.step(common.add_up(loss))
@@ -231,15 +244,23 @@ def _descend(
 
 def _assist(team: Team, task: Task, inputs: Tensor, labels: Tensor) -> None:
     """What all processes but the first do in a training."""
-    _descend(team, task, _start(team, task, len(inputs)), inputs, labels, lambda sgd: None)
+    _descend(team, task, start_descent(team, task, len(inputs), Sgd), inputs, labels, lambda sgd: None)
 
 
-def _shuffled(n_samples: int, seed: int) -> Tensor:
-    return torch.randperm(n_samples, generator=torch.Generator().manual_seed(seed))
+def epoch_batches(task: Task, n_samples: int, epoch: int) -> Int[Tensor, "batches n"]:
+    """The samples of each batch of an epoch, counted from 0."""
+    # From the epoch's own seed, so that a resumed training shuffles as an undisturbed one.
+    generator = torch.Generator().manual_seed(derive_seed(task.seed, "shuffle", str(epoch)))
+    order = torch.randperm(n_samples, generator=generator)
+    # Fewer samples than a batch are one batch; else those left over wait for another epoch's shuffle.
+    size = min(task.descent.batch_size, n_samples)
+    return order[: n_samples // size * size].view(-1, size)
 
 
-def _augmented(part: Tensor, task: Task, position: tuple[str, str], batch_size: int, team: Team) -> Tensor:
+def augmented(part: Tensor, task: Task, position: tuple[str, str], batch_size: int, team: Team) -> Tensor:
     """A process's share of a batch, augmented; the draws are those of the whole batch, however it is shared."""
+    if not task.descent.augmentation:
+        return part
     generator = torch.Generator().manual_seed(derive_seed(task.seed, "augmentation", *position))
     draws = draw_augmentation(batch_size, generator)[:, team.rank :: team.size].to(part.device)
     images = part.view(len(part), *task.image_shape)

@@ -61,6 +61,8 @@ class Sgd:
         for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
             self._optimiser.state[parameter]["momentum_buffer"] = velocity
         self._loss = loss
+        self.momentum = momentum
+        self.weight_decay = weight_decay
         self._schedule = schedule
         self.steps_per_epoch = steps_per_epoch
         self.device = device
@@ -85,6 +87,11 @@ class Sgd:
         """Whether the last step ended an epoch."""
         return self.done % self.steps_per_epoch == 0
 
+    @property
+    def next_rate(self) -> float:
+        """The rate of the next step."""
+        return self._schedule.rate(self.done)
+
     def progress(self) -> tuple[int, float]:
         """The epoch of the last step, counted from 1, and the mean loss of its steps so far."""
         steps = self.done % self.steps_per_epoch
@@ -106,17 +113,17 @@ class Sgd:
         """
         self._optimiser.zero_grad()
         with torch.enable_grad():
-            with (
-                own_draws(seed, self.device),
-                torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16),
-            ):
-                outputs = self._outputs(inputs)
-            outputs = outputs.float() if self._bfloat16 else outputs
-            loss = sample_losses(self._loss, outputs, labels).sum() / batch_size
+            loss = sample_losses(self._loss, self.outputs(inputs, seed), labels).sum() / batch_size
             loss.backward()
         return loss.detach()
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, inputs: Tensor, seed: int) -> Tensor:
+        """Outputs in training; the seed is of what the network itself draws."""
+        with own_draws(seed, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            outputs = self._pass(inputs)
+        return outputs.float() if self._bfloat16 else outputs
+
+    def _pass(self, inputs: Tensor) -> Tensor:
         try:
             return self.module(inputs)
         except ValueError as error:
@@ -131,7 +138,7 @@ class Sgd:
     def step(self, loss: Tensor) -> None:
         """Take the step of the gradients that are there, and note the loss of its batch."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._schedule.rate(self.done)
+            group["lr"] = self.next_rate
         self._optimiser.step()
         self._sum += loss
         self.done += 1

@@ -1,0 +1,209 @@
+"""Where g's knowledge comes from: its training followed once more, and its class signal split into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from perturblearn.classifiers import Classifier, initialise, is_target
+from perturblearn.config import ClassifierConfig, DescentConfig, SGDConfig
+from perturblearn.data import Dataset, Signature
+from perturblearn.experiment.learn import TrainingSpec, full_batch_descent, learn
+from perturblearn.experiment.measured import AttributionMeasures
+from perturblearn.experiment.networks import first_network, learn_network, minibatch_descent, minibatch_seed
+from perturblearn.perturbed import PerturbedSet
+from perturblearn.seeding import derive_seed
+from perturblearn.store import Artefact, Drafts
+from perturblearn.training import PathAttribution, Resumption, attribute_training
+
+Report = Callable[[int, int, str], None]
+_ROLE = "perturbation"
+_BATCH, _MOST_MERGED = 256, 4
+"""Samples of the steps that share one derivative, so that its cost stays in proportion to that of training; and how
+many steps that are at most, as a chord departs from its path."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What the parts of g's training have taught it about some held-out inputs.
+
+    Args:
+        numbers: by measure, see `MEASURES`.
+        classes: class signals class by class.
+        rows: positions of the inputs among the held-out ones, (M,).
+        signals: by part, the class signal of each input, (M,).
+        is_right: whether g gets each input right, (M,) bool.
+        is_right_without: whether it would without the perturbation's part, (M,) bool.
+    """
+
+    numbers: Mapping[str, float]
+    classes: AttributionMeasures
+    rows: Int[Tensor, "m"]
+    signals: Mapping[str, Float[Tensor, "m"]]
+    is_right: Tensor
+    is_right_without: Tensor
+
+    def dump(self) -> Artefact:
+        """The attribution as an artefact."""
+        signals = {f"signal.{part}": values for part, values in self.signals.items()}
+        tensors = {"rows": self.rows, "is_right": self.is_right, "is_right_without": self.is_right_without}
+        return Artefact({"numbers": dict(self.numbers), "classes": self.classes.to_dict()}, {**signals, **tensors})
+
+    @staticmethod
+    def load(artefact: Artefact) -> Attribution:
+        """What `dump` wrote."""
+        tensors, content = artefact.tensors, artefact.content
+        signals = {
+            name.removeprefix("signal."): values for name, values in tensors.items() if name.startswith("signal.")
+        }
+        return Attribution(
+            content["numbers"],
+            AttributionMeasures.from_dict(content["classes"]),
+            tensors["rows"],
+            signals,
+            tensors["is_right"],
+            tensors["is_right_without"],
+        )
+
+
+def attribute(
+    data: Dataset,
+    perturbed: PerturbedSet,
+    section: ClassifierConfig,
+    *,
+    seed: int,
+    n_inputs: int,
+    merged: int | None,
+    substeps: int,
+    device: str,
+    report: Report = lambda done, steps, note: None,
+) -> Attribution:
+    """Split what g knows of held-out inputs into what taught it; see `attribute_training`.
+
+    Args:
+        data: with its true labels.
+        perturbed: the set that g was trained on, with its sources.
+        section: how g was trained, with one learning rate.
+        seed: the run's seed.
+        n_inputs: held-out inputs to look at, drawn at random if there are more.
+        merged: steps that share a derivative; None for those of 256 samples.
+        substeps: derivatives along each of their chords.
+        device: where to train.
+        report: called with steps done and in all.
+
+    Raises:
+        ModelError: a network without a forward derivative along its parameters.
+    """
+    count = len(data.heldout_inputs)
+    rows = torch.arange(count)
+    if count > n_inputs:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "attribution"))
+        rows = torch.randperm(count, generator=generator)[:n_inputs].sort().values
+    inputs, labels = (part[rows.to(part.device)] for part in (data.heldout_inputs, data.heldout_labels))
+    sources = torch.zeros_like(perturbed.inputs) if perturbed.source == "none" else perturbed.sources
+    assert sources is not None, "a stage has a set with its sources"
+    path = _follow(data, perturbed, sources, inputs, section, seed, merged, substeps, device, report)
+    outputs = {"start": path.start, **path.parts, "total": path.final}
+    signals = {part: class_signal(values.cpu(), labels.cpu()) for part, values in outputs.items()}
+    means = {f"attribution_{part}": float(signal.mean()) for part, signal in signals.items()}
+    total = means["attribution_total"]
+    sizes = sum(abs(value) for name, value in means.items() if name != "attribution_total")
+    right = is_target(path.final.cpu(), labels.cpu())
+    without = is_target((path.final - path.parts["perturbation"]).cpu(), labels.cpu())
+    numbers = {
+        **means,
+        "attribution_needs_perturbation": float((right & ~without).double().mean()),
+        "attribution_error": path.error,
+    }
+    if total:
+        numbers["attribution_cancellation"] = sizes / abs(total)
+    if perturbed.source != "none":  # of nothing, there is nothing to learn
+        control = _train_on(sources, perturbed.target_labels, data, section, seed, device)
+        numbers["attribution_unperturbed"] = float(class_signal(control.outputs(inputs).cpu(), labels.cpu()).mean())
+    return Attribution(numbers, _by_class(data, labels.cpu(), signals), rows, signals, right, without)
+
+
+def class_signal(outputs: Float[Tensor, "m *k"], labels: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
+    """Output of each input's true class minus the mean of the others, each output centred over the inputs.
+
+    Args:
+        outputs: f(x), (M,), with labels +1 and -1, or logits (M, K) with labels 0 .. K-1.
+        labels: the true ones.
+
+    Returns:
+        (M,) float64; linear in the outputs.
+    """
+    centred = outputs.double() - outputs.double().mean(dim=0)
+    if outputs.ndim == 1:
+        return labels * centred
+    own = centred.gather(1, labels[:, None])[:, 0]
+    return own - (centred.sum(dim=1) - own) / (outputs.shape[1] - 1)
+
+
+def _follow(
+    data: Dataset,
+    perturbed: PerturbedSet,
+    sources: Tensor,
+    heldout: Tensor,
+    section: ClassifierConfig,
+    seed: int,
+    merged: int | None,
+    substeps: int,
+    device: str,
+    report: Report,
+) -> PathAttribution:
+    inputs = perturbed.inputs
+    if isinstance(section, SGDConfig):
+        network = first_network(section, Signature.of(data), seed=seed, role=_ROLE)
+        network, descent = network.to(device=device, dtype=inputs.dtype), minibatch_descent(section)
+        # Along a chord of several steps running statistics move too far.
+        has_statistics = any(buffer.is_floating_point() for buffer in network.body.buffers())
+        usual = 1 if has_statistics else min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
+    else:
+        assert isinstance(section, DescentConfig), "the configuration refuses all others"
+        network = initialise(section.model, inputs[0].numel(), seed=seed, role=_ROLE).to(inputs)
+        descent, usual = full_batch_descent(section, section.epochs), 1
+    return attribute_training(
+        descent,
+        network,
+        inputs,
+        sources,
+        perturbed.target_labels,
+        heldout,
+        seed=minibatch_seed(seed, _ROLE),
+        device=device,
+        merged=usual if merged is None else merged,
+        substeps=substeps,
+        report=report,
+    )
+
+
+def _train_on(
+    inputs: Tensor, labels: Tensor, data: Dataset, section: ClassifierConfig, seed: int, device: str
+) -> Classifier:
+    """A network that starts and trains as g does, on other inputs."""
+
+    def silent(done: int, steps: int, note: str) -> None:
+        pass
+
+    spec = TrainingSpec(section, labels, seed, _ROLE)
+    if isinstance(section, DescentConfig):
+        return learn(spec, inputs.to(device), report=silent)
+    return learn_network(
+        spec, Signature.of(data), inputs, device=device, resumption=Resumption(Drafts()), report=silent
+    )
+
+
+def _by_class(data: Dataset, labels: Tensor, signals: Mapping[str, Tensor]) -> AttributionMeasures:
+    members = [labels == label for label in data.label_values]
+    return AttributionMeasures(
+        tuple(data.class_names),
+        {
+            part: tuple(float(signal[rows].mean()) if bool(rows.any()) else None for rows in members)
+            for part, signal in signals.items()
+        },
+    )
