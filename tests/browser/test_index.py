@@ -258,6 +258,7 @@ def test_a_folder_without_results_is_a_page_too(open_page: Open, tmp_path: Path)
     check_page(opened)
 
 
+@pytest.mark.long
 def test_thousands_are_paged(open_page: Open, tmp_path: Path) -> None:
     content = run().to_dict()
     for number in range(2000):

@@ -58,7 +58,7 @@ def test_curves_panels_and_verdicts_are_chosen(tmp_path: Path, open_page: Open) 
     with page.expect_download() as download:
         page.locator("#save-points").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert lines[0] == "panel,x,measure,mean,std,n_seeds,published,difference,verdict"
+    assert lines[0] == "panel,x,measure,published,mean,std,n_seeds,difference,verdict"
     assert len(lines) == 3
 
 

@@ -165,6 +165,7 @@ def test_hostile_names_are_text(hostile_page: Path, open_page: Open) -> None:
     check_page(opened)
 
 
+@pytest.mark.long
 def test_colour_images_are_drawn_in_colours(hostile_page: Path, open_page: Open) -> None:
     width, height, *values = pixels(open_page(hostile_page), 0)
     assert (width, height) == (6, 6)

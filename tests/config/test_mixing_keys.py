@@ -16,7 +16,7 @@ BARE = (
 )
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"mixing.perturbed_share": -0.1}, "mixing.perturbed_share = -0.1, but it must be at least 0"),
-    ({"mixing.perturbed_share": 1.5}, "mixing.perturbed_share = 1.5, but it must be less than or equal to 1"),
+    ({"mixing.perturbed_share": 1.5}, "mixing.perturbed_share = 1.5, but it must be at most 1"),
     ({"mixing.perturbed_share": "half"}, "mixing.perturbed_share = 'half', but it must be a number"),
     ({"mixing.perturbed_share": True}, "mixing.perturbed_share = True, but it must be a number"),
     ({"mixing.perturbed_share": float("nan")}, "mixing.perturbed_share = nan, but it must be a finite number"),

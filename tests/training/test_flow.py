@@ -19,6 +19,13 @@ from perturblearn.training import Descent, Flow
 
 FLOW_LOSSES = ["exponential", "logistic"]
 KINDS = ["one_hidden", "two_layer"]
+# Each kind and each loss once; the other pairs take as long again.
+WAYS = [
+    ("one_hidden", "exponential"),
+    ("two_layer", "logistic"),
+    pytest.param("one_hidden", "logistic", marks=pytest.mark.long),
+    pytest.param("two_layer", "exponential", marks=pytest.mark.long),
+]
 
 
 def network(dim: int, *, width: int = 20, name: str = "one_hidden", slope: float = 0.1, dtype: Any = None) -> TwoLayer:
@@ -212,8 +219,7 @@ def test_float32_is_float64_but_for_rounding(n_samples: int, dim: int, rank: int
     assert relative(change_of(found[torch.float32], start), change_of(found[torch.float64], start)) < 1e-3
 
 
-@pytest.mark.parametrize("loss", FLOW_LOSSES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "loss"), WAYS)
 def test_descent_at_a_small_rate_follows_the_flow(loss: str, name: str) -> None:
     """Of both errors, descent's falls with its rate and the flow's with its step: each is below 1 % here."""
     inputs, labels = noise(25, 20)
@@ -235,8 +241,7 @@ def errors_of_steps(start: TwoLayer, loss: str) -> list[float]:
     return [relative(reached(step), limit) for step in (0.1, 0.05, 0.025)]
 
 
-@pytest.mark.parametrize("loss", FLOW_LOSSES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "loss"), WAYS)
 def test_first_order_in_the_step(loss: str, name: str) -> None:
     # At a slope of 0.999 gates that flip within a step shift a thousandth, and what is left is smooth.
     large, middle, small = errors_of_steps(network(20, width=100, name=name, slope=0.999), loss)
@@ -247,8 +252,7 @@ def test_first_order_in_the_step(loss: str, name: str) -> None:
     assert middle / small == pytest.approx(31 / 15, rel=0.02)
 
 
-@pytest.mark.parametrize("loss", FLOW_LOSSES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "loss"), WAYS)
 def test_shorter_steps_change_little(loss: str, name: str) -> None:
     """With gates that matter each step's flips are off by a share of the step: uneven, and a few per cent in all."""
     large, _, small = errors_of_steps(network(20, width=400, name=name), loss)
@@ -384,8 +388,7 @@ def test_reports_grow_to_a_hundred() -> None:
     assert heard[-1][2] == f"loss {found.training['final_loss']:.3g}"
 
 
-@pytest.mark.parametrize("loss", FLOW_LOSSES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "loss"), WAYS)
 def test_data_that_cannot_be_fitted_end_with_the_time(loss: str, name: str) -> None:
     """Near a minimum steps go back and forth by the step's length; each still covers time."""
     inputs, labels = noise(60, 3)

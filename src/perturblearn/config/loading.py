@@ -31,7 +31,7 @@ _WANTED = {
     "greater_than": "above {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "below {lt:g}",
-    "less_than_equal": "at most {le:,}",
+    "less_than_equal": "at most {le}",
     "literal_error": "{expected}",
     "model_type": "a section with keys of its own",
     "too_short": "a list with at least {min_length} entry",
@@ -168,7 +168,10 @@ def _sentence(error: ValidationError) -> str:
             return reason
         section = isinstance(value, (Mapping, BaseModel))
         return f"{name}: {reason}" if section else f"{name} = {shown_value(value)}: {reason}"
-    wanted = _WANTED.get(kind, reason).format(**first.get("ctx", {}))
+    context = first.get("ctx", {})
+    if "le" in context:  # a large whole number, or 1.0
+        context = {**context, "le": f"{context['le']:,}".removesuffix(".0")}
+    wanted = _WANTED.get(kind, reason).format(**context)
     return f"{name} = {shown_value(value)}, but it must be {wanted}"
 
 
