@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perturblearn import attacks, theory
     from perturblearn.api import (
+        ProgressLines,
         audit,
         compare_with_theory,
         executor,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from perturblearn.results import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
 
 _HOMES = {
+    "ProgressLines": "api",
     "audit": "api",
     "compare_with_theory": "api",
     "executor": "api",
@@ -82,6 +84,7 @@ __all__ = [
     "ModelError",
     "PerturbLearnError",
     "PerturbedSet",
+    "ProgressLines",
     "Reproduction",
     "Result",
     "StoreError",

@@ -9,6 +9,7 @@ from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import RunOptions
 from perturblearn.api.perturb import perturb, prepare_perturb
 from perturblearn.api.prepared import Prepared
+from perturblearn.api.progress import PlanProgress, ProgressLines
 from perturblearn.api.report import write_report
 from perturblearn.api.reproduce import prepare_reproduction, reproduce
 from perturblearn.api.run import learn_from_perturbations, make_experiment, plan, prepare_run
@@ -21,7 +22,9 @@ from perturblearn.api.verify import verify
 __all__ = [
     "CACHE_SIZE_VARIABLE",
     "CACHE_VARIABLE",
+    "PlanProgress",
     "Prepared",
+    "ProgressLines",
     "RunOptions",
     "UserObjects",
     "artefact_store",

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from perturblearn.api.executors import executor
+from perturblearn.api.progress import NotebookProgress, is_in_notebook
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Watcher
@@ -33,7 +34,7 @@ class RunOptions:
         retry: repeat runs of a sweep or figure that failed before; otherwise they keep their error.
         report: write the page of a run into its folder.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns.
-        watch: called with the progress of each stage.
+        watch: called with the progress of each stage; None for a bar in a notebook, and nothing elsewhere.
 
     Raises:
         ConfigError: the cache's size is not a size, or no cache is named that it could limit.
@@ -69,6 +70,11 @@ class RunOptions:
             StoreError: the folder cannot be written.
         """
         return cache_store(self.cache_dir, self.cache_size) or self.results
+
+    @cached_property
+    def watcher(self) -> Watcher | None:
+        """What is called with the progress of each stage."""
+        return NotebookProgress() if self.watch is None and is_in_notebook() else self.watch
 
     @cached_property
     def make_executor(self) -> MakeExecutor:

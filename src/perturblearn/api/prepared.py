@@ -129,7 +129,7 @@ class PreparedResult(Prepared[S]):
             options.stages,
             beside=self.beside,
             force=options.force,
-            watch=options.watch,
+            watch=options.watcher,
             make_executor=options.make_executor,
         )
 

@@ -98,7 +98,7 @@ class PreparedRuns(Prepared[list[Outcome]]):
                 keep=self.keep,
                 among=self.experiments.values(),
                 force=options.force,
-                watch=options.watch,
+                watch=options.watcher,
                 make_executor=options.make_executor,
                 finished=log.note,
             )

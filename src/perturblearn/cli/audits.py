@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
-from perturblearn.cli.options import DataOptions, ExecutionOptions, Flag, Flattened, Out, OutputOptions, arguments
+from perturblearn.cli.options import DataOptions, ExecutionOptions, Flag, Flattened, Out, ProgressOptions, arguments
 
 
 @app.command
@@ -47,7 +47,7 @@ def audit(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Audit a model: what do its perturbations teach a network that sees nothing else?
 
@@ -90,7 +90,7 @@ def transfer(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from perturblearn.api import Prepared
-from perturblearn.cli.options import ExecutionOptions, OutputOptions
+from perturblearn.cli.options import ExecutionOptions, ProgressOptions
 from perturblearn.cli.progress import ProgressBar
 from perturblearn.pages import PAGE_NAME
 
@@ -23,7 +23,7 @@ def execute(
     prepared: Prepared[R],
     out: Path,
     execution: ExecutionOptions,
-    output: OutputOptions,
+    output: ProgressOptions,
     *,
     show: Callable[[R, ProgressBar], str],
     as_json: Callable[[R], Mapping[str, Any]],
@@ -45,7 +45,7 @@ def execute(
         plan = prepared.plan(options)
         print_json(prepared.counts(plan)) if output.json else print(prepared.describe(plan))
         return None
-    with ProgressBar(enabled=output.shows_progress) as bar:
+    with ProgressBar(enabled=output.shows_progress, verbose=output.verbose) as bar:
         result = prepared.run(replace(options, watch=bar.update))
     if output.json:
         print_json(as_json(result))
@@ -72,7 +72,9 @@ class SavedResult(Protocol):
         ...
 
 
-def execute_one(prepared: Prepared[SavedResult], out: Path, execution: ExecutionOptions, output: OutputOptions) -> None:
+def execute_one(
+    prepared: Prepared[SavedResult], out: Path, execution: ExecutionOptions, output: ProgressOptions
+) -> None:
     """The same for one result: printed are its table, how much ran, its folder and its report."""
 
     def show(result: SavedResult, bar: ProgressBar) -> str:
@@ -98,7 +100,7 @@ def execute_many(
     prepared: Prepared[ManyR],
     out: Path,
     execution: ExecutionOptions,
-    output: OutputOptions,
+    output: ProgressOptions,
     *,
     summary: Callable[[ManyR], str],
     as_json: Callable[[ManyR], Mapping[str, Any]],

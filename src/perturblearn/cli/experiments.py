@@ -17,7 +17,7 @@ from perturblearn.cli.options import (
     Flag,
     Flattened,
     Out,
-    OutputOptions,
+    ProgressOptions,
     ReportOptions,
     arguments,
 )
@@ -30,7 +30,7 @@ def run(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Run the whole experiment: train f, perturb its inputs, train g on them, measure g beside its controls.
 
@@ -60,7 +60,7 @@ def theory(
         ),
     ] = None,
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Compare a finished run with both papers' predictions.
 

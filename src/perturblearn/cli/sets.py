@@ -20,6 +20,7 @@ from perturblearn.cli.options import (
     Flattened,
     Out,
     OutputOptions,
+    ProgressOptions,
     ReportOptions,
     arguments,
     set_data,
@@ -39,7 +40,7 @@ def perturb(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Annotated[Path, Parameter(help="Folder for the sets and finished stages.")] = Path("sets"),
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train f, and write the perturbed set of every seed, each into its own folder.
 
@@ -78,7 +79,7 @@ def learn(
     data_dir: DataDir = None,
     out: Out = Path("runs"),
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train g on an existing perturbed set, and measure it on clean data.
 

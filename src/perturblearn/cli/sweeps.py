@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import DataOptions, Flag, Flattened, ManyRunsOptions, Out, OutputOptions, arguments
+from perturblearn.cli.options import DataOptions, Flag, Flattened, ManyRunsOptions, Out, ProgressOptions, arguments
 from perturblearn.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def sweep(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> int:
     """Run an experiment at every point of a sweep, for every seed.
 
