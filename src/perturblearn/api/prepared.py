@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.stores import record_store
+from perturblearn.api.tracking import track
 from perturblearn.config import config_tree
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Experiment, key_of, plan_together, run_together
@@ -110,17 +111,23 @@ class PreparedResult(Prepared[S]):
         return plan_together(self.experiments, options.stages, beside=self.beside, force=options.force)
 
     def run(self, options: RunOptions) -> S:
-        """Run what is not finished, in memory or into a folder with a record beside it."""
+        """Run what is not finished, in memory or into a folder with a record beside it, and hand it on to trackers."""
         if options.out is None:
             return self._measured(self._executed(options))
-        folder = self.folder_in(options.out)
+        result = self._finished(options.out, options)
+        track(result, options.trackers, options.out)
+        return result
+
+    def _finished(self, out: PathLike, options: RunOptions) -> S:
+        """The result in its folder, run if it is not finished."""
+        folder = self.folder_in(out)
         # A folder's name has only the first digits of the key, so the result itself is asked.
         anew = options.force or not all(experiment.is_identified for experiment in self.experiments)
         finished = None if anew else self._finished_in(folder)
         if finished is None or finished.key != self.key:
             return self._recorded(folder, options)
         self._complete(finished, folder, options)
-        self._mend_record(finished, options.out)
+        self._mend_record(finished, out)
         return finished
 
     def _executed(self, options: RunOptions) -> Executor:

@@ -27,6 +27,7 @@ def execute(
     *,
     show: Callable[[R, ProgressBar], str],
     as_json: Callable[[R], Mapping[str, Any]],
+    track: str | None = None,
 ) -> R | None:
     """Print the plan, or do the work and print what came out.
 
@@ -36,11 +37,12 @@ def execute(
         execution, output: the command's options.
         show: the result for people.
         as_json: the result for programs.
+        track: trackers that are handed the result.
 
     Returns:
         The result; None for a plan.
     """
-    options = execution.run_options(out)
+    options = replace(execution.run_options(out), track=track or ())
     if execution.plan:
         plan = prepared.plan(options)
         print_json(prepared.counts(plan)) if output.json else print(prepared.describe(plan))
@@ -73,7 +75,12 @@ class SavedResult(Protocol):
 
 
 def execute_one(
-    prepared: Prepared[SavedResult], out: Path, execution: ExecutionOptions, output: ProgressOptions
+    prepared: Prepared[SavedResult],
+    out: Path,
+    execution: ExecutionOptions,
+    output: ProgressOptions,
+    *,
+    track: str | None = None,
 ) -> None:
     """The same for one result: printed are its table, how much ran, its folder and its report."""
 
@@ -81,7 +88,7 @@ def execute_one(
         lines = [str(result), "", bar.summary(result.seconds), f"Results: {result.folder}"]
         return "\n".join((*lines, *report_line(result.folder)))
 
-    execute(prepared, out, execution, output, show=show, as_json=lambda result: result.to_dict())
+    execute(prepared, out, execution, output, show=show, as_json=lambda result: result.to_dict(), track=track)
 
 
 class ManyResults(SavedResult, Protocol):
@@ -104,11 +111,12 @@ def execute_many(
     *,
     summary: Callable[[ManyR], str],
     as_json: Callable[[ManyR], Mapping[str, Any]],
+    track: str | None = None,
 ) -> int:
     """The same for many runs, of which some may fail.
 
     Args:
-        prepared, out, execution, output, as_json: as in `execute`.
+        prepared, out, execution, output, as_json, track: as in `execute`.
         summary: the lines below the result's table.
 
     Returns:
@@ -118,7 +126,7 @@ def execute_many(
     def show(result: ManyR, _: ProgressBar) -> str:
         return "\n".join((f"{result}\n\n{summary(result)}", *report_line(result.folder)))
 
-    result = execute(prepared, out, execution, output, show=show, as_json=as_json)
+    result = execute(prepared, out, execution, output, show=show, as_json=as_json, track=track)
     return SOME_FAILED if result is not None and result.failed else 0
 
 

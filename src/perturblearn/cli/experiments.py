@@ -19,6 +19,7 @@ from perturblearn.cli.options import (
     Out,
     ProgressOptions,
     ReportOptions,
+    Track,
     arguments,
 )
 from perturblearn.errors import ConfigError
@@ -29,6 +30,7 @@ def run(
     *words: Arguments,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
@@ -43,7 +45,7 @@ def run(
     from perturblearn.api import prepare_run
     from perturblearn.cli.execute import execute_one
 
-    execute_one(prepare_run(file, overrides=keys, data_dir=data.data_dir), out, execution, output)
+    execute_one(prepare_run(file, overrides=keys, data_dir=data.data_dir), out, execution, output, track=track)
 
 
 @app.command

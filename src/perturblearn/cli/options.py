@@ -38,6 +38,12 @@ Data = Annotated[
 ]
 DataDir = Annotated[Path | None, Parameter(help="Folder of named data sets (default: PERTURBLEARN_DATA).")]
 Out = Annotated[Path, Parameter(help="Folder for results and finished stages.")]
+Track = Annotated[
+    str | None,
+    Parameter(
+        help="Experiment trackers that are handed the result: tensorboard, mlflow or wandb, with commas between."
+    ),
+]
 
 
 @dataclass(frozen=True)

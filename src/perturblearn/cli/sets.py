@@ -22,6 +22,7 @@ from perturblearn.cli.options import (
     OutputOptions,
     ProgressOptions,
     ReportOptions,
+    Track,
     arguments,
     set_data,
 )
@@ -78,6 +79,7 @@ def learn(
     data: Data = None,
     data_dir: DataDir = None,
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
@@ -93,7 +95,7 @@ def learn(
     from perturblearn.api import prepare_learn
     from perturblearn.cli.execute import execute_one
 
-    execute_one(prepare_learn(folder, overrides=keys, data_dir=data_dir), out, execution, output)
+    execute_one(prepare_learn(folder, overrides=keys, data_dir=data_dir), out, execution, output, track=track)
 
 
 @app.command

@@ -10,7 +10,16 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import DataOptions, Flag, Flattened, ManyRunsOptions, Out, ProgressOptions, arguments
+from perturblearn.cli.options import (
+    DataOptions,
+    Flag,
+    Flattened,
+    ManyRunsOptions,
+    Out,
+    ProgressOptions,
+    Track,
+    arguments,
+)
 from perturblearn.errors import ConfigError
 
 
@@ -26,6 +35,7 @@ def sweep(
     ],
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> int:
@@ -50,6 +60,7 @@ def sweep(
         output,
         summary=lambda result: f"{result.summary}\nResults: {result.folder}",
         as_json=lambda result: {**result.to_dict(), "n_finished_before": result.finished_before},
+        track=track,
     )
 
 

@@ -29,6 +29,7 @@ from perturblearn.report.words import (
 )
 from perturblearn.results import (
     FILES,
+    TRACKING,
     Audit,
     Finished,
     Reproduction,
@@ -191,7 +192,7 @@ def _folders(place: Path) -> list[Path]:
     if file is not None:
         raise StoreError(f"{place} is itself a result ({file} is in it); name the folder that it lies in")
     # Not Path.is_dir, which raises where another user's folder may not be looked into.
-    return [path for path in inside if os.path.isdir(path) and not path.name.startswith(".")]
+    return [path for path in inside if os.path.isdir(path) and not path.name.startswith(".") and path.name != TRACKING]
 
 
 def _entry(folder: Path, page: str) -> Entry:
