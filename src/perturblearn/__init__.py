@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from perturblearn.api import (
         ProgressLines,
         audit,
+        compare,
         compare_with_theory,
         executor,
         find_runs,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ProgressLines": "api",
     "audit": "api",
+    "compare": "api",
     "compare_with_theory": "api",
     "executor": "api",
     "find_runs": "api",
@@ -94,6 +96,7 @@ __all__ = [
     "TransferMatrix",
     "attacks",
     "audit",
+    "compare",
     "compare_with_theory",
     "dataset_from",
     "executor",

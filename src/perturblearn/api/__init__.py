@@ -3,7 +3,7 @@
 from perturblearn.api.audit import audit, prepare_audit
 from perturblearn.api.executors import executor
 from perturblearn.api.find_runs import find_runs, read_runs
-from perturblearn.api.index import index
+from perturblearn.api.index import compare, index
 from perturblearn.api.learn import learn, prepare_learn
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import RunOptions
@@ -30,6 +30,7 @@ __all__ = [
     "artefact_store",
     "audit",
     "cache_store",
+    "compare",
     "compare_with_theory",
     "executor",
     "find_runs",

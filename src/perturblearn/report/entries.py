@@ -176,6 +176,22 @@ class Entries:
         return "\n".join(lines)
 
 
+def read_entry(folder: str | os.PathLike[str], *, page: str) -> Entry:
+    """The entry that one folder is.
+
+    Args:
+        folder: which.
+        page: as for `Entries.of`.
+
+    Raises:
+        StoreError: it holds no result, or cannot be read.
+    """
+    try:
+        return _entry(Path(folder), page)
+    except PerturbLearnError as error:
+        raise StoreError(f"{readable(str(folder))}: {error}") from None
+
+
 def _counted(count: int, kind: str) -> str:
     several = {"study": "studies", "transfer matrix": "transfer matrices"}
     return f"{count:,} {several.get(kind, kind + 's') if count != 1 else kind}"
