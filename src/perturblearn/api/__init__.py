@@ -1,6 +1,7 @@
 """Perturbation learning from Python: the functions behind the commands, and the work that each of them prepares."""
 
 from perturblearn.api.audit import audit, prepare_audit
+from perturblearn.api.clean import clean, disk_use
 from perturblearn.api.executors import executor
 from perturblearn.api.find_runs import find_runs, read_runs
 from perturblearn.api.index import compare, index
@@ -30,8 +31,10 @@ __all__ = [
     "artefact_store",
     "audit",
     "cache_store",
+    "clean",
     "compare",
     "compare_with_theory",
+    "disk_use",
     "executor",
     "find_runs",
     "index",
