@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perturblearn import attacks, theory
     from perturblearn.api import (
+        ProgressLines,
         audit,
+        clean,
+        compare,
         compare_with_theory,
+        disk_use,
         executor,
         find_runs,
         index,
@@ -31,8 +35,12 @@ if TYPE_CHECKING:
     from perturblearn.results import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
 
 _HOMES = {
+    "ProgressLines": "api",
     "audit": "api",
+    "clean": "api",
+    "compare": "api",
     "compare_with_theory": "api",
+    "disk_use": "api",
     "executor": "api",
     "find_runs": "api",
     "index": "api",
@@ -82,6 +90,7 @@ __all__ = [
     "ModelError",
     "PerturbLearnError",
     "PerturbedSet",
+    "ProgressLines",
     "Reproduction",
     "Result",
     "StoreError",
@@ -91,8 +100,11 @@ __all__ = [
     "TransferMatrix",
     "attacks",
     "audit",
+    "clean",
+    "compare",
     "compare_with_theory",
     "dataset_from",
+    "disk_use",
     "executor",
     "find_runs",
     "index",

@@ -31,11 +31,12 @@ DIGITS = words("--seeds 1 --standard.epochs 20 --perturbation.epochs 20 --contro
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answered: its exit code and all it said."""
+    """What a command answered: its exit code and all it said, with its lines of progress apart."""
 
     code: int
     out: str
     err: str
+    progress: str
 
     @property
     def json(self) -> dict[str, Any]:
@@ -47,7 +48,14 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> Said:
     capsys.readouterr()
     code = main([str(word) for word in arguments])
     captured = capsys.readouterr()
-    return Said(code, captured.out, captured.err)
+    return Said(code, captured.out, *without_progress(captured.err))
+
+
+def without_progress(err: str) -> tuple[str, str]:
+    """Standard error without the lines of progress, and these."""
+    lines = err.splitlines(keepends=True)
+    progress = [line for line in lines if line.startswith("progress: ")]
+    return "".join(line for line in lines if line not in progress), "".join(progress)
 
 
 def refuse(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

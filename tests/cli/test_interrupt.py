@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.commands import TINY, records, run_folders, say
+from tests.cli.commands import TINY, records, run_folders, say, without_progress
 
 from perturblearn import Result, learn_from_perturbations
 from perturblearn.config import parse_value
@@ -136,7 +136,7 @@ def test_a_real_signal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
             time.sleep(0.01)  # until f is finished, and g has begun
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert (process.returncode, out, err) == (130, "", SENTENCE)
+    assert (process.returncode, out, without_progress(err)[0]) == (130, "", SENTENCE)
     assert [record.state for record in records(tmp_path)] == ["interrupted"]
     assert run_folders(tmp_path) == []
     shorter = say(capsys, "run", *QUICK, "--out", tmp_path)

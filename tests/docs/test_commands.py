@@ -99,7 +99,9 @@ def check_perturblearn(words: Words, records: Path) -> None:
             found = read_runs(records, columns=columns, **options)
             assert len(found.rows) > 0 or given.get("failed")
         case name:
-            assert name in ("theory", "verify", "list_figures", "report", "index"), f"{name} is not covered"
+            assert name in ("theory", "verify", "list_figures", "report", "index", "compare", "clean"), (
+                f"{name} is not covered"
+            )
 
 
 def _existing(path: str | None) -> Path | None:

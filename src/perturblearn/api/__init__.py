@@ -1,14 +1,16 @@
 """Perturbation learning from Python: the functions behind the commands, and the work that each of them prepares."""
 
 from perturblearn.api.audit import audit, prepare_audit
+from perturblearn.api.clean import clean, disk_use
 from perturblearn.api.executors import executor
 from perturblearn.api.find_runs import find_runs, read_runs
-from perturblearn.api.index import index
+from perturblearn.api.index import compare, index
 from perturblearn.api.learn import learn, prepare_learn
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import RunOptions
 from perturblearn.api.perturb import perturb, prepare_perturb
 from perturblearn.api.prepared import Prepared
+from perturblearn.api.progress import PlanProgress, ProgressLines
 from perturblearn.api.report import write_report
 from perturblearn.api.reproduce import prepare_reproduction, reproduce
 from perturblearn.api.run import learn_from_perturbations, make_experiment, plan, prepare_run
@@ -21,13 +23,18 @@ from perturblearn.api.verify import verify
 __all__ = [
     "CACHE_SIZE_VARIABLE",
     "CACHE_VARIABLE",
+    "PlanProgress",
     "Prepared",
+    "ProgressLines",
     "RunOptions",
     "UserObjects",
     "artefact_store",
     "audit",
     "cache_store",
+    "clean",
+    "compare",
     "compare_with_theory",
+    "disk_use",
     "executor",
     "find_runs",
     "index",

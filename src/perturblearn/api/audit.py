@@ -46,6 +46,7 @@ def audit(
     cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
+    track: str | Sequence[str] = (),
     watch: Watcher | None = None,
 ) -> Audit:
     """Audit a model: what do networks learn from nothing but its perturbations, over norms, epsilons and learners?
@@ -68,7 +69,7 @@ def audit(
         train: train f first, from fresh weights.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name, ``{"seeds": 5, "attack.steps": 50, "controls.draws": 3}``.
-        data_dir, out, cache_dir, cache_size, force, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, track, watch: as in `learn_from_perturbations`.
 
     Returns:
         The audit: prints as a verdict and a table, plots, converts to a dict or a pandas frame.
@@ -80,7 +81,7 @@ def audit(
         >>> result = audit("mlp", "digits", train=True, overrides={"seeds": 1})  # doctest: +SKIP
         >>> print(result.verdict)  # doctest: +SKIP
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
+    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, track=track, watch=watch)
     prepared = prepare_audit(
         model,
         data,

@@ -1,4 +1,4 @@
-"""A page of all results in a folder."""
+"""Results in a folder on a page, and some of them side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from perturblearn.api.options import PathLike
 from perturblearn.pages import INDEX_NAME, PAGE_NAME, index_page, write_page
-from perturblearn.report.entries import Entries
+from perturblearn.report import Comparison, Entries
 
 
 def index(folder: PathLike = "runs") -> Entries:
@@ -28,3 +28,19 @@ def index(folder: PathLike = "runs") -> Entries:
     path = entries.folder / INDEX_NAME
     write_page(index_page(entries), path)
     return replace(entries, page=path)
+
+
+def compare(*folders: PathLike) -> Comparison:
+    """Put finished results side by side: the settings in which they differ, and their measures.
+
+    Args:
+        folders: of runs, sweeps, figures, audits, transfer matrices or perturbed sets; at least two.
+
+    Returns:
+        The comparison: prints as a table, shows as one in a notebook, converts to a dict.
+
+    Raises:
+        ConfigError: there are fewer than two folders.
+        StoreError: one of them holds no result, or cannot be read.
+    """
+    return Comparison.of(folders, page=PAGE_NAME)

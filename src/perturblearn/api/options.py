@@ -8,12 +8,16 @@ Inside, the options are one value, and so are the objects that a user hands over
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from perturblearn.api.executors import executor
+from perturblearn.api.progress import NotebookProgress, is_in_notebook
 from perturblearn.api.stores import artefact_store, cache_store
+from perturblearn.api.tracking import tracker_names
+from perturblearn.errors import ConfigError
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Watcher
 from perturblearn.store import ArtefactStore
@@ -32,11 +36,12 @@ class RunOptions:
         force: repeat what is finished.
         retry: repeat runs of a sweep or figure that failed before; otherwise they keep their error.
         report: write the page of a run into its folder.
+        track: trackers that are handed the result; see `tracker_names`.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns.
-        watch: called with the progress of each stage.
+        watch: called with the progress of each stage; None for a bar in a notebook, and nothing elsewhere.
 
     Raises:
-        ConfigError: the cache's size is not a size, or no cache is named that it could limit.
+        ConfigError: the cache's size is not a size, no cache is named that it could limit, or a tracker cannot be used.
     """
 
     out: PathLike | None = None
@@ -45,12 +50,22 @@ class RunOptions:
     force: bool = False
     retry: bool = False
     report: bool = True
+    track: str | Sequence[str] = ()
     executor: str | MakeExecutor = "in_process"
     watch: Watcher | None = None
 
     def __post_init__(self) -> None:
         # A wrong limit is refused at once, before data are read and networks are made.
         cache_store(self.cache_dir, self.cache_size)
+        if self.trackers and self.out is None:
+            raise ConfigError(
+                f"track names {', '.join(self.trackers)}, but nothing is written; name a folder of results with out"
+            )
+
+    @cached_property
+    def trackers(self) -> tuple[str, ...]:
+        """The trackers that are asked for, all of them installed."""
+        return tracker_names(self.track)
 
     @cached_property
     def results(self) -> ArtefactStore | None:
@@ -69,6 +84,11 @@ class RunOptions:
             StoreError: the folder cannot be written.
         """
         return cache_store(self.cache_dir, self.cache_size) or self.results
+
+    @cached_property
+    def watcher(self) -> Watcher | None:
+        """What is called with the progress of each stage."""
+        return NotebookProgress() if self.watch is None and is_in_notebook() else self.watch
 
     @cached_property
     def make_executor(self) -> MakeExecutor:

@@ -117,7 +117,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
         if missing:
             plan = make_plan(self._targets(missing), options.stages, force=options.force)
             try_networks(plan)
-            executor = options.make_executor(plan, options.stages, options.watch)
+            executor = options.make_executor(plan, options.stages, options.watcher)
             executor.run()
             # Sets are put together beside their place and moved there, which takes a store on their own disk.
             assert options.results is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.stores import record_store
+from perturblearn.api.tracking import track
 from perturblearn.config import config_tree
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Experiment, key_of, plan_together, run_together
-from perturblearn.graph import AnyStage, Executor, Plan
+from perturblearn.graph import AnyStage, Executor, Plan, keys_below
 from perturblearn.store import Record, State
 
 R_co = TypeVar("R_co", covariant=True)
@@ -110,17 +112,23 @@ class PreparedResult(Prepared[S]):
         return plan_together(self.experiments, options.stages, beside=self.beside, force=options.force)
 
     def run(self, options: RunOptions) -> S:
-        """Run what is not finished, in memory or into a folder with a record beside it."""
+        """Run what is not finished, in memory or into a folder with a record beside it, and hand it on to trackers."""
         if options.out is None:
             return self._measured(self._executed(options))
-        folder = self.folder_in(options.out)
+        result = self._finished(options.out, options)
+        track(result, options.trackers, options.out)
+        return result
+
+    def _finished(self, out: PathLike, options: RunOptions) -> S:
+        """The result in its folder, run if it is not finished."""
+        folder = self.folder_in(out)
         # A folder's name has only the first digits of the key, so the result itself is asked.
         anew = options.force or not all(experiment.is_identified for experiment in self.experiments)
         finished = None if anew else self._finished_in(folder)
         if finished is None or finished.key != self.key:
             return self._recorded(folder, options)
         self._complete(finished, folder, options)
-        self._mend_record(finished, options.out)
+        self._mend_record(finished, out)
         return finished
 
     def _executed(self, options: RunOptions) -> Executor:
@@ -129,7 +137,7 @@ class PreparedResult(Prepared[S]):
             options.stages,
             beside=self.beside,
             force=options.force,
-            watch=options.watch,
+            watch=options.watcher,
             make_executor=options.make_executor,
         )
 
@@ -138,8 +146,9 @@ class PreparedResult(Prepared[S]):
         assert options.out is not None
         records, tree = record_store(Path(options.out)), config_tree(self.experiments[0].config)
 
-        def record(state: State, **more: Any) -> None:
-            records.write(Record(self.key, self.name, state, tree, **more))
+        def record(state: State, seconds: Mapping[str, float] | None = None, **more: Any) -> None:
+            told = {**self._no_seconds, **(seconds or {})}
+            records.write(Record(self.key, self.name, state, tree, seconds=told, **more))
 
         with records.running(self.key, self.name):
             record("running")
@@ -160,6 +169,12 @@ class PreparedResult(Prepared[S]):
             record("finished", result=result.to_dict(), folder=name, seconds=executor.seconds)
             return result
 
+    @property
+    def _no_seconds(self) -> dict[str, float]:
+        """Every stage of it, as its record names them from the first moment on: `clean` keeps what a record names."""
+        targets = (stage for experiment in self.experiments for stage in experiment.targets)
+        return dict.fromkeys(keys_below((*targets, *self.beside)), 0.0)
+
     def _mend_record(self, finished: S, out: PathLike) -> None:
         """Record that a run has finished whose folder was written and whose record was not, as on a full disk."""
         records = record_store(Path(out))
@@ -167,7 +182,8 @@ class PreparedResult(Prepared[S]):
             known = [record for record in records.read_all([self.key]) if record.name == self.name]
             if known and known[0].state != "finished" and finished.folder is not None:
                 told, folder = finished.to_dict(), finished.folder.name
-                records.write(Record(self.key, self.name, "finished", known[0].config, told, folder=folder))
+                config, seconds = known[0].config, {**self._no_seconds, **known[0].seconds}
+                records.write(Record(self.key, self.name, "finished", config, told, folder=folder, seconds=seconds))
 
     @abstractmethod
     def _finished_in(self, folder: Path) -> S | None:

@@ -304,7 +304,7 @@ class PreparedReproduction(Prepared[Reproduction]):
                 options.stages,
                 beside=self._beside,
                 keep="weights",
-                watch=options.watch,
+                watch=options.watcher,
                 make_executor=options.make_executor,
                 # A panel that cannot be drawn does not stop the others.
                 finished=None if self._is_of_sets else _ignore,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def learn_from_perturbations(
     cache_size: int | str | None = None,
     force: bool = False,
     report: bool = True,
+    track: str | Sequence[str] = (),
     watch: Watcher | None = None,
 ) -> Result:
     """Train f, perturb its inputs, train g on nothing but those, and measure g on clean data, for every seed.
@@ -65,7 +66,8 @@ def learn_from_perturbations(
             removed first; by default ``PERTURBLEARN_CACHE_SIZE``, and without that no limit.
         force: repeat stages that are finished.
         report: write the run's page, ``report.html``, into its folder.
-        watch: called with the progress of each stage.
+        track: trackers that are handed the result: ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``.
+        watch: called with the progress of each stage; None for a bar in a notebook, and nothing elsewhere.
 
     Returns:
         The result: prints as a table and a conclusion, plots, converts to a dict or a pandas frame.
@@ -82,7 +84,9 @@ def learn_from_perturbations(
         >>> result.summary["perturbation_accuracy_heldout"]["mean"] > 0.9
         True
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, watch=watch)
+    options = RunOptions(
+        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, track=track, watch=watch
+    )
     objects = UserObjects(data=data, standard=standard, perturbation=perturbation, attack=attack)
     prepared = prepare_run(config, objects, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)

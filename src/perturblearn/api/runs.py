@@ -98,7 +98,7 @@ class PreparedRuns(Prepared[list[Outcome]]):
                 keep=self.keep,
                 among=self.experiments.values(),
                 force=options.force,
-                watch=options.watch,
+                watch=options.watcher,
                 make_executor=options.make_executor,
                 finished=log.note,
             )
@@ -176,7 +176,7 @@ class _RunLog:
         known = self._known.get(key)
         if self._records is None or (known is not None and known.state == "finished" and error is None):
             return  # its record may be that of a single run, which names its folder
-        seconds = {stage: executor.seconds[stage] for stage in experiment.stage_keys if stage in executor.seconds}
+        seconds = {stage: executor.seconds.get(stage, 0.0) for stage in experiment.stage_keys}
         tree = config_tree(config)
         self._unwritten.append(Record(key, config.name, state, tree, result, sentence, seconds=seconds))
         if time.monotonic() > self._written + WRITE_EVERY:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.runs import PreparedRuns
 from perturblearn.api.stores import record_store
+from perturblearn.api.tracking import track as hand_on
 from perturblearn.config import Sweep, resolve_sweep
 from perturblearn.experiment import MakeExecutor, Point
 from perturblearn.graph import Plan, Watcher
@@ -32,6 +33,7 @@ def sweep(
     force: bool = False,
     retry: bool = False,
     executor: str | MakeExecutor = "in_process",
+    track: str | Sequence[str] = (),
     watch: Watcher | None = None,
 ) -> SweepResult:
     """Run an experiment at every point of a sweep, for every seed; a failed run does not stop the others.
@@ -48,7 +50,7 @@ def sweep(
         retry: repeat runs that failed before; otherwise they keep their error.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns. The numbers
             are the same.
-        watch: called with the progress of each stage.
+        track, watch: as in `learn_from_perturbations`.
 
     Returns:
         The result: prints as a table, lists failed runs, converts to a dict or a pandas frame.
@@ -64,7 +66,14 @@ def sweep(
         (2, 0)
     """
     options = RunOptions(
-        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, retry=retry, executor=executor, watch=watch
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        retry=retry,
+        executor=executor,
+        track=track,
+        watch=watch,
     )
     prepared = prepare_sweep(file, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
@@ -130,7 +139,9 @@ class PreparedSweep(Prepared[SweepResult]):
         result = SweepResult.of(self.sweep, self.key, points, outcomes, finished_before=before, seconds=seconds)
         if options.out is None or options.results is None:
             return result
-        return result.write(options.results, self.folder_in(options.out))
+        written = result.write(options.results, self.folder_in(options.out))
+        hand_on(written, options.trackers, options.out)
+        return written
 
     def _count_finished(self, out: Path) -> int:
         """Runs whose measures are in the records, so that they need not be done again."""

@@ -128,7 +128,7 @@ class PreparedComparison(Prepared[TheoryComparison]):
             options.stages,
             map_limits=self.map_limits,
             force=options.force,
-            watch=options.watch,
+            watch=options.watcher,
         )
         if options.results is not None and folder is not None:
             comparison = comparison.write(options.results, folder / "theory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def transfer(
     cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
+    track: str | Sequence[str] = (),
     watch: Watcher | None = None,
 ) -> TransferMatrix:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.
@@ -43,7 +44,7 @@ def transfer(
         data: as in `learn_from_perturbations`; None for the configuration's.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name.
-        data_dir, out, cache_dir, cache_size, force, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, track, watch: as in `learn_from_perturbations`.
 
     Returns:
         The matrix: prints as tables, plots as heat maps, converts to a dict or a pandas frame.
@@ -54,7 +55,7 @@ def transfer(
     Example:
         >>> matrix = transfer(["mlp", "convnet"], "mnist", overrides={"data.n_samples": 5000})  # doctest: +SKIP
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
+    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, track=track, watch=watch)
     prepared = prepare_transfer(architectures, data, config=config, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
 

@@ -18,3 +18,4 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
+app.register_install_completion_command(help="Install completion of commands and options for your shell.")

@@ -9,7 +9,16 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
-from perturblearn.cli.options import DataOptions, ExecutionOptions, Flag, Flattened, Out, OutputOptions, arguments
+from perturblearn.cli.options import (
+    DataOptions,
+    ExecutionOptions,
+    Flag,
+    Flattened,
+    Out,
+    ProgressOptions,
+    Track,
+    arguments,
+)
 
 
 @app.command
@@ -46,8 +55,9 @@ def audit(
     ] = None,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Audit a model: what do its perturbations teach a network that sees nothing else?
 
@@ -73,7 +83,7 @@ def audit(
         overrides=keys,
         data_dir=data.data_dir,
     )
-    execute_one(prepared, out, execution, output)
+    execute_one(prepared, out, execution, output, track=track)
 
 
 @app.command
@@ -89,8 +99,9 @@ def transfer(
     networks: Annotated[str, Parameter(help="Architectures, such as mlp,convnet,resnet18 or package.module:factory.")],
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.
 
@@ -105,4 +116,4 @@ def transfer(
     from perturblearn.cli.execute import execute_one
 
     prepared = prepare_transfer(architectures, config=file, overrides=keys, data_dir=data.data_dir)
-    execute_one(prepared, out, execution, output)
+    execute_one(prepared, out, execution, output, track=track)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from perturblearn.api import Prepared
-from perturblearn.cli.options import ExecutionOptions, OutputOptions
+from perturblearn.cli.options import ExecutionOptions, ProgressOptions
 from perturblearn.cli.progress import ProgressBar
 from perturblearn.pages import PAGE_NAME
 
@@ -23,10 +23,11 @@ def execute(
     prepared: Prepared[R],
     out: Path,
     execution: ExecutionOptions,
-    output: OutputOptions,
+    output: ProgressOptions,
     *,
     show: Callable[[R, ProgressBar], str],
     as_json: Callable[[R], Mapping[str, Any]],
+    track: str | None = None,
 ) -> R | None:
     """Print the plan, or do the work and print what came out.
 
@@ -36,16 +37,17 @@ def execute(
         execution, output: the command's options.
         show: the result for people.
         as_json: the result for programs.
+        track: trackers that are handed the result.
 
     Returns:
         The result; None for a plan.
     """
-    options = execution.run_options(out)
+    options = replace(execution.run_options(out), track=track or ())
     if execution.plan:
         plan = prepared.plan(options)
         print_json(prepared.counts(plan)) if output.json else print(prepared.describe(plan))
         return None
-    with ProgressBar(enabled=output.shows_progress) as bar:
+    with ProgressBar(enabled=output.shows_progress, verbose=output.verbose) as bar:
         result = prepared.run(replace(options, watch=bar.update))
     if output.json:
         print_json(as_json(result))
@@ -72,14 +74,21 @@ class SavedResult(Protocol):
         ...
 
 
-def execute_one(prepared: Prepared[SavedResult], out: Path, execution: ExecutionOptions, output: OutputOptions) -> None:
+def execute_one(
+    prepared: Prepared[SavedResult],
+    out: Path,
+    execution: ExecutionOptions,
+    output: ProgressOptions,
+    *,
+    track: str | None = None,
+) -> None:
     """The same for one result: printed are its table, how much ran, its folder and its report."""
 
     def show(result: SavedResult, bar: ProgressBar) -> str:
         lines = [str(result), "", bar.summary(result.seconds), f"Results: {result.folder}"]
         return "\n".join((*lines, *report_line(result.folder)))
 
-    execute(prepared, out, execution, output, show=show, as_json=lambda result: result.to_dict())
+    execute(prepared, out, execution, output, show=show, as_json=lambda result: result.to_dict(), track=track)
 
 
 class ManyResults(SavedResult, Protocol):
@@ -98,15 +107,16 @@ def execute_many(
     prepared: Prepared[ManyR],
     out: Path,
     execution: ExecutionOptions,
-    output: OutputOptions,
+    output: ProgressOptions,
     *,
     summary: Callable[[ManyR], str],
     as_json: Callable[[ManyR], Mapping[str, Any]],
+    track: str | None = None,
 ) -> int:
     """The same for many runs, of which some may fail.
 
     Args:
-        prepared, out, execution, output, as_json: as in `execute`.
+        prepared, out, execution, output, as_json, track: as in `execute`.
         summary: the lines below the result's table.
 
     Returns:
@@ -116,7 +126,7 @@ def execute_many(
     def show(result: ManyR, _: ProgressBar) -> str:
         return "\n".join((f"{result}\n\n{summary(result)}", *report_line(result.folder)))
 
-    result = execute(prepared, out, execution, output, show=show, as_json=as_json)
+    result = execute(prepared, out, execution, output, show=show, as_json=as_json, track=track)
     return SOME_FAILED if result is not None and result.failed else 0
 
 

@@ -17,8 +17,9 @@ from perturblearn.cli.options import (
     Flag,
     Flattened,
     Out,
-    OutputOptions,
+    ProgressOptions,
     ReportOptions,
+    Track,
     arguments,
 )
 from perturblearn.errors import ConfigError
@@ -29,8 +30,9 @@ def run(
     *words: Arguments,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Run the whole experiment: train f, perturb its inputs, train g on them, measure g beside its controls.
 
@@ -43,7 +45,7 @@ def run(
     from perturblearn.api import prepare_run
     from perturblearn.cli.execute import execute_one
 
-    execute_one(prepare_run(file, overrides=keys, data_dir=data.data_dir), out, execution, output)
+    execute_one(prepare_run(file, overrides=keys, data_dir=data.data_dir), out, execution, output, track=track)
 
 
 @app.command
@@ -60,7 +62,7 @@ def theory(
         ),
     ] = None,
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Compare a finished run with both papers' predictions.
 

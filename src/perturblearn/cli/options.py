@@ -38,6 +38,12 @@ Data = Annotated[
 ]
 DataDir = Annotated[Path | None, Parameter(help="Folder of named data sets (default: PERTURBLEARN_DATA).")]
 Out = Annotated[Path, Parameter(help="Folder for results and finished stages.")]
+Track = Annotated[
+    str | None,
+    Parameter(
+        help="Experiment trackers that are handed the result: tensorboard, mlflow or wandb, with commas between."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,25 @@ class OutputOptions:
     quiet: Annotated[bool, Flag, Parameter(help="Print no progress and no table.")] = False
     json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False
 
+
+@dataclass(frozen=True)
+class ProgressOptions(OutputOptions):
+    """The same for commands that take their time."""
+
+    verbose: Annotated[
+        bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False, help="Tell of every finished stage.")
+    ] = False
+
     @property
     def shows_progress(self) -> bool:
-        """Whether people see the progress."""
-        return not (self.quiet or self.json)
+        """Whether people see the progress.
+
+        Raises:
+            ConfigError: more and nothing are asked for.
+        """
+        if self.quiet and self.verbose:
+            raise ConfigError("--quiet and --verbose contradict each other; give only one")
+        return self.verbose or not (self.quiet or self.json)
 
 
 @dataclass(frozen=True)

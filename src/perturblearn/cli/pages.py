@@ -1,4 +1,4 @@
-"""The commands report and index, which write pages for the browser."""
+"""The commands report and index, which write pages for the browser, and compare."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ def index(
         print(entries)
     if open and entries.page is not None:
         webbrowser.open(entries.page.resolve().as_uri())
+
+
+@app.command
+def compare(
+    *folders: Annotated[
+        Path,
+        Parameter(name="FOLDER", help="Folders of finished results, two or more, such as runs/a-0123 runs/b-4567."),
+    ],
+    json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Put results side by side: the settings in which they differ, and their measures."""
+    from perturblearn import api
+    from perturblearn.cli.execute import print_json
+
+    comparison = api.compare(*folders)
+    print_json(comparison.to_dict()) if json else print(comparison)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import DataDir, Flag, Flattened, ManyRunsOptions, Out, OutputOptions, arguments
+from perturblearn.cli.options import DataDir, Flag, Flattened, ManyRunsOptions, Out, ProgressOptions, arguments
 from perturblearn.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def reproduce(
     out: Out = Path("runs"),
     data_dir: DataDir = None,
     execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> int:
     """Reproduce a figure of one of the papers, and compare every point with the published one.
 

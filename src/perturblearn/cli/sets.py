@@ -20,7 +20,9 @@ from perturblearn.cli.options import (
     Flattened,
     Out,
     OutputOptions,
+    ProgressOptions,
     ReportOptions,
+    Track,
     arguments,
     set_data,
 )
@@ -39,7 +41,7 @@ def perturb(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Annotated[Path, Parameter(help="Folder for the sets and finished stages.")] = Path("sets"),
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train f, and write the perturbed set of every seed, each into its own folder.
 
@@ -77,8 +79,9 @@ def learn(
     data: Data = None,
     data_dir: DataDir = None,
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ReportOptions, Flattened] = ReportOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train g on an existing perturbed set, and measure it on clean data.
 
@@ -92,7 +95,7 @@ def learn(
     from perturblearn.api import prepare_learn
     from perturblearn.cli.execute import execute_one
 
-    execute_one(prepare_learn(folder, overrides=keys, data_dir=data_dir), out, execution, output)
+    execute_one(prepare_learn(folder, overrides=keys, data_dir=data_dir), out, execution, output, track=track)
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""The commands sweep and results."""
+"""The commands sweep, results and clean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import DataOptions, Flag, Flattened, ManyRunsOptions, Out, OutputOptions, arguments
+from perturblearn.cli.options import (
+    DataOptions,
+    Flag,
+    Flattened,
+    ManyRunsOptions,
+    Out,
+    ProgressOptions,
+    Track,
+    arguments,
+)
 from perturblearn.errors import ConfigError
 
 
@@ -26,8 +35,9 @@ def sweep(
     ],
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
+    track: Track = None,
     execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
-    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+    output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> int:
     """Run an experiment at every point of a sweep, for every seed.
 
@@ -50,6 +60,7 @@ def sweep(
         output,
         summary=lambda result: f"{result.summary}\nResults: {result.folder}",
         as_json=lambda result: {**result.to_dict(), "n_finished_before": result.finished_before},
+        track=track,
     )
 
 
@@ -80,13 +91,24 @@ def results(
     export: Annotated[
         Path | None, Parameter(help="Write the runs to this file, which ends in .csv, .json or .parquet.")
     ] = None,
+    disk: Annotated[
+        bool,
+        Flag,
+        Parameter(help="Show instead what every folder of results and the finished stages take on the disk."),
+    ] = False,
     json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """List the runs in a folder, single ones and those of sweeps, one row per run and seed."""
-    from perturblearn.api import read_runs
+    from perturblearn.api import disk_use, read_runs
     from perturblearn.cli.execute import print_json
     from perturblearn.report.words import plural
 
+    if disk:
+        if any((where, sweep, columns, sort, failed, export)):
+            raise ConfigError("--disk shows folders and not runs; give it with --out and --json alone")
+        use = disk_use(out)
+        print_json(use.to_dict()) if json else print(use)
+        return
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     runs = read_runs(out, where=where, sweep=sweep, columns=names, sort=sort, failed=failed)
     if export is not None:
@@ -97,3 +119,22 @@ def results(
         print(f"Wrote {plural(len(runs.rows), 'run')} with {plural(len(runs.all_columns), 'column')} to {export}.")
     else:
         print(runs.table(width=shutil.get_terminal_size().columns))
+
+
+@app.command
+def clean(
+    *folders: Annotated[Path, Parameter(name="FOLDER", help="Results to remove, such as runs/digits-0123456789.")],
+    out: Annotated[Path, Parameter(help="Folder that results were written to.")] = Path("runs"),
+    yes: Annotated[bool, Flag, Parameter(help="Remove it; otherwise it is only shown what would be removed.")] = False,
+    json: Annotated[bool, Flag, Parameter(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Remove results, and finished stages that no recorded run needs; shows what would go unless --yes is given.
+
+    Without FOLDER only such stages are removed. Nothing is removed that
+    perturblearn did not write.
+    """
+    from perturblearn import api
+    from perturblearn.cli.execute import print_json
+
+    cleaning = api.clean(*folders, out=out, dry_run=not yes)
+    print_json(cleaning.to_dict()) if json else print(cleaning)

@@ -15,7 +15,7 @@ from perturblearn.experiment.measured import SeedMeasures
 from perturblearn.experiment.reading import read_measures
 from perturblearn.experiment.seed_graph import GraphBuilder, SeedGraph
 from perturblearn.experiment.steps import Part, Shard
-from perturblearn.graph import AnyStage, Executor, Plan, Watcher, content_key, make_plan
+from perturblearn.graph import AnyStage, Executor, Plan, Watcher, content_key, keys_below, make_plan
 from perturblearn.perturbed import StoredSet
 from perturblearn.store import ArtefactStore
 
@@ -80,14 +80,7 @@ class Experiment:
     @property
     def stage_keys(self) -> Iterator[str]:
         """The keys of all stages that belong to it, each once."""
-        seen: set[str] = set()
-        waiting = list(self.targets)
-        while waiting:
-            stage = waiting.pop()
-            if stage.key not in seen:
-                seen.add(stage.key)
-                waiting.extend(stage.inputs)
-                yield stage.key
+        return keys_below(self.targets)
 
     def wanted(self, keep: str) -> tuple[AnyStage, ...]:
         """The stages that are wanted of all seeds, if ``measures`` alone are to be kept, or ``weights`` or ``all``."""

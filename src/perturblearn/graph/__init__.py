@@ -15,6 +15,7 @@ from perturblearn.graph.stage import (
     Stored,
     aside,
     content_key,
+    keys_below,
     optional,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "available_memory",
     "collecting_nothing",
     "content_key",
+    "keys_below",
     "make_plan",
     "optional",
 ]

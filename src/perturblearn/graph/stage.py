@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -251,6 +251,18 @@ class Costly(Stage[ResultT_co]):
 
 AnyStage = Stage[Any]
 """A stage, whatever its result is."""
+
+
+def keys_below(stages: Iterable[AnyStage]) -> Iterator[str]:
+    """The keys of some stages and of all that they need, each once."""
+    seen: set[str] = set()
+    waiting = list(stages)
+    while waiting:
+        stage = waiting.pop()
+        if stage.key not in seen:
+            seen.add(stage.key)
+            waiting.extend(stage.inputs)
+            yield stage.key
 
 
 def content_key(content: Any) -> str:

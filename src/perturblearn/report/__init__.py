@@ -5,6 +5,7 @@ from typing import Any
 
 from perturblearn.report.audit import AuditReport
 from perturblearn.report.charts import draw_decision_map, draw_map_of
+from perturblearn.report.comparison import Comparison
 from perturblearn.report.entries import Entries, Entry, Unread
 from perturblearn.report.reproduction import ReproductionReport
 from perturblearn.report.run import RunReport
@@ -29,6 +30,7 @@ REPORTS: Mapping[type, Callable[[Any], Any]] = {
 __all__ = [
     "REPORTS",
     "AuditReport",
+    "Comparison",
     "Entries",
     "Entry",
     "ReproductionReport",

@@ -29,6 +29,7 @@ from perturblearn.report.words import (
 )
 from perturblearn.results import (
     FILES,
+    TRACKING,
     Audit,
     Finished,
     Reproduction,
@@ -175,6 +176,22 @@ class Entries:
         return "\n".join(lines)
 
 
+def read_entry(folder: str | os.PathLike[str], *, page: str) -> Entry:
+    """The entry that one folder is.
+
+    Args:
+        folder: which.
+        page: as for `Entries.of`.
+
+    Raises:
+        StoreError: it holds no result, or cannot be read.
+    """
+    try:
+        return _entry(Path(folder), page)
+    except PerturbLearnError as error:
+        raise StoreError(f"{readable(str(folder))}: {error}") from None
+
+
 def _counted(count: int, kind: str) -> str:
     several = {"study": "studies", "transfer matrix": "transfer matrices"}
     return f"{count:,} {several.get(kind, kind + 's') if count != 1 else kind}"
@@ -191,7 +208,7 @@ def _folders(place: Path) -> list[Path]:
     if file is not None:
         raise StoreError(f"{place} is itself a result ({file} is in it); name the folder that it lies in")
     # Not Path.is_dir, which raises where another user's folder may not be looked into.
-    return [path for path in inside if os.path.isdir(path) and not path.name.startswith(".")]
+    return [path for path in inside if os.path.isdir(path) and not path.name.startswith(".") and path.name != TRACKING]
 
 
 def _entry(folder: Path, page: str) -> Entry:

@@ -4,7 +4,7 @@ from perturblearn.results.audit import Audit
 from perturblearn.results.drawing import Drawing, drawn_or_warned, own_settings, picture
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.export import export_run, first_examples
-from perturblearn.results.files import File, Form, csv_text, json_text, write_folder
+from perturblearn.results.files import TRACKING, File, Form, csv_text, json_text, write_folder
 from perturblearn.results.finished import Finished
 from perturblearn.results.loading import FILES, load
 from perturblearn.results.names import short_names, size_of
@@ -46,6 +46,7 @@ __all__ = [
     "READING_ERROR",
     "SCHEMA",
     "SMALLER",
+    "TRACKING",
     "UNREADABLE",
     "Audit",
     "ControlsOfWay",

@@ -16,6 +16,8 @@ from perturblearn.errors import StoreError
 from perturblearn.results.drawing import Drawing, drawn_or_warned
 from perturblearn.store import ArtefactStore
 
+TRACKING = "tracking"
+"""Folder among results in which trackers without a server write."""
 Some = TypeVar("Some")
 File = tuple[str, str | Callable[[Path], object] | Drawing]
 """A file of a folder: its name, and its text, what writes it to a path, or what is drawn of the others."""

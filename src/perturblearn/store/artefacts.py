@@ -204,6 +204,16 @@ class ArtefactStore:
             raise _damaged(place)
         _mark_used(place)
 
+    def artefacts(self) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
+        """Every artefact: its key, its folder, and what its key is the hash of, which is empty if it is damaged."""
+        for stored in list_artefacts(self.folder / "artefacts", record=_RECORD):
+            try:
+                with (stored.place / _RECORD).open("rb") as file:
+                    origin = self._intact_record(stored.place, file)["origin"]
+            except (DamagedArtefact, OSError):
+                origin = {}
+            yield stored.place.name, stored.place, origin
+
     def remove(self, key: str) -> None:
         """Delete the artefact under a key, if there is one."""
         with self.scratch() as scratch, suppress(FileNotFoundError):

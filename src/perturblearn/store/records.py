@@ -59,7 +59,7 @@ class Record:
         result: the summary of a finished run.
         error: the error message of a failed run.
         folder: the folder that the run was exported to.
-        seconds: time taken by each stage that ran.
+        seconds: the stages of the run by key, and the time that each took; 0 for one that did not run.
         versions: of the packages that made the result.
         changed: when the record was last written (ISO 8601, UTC).
     """
@@ -145,6 +145,14 @@ class RecordStore:
         ]
         with self._writing() as connection:
             connection.executemany(f"INSERT OR REPLACE INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+
+    def remove(self, records: Iterable[Record], collections: Iterable[Collection]) -> None:
+        """Remove records and collections, in one transaction."""
+        with self._writing() as connection:
+            for table, gone in (("runs", records), ("collections", collections)):
+                connection.executemany(
+                    f"DELETE FROM {table} WHERE key = ? AND name = ?", [(each.key, each.name) for each in gone]
+                )
 
     def read(self, key: str) -> Record | None:
         """The record under a key, or None; see `read_many`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from functools import singledispatch
@@ -39,6 +40,13 @@ class OwnFigure(Figure):
         """Draw it; ticks and their labels are made only now."""
         with own_settings():
             super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        """The figure for a notebook, which otherwise shows it only after a magic command chose a backend."""
+        content = io.BytesIO()
+        with own_settings():
+            self.savefig(content, format="png", dpi=100)
+        return content.getvalue()
 
 
 def colour_of(name: str) -> str:
