@@ -15,6 +15,7 @@ from tests.pages.test_run_page import data_of
 from perturblearn import audit, dataset_from, learn, learn_from_perturbations, perturb, reproduce, write_report
 from perturblearn.api.commands import command
 from perturblearn.cli.main import main
+from perturblearn.config import parse_value
 from perturblearn.report import RunReport
 from perturblearn.results import Audit
 
@@ -28,6 +29,9 @@ def test_a_command_is_quoted_for_a_shell() -> None:
     assert shlex.split(command("run", keys=keys))[2:] == [
         "--standard.lr", "0.1,0.5", "--measures.theory", "false", "--attack.epsilon", "1e-07", "--name", "x",
     ]  # fmt: skip
+    outputs = {"cat": 281, "big dog": (151, 152)}
+    line = command("run", keys={"data.model_classes": outputs})
+    assert parse_value("data.model_classes", shlex.split(line)[-1]) == {"cat": 281, "big dog": [151, 152]}
 
 
 @pytest.mark.parametrize("thing", [torch.nn.Linear(2, 2), {"a": 1}, [torch.zeros(2)], (torch.zeros(2), torch.zeros(2))])

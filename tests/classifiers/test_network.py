@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from perturblearn.classifiers import Network, evaluating, label_loss, make_network
+from perturblearn.classifiers.outputs import outputs_by_class
 from perturblearn.config import NetworkConfig, OwnNetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
@@ -196,6 +198,35 @@ def test_outputs_of_another_shape(classes: int, outputs: Callable[[int], Any], f
     message = f"mine:network returns {found} for n = 2 inputs of {classes} classes, but {wanted} is needed"
     with pytest.raises(ModelError, match=re.escape(message)):
         Network(Seen(outputs), signature(4, n_classes=classes), OWN)
+
+
+def test_classes_are_chosen_among_the_outputs_of_the_user_s_own_network() -> None:
+    logits = draw(6, 9)
+    data = replace(signature(4, n_classes=3), model_classes=((7,), (0, 2), (3,)))
+    network = Network(Seen(lambda n: logits[:n]), data, OWN)
+    assert network.is_mapped
+    assert torch.equal(network(torch.zeros(6, 4)), outputs_by_class(logits, [[7], [0, 2], [3]]))
+    # Our own networks are made with an output for each class.
+    ours = make_network(NetworkConfig(name="mlp"), data, seed=0, role="perturbation")
+    assert (ours(torch.zeros(6, 4)).shape, ours.is_mapped) == ((6, 3), False)
+    # So may be a learner.
+    assert not Network(Seen(lambda n: logits[:n, :3]), data, OWN).is_mapped
+
+
+def test_two_classes_among_more_outputs_are_their_difference() -> None:
+    logits = draw(6, 9)
+    network = Network(Seen(lambda n: logits[:n]), replace(signature(4), model_classes=((7,), (2,))), OWN)
+    assert torch.equal(network(torch.zeros(6, 4)), logits[:, 7] - logits[:, 2])
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+def test_an_output_that_the_network_does_not_have(count: int) -> None:
+    data = replace(signature(4, n_classes=3), model_classes=((7,), (0, 2), (3,)))
+    words = (
+        rf"returns outputs of shape \(2, {count}\) .* but model_classes names the output 7 \(counted from 0\); correct"
+    )
+    with pytest.raises(ModelError, match=words):
+        Network(Seen(lambda n: torch.zeros(n, count)), data, OWN)
 
 
 class Output:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from perturblearn.classifiers import is_target, label_loss, predicted_labels
+from perturblearn.classifiers.outputs import outputs_by_class
 
 NAN, INF = math.nan, math.inf
 
@@ -29,6 +30,17 @@ def test_an_output_of_zero_is_no_target() -> None:
         False, False, False, True, False,
     ]  # fmt: skip
     assert is_target(torch.tensor([[1.0, 0.0, 3.0], [1.0, 0.0, 3.0]]), torch.tensor([2, 0])).tolist() == [True, False]
+
+
+def test_outputs_of_classes_keep_the_network_s_own_probabilities() -> None:
+    """p(class | one of the classes) is a ratio of sums of the network's probabilities."""
+    logits = 20 * torch.randn(50, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    indices = [[7], [0, 2, 5], [3, 1]]
+    known = logits.softmax(dim=1)
+    sums = torch.stack([known[:, each].sum(dim=1) for each in indices], dim=1)
+    # A dozen roundings of numbers up to 100, in the exponent.
+    found = outputs_by_class(logits, indices).softmax(dim=1)
+    assert torch.allclose(found, sums / sums.sum(dim=1, keepdim=True), rtol=1e-12, atol=0)
 
 
 def test_nothing_gives_nothing() -> None:

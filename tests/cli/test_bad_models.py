@@ -13,6 +13,7 @@ import pytest
 from tests.cli.commands import Said, nothing_looks_finished, refuse, run_folders, say, words
 from tests.data.writers import png_bytes, write_files
 
+from perturblearn.cli import main
 from perturblearn.data import load
 from perturblearn.data.decoded import DecodedCache
 
@@ -41,6 +42,10 @@ def larger_images():
 
 def seven_classes():
     return flat(64, 7)
+
+
+def three_classes():
+    return flat(64, 3)
 
 
 def sized(inputs, outputs):
@@ -148,7 +153,7 @@ MISFITS = [
     (
         "bad_nets:seven_classes",
         r"the network bad_nets:seven_classes returns outputs of shape \(2, 7\) for n = 2 inputs of 3 classes, but "
-        r"\(n, 3\) is needed; change its last layer",
+        r"\(n, 3\) is needed; change its last layer, or name those of the classes with data\.model_classes",
     ),
 ]
 
@@ -163,6 +168,30 @@ def test_a_model_that_does_not_fit_the_data(
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 
+SEVEN = ["{0 = 6, 1 = 2, 2 = [0, 1]}", "{0 = 7, 1 = 2, 2 = 0}"]
+
+
+def test_outputs_that_the_user_s_model_has_and_has_not(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*asked_for("run", "bad_nets:seven_classes"), "--no-report", "--data.model_classes"]
+    assert main([*asked, SEVEN[0]]) == 0
+    capsys.readouterr()
+    assert "model_classes names the output 7 (counted from 0); correct the indices" in refuse(capsys, *asked, SEVEN[1])
+    flat = [*asked_for("run", "bad_nets:three_classes"), "--data.model_classes", SEVEN[1]]
+    assert refuse(capsys, *flat).endswith(
+        "model_classes names the output 7 (counted from 0), which the network bad_nets:three_classes does not have; "
+        "correct the indices, or leave model_classes out if it has one output per class"
+    )
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["", "plan"])
+def test_outputs_of_a_network_that_is_not_the_user_s(capsys: pytest.CaptureFixture[str], plan: list[str]) -> None:
+    asked = [*RUN, *DIGITS["run"], "--standard.model.name", "mlp", "--data.model_classes", SEVEN[0], *plan]
+    assert refuse(capsys, *asked) == (
+        "model_classes names outputs of your own network, but no network here is your own; remove it, or name one with "
+        "--model or standard.model.name"
+    )
+
+
 @pytest.mark.parametrize("command", ["audit", "run"])
 def test_a_learner_that_does_not_fit_the_data(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
     words_of = {
@@ -171,7 +200,7 @@ def test_a_learner_that_does_not_fit_the_data(capsys: pytest.CaptureFixture[str]
     }
     said = refuse(capsys, *words(words_of[command]), *DIGITS[command], *MLP, "--seeds", 1)
     assert said.startswith("perturbation classifier, bad_nets:seven_classes, ")
-    assert said.endswith("(2, 7) for n = 2 inputs of 3 classes, but (n, 3) is needed; change its last layer")
+    assert "(2, 7) for n = 2 inputs of 3 classes, but (n, 3) is needed; change its last layer, or name" in said
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 

@@ -242,6 +242,23 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"data.name": "python", "data.classes": [3, 8]},
         "data: the key classes does not apply to data handed over in Python; prepare them there",
     ),
+    (
+        {"data.name": "python", "data.model_classes": {"a": 1}},
+        "data: the key model_classes does not apply to data handed over in Python; give model_classes to "
+        "perturblearn.dataset_from",
+    ),
+    (
+        {"data.name": "mnist", "data.model_classes": [3, 8]},
+        "data.model_classes = [3, 8]: give the output of each class, such as {cat = 281, dog = [151, 152]}",
+    ),
+    (
+        {"data.name": "mnist", "data.model_classes": {"1": 5, "2": [4, -1]}},
+        "data.model_classes: the class 2 has the outputs [4, -1]; give one index or a list, counted from 0",
+    ),
+    (
+        {"data.name": "mnist", "data.model_classes": {"1": 5, "2": [4, 5]}},
+        "data.model_classes: the output 5 is named for 1 and for 2; name each once",
+    ),
     # Names.
     ({"data.name": "imagenet"}, f"data.name = 'imagenet': {NO_DATA}"),
     ({"data.name": "mnist:here"}, f"data.name = 'mnist:here': {NO_DATA}"),

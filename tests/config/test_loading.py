@@ -48,6 +48,9 @@ real_data = section(
     heldout_share=st.floats(0, 1, exclude_min=True, exclude_max=True),
     centre=st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
     flatten=st.booleans(),
+    model_classes=st.dictionaries(st.text(), st.just(0), min_size=1, max_size=3).map(
+        lambda names: {name: [place, 1000 + place] for place, name in enumerate(names)}
+    ),
 )
 drawn_data = st.fixed_dictionaries(
     {"name": st.just("shifted_gauss")}, optional={"input_dim": numbers, "n_samples": numbers, "shift": positive}
@@ -178,6 +181,7 @@ def test_nothing_that_was_given_is_changed() -> None:
         ("data.classes", [8, "3"], ("8", "3")),
         ("data.centre", 1, 1.0),
         ("data.centre", False, False),
+        ("data.model_classes", {"dog": [151, 152], "cat": 281}, (("cat", (281,)), ("dog", (151, 152)))),
         ("attack.epsilon", 0, 0.0),
         ("name", "a" * 64, "a" * 64),
     ],
@@ -219,6 +223,7 @@ def test_short_forms(key: str, given: Any, meant: Any) -> None:
         ("data.classes", '["a, b", "c"]', ["a, b", "c"]),
         ("data.classes", "007,1e3", ["007", "1e3"]),
         ("data.classes", "true", "true"),
+        ("data.model_classes", "{cat = 281, 'big dog' = [151, 152]}", {"cat": 281, "big dog": [151, 152]}),
         ("data.name", "folder:a,b", "folder:a,b"),
         ("name", "5", "5"),
         ("device", "cuda:1", "cuda:1"),

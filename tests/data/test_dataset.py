@@ -93,6 +93,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], complaint: str) -
         {"given_targets": torch.tensor([1, 1, 1, 1])},
         {"image_shape": (1, 1, 3)},
         grouped(),
+        {"model_classes": ((0,), (1,))},
     ],
 )
 def test_the_hash_sees_every_part(changes: dict[str, Any]) -> None:
@@ -155,6 +156,13 @@ def test_round_trip_through_the_store(tmp_path: Path, bounds: tuple[float, float
     assert back.content_hash() == data.content_hash()
     assert back.groups is None
     assert (back.value_range, back.image_shape, back.provenance) == (bounds, (1, 2, 2), {"name": "test"})
+
+
+def test_outputs_of_a_network_round_trip_through_the_store(tmp_path: Path) -> None:
+    data = replace(made(), model_classes=((5,), (0, 3)))
+    store = ArtefactStore(tmp_path)
+    store.write("k" * 64, data.dump(), origin={})
+    assert Dataset.load(store.read("k" * 64)).model_classes == ((5,), (0, 3))
 
 
 def test_groups_round_trip_through_the_store(tmp_path: Path) -> None:

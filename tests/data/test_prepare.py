@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from perturblearn.config.data import OutputsOfClasses
 from perturblearn.data import Dataset, Outline, RawData, prepare
 from perturblearn.data.draws import stratified_counts
 from perturblearn.errors import DataError
@@ -126,6 +127,29 @@ def test_a_name_wins_over_an_index() -> None:
 def test_classes_that_cannot_be_chosen(wanted: list[str], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         prepare(raw_data([3, 3, 3]), classes=wanted)
+
+
+OUTPUTS = (("a", (5,)), ("b", (0, 3)), ("c", (9,)))
+
+
+def test_outputs_of_a_network_follow_the_chosen_classes() -> None:
+    raw = raw_data([3, 3, 3])
+    assert prepare(raw).model_classes is None
+    assert prepare(raw, model_classes=OUTPUTS).model_classes == ((5,), (0, 3), (9,))
+    assert prepare(raw, model_classes=OUTPUTS, classes=["c", "a"]).model_classes == ((9,), (5,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "complaint"),
+    [
+        ((*OUTPUTS, ("d", (1,))), "names the class 'd', which these data do not have; the classes are a, b, c"),
+        ((*OUTPUTS, ("bb", (1,))), "names the class 'bb', which these data do not have; did you mean 'b'"),
+        (OUTPUTS[:2], "has no outputs for the class 'c'; add them, or choose other classes"),
+    ],
+)
+def test_outputs_that_do_not_fit_the_classes(wanted: OutputsOfClasses, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        prepare(raw_data([3, 3, 3]), model_classes=wanted)
 
 
 def test_two_classes_are_plus_and_minus_one_and_more_are_numbered() -> None:

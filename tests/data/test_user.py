@@ -113,6 +113,10 @@ def test_groups_of_a_held_out_part() -> None:
     assert (made.groups.tolist(), made.heldout_groups.tolist()) == ([1] * 10, [0, 1])
 
 
+def test_outputs_of_a_network() -> None:
+    assert dataset_from((X, Y), model_classes={"-1": [3, 4], "+1": 9}).model_classes == ((9,), (3, 4))
+
+
 def test_a_given_range() -> None:
     tenth = (X * 0 + 0.1, Y)
     assert dataset_from(tenth, value_range=(0.1, 1.0)).value_range == pytest.approx((0.1, 1.0), abs=2.0**-24)
@@ -160,6 +164,8 @@ class Stream(IterableDataset[Any]):
             {"heldout": (X, Y), "groups": Y, "heldout_groups": ["a"] * 10},
             "groups are numbers in one part and texts in the other; use the same kind in both",
         ),
+        ((X, Y), {"model_classes": {1: 5}}, "model_classes names the class '1', which these data do not have"),
+        ((X, Y), {"model_classes": {"+1": 5, "-1": 5}}, "model_classes: the output 5 is named for \\+1 and for -1"),
         (X, {}, r"the training data are a single array of shape \(10, 4\) without labels; give a pair"),
         (X.numpy(), {}, "the training data are a single array"),
         ((X, None), {}, "the training data have inputs but no labels; give a pair"),

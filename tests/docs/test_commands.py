@@ -26,7 +26,12 @@ from perturblearn.config import resolve_config, resolve_sweep
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import DEEP_DEFAULTS
 
-WRITTEN = {"experiment.toml": None, "config.toml": None, "sweep.toml": "examples/sweep.toml"}
+WRITTEN = {
+    "experiment.toml": None,
+    "config.toml": None,
+    "sweep.toml": "examples/sweep.toml",
+    "imagenette.toml": "examples/pretrained/imagenette.toml",
+}
 """Files that a command writes or that the reader does, and what stands for them here; None: the defaults."""
 OF_A_SET = ("perturbation", "controls", "measures", "mixing", "seeds", "name")
 SWEEP = (
@@ -157,6 +162,9 @@ def check_sbatch(words: Words, records: Path) -> None:
 
 
 def check_pip(words: Words, records: Path) -> None:
+    if "-r" in words:
+        assert (ROOT / words[words.index("-r") + 1]).is_file()
+        return
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extra = re.fullmatch(r"(?:perturblearn|\.)(?:\[(\w+)\])?", words[2])
     assert extra is not None

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,50 @@ def test_an_audited_model_is_taken_as_it_stands() -> None:
     for of_seed in experiment.seeds.values():
         f = executor.result(of_seed.branches[0].standard)
         assert torch.equal(f.outputs(data.heldout_inputs).argmax(dim=1), expected)
+
+
+class Chosen(torch.nn.Module):
+    """The outputs that `MAPPED` takes of a network of nine."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.network(inputs)[:, [7, 0, 3]]
+
+
+MAPPED = replace(blobs(), model_classes=((7,), (0,), (3,)))
+
+
+def test_f_is_attacked_and_measured_on_the_outputs_of_its_classes() -> None:
+    model = torch.nn.Linear(DIM, 9)
+    keys = {"seeds": [2, 5], "attack.steps": 3, "controls.draws": 1}
+    options: dict[str, Any] = {"overrides": keys, "learners": SMALL, "epsilons": {"l2": 0.5}}
+    # A learner of many outputs is trained on those of the classes.
+    options["learners"] = {"mlp": SMALL["mlp"], hand_over(torch.nn.Linear(DIM, 9)): {"epochs": 2}}
+    mapped = audit(model, MAPPED, **options)
+    options["learners"] = {"mlp": SMALL["mlp"], hand_over(Chosen(torch.nn.Linear(DIM, 9))): {"epochs": 2}}
+    chosen = audit(Chosen(model), blobs(), **options)
+    assert [cell.seeds for cell in mapped.cells] == [cell.seeds for cell in chosen.cells]
+    assert all(0 < of_seed.measures["attack_success"] < 1 for cell in mapped.cells for of_seed in cell.seeds)
+
+
+def test_outputs_of_classes_are_part_of_the_identity_only_if_they_are_named() -> None:
+    model = hand_over(torch.nn.Linear(DIM, 9))
+    asked = {name: value for name, value in DEEP.items() if not name.startswith("standard.")}
+    asked |= {"data.name": "digits", "data.classes": ["0", "1", "2"]}
+    asked |= {"standard.model.name": model, "standard.training": "none"}
+
+    def key(**keys: Any) -> str:
+        return Experiment(resolve_config({}, {**asked, **keys})).key
+
+    named = {"0": 7, "1": 0, "2": 3}
+    assert key(**{"data.model_classes": None}) == key()
+    assert "model_classes" not in str(Experiment(resolve_config({}, asked)).seeds[2].data.options)
+    assert len({key(), key(**{"data.model_classes": named}), key(**{"data.model_classes": {**named, "2": 4}})}) == 3
+    swapped = {"2": [3], "1": 0, "0": 7}
+    assert key(**{"data.model_classes": named}) == key(**{"data.model_classes": swapped})
 
 
 @pytest.mark.parametrize(

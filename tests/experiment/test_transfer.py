@@ -176,6 +176,34 @@ def test_seeds_summed_up() -> None:
         assert success["std"] == pytest.approx(float(torch.tensor(values).double().std()))
 
 
+def wide() -> nn.Module:
+    return nn.Linear(DIM, 9)
+
+
+class Chosen(nn.Module):
+    """Three outputs of such a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = wide()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)[:, [7, 0, 3]]
+
+
+def test_a_network_with_other_outputs_too() -> None:
+    """It is trained and attacked on those of the classes; our own networks have no others."""
+    base = {name: value for name, value in DEEP.items() if name.startswith("attack.")}
+    keys = {**base, "seeds": 2, "controls.draws": 0, "controls.linear_probe": False}
+    data = dataclasses.replace(blobs(), model_classes=((7,), (0,), (3,)))
+    mapped, chosen = (
+        transfer({"mlp": MLP, hand_over(network): TRAINED}, given, overrides=keys)
+        for network, given in ((wide, data), (Chosen, blobs()))
+    )
+    assert [cell.seeds for cell in mapped.cells.values()] == [cell.seeds for cell in chosen.cells.values()]
+    assert list(mapped.fooling.values()) == list(chosen.fooling.values())
+
+
 def test_what_the_matrix_shares() -> None:
     of = matrix(SEEDS)
     for seed in SEEDS:

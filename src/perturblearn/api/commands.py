@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perturblearn.config import fields, inline_table
+
 
 def command(*words: object, options: Mapping[str, Any] | None = None, keys: Mapping[str, Any] | None = None) -> str:
     """A perturblearn command in one line, quoted for a shell.
@@ -25,7 +27,8 @@ def command(*words: object, options: Mapping[str, Any] | None = None, keys: Mapp
             continue
         parts += [f"--{name}"] if value is True else [f"--{name}", _text(value)]
     for name, value in (keys or {}).items():
-        parts += [f"--{name}", _text(value)]
+        is_table = isinstance(value, Mapping) and name in dict(fields())  # and no section
+        parts += [f"--{name}", inline_table(value) if is_table else _text(value)]
     known = [part for part in parts if part is not None]
     return shlex.join(known) if len(known) == len(parts) else ""
 

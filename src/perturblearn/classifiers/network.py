@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.importing import describe_error
-from perturblearn.classifiers.outputs import unwrapped
+from perturblearn.classifiers.outputs import outputs_by_class, unwrapped
 from perturblearn.config import NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
@@ -26,12 +26,17 @@ class Network(nn.Module):
     configuration asks for it, otherwise with the values of the original data; images as (n, channels, height, width),
     vectors as (n, d). For two classes it may return one output, or one logit per class. Then f(x) is the logit of
     class 0, labelled +1, minus the other, so that the logistic loss equals the cross-entropy. A body that returns more
-    than a tensor is unwrapped, with a warning that says what is taken; see `unwrapped`.
+    than a tensor is unwrapped, with a warning that says what is taken; see `unwrapped`. Where the data name
+    the outputs of the user's own network for their classes, these are taken, if there are so many; see
+    `outputs_by_class`.
 
     Args:
         body: any network that fits the data.
         signature: signature of the data.
         config: the configuration of the body, and whether inputs are normalised.
+
+    Attributes:
+        is_mapped: whether the classes are chosen among the body's outputs.
 
     Raises:
         ModelError: the body fails on two inputs of zeros, or its outputs have another shape.
@@ -75,8 +80,11 @@ class Network(nn.Module):
     def _outputs(self, returned: Any, count: int) -> Tensor:
         """The outputs among what the body returned for so many inputs."""
         outputs, _ = unwrapped(returned)
-        classes = self.signature.n_classes
+        classes, indices = self.signature.n_classes, self._indices
+        raw = None if outputs is None else tuple(outputs.shape)
         if outputs is not None:
+            if indices is not None and _has_outputs(outputs, indices):
+                outputs = outputs_by_class(outputs, indices)
             shape = tuple(outputs.shape)
             if classes == 2 and shape == (count, 2):
                 return outputs[:, 0] - outputs[:, 1]
@@ -84,12 +92,22 @@ class Network(nn.Module):
                 return outputs.reshape(count)
             if classes > 2 and shape == (count, classes):
                 return outputs
-        found = f"outputs of shape {tuple(outputs.shape)}" if outputs is not None else f"a {type(returned).__name__}"
+        found = f"outputs of shape {raw}" if raw is not None else f"a {type(returned).__name__}"
         wanted = "(n,), (n, 1) or (n, 2)" if classes == 2 else f"(n, {classes})"
-        raise ModelError(
-            f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but "
-            f"{wanted} is needed; change its last layer"
-        )
+        returns = f"the network {self.config.name} returns {found} for n = {count} inputs of {classes} classes, but"
+        if indices is not None and raw is not None and len(raw) == 2:
+            raise ModelError(
+                f"{returns} model_classes names the output {max(map(max, indices))} (counted from 0); correct the "
+                "indices, or change the network's last layer"
+            )
+        has_more = self.config.is_own and raw is not None and len(raw) == 2 and raw[1] > classes
+        mapped = ", or name those of the classes with data.model_classes" if has_more else ""
+        raise ModelError(f"{returns} {wanted} is needed; change its last layer{mapped}")
+
+    @property
+    def _indices(self) -> tuple[tuple[int, ...], ...] | None:
+        """Which of the body's outputs each class is, if it is the user's own and the data say so."""
+        return self.signature.model_classes if self.config.is_own else None
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """Inputs as the body receives them: in their shape, and normalised if the configuration asks for it."""
@@ -115,7 +133,8 @@ class Network(nn.Module):
                 f"the network {self.config.name} fails on inputs of shape {tuple(zeros.shape)} "
                 f"({describe_error(error)}); it must accept such inputs"
             ) from error
-        _, place = unwrapped(returned)
+        outputs, place = unwrapped(returned)
+        self.is_mapped = self._indices is not None and outputs is not None and _has_outputs(outputs, self._indices)
         if place:
             warnings.warn(
                 f"the network {self.config.name} returns more than a tensor ({type(returned).__name__}): {place} is "
@@ -134,6 +153,10 @@ class Network(nn.Module):
         shape = " x ".join(str(length) for length in self.signature.input_shape)
         number = sum(parameter.numel() for parameter in self.parameters())
         return f"{self.config.name}, inputs {shape}, {self.signature.n_classes} classes, {number} parameters"
+
+
+def _has_outputs(outputs: Tensor, indices: Sequence[Sequence[int]]) -> bool:
+    return outputs.ndim == 2 and outputs.shape[1] > max(map(max, indices))
 
 
 def _back_to_original(signature: Signature) -> tuple[Sequence[float], Sequence[float]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
@@ -35,6 +36,23 @@ def unwrapped(returned: Any) -> tuple[Tensor | None, str]:
     if isinstance(returned, (tuple, list)) and returned and isinstance(returned[0], Tensor):
         return returned[0], "the first entry"
     return None, ""
+
+
+def outputs_by_class(outputs: Tensor, indices: Sequence[Sequence[int]]) -> Tensor:
+    """The outputs of some classes of a network that has others too.
+
+    Those of a class with several are joined by their log-sum-exp: the softmax over the classes is then the network's
+    own, given that the input is of one of them.
+
+    Args:
+        outputs: logits (n, M).
+        indices: which of the M each class is.
+
+    Returns:
+        (n, K), in the precision of the outputs.
+    """
+    columns = [outputs[:, each[0]] if len(each) == 1 else outputs[:, list(each)].logsumexp(dim=1) for each in indices]
+    return torch.stack(columns, dim=1)
 
 
 def predicted_labels(outputs: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from perturblearn.config.data import (
     UniformConfig,
 )
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
-from perturblearn.config.keys import Key, fields, parse_value, value_of
+from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
 from perturblearn.config.loading import commented_toml, config_tree, given_tree, resolve_config, to_toml
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import (
@@ -122,6 +122,7 @@ __all__ = [
     "describe",
     "fields",
     "given_tree",
+    "inline_table",
     "parse_value",
     "resolve_config",
     "resolve_sweep",

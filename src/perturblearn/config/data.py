@@ -8,10 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from perturblearn.config.section import PositiveInt, as_tuple
-from perturblearn.config.variants import NamedVariants
+from perturblearn.config.variants import NamedVariants, is_mapping
 
 _N_SAMPLES = "training samples N; synthetic data: how many to draw (1000), real data: a limit"
 _N_HELDOUT = "held-out samples; synthetic data: how many to draw (1000), real data: a limit"
@@ -24,6 +24,34 @@ def _as_names(value: Any) -> Any:
     if any(isinstance(name, bool) or not isinstance(name, (str, int)) for name in names):
         raise ValueError("give a list of classes, each by name or index")
     return tuple(str(name) for name in names)
+
+
+OutputsOfClasses = tuple[tuple[str, tuple[int, ...]], ...]
+"""Output indices of a network by the name of a class, in the order of the names."""
+
+
+def outputs_of_classes(value: Any) -> OutputsOfClasses:
+    """A mapping of classes to output indices in the form in which equal ones are equal.
+
+    Args:
+        value: an index or a list of indices by the name of a class, ``{"cat": 281, "dog": [151, 152]}``.
+
+    Raises:
+        ValueError: it has another form, or two classes have an index in common.
+    """
+    if not is_mapping(value) or not value:
+        raise ValueError("give the output of each class, such as {cat = 281, dog = [151, 152]}")
+    owner: dict[int, str] = {}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, places in value.items():
+        found[str(name)] = indices = as_tuple(places)
+        if not indices or any(isinstance(index, bool) or not isinstance(index, int) or index < 0 for index in indices):
+            raise ValueError(f"the class {name} has the outputs {places!r}; give one index or a list, counted from 0")
+        for index in indices:
+            if index in owner:
+                raise ValueError(f"the output {index} is named for {owner[index]} and for {name}; name each once")
+            owner[index] = str(name)
+    return tuple(sorted(found.items()))
 
 
 class DataConfig(NamedVariants):
@@ -162,6 +190,17 @@ class RealConfig(PreparedConfig):
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
         default=None, description="classes to keep, by name or index, in this order; of two, the first is +1"
     )
+    model_classes: Annotated[
+        OutputsOfClasses | None,
+        BeforeValidator(
+            lambda value: value if value is None or isinstance(value, tuple) else outputs_of_classes(value)
+        ),
+        PlainSerializer(lambda value: value and {name: list(indices) for name, indices in value}),
+    ] = Field(
+        default=None,
+        description="which output of your own network each class is, such as {cat = 281, dog = [151, 152]}; of several "
+        "the log-sum-exp",
+    )
     n_samples: PositiveInt | None = Field(default=None, description=_N_SAMPLES)
     n_heldout: PositiveInt | None = Field(default=None, description=_N_HELDOUT)
 
@@ -276,7 +315,7 @@ class PythonConfig(DataConfig):
     @classmethod
     def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
         """Why a key is refused among these keys, and what to do."""
-        if key in ("centre", "standardise", "flatten", "heldout_share"):
+        if key in ("centre", "standardise", "flatten", "heldout_share", "model_classes"):
             there = f"give {key} to perturblearn.dataset_from"
         else:
             there = "prepare them there"

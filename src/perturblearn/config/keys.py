@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
+import tomli_w
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -116,7 +117,7 @@ def parse_value(name: str, text: str) -> Any:
 
     Args:
         name: dotted name of the key; keys that hold text keep it as it is.
-        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]``, ``cat,dog`` or ``true``.
+        text: ``0.07``, ``l2``, ``0.1,0.01``, ``[3, 8]``, ``cat,dog``, ``{cat = 281}`` or ``true``.
     """
     key = dict(fields()).get(name)
     if key is not None and key.is_text:
@@ -132,6 +133,13 @@ def parse_value(name: str, text: str) -> Any:
         parts = text.strip().removeprefix("[").removesuffix("]").split(",")
         return [parse_value(name, part.strip()) for part in parts if part.strip()]
     return text
+
+
+def inline_table(value: Mapping[str, Any]) -> str:
+    """A mapping to indices as `parse_value` reads it, in one line of TOML."""
+    quoted = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
+    plain = {name: list(each) if isinstance(each, (list, tuple)) else each for name, each in value.items()}
+    return "{" + ", ".join(f"{quoted[name]} = {each}" for name, each in plain.items()) + "}"
 
 
 def _without_none(kind: Any) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from perturblearn.config.data import DataConfig
 from perturblearn.config.experiment import ExperimentConfig
-from perturblearn.config.keys import fields, suggest_key
+from perturblearn.config.keys import fields, inline_table, suggest_key
 from perturblearn.config.variants import Variants
 from perturblearn.errors import ConfigError
 
@@ -209,7 +209,9 @@ def _commented(model: BaseModel, prefix: str) -> Iterator[str]:
         place, _, name = key.name.rpartition(".")
         if place == prefix:
             yield f"# {key.description}"
-            if name in given:
+            if isinstance(given.get(name), Mapping):
+                yield f"{name} = {inline_table(given[name])}"
+            elif name in given:
                 yield tomli_w.dumps({name: given[name]}).strip()
             else:
                 usual = (

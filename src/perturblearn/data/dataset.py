@@ -38,6 +38,7 @@ class Dataset:
         group_names: one name per group.
         provenance: where the data came from: provider, options, content hash of the files.
         standardisation: what every feature was brought to mean 0 and deviation 1 by; None if they were not.
+        model_classes: which outputs of the user's own network each class is; None if it has one output per class.
 
     Raises:
         DataError: a part is empty, shapes or labels do not match, or values are not finite.
@@ -57,6 +58,7 @@ class Dataset:
     group_names: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
     standardisation: Standardisation | None = None
+    model_classes: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -190,6 +192,8 @@ class Dataset:
             add(self.groups)
             add(self.heldout_groups)
             digest.update(repr(self.group_names).encode())
+        if self.model_classes is not None:  # as above
+            digest.update(repr(self.model_classes).encode())
         return digest.hexdigest()
 
     def dump(self) -> Artefact:
@@ -213,6 +217,7 @@ class Dataset:
             "mean": self.mean,
             "standardisation": None if self.standardisation is None else self.standardisation.to_dict(),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "model_classes": self.model_classes,
             "provenance": dict(self.provenance),
         }
         return Artefact(content, tensors)
@@ -234,7 +239,7 @@ class Dataset:
         content = artefact.content
         low, high = content["value_range"]
         channels_height_width = content["image_shape"]
-        standardisation = content["standardisation"]
+        standardisation, model_classes = content["standardisation"], content.get("model_classes")
         return cls(
             **artefact.tensors,
             value_range=(-math.inf if low is None else low, math.inf if high is None else high),
@@ -243,6 +248,7 @@ class Dataset:
             mean=content["mean"],
             standardisation=None if standardisation is None else Standardisation.from_dict(standardisation),
             image_shape=None if channels_height_width is None else tuple(channels_height_width),
+            model_classes=None if model_classes is None else tuple(map(tuple, model_classes)),
             provenance=content["provenance"],
         )
 

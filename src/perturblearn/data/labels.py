@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perturblearn.config.data import OutputsOfClasses
 from perturblearn.errors import DataError
 
 SIGN_NAMES = ("+1", "-1")
@@ -103,6 +105,33 @@ def choose_classes(names: Sequence[str], wanted: Sequence[str] | None) -> list[i
             raise DataError(f"classes = {list(wanted)} names the class {names[index]!r} twice; name each once")
         chosen.append(index)
     return chosen
+
+
+def choose_outputs(
+    names: Sequence[str], chosen: Sequence[str], wanted: OutputsOfClasses | None
+) -> tuple[tuple[int, ...], ...] | None:
+    """The outputs of each chosen class, in their order.
+
+    Args:
+        names: all class names.
+        chosen: those that are kept.
+        wanted: outputs by the name of a class; None if nothing is said of them.
+
+    Raises:
+        DataError: a name is none of a class, or a chosen class has no outputs.
+    """
+    if wanted is None:
+        return None
+    outputs = dict(wanted)
+    for name in outputs:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else f"the classes are {', '.join(names)}"
+            raise DataError(f"model_classes names the class {name!r}, which these data do not have; {advice}")
+    missing = next((name for name in chosen if name not in outputs), None)
+    if missing is not None:
+        raise DataError(f"model_classes has no outputs for the class {missing!r}; add them, or choose other classes")
+    return tuple(outputs[name] for name in chosen)
 
 
 def _find_class(names: Sequence[str], entry: str) -> int:

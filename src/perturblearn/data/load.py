@@ -82,6 +82,7 @@ def load_dataset(
         n_samples=config.n_samples,
         n_heldout=config.n_heldout,
         heldout_share=config.heldout_share if isinstance(config, SplitConfig) else None,
+        model_classes=config.model_classes,
         centre=config.centre,
         standardise=config.is_standardised,
         flatten=config.flatten,

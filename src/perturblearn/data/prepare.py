@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from perturblearn.config.data import OutputsOfClasses
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.draws import generator_for, stratified_counts, stratified_draw
-from perturblearn.data.labels import choose_classes
+from perturblearn.data.labels import choose_classes, choose_outputs
 from perturblearn.data.raw import RawData, observed_range
 from perturblearn.data.standardise import Standardisation
 from perturblearn.errors import DataError
@@ -41,6 +42,7 @@ def prepare(
     n_samples: int | None = None,
     n_heldout: int | None = None,
     heldout_share: float | None = None,
+    model_classes: OutputsOfClasses | None = None,
     centre: bool | float = True,
     standardise: bool = False,
     flatten: bool = True,
@@ -60,6 +62,7 @@ def prepare(
         n_heldout: held-out samples to draw; None uses all.
         heldout_share: share of each class that is held out if the data have no split (0.2); a class with at
             least two samples is in both parts.
+        model_classes: outputs of the user's own network by the name of a class.
         centre: True subtracts ``raw.mean``, a number is itself subtracted, False subtracts nothing; the value range is
             shifted too.
         standardise: bring every feature to mean 0 and deviation 1 over the training part instead of centring; of images
@@ -122,6 +125,7 @@ def prepare(
         heldout_groups=heldout_groups,
         group_names=group_names,
         provenance=origin,
+        model_classes=choose_outputs(raw.class_names, names, model_classes),
     )
 
 

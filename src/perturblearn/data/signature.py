@@ -23,6 +23,7 @@ class Signature:
         offset: the value that was subtracted from the original data.
         means, stds: of the inputs after that subtraction, per channel (over all values for inputs that are not images).
         standardisation: what the original data's features were standardised by; None if they were not.
+        model_classes: which outputs of the user's own network each class is; None if it has one output per class.
     """
 
     input_shape: tuple[int, ...]
@@ -31,6 +32,7 @@ class Signature:
     means: tuple[float, ...]
     stds: tuple[float, ...]
     standardisation: Standardisation | None = None
+    model_classes: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def black(self) -> float:
@@ -69,11 +71,12 @@ class Signature:
         stds = (squares / count - means.square()).clamp_min(0).sqrt()
         # Dividing by 1 leaves a constant channel at its scale instead of dividing by 0.
         known = [std if std > 0 else 1.0 for std in stds.tolist()]
-        return cls(shape, data.n_classes, data.mean, tuple(means.tolist()), tuple(known), data.standardisation)
+        scale = (data.mean, tuple(means.tolist()), tuple(known), data.standardisation)
+        return cls(shape, data.n_classes, *scale, data.model_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """The signature as JSON values."""
-        content = {
+        content: dict[str, Any] = {
             "input_shape": list(self.input_shape),
             "n_classes": self.n_classes,
             "offset": self.offset,
@@ -81,9 +84,11 @@ class Signature:
             "stds": list(self.stds),
         }
         # Only then, so that networks for other data keep the hash of earlier versions.
-        return (
-            content if self.standardisation is None else {**content, "standardisation": self.standardisation.to_dict()}
-        )
+        if self.standardisation is not None:
+            content["standardisation"] = self.standardisation.to_dict()
+        if self.model_classes is not None:
+            content["model_classes"] = [list(indices) for indices in self.model_classes]
+        return content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Signature:
@@ -95,4 +100,5 @@ class Signature:
             tuple(content["means"]),
             tuple(content["stds"]),
             Standardisation.from_dict(content["standardisation"]) if "standardisation" in content else None,
+            tuple(map(tuple, content["model_classes"])) if "model_classes" in content else None,
         )

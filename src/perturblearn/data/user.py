@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from perturblearn.config.data import OutputsOfClasses, outputs_of_classes
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.groups import group_positions
 from perturblearn.data.labels import as_indices, class_values, label_array, names_of
@@ -33,6 +34,7 @@ def dataset_from(
     flatten: bool = True,
     seed: int = 0,
     heldout_share: float = DEFAULT_HELDOUT_SHARE,
+    model_classes: Mapping[Any, int | Sequence[int]] | None = None,
 ) -> Dataset:
     """A data set from tensors, arrays, frames, or any sequence of samples.
 
@@ -58,6 +60,8 @@ def dataset_from(
         flatten: one vector per sample.
         seed: fixes the drawn split.
         heldout_share: share of each class to hold out if ``heldout`` is None.
+        model_classes: which outputs of your own network each class is, by its name, if the network has others too:
+            ``{"cat": 281, "dog": [151, 152]}``. The output of a class with several is their log-sum-exp.
 
     Returns:
         The data set.
@@ -75,6 +79,7 @@ def dataset_from(
             groups=groups,
             heldout_groups=heldout_groups,
             standardise=standardise or None,
+            model_classes=model_classes,
         )
         return data
     if not 0 < heldout_share < 1:
@@ -114,12 +119,20 @@ def dataset_from(
     return prepare(
         raw,
         heldout_share=heldout_share if other is None else None,
+        model_classes=_outputs(model_classes),
         centre=centre,
         standardise=standardise,
         flatten=flatten,
         seed=seed,
         provenance={"name": "python"},
     )
+
+
+def _outputs(wanted: Mapping[Any, int | Sequence[int]] | None) -> OutputsOfClasses | None:
+    try:
+        return None if wanted is None else outputs_of_classes(wanted)
+    except ValueError as error:
+        raise DataError(f"model_classes: {error}") from None
 
 
 def _refuse_options(**options: object) -> None:

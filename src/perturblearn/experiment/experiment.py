@@ -58,6 +58,11 @@ class Experiment:
         return self._builder.fingerprint
 
     @property
+    def has_model_classes(self) -> bool:
+        """Whether the data say which outputs of the user's own network their classes are."""
+        return self._builder.has_model_classes
+
+    @property
     def outline(self) -> Outline:
         """How large the data are; real data are read for it."""
         return self._builder.outline

@@ -10,7 +10,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
 from perturblearn.config import ClassifierConfig, LinearisedConfig, NetworkConfig, SGDConfig, UntrainedConfig
 from perturblearn.data import Signature
-from perturblearn.errors import ConfigError
+from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.seeding import derive_seed
 from perturblearn.training import MinibatchDescent, Resumption
@@ -82,11 +82,22 @@ def minibatch_seed(seed: int, role: str) -> int:
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:
-    """The network before its training, on the CPU."""
+    """The network before its training, on the CPU.
+
+    Raises:
+        ModelError: it cannot be made, or is used as it is without the outputs that the data say its classes are.
+    """
     assert isinstance(section.model, NetworkConfig), f"{section.model.name} is made by initialise"
     # Without a training, weights of the user's own are what is asked about: nothing is drawn afresh.
-    fresh = not isinstance(section, UntrainedConfig)
-    network = make_network(section.model, signature, seed=seed, role=role, fresh=fresh)
+    trains = not isinstance(section, UntrainedConfig)
+    network = make_network(section.model, signature, seed=seed, role=role, fresh=trains)
+    # A network that is yet to be trained may have one output per class instead.
+    if signature.model_classes is not None and section.model.is_own and not (trains or network.is_mapped):
+        last = max(map(max, signature.model_classes))
+        raise ModelError(
+            f"model_classes names the output {last} (counted from 0), which the network {section.model.name} does not "
+            "have; correct the indices, or leave model_classes out if it has one output per class"
+        )
     return linearised(network) if isinstance(section, LinearisedConfig) else network
 
 

@@ -10,7 +10,14 @@ from typing import Any
 
 from perturblearn.attacks import attack_fingerprint
 from perturblearn.classifiers import Classifier
-from perturblearn.config import NOISE_SOURCES, DataConfig, ExperimentConfig, TwoLayerModelConfig, config_tree
+from perturblearn.config import (
+    NOISE_SOURCES,
+    DataConfig,
+    ExperimentConfig,
+    RealConfig,
+    TwoLayerModelConfig,
+    config_tree,
+)
 from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.case import kernel_of
@@ -190,6 +197,14 @@ class GraphBuilder:
         attack = config.attack
         is_users = attack.is_own and not attack.name.startswith("foolbox:")
         self._own_attack = attack_fingerprint(attack.name) if is_users else None
+
+    @property
+    def has_model_classes(self) -> bool:
+        """See `Experiment.has_model_classes`."""
+        if self._dataset is not None:
+            return self._dataset.model_classes is not None
+        data = self.config.data
+        return isinstance(data, RealConfig) and data.model_classes is not None
 
     @property
     def outline(self) -> Outline:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from perturblearn.config import Keep
+from perturblearn.errors import ConfigError
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.steps import Shard
 from perturblearn.experiment.training import DeepTraining, TwoLayerTraining
@@ -59,6 +60,8 @@ def plan_together(
             know of the others, whichever of them are to run now.
         force: plan every stage to run, whatever the store holds.
     """
+    experiments, among = list(experiments), list(among)
+    _refuse_unused_outputs([*experiments, *among])
     wanted = [stage for experiment in experiments for stage in experiment.wanted(keep)]
     known = [stage for experiment in among for stage in experiment.wanted(keep)]
     passing = _PASSING[keep]
@@ -118,6 +121,17 @@ def run_together(
         finished(experiments[number], executor, None)
     executor.run(keep_going=True)
     return executor
+
+
+def _refuse_unused_outputs(experiments: Sequence[Experiment]) -> None:
+    """Raise a ConfigError for outputs of the user's own network in a command that uses no such network."""
+    mapped = [experiment for experiment in experiments if experiment.has_model_classes]
+    networks = (model for each in mapped for model in (each.config.standard.model, each.config.perturbation.model))
+    if mapped and not any(model.is_own for model in networks):
+        raise ConfigError(
+            "model_classes names outputs of your own network, but no network here is your own; remove it, or name one "
+            "with --model or standard.model.name"
+        )
 
 
 def key_of(experiments: Sequence[Experiment], beside: Iterable[AnyStage] = ()) -> str:
