@@ -31,7 +31,7 @@ from perturblearn.report import draw_decision_map
 from perturblearn.report.charts import Axis, Chart, Level, Picture, draw, draw_examples, to_plotly
 from perturblearn.report.charts.figure import panel_charts, study_chart
 from perturblearn.report.charts.grid import audit_charts, transfer_charts
-from perturblearn.report.charts.marks import Band, Curve, Heat, Region, Strip
+from perturblearn.report.charts.marks import Band, Boundary, Curve, Heat, Region, Strip
 from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, Look, css, series_looks
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
@@ -321,6 +321,20 @@ def test_a_region_is_thinned_for_the_page() -> None:
     (image,) = axes.images
     assert np.asarray(image.get_array()).shape == (400, 400)
     assert (unpacked(spec["data"][0]["z"]) == values[::2, ::2].numpy()).all()
+
+
+def test_a_boundary_is_the_lines_where_the_sign_changes() -> None:
+    grid = torch.linspace(-1, 1, 101)
+    x, y = grid[None, :], grid[:, None]
+    circles = (x - 0.5).square() + y.square() - 0.09, (x + 0.5).square() + y.square() - 0.09
+    (trace,) = to_plotly(Chart("", X, Y, [Boundary("f = 0", grid, torch.minimum(*circles), Look("ink"))]))["data"]
+    across, up = unpacked(trace["x"]), unpacked(trace["y"])
+    assert np.isnan(across).sum() == 2  # a gap after each of two lines
+    radii = np.hypot(np.abs(across) - 0.5, up)
+    # Between neighbours, 0.02 apart, a circle of radius 0.3 departs from its chord by 0.02² / (8 · 0.3).
+    assert np.nanmax(np.abs(radii - 0.3)) < 2 * 0.02**2 / 2.4
+    (none,) = to_plotly(Chart("", X, Y, [Boundary("f = 0", grid, torch.ones(101, 101), Look("ink"))]))["data"]
+    assert np.isnan(unpacked(none["x"])).all()
 
 
 def test_a_decision_map_as_a_picture(tiny_result: Result) -> None:
