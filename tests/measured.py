@@ -8,10 +8,10 @@ from perturblearn.experiment import ClassMeasures, ControlAccuracies, GroupMeasu
 
 
 def class_measures(names: Sequence[str] = ("+1", "-1")) -> ClassMeasures:
-    """Classes of which nothing was measured."""
+    """Classes of 50 held-out inputs each, of which nothing was measured."""
     nothing = (None,) * len(names)
     none = (0,) * len(names)
-    return ClassMeasures(tuple(names), none, nothing, nothing, nothing, nothing, (none,) * len(names))
+    return ClassMeasures(tuple(names), (50,) * len(names), nothing, nothing, nothing, nothing, (none,) * len(names))
 
 
 def seed_measures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perturblearn.api.commands import command
@@ -13,7 +13,7 @@ from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, requ
 from perturblearn.config import ExperimentConfig, ModelConfig, config_tree
 from perturblearn.errors import ConfigError
 from perturblearn.graph import Watcher
-from perturblearn.results import Result
+from perturblearn.results import Result, Style
 
 _OF_THE_SET = ("data", "standard", "attack")
 """Sections that a set settles."""
@@ -33,6 +33,8 @@ def learn(
     cache_size: int | str | None = None,
     force: bool = False,
     report: bool = True,
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Result:
     """Train g on an existing perturbed set, and measure it on clean data: the second half of a run.
@@ -45,7 +47,7 @@ def learn(
         data: the set's data, by name or as objects; None if they are still where the set was made from them.
         overrides: keys by dotted name: of ``perturbation``, ``controls``, ``measures`` and ``mixing``, ``name``, and
             ``seeds``, which are g's. By default g has the set's seed.
-        data_dir, out, cache_dir, cache_size, force, report, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, report, formats, style, watch: as in `learn_from_perturbations`.
 
     Returns:
         The same kind of result as a whole run has.
@@ -56,7 +58,16 @@ def learn(
         StoreError: there is no set, or it is damaged.
         DivergenceError, ModelError: see `learn_from_perturbations`.
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, watch=watch)
+    options = RunOptions(
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        report=report,
+        formats=formats,
+        style=style,
+        watch=watch,
+    )
     prepared = prepare_learn(perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
 

@@ -8,6 +8,7 @@ Inside, the options are one value, and so are the objects that a user hands over
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from perturblearn.api.executors import executor
 from perturblearn.api.stores import artefact_store, cache_store
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Watcher
+from perturblearn.results import FigureOptions, Style
 from perturblearn.store import ArtefactStore
 
 PathLike = str | os.PathLike[str]
@@ -32,11 +34,14 @@ class RunOptions:
         force: repeat what is finished.
         retry: repeat runs of a sweep or figure that failed before; otherwise they keep their error.
         report: write the page of a run into its folder.
+        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``.
+        style: what figures look like: settings of matplotlib by name, a style file, or the name of a style.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns.
         watch: called with the progress of each stage.
 
     Raises:
-        ConfigError: the cache's size is not a size, or no cache is named that it could limit.
+        ConfigError: the cache's size is not a size, or no cache is named that it could limit; there is no such format
+            or style.
     """
 
     out: PathLike | None = None
@@ -45,12 +50,24 @@ class RunOptions:
     force: bool = False
     retry: bool = False
     report: bool = True
+    formats: Sequence[str] = ("png",)
+    style: Style | None = None
     executor: str | MakeExecutor = "in_process"
     watch: Watcher | None = None
 
     def __post_init__(self) -> None:
         # A wrong limit is refused at once, before data are read and networks are made.
         cache_store(self.cache_dir, self.cache_size)
+        _ = self.figures
+
+    @cached_property
+    def figures(self) -> FigureOptions:
+        """Formats and style of figures.
+
+        Raises:
+            ConfigError: there is no such format or style.
+        """
+        return FigureOptions(tuple(self.formats), self.style)
 
     @cached_property
     def results(self) -> ArtefactStore | None:

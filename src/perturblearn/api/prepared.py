@@ -15,6 +15,7 @@ from perturblearn.config import config_tree
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Experiment, key_of, plan_together, run_together
 from perturblearn.graph import AnyStage, Executor, Plan
+from perturblearn.results import FigureOptions
 from perturblearn.store import Record, State
 
 R_co = TypeVar("R_co", covariant=True)
@@ -77,6 +78,10 @@ class Recorded(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """It as JSON values."""
+        ...
+
+    def complete_figures(self, figures: FigureOptions) -> None:
+        """Draw the figures that its folder lacks."""
         ...
 
 
@@ -183,3 +188,4 @@ class PreparedResult(Prepared[S]):
 
     def _complete(self, finished: S, folder: Path, options: RunOptions) -> None:
         """Add what these options ask for and the finished result's folder lacks."""
+        finished.complete_figures(options.figures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import DEEP_DEFAULTS, Transfer, default_epsilons, default_targets
 from perturblearn.graph import Executor, Watcher
-from perturblearn.results import Result, TransferMatrix, first_examples
+from perturblearn.results import DataSize, Result, Style, TransferMatrix, first_examples
 from perturblearn.results.cells import example_files
 
 
@@ -33,6 +33,8 @@ def transfer(
     cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
     force: bool = False,
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> TransferMatrix:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.
@@ -43,7 +45,7 @@ def transfer(
         data: as in `learn_from_perturbations`; None for the configuration's.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name.
-        data_dir, out, cache_dir, cache_size, force, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, formats, style, watch: as in `learn_from_perturbations`.
 
     Returns:
         The matrix: prints as tables, plots as heat maps, converts to a dict or a pandas frame.
@@ -54,7 +56,9 @@ def transfer(
     Example:
         >>> matrix = transfer(["mlp", "convnet"], "mnist", overrides={"data.n_samples": 5000})  # doctest: +SKIP
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
+    options = RunOptions(
+        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, formats=formats, style=style, watch=watch
+    )
     prepared = prepare_transfer(architectures, data, config=config, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
 
@@ -111,7 +115,7 @@ class PreparedTransfer(PreparedResult[TransferMatrix]):
 
     def _measured(self, executor: Executor) -> TransferMatrix:
         cells = {
-            pair: Result.of(each.config, each.key, each.measures(executor), 0.0)
+            pair: Result.of(each.config, each.key, each.measures(executor), 0.0, DataSize.of(each.outline))
             for pair, each in self.matrix.experiments.items()
         }
         fooling = self.matrix.measures_of_fooling(executor)
@@ -123,4 +127,4 @@ class PreparedTransfer(PreparedResult[TransferMatrix]):
         # Pictures show one experiment per attacked network: which one learns from it makes no difference to them.
         attacked = {pair[0]: each for pair, each in reversed(self.matrix.experiments.items())}
         examples = {name: first_examples(each, executor) for name, each in reversed(attacked.items())}
-        return self._measured(executor).write(options.results, folder, example_files(examples))
+        return self._measured(executor).write(options.results, folder, example_files(examples), options.figures)

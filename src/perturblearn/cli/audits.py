@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
-from perturblearn.cli.options import DataOptions, ExecutionOptions, Flag, Flattened, Out, OutputOptions, arguments
+from perturblearn.cli.options import DataOptions, FigureOptions, Flag, Flattened, Out, OutputOptions, arguments
 
 
 @app.command
@@ -46,7 +46,7 @@ def audit(
     ] = None,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
-    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    execution: Annotated[FigureOptions, Flattened] = FigureOptions(),
     output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
     """Audit a model: what do its perturbations teach a network that sees nothing else?
@@ -89,7 +89,7 @@ def transfer(
     networks: Annotated[str, Parameter(help="Architectures, such as mlp,convnet,resnet18 or package.module:factory.")],
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
-    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    execution: Annotated[FigureOptions, Flattened] = FigureOptions(),
     output: Annotated[OutputOptions, Flattened] = OutputOptions(),
 ) -> None:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, 
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.charts.to_plotly import Spec, chart_text, packed
-from perturblearn.results import picture
+from perturblearn.results import FigureOptions, figure_files
 
 X, Y = Axis("x"), Axis("y")
 
@@ -102,11 +103,17 @@ SETTINGS: Any = {
 }  # fmt: skip
 
 
+def saved(draw_it: Callable[[], Figure], format: str = "png") -> bytes:
+    """The file of a figure."""
+    ((_, drawing),) = figure_files("figure", lambda *_: draw_it(), FigureOptions((format,)))
+    return drawing.make(Path())
+
+
 def test_pictures_are_the_same_under_any_settings(tiny_result: Result) -> None:
     for draw_it in (tiny_result.plot, lambda: draw_examples(made_examples(), "title")):
-        made = picture(draw_it).make(Path())
+        made = saved(draw_it)
         with mpl.rc_context(SETTINGS):
-            assert picture(draw_it).make(Path()) == made
+            assert saved(draw_it) == made
             assert mpl.rcParams["text.usetex"]
             figure = draw_it()
             figure.savefig(io.BytesIO(), format="png")  # LaTeX may be missing
@@ -343,7 +350,7 @@ def test_a_decision_map_as_a_picture(tiny_result: Result) -> None:
     for figure in (theory.plot(), theory.plot_map(), draw_decision_map(theory.drawn)):
         assert text_lies_inside(figure)
     names = {text.get_text() for text in theory.plot_map().legends[0].get_texts()}
-    assert names == {"decision boundary", "fhat = 0", "ghat = 0", "sample, +1", "sample, −1"}
+    assert names == {"decision boundary", "f̂ = 0", "ĝ = 0", "sample, +1", "sample, −1"}
 
 
 def test_pictures_leave_pyplot_alone(tiny_result: Result) -> None:
