@@ -76,7 +76,7 @@ def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    def save_one_pixel(_: Figure, file: IO[bytes], *, format: str, dpi: float) -> None:
+    def save_one_pixel(_: Figure, file: IO[bytes], *, format: str, metadata: object) -> None:
         Image.new("L", (1, 1), 128).save(file, format)
 
     monkeypatch.setattr(Figure, "savefig", save_one_pixel)

@@ -51,7 +51,8 @@ def test_an_audit_is_a_table_a_verdict_and_a_folder(capsys: pytest.CaptureFixtur
     assert folder.name.startswith("audit-")
     first, _, header, _, *rows = said.out.splitlines()
     assert first == (
-        "audit: perturbations of mlp, digits 0, 1, 2, pgd and radial_pgd, natural sources, targets other, 1 seed"
+        "audit: perturbations of mlp, digits 0, 1, 2, pgd and radial_pgd, natural sources, targets other, 1 seed; "
+        "N = 60, d = 64, 107 held-out inputs"
     )
     assert header.split()[:3] == ["learner", "norm", "epsilon"]
     assert [row.split()[:3] for row in rows[:3]] == [["mlp", "l2", "0.5"], ["mlp", "linf", "0.1"], ["mlp", "l0", "3"]]

@@ -15,7 +15,7 @@ from tests.cli.commands import DIGITS, TINY, records, run_folders, say
 from perturblearn.config import commented_toml, resolve_config, value_of
 
 KEYS = {
-    *("schema", "kind", "name", "key", "folder", "command", "no_theory", "conclusion", "remarks"),
+    *("schema", "kind", "name", "key", "folder", "command", "no_theory", "conclusion", "remarks", "data_size"),
     *("summary", "seeds", "config", "versions", "seconds"),
 }
 
@@ -29,7 +29,10 @@ def test_the_default_run_needs_no_file(capsys: pytest.CaptureFixture[str]) -> No
     said = say(capsys, "run", *DIGITS)
     assert (said.code, said.err) == (0, "")
     (folder,) = run_folders(Path("runs"))
-    assert said.out.startswith("digits: digits 3 vs 8, L2 ε = 1, natural sources, targets uniform, 1 seed\n")
+    assert said.out.startswith(
+        "digits: digits 3 vs 8, L2 ε = 1, natural sources, targets uniform, 1 seed; "
+        "N = 285, d = 64, 72 held-out inputs\n"
+    )
     assert "g classifies" in said.out
     assert said.out.endswith(f"\nResults: {folder}\nReport: {folder / 'report.html'}\n")
     assert "7 stages ran in" in said.out

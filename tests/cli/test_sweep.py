@@ -54,7 +54,9 @@ def failing_stage(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Select
 def test_a_sweep_ends_with_a_table_a_folder_and_a_record_of_every_run(capsys: Say) -> None:
     said = say(capsys, "sweep", write(SWEEP))
     assert (said.code, said.err) == (0, "")
-    assert said.out.startswith("tiny: 4 points over attack.epsilon, standard.model.slope; 8 runs\n")
+    assert said.out.startswith(
+        "tiny: 4 points over attack.epsilon, standard.model.slope; 8 runs; N = 40, d = 10, 40 held-out inputs\n"
+    )
     (folder,) = run_folders(Path("runs"))
     assert re.search(r"\n\n8 runs: 0 finished before, 8 finished now, 0 failed; \d+\.\d s\.\n", said.out)
     assert said.out.endswith(f"\nResults: {folder}\nReport: perturblearn report {folder}\n")

@@ -7,9 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 from tests.measured import class_measures, seed_measures
 
-from perturblearn.experiment import HELDOUT, TRAINING, SeedMeasures, chance_of, controls_of, summarise, summarise_seeds
+from perturblearn.experiment import (
+    HELDOUT,
+    TRAINING,
+    SeedMeasures,
+    chance_of,
+    controls_of,
+    summarise,
+    summarise_seeds,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +39,22 @@ def test_summarise(values: list[float | None], mean: Any, std: Any, median: Any)
     assert found["values"] == values
     assert (found["mean"], found["median"]) == (mean, median)
     assert found["std"] == (None if std is None else pytest.approx(std, rel=1e-15))
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 1), (0, 72), (36, 72), (71, 72), (72, 72), (954, 1000)])
+def test_the_sampling_interval_is_wilson_s(hits: int, count: int) -> None:
+    theirs = binomtest(hits, count).proportion_ci(method="wilson")
+    assert wilson_interval(hits / count, count) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_shares_of_the_heldout_inputs_have_an_interval_however_many_seeds() -> None:
+    one, two = (summarise_seeds([seed_of(0.5, 0.75, [0.5], [0.25]) for _ in range(count)]) for count in (1, 2))
+    assert {name for name, values in two.items() if "interval" in values} == {
+        "perturbation_accuracy_heldout", "permuted_control_heldout",
+    }  # fmt: skip
+    # Both classes of a made seed have 50 held-out inputs.
+    assert two[HELDOUT.perturbation].get("interval") == list(wilson_interval(0.75, 100))
+    assert one[HELDOUT.perturbation].get("interval") == two[HELDOUT.perturbation].get("interval")
 
 
 def seed_of(

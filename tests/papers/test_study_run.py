@@ -36,7 +36,7 @@ def test_a_study_is_run_analysed_and_written(tiny: str, tmp_path: Path) -> None:
     assert found.folder is not None
     assert {path.name for path in found.folder.iterdir()} == {
         "analysis.md", "analysis.png", "exponents.csv", "figure.png", "result.json", "smallest.csv", "table.csv",
-        "table.md",
+        "table.md", "table.tex",
     }  # fmt: skip
     assert found.analysis is not None
     with (found.folder / "smallest.csv").open(encoding="utf-8", newline="") as file:

@@ -175,9 +175,23 @@ def test_the_table_has_a_line_for_every_cell() -> None:
     bare = cell([0.5], controls=None)
     lines = str(audit_of(own, lost, bare)).splitlines()
     assert [line.split() for line in lines[4:7]] == [
-        ["make_transformer", "l2", "1", "0.500", "0.900", "0.550", "±", "0.071", "0.100", "0.100", "0.250", "yes"],
-        ["mlp", "linf", "0.25", "-", "0.900", "0.100", "±", "0.000", "0.100", "0.100", "-", "no"],
-        ["mlp", "l2", "1", "0.500", "0.900", "0.500", "-", "-", "-", "-"],
+        [
+            "make_transformer",
+            "l2",
+            "1",
+            "0.500",
+            "0.900",
+            "0.550",
+            "±",
+            "0.071",
+            "0.40–0.69",
+            "0.100",
+            "0.100",
+            "0.250",
+            "yes",
+        ],
+        ["mlp", "linf", "0.25", "-", "0.900", "0.100", "±", "0.000", "0.04–0.23", "0.100", "0.100", "-", "no"],
+        ["mlp", "l2", "1", "0.500", "0.900", "0.500", "0.35–0.65", "-", "-", "-", "-"],
     ]
     assert len({len(line) for line in lines[4:6]}) <= 2
     assert max(map(len, lines[:10])) <= 120
@@ -254,7 +268,7 @@ def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit([cell([0.5, 0.6]), cell([0.4, 0.5], norm="linf")], "key", hostile)
     found = Tags(audit._repr_html_())
     assert "script" not in found.tags
-    assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (1 + 2, 10, 2 * 10)
+    assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (1 + 2, 11, 2 * 11)
     assert "".join(found.words).count(hostile) == 3  # name, verdict, warning
 
 

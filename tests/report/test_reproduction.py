@@ -14,7 +14,7 @@ from perturblearn.errors import StoreError
 from perturblearn.papers import Figure, Panel, Published, Smaller
 from perturblearn.report import ReproductionReport
 from perturblearn.report.reproduction import compared_with_published
-from perturblearn.results import ControlsOfWay, FailedRun, PointRow, Reproduction, ShownPanel, picture, point_rows
+from perturblearn.results import ControlsOfWay, FailedRun, PointRow, Reproduction, ShownPanel, point_rows
 from perturblearn.store import ArtefactStore
 
 VALUES = (0.80, 0.90, None, 0.60)
@@ -222,14 +222,15 @@ def test_what_it_says(tmp_path: Path) -> None:
 def test_files(tmp_path: Path) -> None:
     found = reproduction(rows(FIGURE, {0.1: [0.8, 0.9], 0.2: [0.7], 0.4: [0.607], 0.5: [0.0001]}))
     folder = tmp_path / "found"
-    drawn = [("figure.png", picture(found.plot))]
-    written = found.write(ArtefactStore(tmp_path / ".store"), folder, drawn)
-    assert sorted(path.name for path in folder.iterdir()) == ["figure.png", "result.json", "table.csv", "table.md"]
+    written = found.write(ArtefactStore(tmp_path / ".store"), folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "figure.png", "result.json", "table.csv", "table.md", "table.tex",
+    ]  # fmt: skip
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert list(table[0]) == [
         "figure", "panel", "x", "measure", "published", "at_seed", "seed_difference", "seed_verdict", "mean", "std",
-        "n_seeds", "quantile", "difference", "verdict",
+        "low", "high", "n_seeds", "quantile", "difference", "verdict", "n_samples", "input_dim", "n_heldout",
     ]  # fmt: skip
     assert len(table) == 5
     assert float(table[0]["mean"]) == pytest.approx(0.85)
@@ -244,7 +245,7 @@ def test_files(tmp_path: Path) -> None:
     assert Reproduction.load(folder).to_dict() == written.to_dict()
     assert written.folder == folder
     # Written again, it takes the old one's place.
-    assert found.write(ArtefactStore(tmp_path / ".store"), folder, drawn).to_dict() == written.to_dict()
+    assert found.write(ArtefactStore(tmp_path / ".store"), folder).to_dict() == written.to_dict()
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:

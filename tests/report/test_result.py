@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import statistics
@@ -63,7 +65,7 @@ def test_the_text_holds_every_measure_and_the_sentence(tiny_result: Result) -> N
     lines = str(tiny_result).splitlines()
     cells = [line.split("  ")[0].strip() for line in lines]
     for name, values in tiny_result.summary.items():
-        same = name in MAXIMA and values == tiny_result.summary[name.removesuffix("_max")]
+        same = name in MAXIMA and values["values"] == tiny_result.summary[name.removesuffix("_max")]["values"]
         assert cells.count(name) == (not same)
         if not same:
             numbers = lines[cells.index(name)].split()[1:5]
@@ -156,3 +158,27 @@ def test_a_newer_result_is_told_from_damage(tmp_path: Path, tiny_result: Result)
 def test_keys_that_a_later_version_adds_are_no_damage(tmp_path: Path, tiny_result: Result) -> None:
     folder = write_result(tmp_path / "run", json.dumps({**tiny_result.to_dict(), "new": 1}))
     assert Result.load(folder) == replace(tiny_result, folder=folder)
+
+
+def test_a_table_in_latex_is_the_printed_one(tiny_result: Result) -> None:
+    lines = tiny_result.to_latex().splitlines()
+    rows = [line for line in lines if line.endswith("\\\\")]
+    cells = [
+        [cell.replace("\\", "").replace("--", "–") for cell in row.removesuffix("\\\\").split(" & ")] for row in rows
+    ]
+    assert [[cell.strip() for cell in row] for row in cells] == [
+        list(HEADS), *(list(row) for row in RunReport(tiny_result).rows),
+    ]  # fmt: skip
+    assert "N = 40, d = 10, 30 held-out inputs" in lines[2]
+
+
+def test_a_table_in_csv_has_every_number_in_full(tiny_result: Result) -> None:
+    rows = {row["measure"]: row for row in csv.DictReader(io.StringIO(tiny_result.to_csv()))}
+    assert set(rows) == set(tiny_result.summary)
+    g = tiny_result.summary["perturbation_accuracy_heldout"]
+    row = rows["perturbation_accuracy_heldout"]
+    assert [float(row[name]) for name in ("mean", "std", "low", "high")] == [
+        g["mean"],
+        g["std"],
+        *g.get("interval", []),
+    ]

@@ -27,7 +27,7 @@ ANALYSIS = Analysis(
 )  # fmt: skip
 
 
-OF_FIGURES = {"result.json", "table.csv", "table.md"}
+OF_FIGURES = {"figure.png", "result.json", "table.csv", "table.md", "table.tex"}
 
 
 def written(tmp_path: Path, analysis: Analysis) -> Path:

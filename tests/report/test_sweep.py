@@ -80,13 +80,13 @@ def test_the_order_of_numbers_is_one_whatever_order_records_give() -> None:
 def test_what_is_printed(result: SweepResult) -> None:
     assert str(result).splitlines() == [
         "of-two: 3 points over attack.epsilon, standard.lr; 6 runs",
-        "-" * 84,
-        "epsilon           lr              f              g  agreement       permuted    runs",
-        "-" * 84,
-        "    0.1  [0.1, 0.01]  0.900 ± 0.000  0.625 ± 0.177          -  0.400 ± 0.000       2",
-        "   0.25  [0.1, 0.01]          0.900          0.250          -          0.400  1 of 2",
-        "    0.5  [0.1, 0.01]              -              -          -              -  0 of 2",
-        "-" * 84,
+        "-" * 99,
+        "epsilon           lr              f              g  95 % interval  agreement       permuted    runs",
+        "-" * 99,
+        "    0.1  [0.1, 0.01]  0.900 ± 0.000  0.625 ± 0.177    0.527–0.714          -  0.400 ± 0.000       2",
+        "   0.25  [0.1, 0.01]          0.900          0.250    0.175–0.343          -          0.400  1 of 2",
+        "    0.5  [0.1, 0.01]              -              -              -          -              -  0 of 2",
+        "-" * 99,
         "3 runs failed; run the same command with --retry to repeat them:",
         f"  attack.epsilon = 0.25, standard.lr = [0.1, 0.01], seed = 1: {FAILED}",
         f"  attack.epsilon = 0.5, standard.lr = [0.1, 0.01], seed = 0: {FAILED}",
@@ -122,7 +122,7 @@ def test_the_folder_holds_all(result: SweepResult, tmp_path: Path) -> None:
     written = result.write(ArtefactStore(tmp_path / ".store"), folder)
     assert written.folder == folder
     assert sorted(path.name for path in folder.iterdir()) == [
-        "runs.csv", "sweep.json", "sweep.toml", "table.csv", "table.md",
+        "runs.csv", "sweep.json", "sweep.toml", "table.csv", "table.md", "table.tex",
     ]  # fmt: skip
     assert resolve_sweep(folder / "sweep.toml").points() == result.sweep.points()
     content = json.loads((folder / "sweep.json").read_text())

@@ -47,6 +47,8 @@ def test_the_folder_holds_numbers_and_pictures(compared: TheoryComparison) -> No
     assert compared.folder is not None
     assert {path.name for path in compared.folder.iterdir()} == {
         "comparison.json",
+        "table.csv",
+        "table.tex",
         "drawn.safetensors",
         "theory.png",
         "decision_map.png",

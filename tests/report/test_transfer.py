@@ -197,7 +197,7 @@ def test_one_seed_of_fooling_shows_no_relation() -> None:
 # Forms
 
 
-def test_three_matrices_are_printed() -> None:
+def test_four_matrices_are_printed() -> None:
     cells: dict[Pair, Result] = {
         (MLP, MLP): cell([0.5, 0.7], names=(MLP, MLP), controls=(0.11, 0.12)),
         (MLP, OWN): cell([0.4, 0.4], names=(MLP, OWN), controls=None),
@@ -209,6 +209,7 @@ def test_three_matrices_are_printed() -> None:
     ]
     assert [lines[number + 1] for number in heads] == [
         ["mlp", "0.600", "±", "0.141", "0.400", "±", "0.000"],
+        ["mlp", "0.446–0.737", "0.263–0.554"],
         ["mlp", "0.110", "/", "0.120", "-"],
         ["mlp", "-", "0.50", "±", "0.35", "/", "-"],
     ]
@@ -266,5 +267,5 @@ def test_html_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = TransferMatrix({(hostile, MLP): cell([0.5, 0.6])}, {}, "key", hostile)
     found = Tags(matrix._repr_html_())
     assert "script" not in found.tags
-    assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (3 * 2, 3 * 2, 3 * 2)
-    assert "".join(found.words).count(hostile) == 1 + 3 + 1  # name, a row of each matrix, reading
+    assert (found.tags.count("tr"), found.tags.count("th"), found.tags.count("td")) == (4 * 2, 4 * 2, 4 * 2)
+    assert "".join(found.words).count(hostile) == 1 + 4 + 1  # name, a row of each matrix, reading

@@ -147,6 +147,8 @@ def test_an_older_folder_is_replaced(tmp_path: Path, kind: str) -> None:
     folder = write(tmp_path)
     (folder / "old").touch()
     assert load(write(tmp_path)) == load(folder)
-    assert {path.name for path in folder.iterdir()} == {f"{kind}.json", f"{kind}.png", "table.csv", "cells"}
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"{kind}.json", f"{kind}.png", "table.csv", "table.tex", "cells")
+    }
     (toml,) = (folder / "cells").iterdir()
     assert isinstance(resolve_config(toml), ExperimentConfig)

@@ -20,6 +20,9 @@ from perturblearn.store import Artefact
 FILES = {
     "config.toml",
     "result.json",
+    "accuracies.png",
+    "table.csv",
+    "table.tex",
     "perturbations.png",
     "examples.safetensors",
     "report.html",

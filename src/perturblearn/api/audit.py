@@ -27,7 +27,7 @@ from perturblearn.experiment import (
 )
 from perturblearn.graph import Executor, Watcher
 from perturblearn.report.words import attack_text
-from perturblearn.results import Audit, Result, first_examples
+from perturblearn.results import Audit, DataSize, Result, Style, first_examples
 from perturblearn.results.cells import example_files
 
 
@@ -47,6 +47,8 @@ def audit(
     cache_size: int | str | None = None,
     force: bool = False,
     track: str | Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Audit:
     """Audit a model: what do networks learn from nothing but its perturbations, over norms, epsilons and learners?
@@ -69,7 +71,7 @@ def audit(
         train: train f first, from fresh weights.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name, ``{"seeds": 5, "attack.steps": 50, "controls.draws": 3}``.
-        data_dir, out, cache_dir, cache_size, force, track, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, formats, style, track, watch: as in `learn_from_perturbations`.
 
     Returns:
         The audit: prints as a verdict and a table, plots, converts to a dict or a pandas frame.
@@ -81,7 +83,16 @@ def audit(
         >>> result = audit("mlp", "digits", train=True, overrides={"seeds": 1})  # doctest: +SKIP
         >>> print(result.verdict)  # doctest: +SKIP
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, track=track, watch=watch)
+    options = RunOptions(
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        formats=formats,
+        style=style,
+        track=track,
+        watch=watch,
+    )
     prepared = prepare_audit(
         model,
         data,
@@ -155,7 +166,10 @@ class PreparedAudit(PreparedResult[Audit]):
         return Audit.load(folder) if (folder / "audit.json").is_file() else None
 
     def _measured(self, executor: Executor) -> Audit:
-        cells = [Result.of(each.config, each.key, each.measures(executor), 0.0) for each in self.experiments]
+        cells = [
+            Result.of(each.config, each.key, each.measures(executor), 0.0, DataSize.of(each.outline))
+            for each in self.experiments
+        ]
         return Audit(cells, self.key, self.name, command=self.command, seconds=sum(executor.seconds.values()))
 
     def _written(self, executor: Executor, folder: Path, options: RunOptions) -> Audit:
@@ -163,7 +177,7 @@ class PreparedAudit(PreparedResult[Audit]):
         # Pictures show one experiment per attack: which network learns from it makes no difference to them.
         attacks = {attack_text(each.config.attack): each for each in reversed(self.experiments)}
         examples = {name: first_examples(each, executor) for name, each in reversed(attacks.items())}
-        return self._measured(executor).write(options.results, folder, example_files(examples))
+        return self._measured(executor).write(options.results, folder, example_files(examples), options.figures)
 
 
 def _own_epsilons(attack: AttackConfig, defaults: Mapping[str, tuple[float, ...]]) -> Mapping[str, Any]:

@@ -159,7 +159,7 @@ def clean(*folders: PathLike, out: PathLike = "runs", dry_run: bool = True) -> C
     place = Path(out)
     if not place.is_dir():
         raise StoreError(f"there is no folder {place}; name the one that results were written to with --out")
-    chosen = [_checked(Path(folder), place) for folder in dict.fromkeys(map(os.fspath, folders))]
+    chosen = [_checked(Path(folder), place) for folder in dict.fromkeys(os.fspath(folder) for folder in folders)]
     records, stages = record_store(place), _Stages(place)
     dropped, collections = _records_of([folder.name for folder in chosen], records)
     running = [record.name for record in dropped if record.state == "running"]

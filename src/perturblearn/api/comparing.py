@@ -6,7 +6,7 @@ from perturblearn.config import ExperimentConfig, TwoLayerModelConfig
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import MAP_POINTS, Experiment
 from perturblearn.graph import Watcher
-from perturblearn.results import TheoryComparison
+from perturblearn.results import DataSize, TheoryComparison
 from perturblearn.store import ArtefactStore
 
 _QUICK_PAIRS, _QUICK_PRODUCTS = 1.5e8, 3e10
@@ -65,7 +65,8 @@ def compare_experiment(
     """
     executor, of_seeds, drawn = experiment.compare(store, map_limits=map_limits, force=force, watch=watch)
     comparisons = {seed: executor.result(stage) for seed, stage in of_seeds.items()}
-    return TheoryComparison(experiment.config, experiment.key, comparisons, executor.result(drawn))
+    size = DataSize.of(experiment.outline)
+    return TheoryComparison(experiment.config, experiment.key, comparisons, executor.result(drawn), size)
 
 
 def why_no_theory(config: ExperimentConfig) -> str | None:

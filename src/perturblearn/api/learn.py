@@ -13,7 +13,7 @@ from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, requ
 from perturblearn.config import ExperimentConfig, ModelConfig, config_tree
 from perturblearn.errors import ConfigError
 from perturblearn.graph import Watcher
-from perturblearn.results import Result
+from perturblearn.results import Result, Style
 
 _OF_THE_SET = ("data", "standard", "attack")
 """Sections that a set settles."""
@@ -34,6 +34,8 @@ def learn(
     force: bool = False,
     report: bool = True,
     track: str | Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Result:
     """Train g on an existing perturbed set, and measure it on clean data: the second half of a run.
@@ -46,7 +48,8 @@ def learn(
         data: the set's data, by name or as objects; None if they are still where the set was made from them.
         overrides: keys by dotted name: of ``perturbation``, ``controls``, ``measures`` and ``mixing``, ``name``, and
             ``seeds``, which are g's. By default g has the set's seed.
-        data_dir, out, cache_dir, cache_size, force, report, track, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, report, formats, style, track, watch: as in
+            `learn_from_perturbations`.
 
     Returns:
         The same kind of result as a whole run has.
@@ -58,7 +61,15 @@ def learn(
         DivergenceError, ModelError: see `learn_from_perturbations`.
     """
     options = RunOptions(
-        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, track=track, watch=watch
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        report=report,
+        formats=formats,
+        style=style,
+        track=track,
+        watch=watch,
     )
     prepared = prepare_learn(perturbed, perturbation=perturbation, data=data, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)

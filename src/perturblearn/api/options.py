@@ -20,6 +20,7 @@ from perturblearn.api.tracking import tracker_names
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import MakeExecutor
 from perturblearn.graph import Watcher
+from perturblearn.results import FigureOptions, Style
 from perturblearn.store import ArtefactStore
 
 PathLike = str | os.PathLike[str]
@@ -36,12 +37,15 @@ class RunOptions:
         force: repeat what is finished.
         retry: repeat runs of a sweep or figure that failed before; otherwise they keep their error.
         report: write the page of a run into its folder.
+        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``.
+        style: what figures look like: settings of matplotlib by name, a style file, or the name of a style.
         track: trackers that are handed the result; see `tracker_names`.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns.
         watch: called with the progress of each stage; None for a bar in a notebook, and nothing elsewhere.
 
     Raises:
-        ConfigError: the cache's size is not a size, no cache is named that it could limit, or a tracker cannot be used.
+        ConfigError: the cache's size is not a size, no cache is named that it could limit, a tracker cannot be used, or
+            there is no such format or style.
     """
 
     out: PathLike | None = None
@@ -50,6 +54,8 @@ class RunOptions:
     force: bool = False
     retry: bool = False
     report: bool = True
+    formats: Sequence[str] = ("png",)
+    style: Style | None = None
     track: str | Sequence[str] = ()
     executor: str | MakeExecutor = "in_process"
     watch: Watcher | None = None
@@ -57,6 +63,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         # A wrong limit is refused at once, before data are read and networks are made.
         cache_store(self.cache_dir, self.cache_size)
+        _ = self.figures
         if self.trackers and self.out is None:
             raise ConfigError(
                 f"track names {', '.join(self.trackers)}, but nothing is written; name a folder of results with out"
@@ -66,6 +73,15 @@ class RunOptions:
     def trackers(self) -> tuple[str, ...]:
         """The trackers that are asked for, all of them installed."""
         return tracker_names(self.track)
+
+    @cached_property
+    def figures(self) -> FigureOptions:
+        """Formats and style of figures.
+
+        Raises:
+            ConfigError: there is no such format or style.
+        """
+        return FigureOptions(tuple(self.formats), self.style)
 
     @cached_property
     def results(self) -> ArtefactStore | None:

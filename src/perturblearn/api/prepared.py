@@ -17,6 +17,7 @@ from perturblearn.config import config_tree
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Experiment, key_of, plan_together, run_together
 from perturblearn.graph import AnyStage, Executor, Plan, keys_below
+from perturblearn.results import FigureOptions
 from perturblearn.store import Record, State
 
 R_co = TypeVar("R_co", covariant=True)
@@ -79,6 +80,10 @@ class Recorded(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """It as JSON values."""
+        ...
+
+    def complete_figures(self, figures: FigureOptions) -> None:
+        """Draw the figures that its folder lacks."""
         ...
 
 
@@ -199,3 +204,4 @@ class PreparedResult(Prepared[S]):
 
     def _complete(self, finished: S, folder: Path, options: RunOptions) -> None:
         """Add what these options ask for and the finished result's folder lacks."""
+        finished.complete_figures(options.figures)

@@ -29,7 +29,17 @@ from perturblearn.experiment import (
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
 from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
 from perturblearn.report.charts import draw_examples, draw_map_of
-from perturblearn.results import ControlsOfWay, Examples, FailedRun, File, Reproduction, ShownPanel, picture, point_rows
+from perturblearn.results import (
+    ControlsOfWay,
+    Examples,
+    FailedRun,
+    File,
+    Reproduction,
+    ShownPanel,
+    Style,
+    figure_files,
+    point_rows,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -66,6 +76,8 @@ def reproduce(
     force: bool = False,
     retry: bool = False,
     executor: str | MakeExecutor = "in_process",
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Reproduction:
     """Run a figure's experiments, and compare every point with the published one.
@@ -90,6 +102,7 @@ def reproduce(
         retry: repeat runs that failed before; otherwise they keep their error.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns. The numbers
             are the same.
+        formats, style: of figures, as in `learn_from_perturbations`.
         watch: called with the progress of each stage.
 
     Returns:
@@ -106,7 +119,15 @@ def reproduce(
         [0.0, 0.25, 0.75, 0.99]
     """
     options = RunOptions(
-        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, retry=retry, executor=executor, watch=watch
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        retry=retry,
+        executor=executor,
+        formats=formats,
+        style=style,
+        watch=watch,
     )
     prepared = prepare_reproduction(
         name,
@@ -297,7 +318,7 @@ class PreparedReproduction(Prepared[Reproduction]):
         started = time.perf_counter()
         outcomes: list[Outcome] = [] if self._is_of_sets else self.runs.run(options)
         measured = self._measured(outcomes)
-        pictures: dict[str, Callable[[], Picture]] = {}
+        pictures: dict[str, Callable[[Style | None], Picture]] = {}
         if self.pictured:
             executor = run_together(
                 (),
@@ -320,10 +341,10 @@ class PreparedReproduction(Prepared[Reproduction]):
         result = self._reproduction(outcomes, measured, time.perf_counter() - started)
         if options.out is None or options.results is None:
             return result
-        # Where nothing else is drawn, the curves are.
-        drawn = pictures or {"figure": result.plot}
-        files: list[File] = [(f"{name}.png", picture(draw, dpi=100)) for name, draw in drawn.items()]
-        return result.write(options.results, self.folder_in(options.out), files)
+        files: list[File] = []
+        for name, draw in pictures.items():
+            files += figure_files(name, lambda _, style, draw=draw: draw(style), options.figures)
+        return result.write(options.results, self.folder_in(options.out), files, options.figures)
 
     @property
     def _is_of_sets(self) -> bool:
@@ -384,6 +405,11 @@ class PreparedReproduction(Prepared[Reproduction]):
                     (point.panel, point.place): next(iter(runs), None)
                     for point, runs in zip(self.at_seed, measured[n_with_controls:], strict=True)
                 },
+                sizes={
+                    (points[number].panel, points[number].place): size
+                    for number, size in self.runs.sizes(outcomes).items()
+                    if number not in range(n_own, n_with_controls)
+                },
                 has_own=self.has_own,
             ),
             controls=[
@@ -410,16 +436,21 @@ class PreparedReproduction(Prepared[Reproduction]):
         )
 
     def _draw(
-        self, point: FigurePoint, experiment: Experiment, stages: Sequence[AnyStage], executor: Executor
+        self,
+        point: FigurePoint,
+        experiment: Experiment,
+        stages: Sequence[AnyStage],
+        executor: Executor,
+        style: Style | None,
     ) -> Picture:
         title = f"{self.figure.name}, {self.figure.panels[point.panel - 1].name}"
         if self.figure.smaller:
             title += f"\n{self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
             has_bias = isinstance(experiment.config.standard.model, TwoLayerConfig)
-            return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title)
+            return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title, style=style)
         data, perturbed = (executor.result(stage) for stage in stages)
-        return draw_examples(Examples.of(perturbed, data), title)
+        return draw_examples(Examples.of(perturbed, data), title, style)
 
 
 def _ignore(*_: object) -> None:

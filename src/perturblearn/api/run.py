@@ -20,7 +20,7 @@ from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
-from perturblearn.results import Result, drawn_or_warned, export_run
+from perturblearn.results import DataSize, Result, Style, drawn_or_warned, export_run
 
 ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -40,6 +40,8 @@ def learn_from_perturbations(
     force: bool = False,
     report: bool = True,
     track: str | Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Result:
     """Train f, perturb its inputs, train g on nothing but those, and measure g on clean data, for every seed.
@@ -66,6 +68,9 @@ def learn_from_perturbations(
             removed first; by default ``PERTURBLEARN_CACHE_SIZE``, and without that no limit.
         force: repeat stages that are finished.
         report: write the run's page, ``report.html``, into its folder.
+        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``.
+        style: what figures look like: settings of matplotlib, ``{"font.family": "serif"}``, a style file, or the name
+            of a style; colours of f, g and controls stay.
         track: trackers that are handed the result: ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``.
         watch: called with the progress of each stage; None for a bar in a notebook, and nothing elsewhere.
 
@@ -73,7 +78,8 @@ def learn_from_perturbations(
         The result: prints as a table and a conclusion, plots, converts to a dict or a pandas frame.
 
     Raises:
-        ConfigError: a key is unknown, of the wrong type or out of range, or the cache's size is not a size.
+        ConfigError: a key is unknown, of the wrong type or out of range, the cache's size is not a size, or there is
+            no such format or style.
         DataError: the data cannot be found, read or used.
         DivergenceError: training produced numbers that are not finite.
         ModelError: a network or an attack cannot be used, or does not do what it has to.
@@ -85,7 +91,15 @@ def learn_from_perturbations(
         True
     """
     options = RunOptions(
-        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, report=report, track=track, watch=watch
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        report=report,
+        formats=formats,
+        style=style,
+        track=track,
+        watch=watch,
     )
     objects = UserObjects(data=data, standard=standard, perturbation=perturbation, attack=attack)
     prepared = prepare_run(config, objects, overrides=overrides, data_dir=data_dir)
@@ -162,7 +176,8 @@ class PreparedRun(PreparedResult[Result]):
     def _measured(self, executor: Executor) -> Result:
         seconds = sum(executor.seconds.values())
         measured = self.experiment.measures(executor)
-        result = Result.of(self.experiment.config, self.key, measured, seconds)
+        size = DataSize.of(self.experiment.outline)
+        result = Result.of(self.experiment.config, self.key, measured, seconds, size)
         return replace(result, command=self.command or None)
 
     def _written(self, executor: Executor, folder: Path, options: RunOptions) -> Result:
@@ -172,10 +187,20 @@ class PreparedRun(PreparedResult[Result]):
         if isinstance(theory, str):
             result, theory = replace(result, no_theory=theory), None
         page = (PAGE_NAME, run_page) if options.report else None
-        return export_run(self.experiment, executor, result, options.results, folder, page=page, theory=theory)
+        return export_run(
+            self.experiment,
+            executor,
+            result,
+            options.results,
+            folder,
+            page=page,
+            theory=theory,
+            figures=options.figures,
+        )
 
     def _complete(self, finished: Result, folder: Path, options: RunOptions) -> None:
-        """Write the page if the run was made without one, with the theory that it would have had then."""
+        """Draw missing figures, and write the page if the run was made without one, with the theory of such a run."""
+        super()._complete(finished, folder, options)
         if not options.report or (folder / PAGE_NAME).is_file():
             return
         assert options.results is not None

@@ -18,7 +18,7 @@ from perturblearn.config import ExperimentConfig, Keep, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, Outcome, Point, SeedMeasures, key_of, plan_together, run_together
 from perturblearn.graph import Executor, Plan, collecting_nothing
-from perturblearn.results import SCHEMA
+from perturblearn.results import SCHEMA, DataSize
 from perturblearn.store import Collection, Record, RecordStore, State
 
 WRITE_EVERY = 0.5
@@ -74,6 +74,15 @@ class PreparedRuns(Prepared[list[Outcome]]):
 
     def _computed_key(self) -> str:
         return key_of([experiment for _, experiment in self.runs])
+
+    def sizes(self, outcomes: Sequence[Outcome]) -> dict[int, DataSize]:
+        """The size of the data of every point at which a run has finished, by the point's number."""
+        finished = {outcome.key for outcome in outcomes if outcome.measured is not None}
+        return {
+            number: DataSize.of(experiment.outline)
+            for number, experiment in reversed(self.runs)
+            if experiment.key in finished
+        }
 
     def plan(self, options: RunOptions) -> Plan:
         """What would run, and what is finished."""

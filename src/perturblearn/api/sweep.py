@@ -135,8 +135,10 @@ class PreparedSweep(Prepared[SweepResult]):
         before = 0 if options.out is None or options.force else self._count_finished(Path(options.out))
         outcomes = self.runs.run(options)
         seconds = time.perf_counter() - started
-        points = self.runs.points
-        result = SweepResult.of(self.sweep, self.key, points, outcomes, finished_before=before, seconds=seconds)
+        points, sizes = self.runs.points, self.runs.sizes(outcomes)
+        result = SweepResult.of(
+            self.sweep, self.key, points, outcomes, sizes=sizes, finished_before=before, seconds=seconds
+        )
         if options.out is None or options.results is None:
             return result
         written = result.write(options.results, self.folder_in(options.out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher, make_plan
 from perturblearn.pages import PAGE_NAME
-from perturblearn.results import Result, TheoryComparison
+from perturblearn.results import Result, Style, TheoryComparison
 
 
 def compare_with_theory(
@@ -28,6 +29,8 @@ def compare_with_theory(
     cache_size: int | str | None = None,
     map_limits: tuple[float, float] | None = None,
     force: bool = False,
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> TheoryComparison:
     """Compare the trained classifiers of a finished run with what both papers predict for them.
@@ -43,6 +46,7 @@ def compare_with_theory(
             run again.
         map_limits: least and largest coordinate of the decision map; by default it shows nearly all samples.
         force: repeat a finished comparison.
+        formats, style: of figures, as in `learn_from_perturbations`.
         watch: called with the progress of each stage.
 
     Returns:
@@ -62,7 +66,9 @@ def compare_with_theory(
     """
     folder = run.folder if isinstance(run, Result) else Path(run)
     out = None if folder is None else folder.parent
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
+    options = RunOptions(
+        out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, formats=formats, style=style, watch=watch
+    )
     return prepare_comparison(run, data=data, data_dir=data_dir, map_limits=map_limits).run(options)
 
 
@@ -131,7 +137,7 @@ class PreparedComparison(Prepared[TheoryComparison]):
             watch=options.watcher,
         )
         if options.results is not None and folder is not None:
-            comparison = comparison.write(options.results, folder / "theory")
+            comparison = comparison.write(options.results, folder / "theory", figures=options.figures)
             if (folder / PAGE_NAME).is_file():
                 write_run_page(self.result, folder)
         return comparison

@@ -18,7 +18,7 @@ from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import DEEP_DEFAULTS, Transfer, default_epsilons, default_targets
 from perturblearn.graph import Executor, Watcher
-from perturblearn.results import Result, TransferMatrix, first_examples
+from perturblearn.results import DataSize, Result, Style, TransferMatrix, first_examples
 from perturblearn.results.cells import example_files
 
 
@@ -34,6 +34,8 @@ def transfer(
     cache_size: int | str | None = None,
     force: bool = False,
     track: str | Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    style: Style | None = None,
     watch: Watcher | None = None,
 ) -> TransferMatrix:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.
@@ -44,7 +46,7 @@ def transfer(
         data: as in `learn_from_perturbations`; None for the configuration's.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name.
-        data_dir, out, cache_dir, cache_size, force, track, watch: as in `learn_from_perturbations`.
+        data_dir, out, cache_dir, cache_size, force, formats, style, track, watch: as in `learn_from_perturbations`.
 
     Returns:
         The matrix: prints as tables, plots as heat maps, converts to a dict or a pandas frame.
@@ -55,7 +57,16 @@ def transfer(
     Example:
         >>> matrix = transfer(["mlp", "convnet"], "mnist", overrides={"data.n_samples": 5000})  # doctest: +SKIP
     """
-    options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, track=track, watch=watch)
+    options = RunOptions(
+        out=out,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        force=force,
+        formats=formats,
+        style=style,
+        track=track,
+        watch=watch,
+    )
     prepared = prepare_transfer(architectures, data, config=config, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
 
@@ -112,7 +123,7 @@ class PreparedTransfer(PreparedResult[TransferMatrix]):
 
     def _measured(self, executor: Executor) -> TransferMatrix:
         cells = {
-            pair: Result.of(each.config, each.key, each.measures(executor), 0.0)
+            pair: Result.of(each.config, each.key, each.measures(executor), 0.0, DataSize.of(each.outline))
             for pair, each in self.matrix.experiments.items()
         }
         fooling = self.matrix.measures_of_fooling(executor)
@@ -124,4 +135,4 @@ class PreparedTransfer(PreparedResult[TransferMatrix]):
         # Pictures show one experiment per attacked network: which one learns from it makes no difference to them.
         attacked = {pair[0]: each for pair, each in reversed(self.matrix.experiments.items())}
         examples = {name: first_examples(each, executor) for name, each in reversed(attacked.items())}
-        return self._measured(executor).write(options.results, folder, example_files(examples))
+        return self._measured(executor).write(options.results, folder, example_files(examples), options.figures)

@@ -11,7 +11,7 @@ from perturblearn.cli.app import app
 from perturblearn.cli.arguments import refuse_network_keys, split_arguments, split_epsilons, split_networks
 from perturblearn.cli.options import (
     DataOptions,
-    ExecutionOptions,
+    FigureOptions,
     Flag,
     Flattened,
     Out,
@@ -56,7 +56,7 @@ def audit(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     track: Track = None,
-    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    execution: Annotated[FigureOptions, Flattened] = FigureOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Audit a model: what do its perturbations teach a network that sees nothing else?
@@ -100,7 +100,7 @@ def transfer(
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     track: Track = None,
-    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    execution: Annotated[FigureOptions, Flattened] = FigureOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Train every architecture on every architecture's perturbations, and test how often these fool it.

@@ -13,7 +13,7 @@ from perturblearn.cli.options import (
     Arguments,
     DataDir,
     DataOptions,
-    ExecutionOptions,
+    FigureOptions,
     Flag,
     Flattened,
     Out,
@@ -61,7 +61,7 @@ def theory(
             help="Least and largest coordinate of the decision map (default: it shows nearly all samples).",
         ),
     ] = None,
-    execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
+    execution: Annotated[FigureOptions, Flattened] = FigureOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> None:
     """Compare a finished run with both papers' predictions.

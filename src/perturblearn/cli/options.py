@@ -140,7 +140,29 @@ class ExecutionOptions:
 
 
 @dataclass(frozen=True)
-class ReportOptions(ExecutionOptions):
+class FigureOptions(ExecutionOptions):
+    """The same, with figures."""
+
+    format: Annotated[str, Parameter(help="What figures are written as: some of png,pdf,svg.")] = "png"
+    style: Annotated[
+        str | None,
+        Parameter(
+            help="What figures look like: a matplotlib style file, or the name of one of its styles (default: ours)."
+        ),
+    ] = None
+
+    def run_options(self, out: Path) -> RunOptions:
+        """The same for the API.
+
+        Raises:
+            ConfigError: there is no such format or style.
+        """
+        formats = [name.strip() for name in self.format.split(",")]
+        return replace(super().run_options(out), formats=formats, style=self.style)
+
+
+@dataclass(frozen=True)
+class ReportOptions(FigureOptions):
     """The same, with a page for the browser."""
 
     report: Annotated[
@@ -192,3 +214,8 @@ class ManyRunsOptions(ExecutionOptions):
             threads=self.threads,
         )
         return replace(super().run_options(out), retry=self.retry, executor=make_executor)
+
+
+@dataclass(frozen=True)
+class ReproduceOptions(FigureOptions, ManyRunsOptions):
+    """The same for many runs of which figures are drawn."""

@@ -9,7 +9,15 @@ from cyclopts import Parameter
 
 from perturblearn.cli.app import app
 from perturblearn.cli.arguments import split_arguments
-from perturblearn.cli.options import DataDir, Flag, Flattened, ManyRunsOptions, Out, ProgressOptions, arguments
+from perturblearn.cli.options import (
+    DataDir,
+    Flag,
+    Flattened,
+    Out,
+    ProgressOptions,
+    ReproduceOptions,
+    arguments,
+)
 from perturblearn.errors import ConfigError
 
 
@@ -49,7 +57,7 @@ def reproduce(
     ] = "both",
     out: Out = Path("runs"),
     data_dir: DataDir = None,
-    execution: Annotated[ManyRunsOptions, Flattened] = ManyRunsOptions(),
+    execution: Annotated[ReproduceOptions, Flattened] = ReproduceOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
 ) -> int:
     """Reproduce a figure of one of the papers, and compare every point with the published one.

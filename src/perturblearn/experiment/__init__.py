@@ -51,9 +51,12 @@ from perturblearn.experiment.summary import (
     Summary,
     chance_of,
     controls_of,
+    n_heldout_of,
     numbers_of,
     summarise,
     summarise_seeds,
+    wilson_interval,
+    with_interval,
 )
 from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import FoolingSummary, Pair, Transfer
@@ -126,6 +129,7 @@ __all__ = [
     "load_map",
     "measure_perturbation",
     "measure_standard",
+    "n_heldout_of",
     "numbers_of",
     "plan_together",
     "run_control",
@@ -135,4 +139,6 @@ __all__ = [
     "summarise",
     "summarise_seeds",
     "try_networks",
+    "wilson_interval",
+    "with_interval",
 ]

@@ -86,11 +86,14 @@ class Measure:
         measured_on: in a few words, for tables.
         is_usual: whether most runs have it; a stage is not known by others, which are measured only where something is
             wrong.
+        is_heldout_share: whether it is a share of all clean held-out inputs, whose sampling error follows from their
+            number.
     """
 
     name: str
     measured_on: str
     is_usual: bool = field(default=True, kw_only=True)
+    is_heldout_share: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -308,6 +311,7 @@ MEASURES: dict[str, Measure] = {
             "standard_accuracy_heldout",
             "f, clean held-out inputs",
             lambda case: accuracy(case.standard_outputs, case.data.heldout_labels),
+            is_heldout_share=True,
         ),
         StandardMeasure(
             "standard_accuracy_worst_group",
@@ -331,6 +335,7 @@ MEASURES: dict[str, Measure] = {
             "perturbation_accuracy_heldout",
             "g, clean held-out inputs",
             lambda case: accuracy(case.perturbation_outputs, case.data.heldout_labels),
+            is_heldout_share=True,
         ),
         PerturbationMeasure(
             "perturbation_accuracy_worst_group",
@@ -342,6 +347,7 @@ MEASURES: dict[str, Measure] = {
             "agreement",
             "f and g, clean held-out inputs",
             lambda case: (case.standard_labels == case.perturbation_labels).double().mean().item(),
+            is_heldout_share=True,
         ),
         PerturbationMeasure(
             "perturbation_dead_share",
@@ -358,12 +364,14 @@ MEASURES: dict[str, Measure] = {
             "share of clean held-out inputs that g labels +1",
             lambda case: case.label_shares[0],
             lambda case: case.data.is_binary,
+            is_heldout_share=True,
         ),
         PerturbationMeasure(
             "largest_share",
             "share of clean held-out inputs under g's most frequent label",
             lambda case: max(case.label_shares),
             lambda case: not case.data.is_binary,
+            is_heldout_share=True,
         ),
         PerturbationMeasure(
             "attack_success",
@@ -393,11 +401,13 @@ MEASURES: dict[str, Measure] = {
         Measure("attribution_needs_perturbation", "share that g gets right, and wrong without that part"),
         Measure("attribution_error", "what the parts miss of what g has learned"),
         Measure("linear_probe", "a linear classifier of the perturbed set, f's training set"),
-        Measure("linear_probe_heldout", "a linear classifier of the perturbed set, held-out inputs"),
+        Measure(
+            "linear_probe_heldout", "a linear classifier of the perturbed set, held-out inputs", is_heldout_share=True
+        ),
         Measure("unperturbed_control", "no perturbation, f's training set"),
-        Measure("unperturbed_control_heldout", "no perturbation, held-out inputs"),
+        Measure("unperturbed_control_heldout", "no perturbation, held-out inputs", is_heldout_share=True),
         Measure("permuted_control", "targets permuted, f's training set"),
-        Measure("permuted_control_heldout", "targets permuted, held-out inputs"),
+        Measure("permuted_control_heldout", "targets permuted, held-out inputs", is_heldout_share=True),
         *(
             Measure(f"{name}_max", "the papers' choice: maximum over the grid of lr")
             for name in (

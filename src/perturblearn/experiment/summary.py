@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from perturblearn.experiment.measured import HELDOUT, TRAINING, AccuracyNames, Number, SeedMeasures
 from perturblearn.experiment.measures import MEASURES
 
 BEATEN_SHARE = 0.95
 """Share of a control's draws that g must beat before we say that it has learned something."""
+_QUANTILE = statistics.NormalDist().inv_cdf(0.975)
+"""Of the normal distribution, for intervals of 95 %."""
 
 
 class Spread(TypedDict):
@@ -27,6 +29,8 @@ class Summary(Spread):
 
     median: Number
     values: list[Number]
+    interval: NotRequired[list[float]]
+    """Of a share of the held-out inputs, the `wilson_interval` of its mean for their number."""
 
 
 class ControlSummary(Summary):
@@ -57,6 +61,41 @@ def summarise(values: Sequence[float | None]) -> Summary:
     }
 
 
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's interval of 95 % for a share: how far another sample of this size may lead away from it.
+
+    Args:
+        share: measured, in [0, 1].
+        count: inputs that it was measured on, at least 1.
+    """
+    z = _QUANTILE
+    middle, half = share + z**2 / (2 * count), z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    # At 0 and 1 one end is the share itself, but for rounding.
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def with_interval(name: str, values: Summary, n_heldout: int) -> Summary:
+    """A summary with its sampling interval, where it is one of a share of the held-out inputs.
+
+    The seeds have these inputs, or most of them, in common, so that more seeds make the interval no narrower.
+
+    Args:
+        name: of the measure.
+        values: over the seeds.
+        n_heldout: held-out inputs of one seed.
+    """
+    mean = values["mean"]
+    if name not in MEASURES or not MEASURES[name].is_heldout_share or mean is None or n_heldout == 0:
+        return values
+    return {**values, "interval": list(wilson_interval(mean, n_heldout))}
+
+
+def n_heldout_of(seeds: Sequence[SeedMeasures]) -> int:
+    """Held-out inputs of a seed; the fewest where they differ."""
+    return min(sum(seed.classes.n_heldout) for seed in seeds)
+
+
 def summarise_seeds(seeds: Sequence[SeedMeasures], *, mixed: bool = False) -> dict[str, Summary]:
     """Every measure over all seeds, and every control over all its draws.
 
@@ -71,13 +110,14 @@ def summarise_seeds(seeds: Sequence[SeedMeasures], *, mixed: bool = False) -> di
     chance = None if mixed else chance_of(seeds)
     # A limit, or what is compared with it, may exist for one seed and not for another.
     names = dict.fromkeys(name for seed in seeds for name in seed.measures)
-    summary = {name: summarise([seed.measures.get(name) for seed in seeds]) for name in names}
+    summary: dict[str, Summary] = {name: summarise([seed.measures.get(name) for seed in seeds]) for name in names}
     for control in seeds[0].controls:
         for part in (TRAINING, HELDOUT):
             draws = [seed.controls[control].on(part) for seed in seeds]
             reached = [seed.measures[part.perturbation] for seed in seeds]
             summary[part.controls[control]] = _summarise_control(draws, reached, chance)
-    return summary
+    n_heldout = n_heldout_of(seeds)
+    return {name: with_interval(name, values, n_heldout) for name, values in summary.items()}
 
 
 def controls_of(summary: Summaries, part: AccuracyNames = HELDOUT) -> dict[str, ControlSummary]:

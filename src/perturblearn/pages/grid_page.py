@@ -36,7 +36,7 @@ def audit_page(audit: Audit, folder: Path) -> str:
         answer=audit.verdict,
         remarks=[*report.details, *audit.warnings],
         charts=audit_charts(audit),
-        tables=[("Every combination", HEADS, report.lines, range(2, 9))],
+        tables=[("Every combination", HEADS, report.lines, range(2, 10))],
         legend=report.legend,
         examples=_examples(folder, audit.cells[0]),
         **_origin(audit, report.title, audit.cells[0], folder),

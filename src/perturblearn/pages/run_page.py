@@ -13,13 +13,14 @@ from torch import Tensor
 
 from perturblearn.config import ExperimentConfig, PythonConfig, to_toml
 from perturblearn.errors import StoreError
+from perturblearn.experiment import Summary
 from perturblearn.pages.page import Card, render, shown_toml
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.run import HEADS, RunReport
 from perturblearn.report.theory import HEADS as THEORY_HEADS
 from perturblearn.report.theory import TheoryReport
-from perturblearn.report.words import attack_text, plural
+from perturblearn.report.words import attack_text, title
 from perturblearn.results import EXAMPLES, Examples, Result, TheoryComparison
 
 _MOST_COORDINATES = 2000
@@ -52,7 +53,7 @@ def run_page(result: Result, folder: Path) -> str:
         answer=result.conclusion,
         remarks=result.remarks,
         cards=_cards(result),
-        seeds=plural(len(result.seeds), "seed"),
+        title=f"Run: {title(config, result.size).removeprefix(f'{config.name}: ')}",
         heads=HEADS,
         rows=report.rows,
         accuracies=accuracies_chart(result),
@@ -143,11 +144,19 @@ def _cards(result: Result) -> list[Card]:
         ("control", "permuted control", part.controls["permuted"], "perturbations under other labels"),
     ]
     cards = [
-        Card(kind, name, percent_text(summary[key]["mean"], summary[key]["std"]), about)
+        Card(kind, name, percent_text(summary[key]["mean"], summary[key]["std"]), f"{about}{_sampling(summary[key])}")
         for kind, name, key, about in shown
         if key in summary
     ]
     return [*cards, Card("control", "chance", f"{100 * result.chance:.3g} %", "guessing")]
+
+
+def _sampling(values: Summary) -> str:
+    """The sampling interval beside the spread over seeds; empty where there is none."""
+    if "interval" not in values:
+        return ""
+    low, high = values["interval"]
+    return f"; 95 % interval {100 * low:.1f}–{100 * high:.1f}"
 
 
 def _curves(result: Result, folder: Path) -> list[tuple[int, str, Tensor]]:

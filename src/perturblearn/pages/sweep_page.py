@@ -17,7 +17,7 @@ from perturblearn.experiment import MEASURES
 from perturblearn.pages.page import Card, render
 from perturblearn.report.charts.palette import AGREEMENT, OF_MEASURES, SERIES
 from perturblearn.report.runs import SHOWN_MEASURES
-from perturblearn.report.words import percent, plural, short_keys, shown_number
+from perturblearn.report.words import percent, plural, short_keys, shown_number, size_text
 from perturblearn.results import SweepResult, columns_of
 
 G = "perturbation_accuracy_heldout"
@@ -45,7 +45,7 @@ def sweep_page(sweep: SweepResult) -> str:
         "sweep.html",
         ["sweep.js"],
         name=sweep.sweep.name,
-        kind=f"Sweep, {_many(len(sweep.table), 'point')}, {_many(len(sweep.runs), 'run')}",
+        kind=f"Sweep, {_many(len(sweep.table), 'point')}, {_many(len(sweep.runs), 'run')}{size_text(sweep.size)}",
         question=sweep_question(sweep),
         answer=sweep_answer(sweep),
         remarks=sweep_remarks(sweep),
@@ -286,6 +286,7 @@ def sweep_data(sweep: SweepResult) -> dict[str, Any]:
                 "name": name,
                 "label": SHOWN_MEASURES.get(name, name),
                 "about": MEASURES[name].measured_on if name in MEASURES else "",
+                "share": name in MEASURES and MEASURES[name].is_heldout_share,
                 "colour": f"@{OF_MEASURES.get(name.removesuffix('_heldout'), AGREEMENT).colour}",
                 "controls": [control for control in _controls_beside(name) if control in measures],
                 "values": [row.get(name) for row in sweep.runs],
@@ -293,6 +294,8 @@ def sweep_data(sweep: SweepResult) -> dict[str, Any]:
             for name in measures
         ],
         "colours": [f"@{name}" for name in SERIES],
+        "n_heldout": [row.get("n_heldout") for row in sweep.table],
+        "with_interval": G,
         "shown": [name for name in SHOWN_MEASURES if name in measures],
         "start": _start(keys, measures),
     }

@@ -16,6 +16,8 @@ from perturblearn.report.words import (
     html_answer,
     html_lines,
     html_table,
+    interval_text,
+    latex_table,
     listed,
     mean_text,
     network_text,
@@ -23,10 +25,11 @@ from perturblearn.report.words import (
     percent_range,
     percent_with_spread,
     plural,
+    size_text,
     source_text,
     with_spread,
 )
-from perturblearn.results import Audit, Result, size_of
+from perturblearn.results import Audit, Result, Style, size_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +39,9 @@ HEADS = (
     "norm",
     "epsilon",
     "success",
-    "f (clean)",
+    "f",
     "g",
+    "95 %",
     "unperturbed",
     "permuted",
     "linear",
@@ -73,7 +77,7 @@ class AuditReport:
         return (
             f"{audit.name}: perturbations of {audit.short_names[audit.model]}, {data_text(first.config)}, "
             f"{attacks}, {source_text(first.config.attack)}, targets {first.config.attack.targets}, "
-            f"{plural(len(first.seeds), 'seed')}"
+            f"{plural(len(first.seeds), 'seed')}{size_text(first.size)}"
         )
 
     @property
@@ -136,6 +140,7 @@ class AuditReport:
         return [
             "success: targets reached on f; the other numbers: accuracy on clean held-out inputs, where chance is "
             f"{self.audit.cells[0].chance:.3f}",
+            "g: mean ± standard deviation over the seeds; 95 %: Wilson's interval, for sampling the held-out inputs",
             "linear: a linear classifier of g's perturbed set; beats controls: g beats "
             f"{100 * BEATEN_SHARE:.0f} % of the draws of each, and chance",
         ]
@@ -152,12 +157,17 @@ class AuditReport:
         table = html_lines([self.title]) + html_table(HEADS, self.lines) + html_lines(self.legend)
         return table + html_answer(self.verdict) + html_lines([*self.details, *self.warnings])
 
-    def plot(self) -> Figure:
+    @property
+    def latex(self) -> str:
+        """The table in LaTeX."""
+        return latex_table(f"{self.title}. {'; '.join(self.legend)}", HEADS, self.lines, left=(0, 1))
+
+    def plot(self, style: Style | None = None) -> Figure:
         """Accuracy of g over epsilon, a panel per norm and a line per learner."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.grid import audit_picture
 
-        return draw(audit_picture(self.audit, self.title))
+        return draw(audit_picture(self.audit, self.title), style)
 
     @property
     def _best(self) -> Result:
@@ -279,6 +289,7 @@ def _line(cell: Result, learner: str) -> tuple[str, ...]:
         mean_text(summary["attack_success"]),
         mean_text(summary[HELDOUT.standard]),
         with_spread(summary[HELDOUT.perturbation]),
+        interval_text(summary[HELDOUT.perturbation], digits=2),
         mean_text(controls.get("unperturbed")),
         mean_text(controls.get("permuted")),
         mean_text(summary.get(HELDOUT.linear_probe)),

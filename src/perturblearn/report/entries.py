@@ -24,6 +24,7 @@ from perturblearn.report.words import (
     percent_range,
     plural,
     shown_number,
+    size_text,
     source_text,
     title,
 )
@@ -259,7 +260,7 @@ def _run(result: Result) -> Entry:
     return Entry(
         kind="run",
         name=result.config.name,
-        about=title(result.config).removeprefix(f"{result.config.name}: "),
+        about=title(result.config, result.size).removeprefix(f"{result.config.name}: "),
         conclusion=result.conclusion,
         numbers=_numbers([result]),
         seeds=len(result.seeds),
@@ -314,7 +315,7 @@ def _grid(kind: str, name: str, about: str, conclusion: str, cells: Sequence[Res
 
 def _data_and_attack(cells: Sequence[Result]) -> str:
     first = cells[0].config
-    return f"{data_text(first)}, {first.attack.name}"
+    return f"{data_text(first)}, {first.attack.name}{size_text(cells[0].size)}"
 
 
 def _sweep(found: SweepResult) -> Entry:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perturblearn.papers import Analysis
-from perturblearn.report.words import html_lines, html_table, listed, markdown_table, plural, with_spread
+from perturblearn.report.words import (
+    html_lines,
+    html_table,
+    latex_table,
+    listed,
+    markdown_table,
+    plural,
+    size_text,
+    with_spread,
+)
 from perturblearn.results import (
     AGREES,
     CHANGED,
@@ -21,6 +30,7 @@ from perturblearn.results import (
     UNREADABLE,
     PointRow,
     Reproduction,
+    Style,
     curve_of,
 )
 from perturblearn.results.points import DEVIATIONS, TOLERANCE
@@ -59,7 +69,7 @@ class ReproductionReport:
         changed = "".join(f", {name} = {value}" for name, value in found.changed.items())
         at_seed = "the published seed" if any(panel.seed is not None for panel in found.panels) else ""
         seeds = plural(len(found.seeds), "seed") if found.seeds else ""
-        return f"{found.name}, {scale}{changed}; {' and '.join(filter(None, (at_seed, seeds)))}"
+        return f"{found.name}, {scale}{changed}; {' and '.join(filter(None, (at_seed, seeds)))}{size_text(found.size)}"
 
     @property
     def lines(self) -> list[str]:
@@ -118,25 +128,34 @@ class ReproductionReport:
         return f"# {self.title}\n\n{self.found.caption}\n\n{told}\n\n{markdown_table(*self._table)}\n"
 
     @property
+    def latex(self) -> str:
+        """The table in LaTeX and, of a study, those of its analysis."""
+        tables = [latex_table(self.title, *self._table, left=(1, 2))]
+        for table in () if self.found.analysis is None else self.found.analysis.tables:
+            rows = [[_derived(cell) for cell in row] for row in table.rows]
+            tables.append(latex_table(f"{self.found.name}: {table.caption.rstrip('.')}", table.heads, rows))
+        return "\n".join(tables)
+
+    @property
     def analysis_markdown(self) -> str:
         """The sentences and tables of a study in Markdown."""
         assert self.found.analysis is not None, "a study has an analysis"
         return analysis_markdown(self.found.analysis)
 
-    def plot(self) -> Figure:
+    def plot(self, style: Style | None = None) -> Figure:
         """Our means and spreads with the published points on top."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.figure import figure_picture
 
-        return draw(figure_picture(self.found, self.title))
+        return draw(figure_picture(self.found, self.title), style)
 
-    def plot_analysis(self) -> Figure:
+    def plot_analysis(self, style: Style | None = None) -> Figure:
         """The charts of a study side by side."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.figure import study_picture
 
         assert self.found.analysis is not None, "a study has an analysis"
-        return draw(study_picture(self.found.analysis.charts, title=self.title))
+        return draw(study_picture(self.found.analysis.charts, title=self.title), style)
 
     @property
     def _table(self) -> tuple[Sequence[str], list[list[str]]]:

@@ -17,18 +17,20 @@ from perturblearn.experiment import (
     ClassMeasures,
     ControlSummary,
     GroupMeasures,
+    Summaries,
     Summary,
     controls_of,
 )
 from perturblearn.report.attribution import attribution_lines
 from perturblearn.report.conclusion import ask, conclude, remarks, told_part
-from perturblearn.report.words import aligned, framed, html_lines, html_table, listed, title
-from perturblearn.results import Examples, Result
+from perturblearn.report.words import aligned, framed, html_lines, html_table, interval_text, latex_table, listed, title
+from perturblearn.results import Examples, Result, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEADS = ("measure", "mean", "std", "median", "n", "measured on")
+HEADS = ("measure", "mean", "std", "median", "n", "95 % interval", "measured on")
+"""Of the table; the interval is Wilson's, for sampling the held-out inputs."""
 MOST_CLASSES = 20
 """Classes, or groups, up to which there is a line for each; the result's dictionary holds all."""
 _MEASURED_ON = {**COMPARISONS, **NETWORK_COMPARISONS}
@@ -76,7 +78,7 @@ class RunReport:
         return [
             _row(name, summary[name], controls.get(name))
             for name in {**MEASURES, **_MEASURED_ON}
-            if name in summary and not (name.endswith("_max") and summary[name] == summary[name.removesuffix("_max")])
+            if name in summary and not (name.endswith("_max") and _is_of_one_rate(summary, name))
         ]
 
     @property
@@ -100,7 +102,7 @@ class RunReport:
     @property
     def text(self) -> str:
         """Tables, conclusion and remarks."""
-        lines = framed(title(self.result.config), [HEADS, *self.rows], left=(0, len(HEADS) - 1))
+        lines = framed(title(self.result.config, self.result.size), [HEADS, *self.rows], left=(0, len(HEADS) - 1))
         for more in (self.class_lines, self.group_lines, self.attribution_lines):
             lines += ["", *aligned(more)] if more else []
         return "\n".join((*lines, "", self.conclusion, *listed(self.remarks)))
@@ -112,25 +114,41 @@ class RunReport:
         answer = f"<p><b>{name}</b>: {html.escape(self.conclusion)}</p>"
         return answer + html_table(HEADS, self.rows) + html_lines(self.remarks)
 
-    def plot(self) -> Figure:
+    @property
+    def latex(self) -> str:
+        """The table in LaTeX."""
+        left = (0, len(HEADS) - 1)
+        return latex_table(title(self.result.config, self.result.size), HEADS, self.rows, left=left)
+
+    def plot(self, style: Style | None = None) -> Figure:
         """Accuracy of f and g, their agreement and every draw of the controls, seed by seed."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.run import run_picture
 
-        return draw(run_picture(self.result))
+        return draw(run_picture(self.result), style)
 
-    def plot_confusion(self) -> Figure:
+    def plot_confusion(self, style: Style | None = None) -> Figure:
         """What g takes each class for on the held-out inputs, mean over the seeds."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.run import confusion_picture
 
-        return draw(confusion_picture(self.result))
+        return draw(confusion_picture(self.result), style)
 
-    def plot_examples(self, examples: Examples) -> Figure:
-        """What perturbed inputs look like."""
+    def plot_examples(self, examples: Examples, style: Style | None = None) -> Figure:
+        """What perturbed inputs look like.
+
+        Args:
+            examples: some of them.
+            style: of the figure, as in `Result.plot`.
+        """
         from perturblearn.report.charts import draw_examples
 
-        return draw_examples(examples, title(self.result.config))
+        return draw_examples(examples, title(self.result.config, self.result.size), style)
+
+
+def _is_of_one_rate(summary: Summaries, name: str) -> bool:
+    """Whether a maximum over the learning rates is the measure itself."""
+    return summary[name]["values"] == summary[name.removesuffix("_max")]["values"]
 
 
 def class_lines(classes: Sequence[ClassMeasures]) -> list[tuple[str, ...]]:
@@ -192,4 +210,10 @@ def _row(name: str, values: Summary, control: ControlSummary | None) -> tuple[st
             measured_on += "; mean NOT at chance"
     known = sum(value is not None for value in values["values"])
     numbers = (values["mean"], values["std"], values["median"])
-    return (name, *("-" if number is None else f"{number:.4f}" for number in numbers), str(known), measured_on)
+    return (
+        name,
+        *("-" if number is None else f"{number:.4f}" for number in numbers),
+        str(known),
+        interval_text(values),
+        measured_on,
+    )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from perturblearn.experiment import MEASURES
-from perturblearn.report.words import aligned, html_table, plural, short_keys, shown_number
+from perturblearn.report.words import aligned, html_table, latex_table, plural, short_keys, shown_number
 from perturblearn.results import ABOUT, Runs, is_setting, telling_columns
 
 SHOWN_RUNS = 40
@@ -72,6 +72,12 @@ class RunsReport:
         """The same for a notebook."""
         heads, *lines = self._cells
         return html_table(heads, lines)
+
+    @property
+    def latex(self) -> str:
+        """The table in LaTeX."""
+        heads, *lines = self._cells
+        return latex_table(plural(len(self.runs.rows), "run"), heads, lines)
 
     @property
     def _tells_errors(self) -> bool:

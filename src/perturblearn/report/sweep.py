@@ -6,24 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perturblearn.config import describe
-from perturblearn.experiment import Spread
+from perturblearn.experiment import HELDOUT, Summary
 from perturblearn.report.runs import SHOWN_MEASURES
 from perturblearn.report.words import (
     framed,
     html_lines,
     html_table,
+    interval_text,
+    latex_table,
     markdown_table,
     plural,
     short_keys,
     shown_number,
+    size_text,
     with_spread,
 )
-from perturblearn.results import SweepResult, Values
+from perturblearn.results import SIZE_COLUMNS, SweepResult, Values
 
 SHOWN_POINTS = 40
 """Points up to which all are printed; the files hold all."""
 SHOWN_ERRORS = 5
 """Failed runs whose sentence is printed; the files hold all."""
+_WITH_INTERVAL = HELDOUT.perturbation
+"""The measure whose sampling interval is printed; the files hold all."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class SweepReport:
         result = self.result
         over = f" over {', '.join(result.varied)}" if result.varied else ""
         runs = plural(len(result.runs), "run")
-        return f"{result.sweep.name}: {plural(len(result.table), 'point')}{over}; {runs}"
+        points = plural(len(result.table), "point")
+        return f"{result.sweep.name}: {points}{over}; {runs}{size_text(result.size)}"
 
     @property
     def summary(self) -> str:
@@ -71,16 +77,27 @@ class SweepReport:
         heads, *lines = self._cells(self.result.table)
         return markdown_table(heads, lines) + "\n"
 
+    @property
+    def latex(self) -> str:
+        """The whole table in LaTeX."""
+        heads, *lines = self._cells(self.result.table)
+        return latex_table(self.title, heads, lines, left=())
+
     def _cells(self, rows: Sequence[Values]) -> list[list[str]]:
         """Heads and lines of the table for people."""
-        varied, table = self.result.varied, self.result.table
+        result, varied, table = self.result, self.result.varied, self.result.table
         measured = [name for name in SHOWN_MEASURES if any(f"{name}_mean" in row for row in table)]
-        lines = [[*short_keys(varied), *(SHOWN_MEASURES[name] for name in measured), "runs"]]
+        # One size is told in the title.
+        differs = result.size is None and any(row.get("n_samples") is not None for row in table)
+        size_heads, size_columns = (("N", "d", "held-out"), SIZE_COLUMNS) if differs else ((), ())
+        with_interval = _WITH_INTERVAL if any(f"{_WITH_INTERVAL}_low" in row for row in table) else None
+        measure_heads = [
+            head for name in measured for head in (SHOWN_MEASURES[name], *["95 % interval"] * (name == with_interval))
+        ]
+        lines = [[*short_keys(varied), *size_heads, *measure_heads, "runs"]]
         for row in rows:
-            values = [shown_number(row[name]) for name in varied]
-            numbers = [
-                with_spread(Spread(mean=row.get(f"{name}_mean"), std=row.get(f"{name}_std"))) for name in measured
-            ]
+            values = [shown_number(row[name]) for name in (*varied, *size_columns)]
+            numbers = [text for name in measured for text in _texts(row, name, with_interval=name == with_interval)]
             total = row["finished"] + row["failed"]
             lines.append([*values, *numbers, f"{row['finished']} of {total}" if row["failed"] else str(total)])
         return lines
@@ -106,3 +123,12 @@ class SweepReport:
     def _label(self, row: Values) -> str:
         values = {name: row[name] for name in self.result.varied}
         return describe(values if "seeds" in values else {**values, "seed": row["seed"]})
+
+
+def _texts(row: Values, name: str, *, with_interval: bool) -> list[str]:
+    """Mean with spread of a measure, and possibly the sampling interval."""
+    values = Summary(mean=row.get(f"{name}_mean"), std=row.get(f"{name}_std"), median=None, values=[])
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if low is not None and high is not None:
+        values["interval"] = [low, high]
+    return [with_spread(values), *[interval_text(values)] * with_interval]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perturblearn.experiment import COMPARISONS, Number, Summary
-from perturblearn.report.words import framed, html_lines, html_table, title
-from perturblearn.results import TheoryComparison
+from perturblearn.report.words import framed, html_lines, html_table, latex_table, title
+from perturblearn.results import Style, TheoryComparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,9 @@ class TheoryReport:
     @property
     def text(self) -> str:
         """Table, conclusion and notes."""
-        table = framed(title(self.comparison.config), [HEADS, *self.rows], left=(0, len(HEADS) - 1))
+        table = framed(
+            title(self.comparison.config, self.comparison.size), [HEADS, *self.rows], left=(0, len(HEADS) - 1)
+        )
         return "\n".join((*table, "", self.conclusion, *self.comparison.notes))
 
     @property
@@ -83,19 +85,25 @@ class TheoryReport:
         """The same for a notebook."""
         return html_table(HEADS, self.rows) + html_lines([self.conclusion, *self.comparison.notes])
 
-    def plot(self) -> Figure:
+    @property
+    def latex(self) -> str:
+        """The table in LaTeX."""
+        caption = title(self.comparison.config, self.comparison.size)
+        return latex_table(caption, HEADS, self.rows, left=(0, len(HEADS) - 1))
+
+    def plot(self, style: Style | None = None) -> Figure:
         """Three panels for the first seed: f against fhat, g against ghat, and the cosines of its perturbations."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.theory import theory_picture
 
-        return draw(theory_picture(self.comparison))
+        return draw(theory_picture(self.comparison), style)
 
-    def plot_map(self) -> Figure:
+    def plot_map(self, style: Style | None = None) -> Figure:
         """The decision map of the first seed."""
         from perturblearn.report.charts import draw_map_of
 
         found = self.comparison
-        return draw_map_of(found.drawn, has_bias=found.has_bias, title=title(found.config))
+        return draw_map_of(found.drawn, has_bias=found.has_bias, title=title(found.config, found.size), style=style)
 
 
 def _cells(name: str, values: Summary) -> tuple[str, ...]:

@@ -16,13 +16,16 @@ from perturblearn.report.words import (
     data_text,
     html_lines,
     html_table,
+    interval_text,
+    latex_table,
     mean_text,
     percent,
     plural,
+    size_text,
     source_text,
     with_spread,
 )
-from perturblearn.results import Result, TransferMatrix
+from perturblearn.results import Result, Style, TransferMatrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +59,7 @@ class TransferReport:
         return (
             f"{self.matrix.name}: transfer of perturbations, {data_text(config)}, {attack.name}, "
             f"{attack_text(attack)}, {source_text(attack)}, targets {attack.targets}, "
-            f"{plural(len(self.matrix.first.seeds), 'seed')}"
+            f"{plural(len(self.matrix.first.seeds), 'seed')}{size_text(self.matrix.first.size)}"
         )
 
     @property
@@ -87,6 +90,10 @@ class TransferReport:
             (
                 f"accuracy of g on clean held-out inputs, over the seeds; chance {matrix.first.chance:.3f}",
                 lambda pair: with_spread(matrix.cells[pair].summary[HELDOUT.perturbation]),
+            ),
+            (
+                "its 95 % interval (Wilson's, for sampling the held-out inputs)",
+                lambda pair: interval_text(matrix.cells[pair].summary[HELDOUT.perturbation]),
             ),
             ("the same of its controls, unperturbed / permuted", controls),
             (
@@ -126,12 +133,18 @@ class TransferReport:
         tables = (html_lines([head]) + html_table(table[0], table[1:]) for head, table in self.tables)
         return html_lines([self.title]) + "".join(tables) + html_lines([self.reading])
 
-    def plot(self) -> Figure:
+    @property
+    def latex(self) -> str:
+        """The tables in LaTeX."""
+        tables = (latex_table(f"{self.title}: {head}", table[0], table[1:]) for head, table in self.tables)
+        return "\n".join(tables)
+
+    def plot(self, style: Style | None = None) -> Figure:
         """Accuracy of g, and how often B gives A's perturbed inputs their target."""
         from perturblearn.report.charts import draw
         from perturblearn.report.charts.grid import transfer_picture
 
-        return draw(transfer_picture(self.matrix, self.title))
+        return draw(transfer_picture(self.matrix, self.title), style)
 
 
 def _both(texts: Iterable[str]) -> str:

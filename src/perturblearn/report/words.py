@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.config import AttackConfig, ExperimentConfig, SparseAttackConfig
-from perturblearn.experiment import Spread
-from perturblearn.results import size_of
+from perturblearn.experiment import Spread, Summary
+from perturblearn.results import DataSize, Result, size_of
 
 NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
 """Names of norms."""
@@ -108,8 +108,35 @@ def network_text(name: str) -> str:
     return f"{'an' if name in ('mlp', 'one_hidden') else 'a'} {_NETWORKS[name]}"
 
 
-def title(config: ExperimentConfig) -> str:
-    """What was run, in one line."""
+def interval_text(values: Summary | None, digits: int = 3) -> str:
+    """The sampling interval of a share; a dash where there is none."""
+    if values is None or "interval" not in values:
+        return "-"
+    low, high = values["interval"]
+    return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def size_text(size: DataSize | None) -> str:
+    """N, d and the number of held-out inputs, after a semicolon; nothing where they are not known."""
+    if size is None:
+        return ""
+    return f"; N = {size.n_samples:,}, d = {size.input_dim:,}, {plural(size.n_heldout, 'held-out input')}"
+
+
+def how_many(result: Result) -> str:
+    """Seeds, and how many held-out inputs each has."""
+    counts = {sum(seed.classes.n_heldout) for seed in result.seeds}
+    samples = "" if counts == {0} else f", {' or '.join(f'{count:,}' for count in sorted(counts))} held-out inputs each"
+    return f"{plural(len(result.seeds), 'seed')}{samples}"
+
+
+def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
+    """What was run, in one line, with the size of its data.
+
+    Args:
+        config: the experiment.
+        size: N, d and the number of held-out inputs; None where they are not known.
+    """
     attack = config.attack
     classes = f" {' vs '.join(config.data.chosen_classes)}" if config.data.chosen_classes else ""
     pixels = f" on {attack.coordinates}" if isinstance(attack, SparseAttackConfig) and attack.coordinates else ""
@@ -118,13 +145,13 @@ def title(config: ExperimentConfig) -> str:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
-    size = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
+    epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
     # Two-layer networks go without saying.
     models = [section.model.name for section in (config.standard, config.perturbation)]
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
-        f"{config.name}: {data}{classes}{networks}, {NORMS[attack.norm]}{size}{pixels}, {source}, "
-        f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}"
+        f"{config.name}: {data}{classes}{networks}, {NORMS[attack.norm]}{epsilon}{pixels}, {source}, "
+        f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
     )
 
 
@@ -167,6 +194,44 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Cells as a table in Markdown."""
     lines = (heads, ["---"] * len(heads), *rows)
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+_IN_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "–": "--", "…": r"\ldots{}", "±": r"$\pm$", "×": r"$\times$",
+    "−": "$-$", "∞": r"$\infty$", "ε": r"$\varepsilon$", "γ": r"$\gamma$",
+}  # fmt: skip
+"""Characters that LaTeX would read as something else, or not at all."""
+
+
+def latex_table(
+    caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)
+) -> str:
+    """Cells as a table in LaTeX, for the package booktabs.
+
+    Args:
+        caption: what it shows.
+        heads: of the columns.
+        rows: as many cells in each.
+        left: columns that start at their left edge; the others end at their right edge.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return f"{' & '.join(map(_latex, cells))} \\\\"
+
+    columns = "".join("l" if column in left else "r" for column in range(len(heads)))
+    return "\n".join(
+        (
+            r"\begin{table}", r"\centering", rf"\caption{{{_latex(caption)}.}}", rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule", line(heads), r"\midrule", *map(line, rows), r"\bottomrule", r"\end{tabular}", r"\end{table}",
+            "",
+        )
+    )  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    return "".join(_IN_LATEX.get(letter, letter) for letter in text)
 
 
 def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,16 @@
 """Results of finished work as types, with one loader and one writer; knows neither words nor pictures."""
 
 from perturblearn.results.audit import Audit
-from perturblearn.results.drawing import Drawing, drawn_or_warned, own_settings, picture
+from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
+from perturblearn.results.drawing import (
+    Drawing,
+    FigureOptions,
+    Style,
+    drawn_or_warned,
+    figure_files,
+    own_settings,
+    settings_of,
+)
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.export import export_run, first_examples
 from perturblearn.results.files import TRACKING, File, Form, csv_text, json_text, write_folder
@@ -45,14 +54,17 @@ __all__ = [
     "OUTSIDE",
     "READING_ERROR",
     "SCHEMA",
+    "SIZE_COLUMNS",
     "SMALLER",
     "TRACKING",
     "UNREADABLE",
     "Audit",
     "ControlsOfWay",
+    "DataSize",
     "Drawing",
     "Examples",
     "FailedRun",
+    "FigureOptions",
     "File",
     "Finished",
     "Form",
@@ -62,6 +74,7 @@ __all__ = [
     "Runs",
     "Shown",
     "ShownPanel",
+    "Style",
     "SweepResult",
     "TheoryComparison",
     "TransferMatrix",
@@ -73,17 +86,18 @@ __all__ = [
     "curve_of",
     "drawn_or_warned",
     "export_run",
+    "figure_files",
     "first_examples",
     "is_setting",
     "json_text",
     "known_columns",
     "load",
     "own_settings",
-    "picture",
     "point_rows",
     "report_on",
     "rows_of",
     "select",
+    "settings_of",
     "short_names",
     "size_of",
     "telling_columns",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.config import config_tree
 from perturblearn.experiment import HELDOUT
-from perturblearn.results.cells import config_files, control_columns, frame_of, mean_or_none
-from perturblearn.results.drawing import picture
+from perturblearn.results.cells import config_files, control_columns, frame_of, interval_columns, mean_or_none
+from perturblearn.results.data_size import SIZE_COLUMNS
+from perturblearn.results.drawing import DrawFigure, Style
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names, size_of
@@ -108,19 +109,32 @@ class Audit(Finished):
         """
         return frame_of((_coordinates(cell), cell) for cell in self.cells)
 
-    def plot(self) -> Figure:
+    def plot(self, style: Style | None = None) -> Figure:
         """Accuracy of g over epsilon, a panel per norm and a line per learner, as a matplotlib figure.
 
         Bars are the standard deviation over the seeds, the band is what the controls' draws reach.
+
+        Args:
+            style: as for `Result.plot`.
+
+        Raises:
+            ConfigError: the style cannot be used.
         """
-        return report_on(self).plot()
+        return report_on(self).plot(style)
+
+    def to_csv(self) -> str:
+        """A row per cell in CSV."""
+        rows = [_row(cell) for cell in self.cells]
+        return csv_text(list(rows[0]), rows)
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """Accuracy of g over epsilon."""
+        yield "audit", lambda _, style: self.plot(style)
 
     def files(self) -> Iterator[File]:
-        """``audit.json``, ``audit.png``, ``table.csv`` and the cells' configurations."""
-        short, rows = self.short_names, [_row(cell) for cell in self.cells]
+        """``audit.json`` and the cells' configurations."""
+        short = self.short_names
         yield self.form.file, json_text(self.to_dict())
-        yield "audit.png", picture(self.plot)
-        yield "table.csv", csv_text(list(rows[0]), rows)
         yield from config_files(
             [
                 (f"{short[cell.learner]}-{cell.config.attack.norm}-{size_of(cell.config.attack)[1]}", cell.config)
@@ -147,8 +161,10 @@ def _row(cell: Result) -> Values:
         "standard_accuracy_heldout": summary[HELDOUT.standard]["mean"],
         "perturbation_accuracy_heldout": g["mean"],
         "perturbation_accuracy_heldout_std": g["std"],
+        **interval_columns(cell),
         **control_columns(cell),
         "linear_probe_heldout": mean_or_none(summary.get(HELDOUT.linear_probe)),
         "beats_controls": cell.has_learned,
         "seeds": len(cell.seeds),
+        **(dict.fromkeys(SIZE_COLUMNS) if cell.size is None else cell.size.to_dict()),
     }

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from perturblearn.config import ExperimentConfig, to_toml
-from perturblearn.experiment import ControlSummary, Spread
+from perturblearn.experiment import HELDOUT, ControlSummary, Spread
 from perturblearn.results.examples import Examples
 from perturblearn.results.files import File
 from perturblearn.results.result import Result
@@ -34,6 +34,12 @@ def control_columns(cell: Result) -> dict[str, float | None]:
         "unperturbed_control_heldout": mean_or_none(unperturbed),
         "permuted_control_heldout": mean_or_none(permuted),
     }
+
+
+def interval_columns(cell: Result) -> dict[str, float | None]:
+    """The sampling interval of g's accuracy on held-out inputs, as columns of a table."""
+    low, high = cell.summary[HELDOUT.perturbation].get("interval", (None, None))
+    return {"perturbation_accuracy_heldout_low": low, "perturbation_accuracy_heldout_high": high}
 
 
 def frame_of(cells: Iterable[tuple[Values, Result]]) -> pandas.DataFrame:

@@ -1,4 +1,4 @@
-"""Pictures and pages of a folder of results: they never cost the result, whatever goes wrong while they are made."""
+"""Figures and pages of a folder of results: they never cost the result, whatever goes wrong while they are made."""
 
 # Matplotlib is typed in part.
 # pyright: reportUnknownMemberType=false
@@ -8,17 +8,35 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Some = TypeVar("Some")
+Style = Mapping[str, Any] | str | os.PathLike[str]
+"""Settings of matplotlib by their name, a style file, or the name of a style that matplotlib comes with."""
+FORMATS = ("png", "pdf", "svg")
+"""What figures are written as."""
 _BACKEND = "MPLBACKEND"
+_REFUSED = ("backend", "text.usetex")
+"""Settings that are no matter of style, and LaTeX, which would read formulas into names."""
+_OURS: dict[str, Any] = {
+    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "figure.titlesize": 9.5,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "lines.linewidth": 1.4, "lines.markersize": 4.5, "axes.spines.top": False, "axes.spines.right": False,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # publishers refuse fonts of type 3
+    "svg.hashsalt": "perturblearn",  # equal figures are equal files
+}  # fmt: skip
+"""Where our figures depart from matplotlib's defaults."""
 
 
 @dataclass(frozen=True)
@@ -49,31 +67,120 @@ def drawn_or_warned(make: Callable[[], Some], shown: Path) -> Some | None:
         return None
 
 
-def picture(draw: Callable[[], Figure], *, dpi: int = 130) -> Drawing:
-    """A PNG file of a matplotlib figure, the same whatever matplotlib's settings are.
+@dataclass(frozen=True)
+class FigureOptions:
+    """How figures are written.
 
     Args:
-        draw: makes the figure.
-        dpi: dots per inch.
+        formats: some of `FORMATS`.
+        style: what they look like where that is not ours; colours of f, g and controls stay.
+
+    Raises:
+        ConfigError: there is no such format or style, or a setting of the style is none of matplotlib's.
     """
 
-    def make(_: Path) -> bytes:
+    formats: tuple[str, ...] = ("png",)
+    style: Style | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise ConfigError(
+                    f"format = {name!r}, but figures are written as {', '.join(FORMATS)}; choose of these"
+                )
+        if not self.formats or len(set(self.formats)) < len(self.formats):
+            told = ", ".join(self.formats) or "nothing"
+            raise ConfigError(f"format = {told}, but it must name each format once; choose of {', '.join(FORMATS)}")
+        settings_of(self.style)
+
+
+DrawFigure = Callable[[Path, Style | None], "Figure"]
+"""Draws a figure of the files in a folder, in a style."""
+
+
+def figure_files(name: str, draw: DrawFigure, options: FigureOptions) -> Iterator[tuple[str, Drawing]]:
+    """A figure as a file of each format, the same whatever matplotlib's settings are.
+
+    Args:
+        name: of the files, without an ending.
+        draw: makes the figure.
+        options: formats and style.
+    """
+
+    def make(folder: Path, format: str) -> bytes:
         content = io.BytesIO()
-        with own_settings():
-            draw().savefig(content, format="png", dpi=dpi)
+        # The day it was written would make equal figures unequal.
+        undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
+        draw(folder, options.style).savefig(content, format=format, metadata=undated)
         return content.getvalue()
 
-    return Drawing(make)
+    for format in options.formats:
+        yield f"{name}.{format}", Drawing(partial(make, format=format))
+
+
+def settings_of(style: Style | None) -> dict[str, Any]:
+    """The settings of matplotlib that a style has.
+
+    Raises:
+        ConfigError: there is no such style, or a setting is none of matplotlib's.
+    """
+    if style is None:
+        return {}
+    _import_matplotlib()
+    import matplotlib
+    import matplotlib.style
+
+    if isinstance(style, Mapping):
+        given: Mapping[Any, Any] = style
+    elif Path(style).is_file():
+        given = _in_file(Path(style))
+    elif str(style) in matplotlib.style.library:
+        given = matplotlib.style.library[str(style)]
+    else:
+        raise ConfigError(
+            f"style = {os.fspath(style)!r}, but there is no such file, and matplotlib has no style of that name; name "
+            "a style file, or a style such as grayscale"
+        )
+    refused = [name for name in given if name in _REFUSED and given[name]]
+    if refused:
+        raise ConfigError(f"the style sets {refused[0]}, which figures cannot follow; leave it out")
+    try:
+        return dict(cast(Any, matplotlib.RcParams(given)))
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error.args[0]).split()).partition(" See rcParams.keys")[0].rstrip(".")
+        raise ConfigError(f"the style cannot be used ({reason}); correct this setting of matplotlib") from None
+
+
+def _in_file(path: Path) -> Mapping[Any, Any]:
+    """The settings in a style file."""
+    import matplotlib
+
+    try:
+        names = [line.partition(":")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        # Matplotlib only logs a name that it does not know.
+        unknown = [name for name in names if name and name[0] != "#" and name not in matplotlib.rcParams]
+        if unknown:
+            raise ConfigError(f"the style {path} sets {unknown[0]!r}, which is no setting of matplotlib; correct it")
+        return matplotlib.rc_params_from_file(path, fail_on_error=True, use_default_template=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the style {path} cannot be read ({reason}); name a style file of matplotlib") from None
 
 
 @contextmanager
-def own_settings() -> Generator[None, None, None]:
-    """Matplotlib with the defaults that it comes with, whatever the user's matplotlibrc, style and backend are."""
+def own_settings(style: Mapping[str, Any] | None = None) -> Generator[None, None, None]:
+    """Our own settings of matplotlib, whatever the user's matplotlibrc, style and backend are.
+
+    Args:
+        style: settings that replace some of these.
+    """
     _import_matplotlib()
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
+        settings: dict[Any, Any] = {**_OURS, **(style or {})}
+        matplotlib.rcParams.update(settings)
         yield
 
 

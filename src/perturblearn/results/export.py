@@ -10,11 +10,10 @@ from pathlib import Path
 
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
-from perturblearn.results.drawing import Drawing, picture
+from perturblearn.results.drawing import Drawing, FigureOptions
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.files import File
 from perturblearn.results.result import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, Result
-from perturblearn.results.shown import report_on
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.store import ArtefactStore, write_artefact
 
@@ -31,8 +30,9 @@ def export_run(
     *,
     page: tuple[str, Page] | None = None,
     theory: TheoryComparison | None = None,
+    figures: FigureOptions = FigureOptions(),
 ) -> Result:
-    """Write ``config.toml``, ``result.json``, networks and sets per seed, pictures and the page, all at once.
+    """Write ``config.toml``, ``result.json``, networks and sets per seed, figures and the page, all at once.
 
     Networks and sets are those of the chosen learning rates. The folder appears when it is complete; an older one in
     its place is replaced.
@@ -45,6 +45,7 @@ def export_run(
         folder: where to.
         page: the name of the run's page, and what makes it; None for no page.
         theory: what is predicted of the run, where that has been asked for.
+        figures: formats and style of the figures.
 
     Returns:
         The result, which now knows its folder.
@@ -55,20 +56,18 @@ def export_run(
 
     def more() -> Iterator[File]:
         for number, seed in enumerate(experiment.seeds):
-            yield from _contents(experiment, executor, seed, result if number == 0 else None)
-        if len(result.seeds[0].classes.names) > 2:
-            yield "confusion.png", picture(result.plot_confusion)
+            yield from _contents(experiment, executor, seed, has_examples=number == 0)
         if theory is not None:
-            yield from ((f"theory/{name}", content) for name, content in theory.numbers())
+            yield from ((f"theory/{name}", content) for name, content in theory.files())
         if page is not None:
             name, make = page
             yield name, Drawing(lambda inside: make(result.in_folder(folder), inside).encode())
 
-    return result.write(store, folder, more())
+    return result.write(store, folder, more(), figures)
 
 
-def _contents(experiment: Experiment, executor: Executor, seed: int, shown: Result | None) -> Iterator[File]:
-    """Networks and sets of a seed, and, of a result that is shown, examples with their picture."""
+def _contents(experiment: Experiment, executor: Executor, seed: int, *, has_examples: bool) -> Iterator[File]:
+    """Networks and sets of a seed, possibly with the examples that are shown."""
     stages, place = experiment.seeds[seed], f"seed-{seed}"
     selected = executor.result(stages.selection)
     branch = stages.branches[selected.standard]
@@ -78,10 +77,8 @@ def _contents(experiment: Experiment, executor: Executor, seed: int, shown: Resu
     # Sets that are cheap to make are not in the store: what several files need is made once.
     with executor.holding(stages.data, branch.perturbed, branch.mixed):
         yield f"{place}/{TRAINING_SET}", partial(write_artefact, executor.result(branch.mixed).dump())
-        if shown is not None:
-            examples = first_examples(experiment, executor)
-            yield EXAMPLES, examples.save
-            yield "perturbations.png", picture(partial(report_on(shown).plot_examples, examples))
+        if has_examples:
+            yield EXAMPLES, first_examples(experiment, executor).save
     with executor.holding(stages.data):
         yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_mixed).dump())
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from perturblearn.errors import StoreError
+from perturblearn.results.drawing import DrawFigure, Drawing, FigureOptions, Style, drawn_or_warned, figure_files
 from perturblearn.results.files import File, Form, write_folder
 from perturblearn.results.shown import Shown
-from perturblearn.store import ArtefactStore, versions
+from perturblearn.store import ArtefactStore, replacing, versions
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -50,16 +53,31 @@ class Finished(Shown, ABC):
         """The result as JSON values: the content of its file and of ``--json``."""
 
     @abstractmethod
-    def files(self) -> Iterator[File]:
-        """The files of its folder, one after the other."""
+    def to_csv(self) -> str:
+        """Its table in CSV, with numbers in full."""
 
-    def write(self, store: ArtefactStore, folder: Path, more: Iterable[File] = ()) -> Self:
+    @abstractmethod
+    def files(self) -> Iterator[File]:
+        """The files of its folder besides ``table.csv`` and ``table.tex``, one after the other."""
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """The figures of its folder, by their name."""
+        yield from ()
+
+    def write(
+        self,
+        store: ArtefactStore,
+        folder: Path,
+        more: Iterable[File] = (),
+        figures: FigureOptions = FigureOptions(),
+    ) -> Self:
         """Write its folder whole or not at all; an older one in its place is replaced.
 
         Args:
             store: lends the scratch space, on the same disk as the folder.
             folder: where to.
             more: files besides its own.
+            figures: formats and style of its figures.
 
         Returns:
             The result, which now knows its folder.
@@ -68,8 +86,64 @@ class Finished(Shown, ABC):
             StoreError: the folder cannot be written.
         """
         finished = self.in_folder(folder)
-        write_folder(store, folder, chain(finished.files(), more))
+        write_folder(store, folder, chain(finished.files(), self._tables(), more, self._figure_files(figures)))
         return finished
+
+    def save_figures(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        formats: Sequence[str] = ("png",),
+        style: Style | None = None,
+    ) -> list[Path]:
+        """Draw its figures into a folder, of the files in its own.
+
+        Args:
+            folder: where to; None for its own.
+            formats: some of png, pdf and svg.
+            style: settings of matplotlib by their name, a style file or the name of a style; colours of f, g and
+                controls stay.
+
+        Returns:
+            The files, older ones replaced; none for results that have no figures.
+
+        Raises:
+            ConfigError: there is no such format or style.
+            StoreError: the result lies in no folder, or a file cannot be written.
+        """
+        if self.folder is None:
+            raise StoreError("this result lies in no folder; make it with out=..., or save what plot() returns")
+        place = self.folder if folder is None else Path(folder)
+        written: list[Path] = []
+        for name, drawing in self._figure_files(FigureOptions(tuple(formats), style)):
+            with replacing(place / name) as scratch:
+                scratch.write_bytes(drawing.make(self.folder))
+            written.append(place / name)
+        return written
+
+    def complete_figures(self, figures: FigureOptions) -> None:
+        """Draw the figures that its folder lacks; all of them in a style that is asked for.
+
+        Warns:
+            UserWarning: a figure could not be drawn.
+        """
+        assert self.folder is not None
+        for name, drawing in self._figure_files(figures):
+            path = self.folder / name
+            if figures.style is None and path.is_file():
+                continue
+            content = drawn_or_warned(partial(drawing.make, self.folder), path)
+            if content is not None:
+                with replacing(path) as scratch:
+                    scratch.write_bytes(content)
+
+    def _tables(self) -> Iterator[File]:
+        yield "table.csv", self.to_csv()
+        yield "table.tex", self.to_latex()
+
+    def _figure_files(self, options: FigureOptions) -> Iterator[tuple[str, Drawing]]:
+        for name, draw in self.figures():
+            yield from figure_files(name, draw, options)
 
     def in_folder(self, folder: Path) -> Self:
         """The same result, as one that lies in a folder."""

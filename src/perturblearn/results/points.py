@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from perturblearn.experiment import MEASURES, wilson_interval
 from perturblearn.papers import Figure, FigurePoint, published
+from perturblearn.results.data_size import DataSize
 
 INSIDE, OUTSIDE = "inside our spread", "outside"
 AGREES, DIFFERS = "within reading error", "beyond reading error"
@@ -59,6 +61,8 @@ class PointRow:
         seed_difference: that minus the published value.
         seed_verdict: within or beyond the reading error, failed, or empty where nothing is to be compared.
         quantile: the share of our own seeds that lie below the published value, those that equal it half.
+        low, high: the sampling interval of our mean where it is a share of the held-out inputs, see `wilson_interval`.
+        n_samples, input_dim, n_heldout: the size of the data; None where it is not known.
     """
 
     figure: str
@@ -75,6 +79,11 @@ class PointRow:
     seed_difference: float | None = None
     seed_verdict: str = ""
     quantile: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_samples: int | None = None
+    input_dim: int | None = None
+    n_heldout: int | None = None
 
 
 Measured = Mapping[str, float | None]
@@ -86,6 +95,7 @@ def point_rows(
     measured: Sequence[Sequence[Measured]],
     at_seed: Mapping[tuple[int, int], Measured | None] | None = None,
     *,
+    sizes: Mapping[tuple[int, int], DataSize] | None = None,
     has_own: bool = True,
 ) -> list[PointRow]:
     """Every point and measure of a figure.
@@ -95,6 +105,7 @@ def point_rows(
         points: its points.
         measured: for every point, what each of its finished runs has measured.
         at_seed: by panel and place, what the run at the published seed has measured; None for one that failed.
+        sizes: of the data, by panel and place.
         has_own: whether our own seeds were run.
 
     Returns:
@@ -117,7 +128,7 @@ def point_rows(
                 row = _row(figure, point, shown, name, values, has_own=has_own)
                 if way == first and (point.panel, point.place) in of_seed:
                     row = _with_seed(row, (of_seed[point.panel, point.place] or {}).get(ours))
-                rows.append((place, row))
+                rows.append((place, _with_size(row, (sizes or {}).get((point.panel, point.place)), ours)))
     for number, (law, predict) in enumerate(figure.laws.items(), start=len(figure.ways)):
         name = next(iter(figure.measures))
         for point in _each_once(points):
@@ -161,6 +172,17 @@ def _row(
         else NOT_RUN,
         quantile=None if value is None or is_law else _quantile(value, values),
     )
+
+
+def _with_size(row: PointRow, size: DataSize | None, measure: str) -> PointRow:
+    """A row with the size of its data, and of a share of the held-out inputs with the interval that follows from it."""
+    if size is None:
+        return row
+    row = replace(row, **size.to_dict())
+    if row.mean is None or measure not in MEASURES or not MEASURES[measure].is_heldout_share:
+        return row
+    low, high = wilson_interval(row.mean, size.n_heldout)
+    return replace(row, low=low, high=high)
 
 
 def _with_seed(row: PointRow, value: float | None) -> PointRow:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.experiment import Summary
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.results.drawing import picture
+from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
+from perturblearn.results.drawing import DrawFigure, Style
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.points import AGREES, DIFFERS, INSIDE, OUTSIDE, PointRow, ShownPanel, curve_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "figure", "panel", "x", "measure", "published", "at_seed", "seed_difference", "seed_verdict", "mean", "std",
-    "n_seeds", "quantile", "difference", "verdict",
+    "low", "high", "n_seeds", "quantile", "difference", "verdict", *SIZE_COLUMNS,
 )  # fmt: skip
 """Columns of ``table.csv``: what was published, beside it the published seed, then our own seeds."""
 _PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "seconds", "versions")
@@ -96,6 +97,13 @@ class Reproduction(Finished):
     command: str = ""
 
     @property
+    def size(self) -> DataSize | None:
+        """The size of the data, if it is known and the same at all points."""
+        sizes = {(row.n_samples, row.input_dim, row.n_heldout) for row in self.rows if row.n_seeds}
+        n_samples, input_dim, n_heldout = sizes.pop() if len(sizes) == 1 else (None, None, None)
+        return None if not (n_samples and input_dim and n_heldout) else DataSize(n_samples, input_dim, n_heldout)
+
+    @property
     def readable(self) -> list[PointRow]:
         """The rows whose published value can be read and is compared with ours, computed as in the paper if any are."""
         judged = [row for row in self.rows if row.verdict in (INSIDE, OUTSIDE) and row.n_seeds]
@@ -152,15 +160,32 @@ class Reproduction(Finished):
             **{name: content[name] for name in _PLAIN},
         )
 
-    def plot(self) -> Figure:
-        """Our means and spreads with the published points on top, as a matplotlib figure."""
-        return report_on(self).plot()
+    def plot(self, style: Style | None = None) -> Figure:
+        """Our means and spreads with the published points on top, as a matplotlib figure.
+
+        Args:
+            style: as for `Result.plot`.
+
+        Raises:
+            ConfigError: the style cannot be used.
+        """
+        return report_on(self).plot(style)
+
+    def to_csv(self) -> str:
+        """A row per point and measure in CSV."""
+        return csv_text(COLUMNS, (asdict(row) for row in self.rows))
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """Its curves and, of a study, the charts of its analysis; decision maps and examples are drawn by the run."""
+        if any(panel.x is not None for panel in self.panels):
+            yield "figure", lambda _, style: self.plot(style)
+        if self.analysis is not None and self.analysis.charts:
+            yield "analysis", lambda _, style: report_on(self).plot_analysis(style)
 
     def files(self) -> Iterator[File]:
-        """``result.json``, ``table.csv``, ``table.md`` and, of a study, its analysis; pictures are added."""
+        """``result.json``, ``table.md`` and, of a study, its analysis."""
         yield self.form.file, json_text(self.to_dict())
         yield "table.md", report_on(self).markdown
-        yield "table.csv", csv_text(COLUMNS, (asdict(row) for row in self.rows))
         if self.analysis is not None:
             yield from self._analysis_files(self.analysis)
 
@@ -168,8 +193,6 @@ class Reproduction(Finished):
         yield "analysis.md", report_on(self).analysis_markdown
         for table in analysis.tables:
             yield f"{table.name}.csv", csv_text(table.heads, table.rows)
-        if analysis.charts:
-            yield "analysis.png", picture(report_on(self).plot_analysis)
 
     def __repr__(self) -> str:
         return self._describe(repr(self.name), self.scale, f"{len(self.rows)} points", f"{len(self.seeds)} seeds")

@@ -27,7 +27,10 @@ from perturblearn.experiment import (
     summarise_seeds,
 )
 from perturblearn.perturbed import PerturbedSet
-from perturblearn.results.files import File, Form, json_text
+from perturblearn.results.data_size import DataSize
+from perturblearn.results.drawing import DrawFigure, Style
+from perturblearn.results.examples import EXAMPLES, Examples
+from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import size_of
 from perturblearn.results.rows import Values, to_frame
@@ -53,6 +56,7 @@ class Result(Finished):
         key: hash of the run's stages.
         seeds: what each seed has measured.
         summary: by measure: ``mean``, ``std``, ``median``, ``values``; see the docs page *Results*.
+        size: of the data; None for a result that an older version wrote.
         command: makes it again where ``config.toml`` alone does not: of a run that was learned from a set.
         no_theory: why the papers' predictions could not be put beside it, where that was tried.
     """
@@ -63,18 +67,27 @@ class Result(Finished):
     key: str
     seeds: Sequence[SeedMeasures]
     summary: Summaries
+    size: DataSize | None = None
     command: str | None = None
     no_theory: str | None = None
 
     @classmethod
-    def of(cls, config: ExperimentConfig, key: str, seeds: Sequence[SeedMeasures], seconds: float) -> Result:
+    def of(
+        cls,
+        config: ExperimentConfig,
+        key: str,
+        seeds: Sequence[SeedMeasures],
+        seconds: float,
+        size: DataSize | None = None,
+    ) -> Result:
         """A result with the summary of its seeds.
 
         Args:
-            config, key, seeds: as in `Result`.
+            config, key, seeds, size: as in `Result`.
             seconds: time spent in the stages that ran.
         """
-        return cls(config, key, seeds, summarise_seeds(seeds, mixed=config.mixing.is_mixed), seconds=seconds)
+        summary = summarise_seeds(seeds, mixed=config.mixing.is_mixed)
+        return cls(config, key, seeds, summary, size, seconds=seconds)
 
     @property
     def conclusion(self) -> str:
@@ -219,14 +232,37 @@ class Result(Finished):
 
     def _numbers(self) -> dict[str, Any]:
         return {
+            "data_size": None if self.size is None else self.size.to_dict(),
             "summary": {name: dict(values) for name, values in self.summary.items()},
             "seeds": [seed.to_dict() for seed in self.seeds],
         }
 
     def files(self) -> Iterator[File]:
-        """``config.toml`` and ``result.json``; networks, sets and pictures are added by `export_run`."""
+        """``config.toml`` and ``result.json``; networks, sets and examples are added by `export_run`."""
         yield "config.toml", to_toml(self.config)
         yield self.form.file, json_text(self.to_dict())
+
+    def to_csv(self) -> str:
+        """A row per measure in CSV: mean, deviation and median over the seeds, how many values, the interval's ends."""
+        rows = [
+            (
+                *(name, values["mean"], values["std"], values["median"]),
+                sum(value is not None for value in values["values"]),
+                *values.get("interval", (None, None)),
+            )
+            for name, values in self.summary.items()
+        ]
+        return csv_text(("measure", "mean", "std", "median", "n", "low", "high"), rows)
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """Accuracies, examples and, of more than two classes, the confusion of g."""
+        yield "accuracies", lambda _, style: self.plot(style)
+        if len(self.seeds[0].classes.names) > 2:
+            yield "confusion", lambda _, style: self.plot_confusion(style)
+        yield (
+            "perturbations",
+            lambda folder, style: report_on(self).plot_examples(Examples.load(folder / EXAMPLES), style),
+        )
 
     @cached_property
     def rows(self) -> list[Values]:
@@ -241,13 +277,20 @@ class Result(Finished):
         """
         return to_frame(self.rows).set_index("seed")
 
-    def plot(self) -> Figure:
-        """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure."""
-        return report_on(self).plot()
+    def plot(self, style: Style | None = None) -> Figure:
+        """Accuracy of f and g, their agreement and every draw of the controls, seed by seed, as a matplotlib figure.
 
-    def plot_confusion(self) -> Figure:
-        """What g takes each class for on the held-out inputs, mean over the seeds, as a matplotlib figure."""
-        return report_on(self).plot_confusion()
+        Args:
+            style: settings of matplotlib by their name, a style file or the name of a style; None for ours.
+
+        Raises:
+            ConfigError: the style cannot be used.
+        """
+        return report_on(self).plot(style)
+
+    def plot_confusion(self, style: Style | None = None) -> Figure:
+        """What g takes each class for on the held-out inputs, mean over the seeds; otherwise as `plot`."""
+        return report_on(self).plot_confusion(style)
 
     def __repr__(self) -> str:
         g = self.summary[HELDOUT.perturbation]["mean"]
@@ -257,7 +300,8 @@ class Result(Finished):
 def _numbers_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a `Result` that a run and a cell hold alike."""
     seeds = [SeedMeasures.from_dict(seed) for seed in content["seeds"]]
-    return {"seeds": seeds, "summary": content["summary"]}
+    size = DataSize.from_dict(content.get("data_size"))
+    return {"seeds": seeds, "summary": content["summary"], "size": size}
 
 
 def _changes(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Report(Protocol):
         """The same for a notebook."""
         ...
 
+    @property
+    def latex(self) -> str:
+        """Its tables in LaTeX."""
+        ...
+
 
 class Pictured(Report, Protocol):
     """With a picture."""
@@ -79,6 +84,10 @@ class Shown:
 
     def __str__(self) -> str:
         return report_on(self).text
+
+    def to_latex(self) -> str:
+        """Its tables in LaTeX, for the package booktabs."""
+        return report_on(self).latex
 
     def _repr_html_(self) -> str:
         return report_on(self).html

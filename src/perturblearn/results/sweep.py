@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.config import Sweep, resolve_sweep
-from perturblearn.experiment import Outcome, Point, numbers_of, summarise
+from perturblearn.experiment import Outcome, Point, n_heldout_of, numbers_of, summarise, with_interval
+from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.rows import Values, columns_of, plain, to_frame
@@ -28,8 +29,9 @@ class SweepResult(Finished):
     Args:
         sweep: what was asked for.
         key: hash of all runs' stages.
-        table: a row per point: its number from 1, what is varied, how many runs finished and failed, mean and
-            deviation of every measure.
+        table: a row per point: its number from 1, what is varied, the size of its data as in `DataSize`, how many runs
+            finished and failed, mean and deviation of every measure, and the sampling interval of shares of the
+            held-out inputs.
         runs: a row per run: number of its point, key, seed, what is varied, its numbers or its error.
         finished_before: runs that were finished before, whose records were taken.
     """
@@ -50,6 +52,7 @@ class SweepResult(Finished):
         points: Sequence[Point],
         outcomes: Sequence[Outcome],
         *,
+        sizes: Mapping[int, DataSize] | None = None,
         finished_before: int = 0,
         seconds: float = 0.0,
     ) -> SweepResult:
@@ -59,13 +62,14 @@ class SweepResult(Finished):
             sweep, key, finished_before, seconds: as in `SweepResult`.
             points: the experiments, in the order of the axes.
             outcomes: what came of every run, point by point and seed by seed.
+            sizes: of the data, by the number of the point from 0; none of points whose runs failed.
         """
         of_point: list[list[Outcome]] = [[] for _ in points]
         for outcome in outcomes:
             of_point[outcome.point].append(outcome)
         table = [
-            {"point": number, **point.values, **_summed_up(of_it)}
-            for number, (point, of_it) in enumerate(zip(points, of_point, strict=True), start=1)
+            {"point": number + 1, **point.values, **_size_columns((sizes or {}).get(number)), **_summed_up(of_it)}
+            for number, (point, of_it) in enumerate(zip(points, of_point, strict=True))
         ]
         runs = [
             {
@@ -84,6 +88,13 @@ class SweepResult(Finished):
     def varied(self) -> list[str]:
         """What varies from point to point, by dotted key, in the order of the axes."""
         return [name for axis in self.sweep.axes for name in axis.settings]
+
+    @property
+    def size(self) -> DataSize | None:
+        """The size of the data, if it is known and the same at all points where anything was measured."""
+        sizes = {tuple(row.get(name) for name in SIZE_COLUMNS) for row in self.table if row["finished"]}
+        known = [int(value) for value in sizes.pop() if value is not None] if len(sizes) == 1 else []
+        return DataSize(*known) if len(known) == len(SIZE_COLUMNS) else None
 
     @property
     def points(self) -> list[Point]:
@@ -141,16 +152,22 @@ class SweepResult(Finished):
         return to_frame(self.runs)
 
     def files(self) -> Iterator[File]:
-        """``sweep.toml``, ``sweep.json``, ``runs.csv``, ``table.csv`` and ``table.md``."""
+        """``sweep.toml``, ``sweep.json``, ``runs.csv`` and ``table.md``."""
         yield "sweep.toml", self.sweep.to_toml()
         yield self.form.file, json_text(self.to_dict())
         yield "table.md", report_on(self).markdown
-        for name, rows in (("runs.csv", self.runs), ("table.csv", self.table)):
-            cells = [{column: plain(value) for column, value in row.items()} for row in rows]
-            yield name, csv_text(columns_of(rows), cells)
+        yield "runs.csv", _csv_of(self.runs)
+
+    def to_csv(self) -> str:
+        """A row per point in CSV."""
+        return _csv_of(self.table)
 
     def __repr__(self) -> str:
         return self._describe(repr(self.sweep.name), f"{len(self.table)} points", f"{len(self.runs)} runs")
+
+
+def _csv_of(rows: Sequence[Values]) -> str:
+    return csv_text(columns_of(rows), [{column: plain(value) for column, value in row.items()} for row in rows])
 
 
 def _check(found: SweepResult) -> None:
@@ -176,11 +193,18 @@ def _is_number(value: Any) -> bool:
     return value is None or (is_real and math.isfinite(value))
 
 
+def _size_columns(size: DataSize | None) -> Values:
+    return dict.fromkeys(SIZE_COLUMNS) if size is None else size.to_dict()
+
+
 def _summed_up(outcomes: Sequence[Outcome]) -> Values:
     """Numbers of a point's runs, those of failed ones left out."""
-    measured = [numbers_of(outcome.measured) for outcome in outcomes if outcome.measured is not None]
+    seeds = [outcome.measured for outcome in outcomes if outcome.measured is not None]
+    measured, n_heldout = list(map(numbers_of, seeds)), n_heldout_of(seeds) if seeds else 0
     row: dict[str, Any] = {"finished": len(measured), "failed": len(outcomes) - len(measured)}
     for name in columns_of(measured):
-        values = summarise([numbers.get(name) for numbers in measured])
+        values = with_interval(name, summarise([numbers.get(name) for numbers in measured]), n_heldout)
         row |= {f"{name}_mean": values["mean"], f"{name}_std": values["std"]}
+        if "interval" in values:
+            row |= dict(zip((f"{name}_low", f"{name}_high"), values["interval"], strict=True))
     return row

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from perturblearn.config import ExperimentConfig, config_tree, resolve_config
 from perturblearn.experiment import COMPARISONS, Comparison, Summary, dump_map, load_map, summarise
-from perturblearn.results.drawing import picture
-from perturblearn.results.files import File, Form, json_text
+from perturblearn.results.data_size import DataSize
+from perturblearn.results.drawing import DrawFigure, Style
+from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.shown import report_on
 from perturblearn.store import Artefact, write_tensors
@@ -39,6 +40,7 @@ class TheoryComparison(Finished):
         key: the run's key.
         comparisons: by seed; of one that was read from a folder, seeds after the first hold their numbers alone.
         drawn: the decision map of the first seed.
+        size: of the data; None for a comparison that an older version wrote.
     """
 
     form: ClassVar[Form] = Form(
@@ -49,6 +51,7 @@ class TheoryComparison(Finished):
     key: str
     comparisons: Mapping[int, Comparison]
     drawn: DecisionMap
+    size: DataSize | None = None
 
     @property
     def has_bias(self) -> bool:
@@ -81,6 +84,7 @@ class TheoryComparison(Finished):
             "folder": None if self.folder is None else str(self.folder),
             "conclusion": self.conclusion,
             "notes": self.notes,
+            "data_size": None if self.size is None else self.size.to_dict(),
             "summary": self.summary,
             "seeds": [{"seed": seed, **of_seed.numbers} for seed, of_seed in self.comparisons.items()],
             "config": config_tree(self.config),
@@ -110,25 +114,40 @@ class TheoryComparison(Finished):
             key=content["key"],
             comparisons=comparisons,
             drawn=load_map(Artefact({}, drawn)),
+            size=DataSize.from_dict(content.get("data_size")),
             folder=folder,
             versions=content["versions"],
         )
 
-    def plot(self) -> Figure:
-        """Three panels for the first seed: f against fhat, g against ghat, and the cosines of its perturbations."""
-        return report_on(self).plot()
+    def plot(self, style: Style | None = None) -> Figure:
+        """Three panels for the first seed: f against f̂, g against ĝ, and the cosines of its perturbations.
 
-    def plot_map(self) -> Figure:
-        """The decision map of the first seed."""
-        return report_on(self).plot_map()
+        Args:
+            style: as for `Result.plot`.
+
+        Raises:
+            ConfigError: the style cannot be used.
+        """
+        return report_on(self).plot(style)
+
+    def plot_map(self, style: Style | None = None) -> Figure:
+        """The decision map of the first seed; otherwise as `plot`."""
+        return report_on(self).plot_map(style)
+
+    def to_csv(self) -> str:
+        """A row per number in CSV: mean and deviation over the seeds, and how many of these have it."""
+        rows = [
+            (name, values["mean"], values["std"], sum(value is not None for value in values["values"]))
+            for name, values in self.summary.items()
+        ]
+        return csv_text(("number", "mean", "std", "n"), rows)
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """Outputs over their predictions, and the decision map."""
+        yield "theory", lambda _, style: self.plot(style)
+        yield "decision_map", lambda _, style: self.plot_map(style)
 
     def files(self) -> Iterator[File]:
-        """The numbers, ``theory.png`` and ``decision_map.png``."""
-        yield from self.numbers()
-        yield "theory.png", picture(self.plot)
-        yield "decision_map.png", picture(self.plot_map)
-
-    def numbers(self) -> Iterator[File]:
         """``comparison.json`` and ``drawn.safetensors``, from which pictures are drawn."""
         yield self.form.file, json_text(self.to_dict())
         first = dict(next(iter(self.comparisons.values())).dump().tensors)

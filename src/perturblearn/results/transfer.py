@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.config import config_tree
 from perturblearn.experiment import HELDOUT, FoolingSummary, Pair
-from perturblearn.results.cells import config_files, control_columns, frame_of, mean_or_none
-from perturblearn.results.drawing import picture
+from perturblearn.results.cells import config_files, control_columns, frame_of, interval_columns, mean_or_none
+from perturblearn.results.data_size import SIZE_COLUMNS
+from perturblearn.results.drawing import DrawFigure, Style
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names
@@ -139,16 +140,30 @@ class TransferMatrix(Finished):
 
         return frame_of((columns(pair), cell) for pair, cell in self.cells.items())
 
-    def plot(self) -> Figure:
-        """Accuracy of g, and how often B gives A's perturbed inputs their target, as heat maps by matplotlib."""
-        return report_on(self).plot()
+    def plot(self, style: Style | None = None) -> Figure:
+        """Accuracy of g, and how often B gives A's perturbed inputs their target, as heat maps by matplotlib.
+
+        Args:
+            style: as for `Result.plot`.
+
+        Raises:
+            ConfigError: the style cannot be used.
+        """
+        return report_on(self).plot(style)
+
+    def to_csv(self) -> str:
+        """A row per cell in CSV."""
+        rows = [self._row(pair) for pair in self.cells]
+        return csv_text(list(rows[0]), rows)
+
+    def figures(self) -> Iterator[tuple[str, DrawFigure]]:
+        """Both heat maps."""
+        yield "transfer", lambda _, style: self.plot(style)
 
     def files(self) -> Iterator[File]:
-        """``transfer.json``, ``transfer.png``, ``table.csv`` and the cells' configurations."""
-        short, rows = self.short_names, [self._row(pair) for pair in self.cells]
+        """``transfer.json`` and the cells' configurations."""
+        short = self.short_names
         yield self.form.file, json_text(self.to_dict())
-        yield "transfer.png", picture(self.plot)
-        yield "table.csv", csv_text(list(rows[0]), rows)
         yield from config_files(
             [(f"{short[pair[0]]}-{short[pair[1]]}", cell.config) for pair, cell in self.cells.items()]
         )
@@ -163,6 +178,7 @@ class TransferMatrix(Finished):
             "standard_accuracy_heldout": cell.summary[HELDOUT.standard]["mean"],
             "perturbation_accuracy_heldout": g["mean"],
             "perturbation_accuracy_heldout_std": g["std"],
+            **interval_columns(cell),
             **control_columns(cell),
             "beats_controls": cell.has_learned,
             "fooling_success": mean_or_none(fooling.success),
@@ -170,6 +186,7 @@ class TransferMatrix(Finished):
             "fooling_success_std": None if fooling.success is None else fooling.success["std"],
             "fooling_error_std": None if fooling.error is None else fooling.error["std"],
             "seeds": len(cell.seeds),
+            **(dict.fromkeys(SIZE_COLUMNS) if cell.size is None else cell.size.to_dict()),
         }
 
     def __repr__(self) -> str:

@@ -50,7 +50,7 @@ def test_an_audit_s_charts_hold_every_cell() -> None:
     assert levels == pytest.approx({"f": 0.9, "chance": 0.1})
     (band,) = (mark for mark in first.marks if isinstance(mark, Band))
     assert (min(band.low), max(band.high)) == pytest.approx((0.05, 0.15))
-    assert "means over 2 seeds ± one standard deviation" in first.note
+    assert "means ± one standard deviation over 2 seeds, 40 held-out inputs each" in first.note
     other = curves(second)["g: mlp"]
     assert (list(other.y), list(other.spread or [])) == ([0.5], [0.0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ from perturblearn.report import draw_decision_map
 from perturblearn.report.charts import Axis, Chart, Level, Picture, draw, draw_examples, to_plotly
 from perturblearn.report.charts.figure import panel_charts, study_chart
 from perturblearn.report.charts.grid import audit_charts, transfer_charts
-from perturblearn.report.charts.marks import Band, Curve, Heat, Region, Strip
+from perturblearn.report.charts.marks import Band, Boundary, Curve, Heat, Region, Strip
 from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, Look, css, series_looks
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.charts.to_plotly import Spec, chart_text, packed
-from perturblearn.results import picture
+from perturblearn.results import FigureOptions, figure_files
 
 X, Y = Axis("x"), Axis("y")
 
@@ -102,11 +103,17 @@ SETTINGS: Any = {
 }  # fmt: skip
 
 
+def saved(draw_it: Callable[[], Figure], format: str = "png") -> bytes:
+    """The file of a figure."""
+    ((_, drawing),) = figure_files("figure", lambda *_: draw_it(), FigureOptions((format,)))
+    return drawing.make(Path())
+
+
 def test_pictures_are_the_same_under_any_settings(tiny_result: Result) -> None:
     for draw_it in (tiny_result.plot, lambda: draw_examples(made_examples(), "title")):
-        made = picture(draw_it).make(Path())
+        made = saved(draw_it)
         with mpl.rc_context(SETTINGS):
-            assert picture(draw_it).make(Path()) == made
+            assert saved(draw_it) == made
             assert mpl.rcParams["text.usetex"]
             figure = draw_it()
             figure.savefig(io.BytesIO(), format="png")  # LaTeX may be missing
@@ -323,13 +330,27 @@ def test_a_region_is_thinned_for_the_page() -> None:
     assert (unpacked(spec["data"][0]["z"]) == values[::2, ::2].numpy()).all()
 
 
+def test_a_boundary_is_the_lines_where_the_sign_changes() -> None:
+    grid = torch.linspace(-1, 1, 101)
+    x, y = grid[None, :], grid[:, None]
+    circles = (x - 0.5).square() + y.square() - 0.09, (x + 0.5).square() + y.square() - 0.09
+    (trace,) = to_plotly(Chart("", X, Y, [Boundary("f = 0", grid, torch.minimum(*circles), Look("ink"))]))["data"]
+    across, up = unpacked(trace["x"]), unpacked(trace["y"])
+    assert np.isnan(across).sum() == 2  # a gap after each of two lines
+    radii = np.hypot(np.abs(across) - 0.5, up)
+    # Between neighbours, 0.02 apart, a circle of radius 0.3 departs from its chord by 0.02² / (8 · 0.3).
+    assert np.nanmax(np.abs(radii - 0.3)) < 2 * 0.02**2 / 2.4
+    (none,) = to_plotly(Chart("", X, Y, [Boundary("f = 0", grid, torch.ones(101, 101), Look("ink"))]))["data"]
+    assert np.isnan(unpacked(none["x"])).all()
+
+
 def test_a_decision_map_as_a_picture(tiny_result: Result) -> None:
     assert tiny_result.folder is not None
     theory = TheoryComparison.load(tiny_result.folder / "theory")
     for figure in (theory.plot(), theory.plot_map(), draw_decision_map(theory.drawn)):
         assert text_lies_inside(figure)
     names = {text.get_text() for text in theory.plot_map().legends[0].get_texts()}
-    assert names == {"decision boundary", "fhat = 0", "ghat = 0", "sample, +1", "sample, −1"}
+    assert names == {"decision boundary", "f̂ = 0", "ĝ = 0", "sample, +1", "sample, −1"}
 
 
 def test_pictures_leave_pyplot_alone(tiny_result: Result) -> None:

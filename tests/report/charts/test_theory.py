@@ -56,7 +56,7 @@ def test_the_maps_are_the_networks_signs(tiny_result: Result) -> None:
         expected = drawn.agreement("f", "g") if name is None else drawn.values[name] > 0
         assert region.values.equal(expected)
         if name is None:
-            assert f"{float(expected.double().mean()):.0%}" in chart.title
+            assert f"{100 * float(expected.double().mean()):.0f} %" in chart.title
         assert len(chart.marks) == 5  # the region, two lines, samples of two classes
         assert chart.is_square
     assert (charts[0].x.label, charts[0].y.label) == ("a (mean of +1)", "b (mean of −1)")
@@ -71,7 +71,7 @@ def test_a_map_has_the_lines_that_it_knows() -> None:
     lines = [[mark.name for mark in chart.marks if isinstance(mark, Boundary)] for chart in charts]
     assert lines == [["decision boundary"], ["decision boundary"], []]
     # f and g agree where a > 0: half of the plane.
-    assert charts[2].title == "sign f = sign g on 50% of the plane"
+    assert charts[2].title == "sign f = sign g on 50 % of the plane"
     samples, labels = torch.tensor([[0.5, 0.2], [-0.5, 0.1]]), torch.tensor([1, -1])
     values = {"f": first, "g": first, "fhat": first, "ghat": everywhere}
     charts = map_charts(DecisionMap(plane, grid, values, samples, labels), **plane_names(has_bias=False))

@@ -171,7 +171,20 @@
     }
     return new Map([...groups].sort(([one], [other]) => one - other).map(([outer, series]) => [outer, new Map([...series].sort(([one], [other]) => one - other))]));
   }
-  const sumOf = (measure, runs) => summed(runs.map((run) => measure.values[run]).filter((each) => each !== null));
+  // Wilson's interval of 95 % for sampling as many held-out inputs as one run has.
+  function intervalOf(mean, count) {
+    const z = 1.959964, scale = 1 + z ** 2 / count;
+    const middle = mean + z ** 2 / (2 * count), half = z * Math.sqrt((mean * (1 - mean)) / count + z ** 2 / (4 * count ** 2));
+    return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
+  }
+  function sumOf(measure, runs) {
+    const known = runs.filter((run) => measure.values[run] !== null);
+    const sum = summed(known.map((run) => measure.values[run]));
+    const counts = known.map((run) => data.n_heldout[data.point[run]]);
+    const isKnown = measure.share && counts.length > 0 && counts.every((count) => count);
+    return { ...sum, interval: isKnown ? intervalOf(sum.mean, Math.min(...counts)) : null };
+  }
+  const intervalText = (sum) => (sum?.interval ? sum.interval.map((end) => end.toFixed(3)).join("–") : "-");
   // What a point of the chart averages over: keys that differ within some group.
   function averagedOver(groups, ...fixed) {
     return keys.filter((key) => !fixed.includes(key) && [...groups.values()].some((series) => [...series.values()].some((runs) => runs.some((run) => key.ofRun[run] !== key.ofRun[runs[0]])))).map((key) => key.name);
@@ -266,7 +279,7 @@
     };
   }
   function hoverOf(places, measure, sum) {
-    return [...places.map(([key, level]) => `${inChart(key.label)} ${inChart(key.texts[level])}`), `${inChart(measure.name)} <b>${spreadOf(sum)}</b>`, count(sum.n, "run")].join("<br>");
+    return [...places.map(([key, level]) => `${inChart(key.label)} ${inChart(key.texts[level])}`), `${inChart(measure.name)} <b>${spreadOf(sum)}</b>`, ...(sum.interval ? [`95 % interval ${intervalText(sum)}`] : []), count(sum.n, "run")].join("<br>");
   }
   function bandOf(points, look, name, logY) {
     const floor = Math.min(...points.map((point) => point.mean)) / 10;
@@ -368,7 +381,10 @@
   const pointColumns = () => [
     { name: "point", label: "point", number: true },
     ...ofPoints().map(([key, at]) => keyColumn(key, at)),
-    ...shownMeasures().map((measure) => ({ name: measure.name, label: measure.label, number: true, text: (_, row) => spreadOf(row.sums[measure.name]) })),
+    ...shownMeasures().flatMap((measure) => [
+      { name: measure.name, label: measure.label, number: true, text: (_, row) => spreadOf(row.sums[measure.name]) },
+      ...(measure.name === data.with_interval ? [{ name: "interval", label: "95 % interval", number: true, text: (_, row) => intervalText(row.sums[measure.name]) }] : []),
+    ]),
     { name: "finished", label: "finished", number: true }, { name: "failed", label: "failed", number: true },
   ];
   const runColumns = () => [
@@ -395,6 +411,7 @@
       shownMeasures().forEach((measure) => {
         row.sums[measure.name] = sumOf(measure, finished);
         row[measure.name] = row.sums[measure.name].mean;
+        if (measure.name === data.with_interval) row.interval = row.sums[measure.name].interval?.[0] ?? null;
       });
       return row;
     });
@@ -422,8 +439,8 @@
   function savePoints() {
     const places = ofPoints();
     saveCsv("points",
-      ["point", ...places.map(([key]) => key.name), "finished", "failed", ...measures.flatMap((measure) => [`${measure.name}_mean`, `${measure.name}_std`])],
-      tables.points.found().map((row) => [row.point, ...places.map(([, at]) => row[`key${at}`]), row.finished, row.failed, ...measures.flatMap((measure) => { const sum = sumOf(measure, row.runs); return [sum.mean, sum.std]; })]));
+      ["point", ...places.map(([key]) => key.name), "finished", "failed", ...measures.flatMap((measure) => ["mean", "std", ...(measure.share ? ["low", "high"] : [])].map((part) => `${measure.name}_${part}`))],
+      tables.points.found().map((row) => [row.point, ...places.map(([, at]) => row[`key${at}`]), row.finished, row.failed, ...measures.flatMap((measure) => { const sum = sumOf(measure, row.runs); return [sum.mean, sum.std, ...(measure.share ? sum.interval || [null, null] : [])]; })]));
   }
   function saveRuns() {
     saveCsv("runs",

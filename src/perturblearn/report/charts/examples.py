@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from perturblearn.report.charts.to_matplotlib import OwnFigure, colour_of, plain
+from perturblearn.report.charts.to_matplotlib import OwnFigure, colour_of, plain, points_of, wrapped
 from perturblearn.results import Examples
 
 
-def figure_of(examples: Examples, title: str) -> OwnFigure:
+def figure_of(examples: Examples, title: str, settings: Mapping[str, Any]) -> OwnFigure:
     """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
 
     Args:
         examples: what to draw.
         title: of the whole.
+        settings: of a style; these are in force. ``figure.figsize`` sets the width, and the height follows.
     """
     steps = examples.perturbations
     rows = (("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs))
     size = float(steps.abs().max()) or 1.0
     count = len(steps)
-    figure = OwnFigure(figsize=(1.25 * count + 0.9, 5.0), layout="constrained")
+    own_width = 1.25 * count + 0.9
+    width = settings["figure.figsize"][0] if "figure.figsize" in settings else own_width
+    # Images are square, and rows of them lie close together.
+    layout = "constrained" if examples.image_shape is None else "compressed"
+    figure = OwnFigure(settings, figsize=(width, 0.9 + 3.9 * width / own_width), layout=layout)
     grid = figure.subplots(len(rows), count, squeeze=False)
     for row, (label, tensors) in enumerate(rows):
         for column, sample in enumerate(tensors):
@@ -33,10 +42,10 @@ def figure_of(examples: Examples, title: str) -> OwnFigure:
             else:
                 _draw_image(axes, sample.reshape(examples.image_shape), limits, signed)
             if column == 0:
-                axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+                axes.set_ylabel(label, rotation=0, ha="right", va="center")
             if row == 0:
-                axes.set_title(plain(_labels(examples, column)), fontsize=8)
-    figure.suptitle(plain(title), fontsize=9, wrap=True)
+                axes.set_title(plain(_labels(examples, column)), fontsize=points_of("legend.fontsize"))
+    figure.suptitle(plain("\n".join(wrapped(title, 0.9 * width, points_of("figure.titlesize")))))
     return figure
 
 
@@ -51,15 +60,16 @@ def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: 
         axes.imshow(scaled.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.spines[:].set_visible(False)
 
 
 def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool, *, numbered: bool) -> None:
     low, high = limits
     margin = 0.05 * ((high - low) or 1.0)
-    axes.plot(vector.numpy(), color=colour_of("g" if signed else "f"), linewidth=0.7)
+    axes.plot(vector.numpy(), color=colour_of("g" if signed else "f"), linewidth=rcParams["lines.linewidth"] / 2)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xticks([])
-    axes.tick_params(labelsize=6, labelleft=numbered)
+    axes.tick_params(labelsize="x-small", labelleft=numbered)
 
 
 def _labels(examples: Examples, column: int) -> str:

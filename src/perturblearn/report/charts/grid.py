@@ -12,7 +12,7 @@ from perturblearn.experiment import HELDOUT, Pair, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
-from perturblearn.report.words import NORMS, attack_text, plural
+from perturblearn.report.words import NORMS, attack_text, how_many
 from perturblearn.results import Audit, Result, TransferMatrix, size_of
 
 _WIDE = 10.0
@@ -91,7 +91,7 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
             Level("f", statistics.fmean(_means(cells, HELDOUT.standard)), Look(F.colour, "dash")),
             Level("chance", cells[0].chance, CHANCE),
         ],
-        note=f"Points are means over {plural(len(cells[0].seeds), 'seed')} ± one standard deviation; the grey {drawn} "
+        note=f"Points are means ± one standard deviation over {how_many(cells[0])}; the grey {drawn} "
         "reaches from the least to the largest draw of the controls.",
         size=(4.4, 3.4),
     )
@@ -165,7 +165,7 @@ def transfer_charts(matrix: TransferMatrix) -> list[Chart]:
                 Axis.of_names(across, columns),
                 Axis.of_names("perturbations of", rows, down=True),
                 [Heat(rows, columns, means, stds, low, label, ("perturbations of", across))],
-                note=f"In %, means ± one standard deviation over {plural(len(first.seeds), 'seed')}.",
+                note=f"In %, means ± one standard deviation over {how_many(first)}.",
                 size=(max(3.2, 0.95 * len(columns)) + 1.9, max(1.5, 0.62 * len(rows)) + 1.3),
             )
         )

@@ -14,7 +14,7 @@ from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Le
 from perturblearn.report.charts.marks import Curve, Heat, Strip
 from perturblearn.report.charts.palette import CHANCE, OF_MEASURES, Look
 from perturblearn.report.conclusion import told_part
-from perturblearn.report.words import plural, title
+from perturblearn.report.words import how_many, plural, title
 from perturblearn.results import Result
 
 _MOST_POINTS = 400
@@ -23,12 +23,12 @@ _MOST_POINTS = 400
 
 def run_picture(result: Result) -> Picture:
     """A run's accuracies, as a picture of their own."""
-    return Picture([accuracies_chart(result)], title(result.config))
+    return Picture([accuracies_chart(result)], title(result.config, result.size))
 
 
 def confusion_picture(result: Result) -> Picture:
     """What g takes each class for, as a picture of its own."""
-    return Picture([confusion_chart(result)], title(result.config))
+    return Picture([confusion_chart(result)], title(result.config, result.size))
 
 
 def accuracies_chart(result: Result) -> Chart:
@@ -59,7 +59,7 @@ def accuracies_chart(result: Result) -> Chart:
         strips,
         [Level("chance", result.chance, CHANCE, axis="x")],
         note=f"Dots are seeds, or draws of a control; bars are means ± one standard deviation.{controls} "
-        f"{_how_many(result)}",
+        f"{how_many(result)}.",
         size=(5.6, 0.5 + 0.52 * len(strips)),
     )
 
@@ -91,7 +91,7 @@ def confusion_chart(result: Result) -> Chart:
         Axis.of_names("label that g gives", names),
         Axis.of_names("true class", names, down=True),
         [Heat(names, names, shares, None, 0.0, "share of each true class", ("of true", "called"))],
-        note=f"Clean held-out inputs of each true class, in %, by the label that g gives; means. {_how_many(result)}",
+        note=f"Clean held-out inputs of each true class, in %, by the label that g gives; means. {how_many(result)}.",
         size=(side + 1.2, side),
     )
 
@@ -109,7 +109,7 @@ def rates_chart(result: Result) -> Chart:
         Axis.of_names("learning rate of f", of_f, down=True),
         [Heat(of_f, of_g, means, None, 0.0, label, ("f", "g"))],
         note="Accuracy of g on clean held-out inputs, in %, for every pair of learning rates; means. "
-        f"{_how_many(result)} The rates were chosen without these numbers.",
+        f"{how_many(result)}. The rates were chosen without these numbers.",
     )
 
 
@@ -128,13 +128,6 @@ def _thinned(count: int) -> list[int]:
     even = torch.linspace(0, count - 1, _MOST_POINTS // 2).round().long()
     dense = torch.logspace(0, math.log10(count), _MOST_POINTS // 2).round().long() - 1
     return torch.cat((even, dense)).clamp(0, count - 1).unique().tolist()
-
-
-def _how_many(result: Result) -> str:
-    """Seeds, and how many held-out inputs each has."""
-    counts = {sum(seed.classes.n_heldout) for seed in result.seeds}
-    samples = "" if counts == {0} else f", {' or '.join(f'{count:,}' for count in sorted(counts))} held-out inputs each"
-    return f"{plural(len(result.seeds), 'seed')}{samples}."
 
 
 def _class_names(result: Result) -> list[str]:

@@ -13,13 +13,17 @@ from perturblearn.results import TheoryComparison
 from perturblearn.theory import DecisionMap
 
 _BOUNDARY, _ZERO = Look("ink"), Look("soft")
+SYMBOLS = {"fhat": "f̂", "ghat": "ĝ"}
+"""Predictions as the papers write them."""
 _PREDICTED: dict[str, Look] = {"fhat": THEORY[0], "ghat": THEORY[1]}
 
 
 def theory_picture(theory: TheoryComparison) -> Picture:
-    """Three panels for the first seed: f over fhat, g over ghat, and the cosines of its perturbations."""
+    """Three panels for the first seed: f over f̂, g over ĝ, and the cosines of its perturbations."""
     charts = theory_charts(theory)
-    return Picture(charts, run_title(theory.config), " ".join(dict.fromkeys(chart.note for chart in charts)))
+    return Picture(
+        charts, run_title(theory.config, theory.size), " ".join(dict.fromkeys(chart.note for chart in charts))
+    )
 
 
 def theory_charts(theory: TheoryComparison) -> list[Chart]:
@@ -35,12 +39,13 @@ def theory_charts(theory: TheoryComparison) -> list[Chart]:
 
 def _outputs_chart(of_seed: Comparison, predicted: str, network: str, seed: int) -> Chart:
     across, up = of_seed.outputs[predicted].double(), of_seed.outputs[network].double()
+    symbol = SYMBOLS[predicted]
     across = across / (across.abs().max() or 1)
     share = of_seed.numbers[f"{'standard' if network == 'f' else 'perturbation'}_sign_agreement"]
     return Chart(
-        f"{network} and {predicted}" + ("" if share is None else f": same sign on {share:.1%} of held-out inputs"),
-        Axis(f"{predicted}, largest = 1"),
-        Axis(network),
+        f"{network} and {symbol}" + ("" if share is None else f": same sign on {100 * share:.1f} % of held-out inputs"),
+        Axis(f"prediction {symbol}(x), scaled to at most 1"),
+        Axis(f"output {network}(x)"),
         [
             Dots(f"true class {name}", across[of_seed.labels == sign], up[of_seed.labels == sign], look)
             for sign, look, name in ((1, POSITIVE, "+1"), (-1, NEGATIVE, "−1"))
@@ -54,9 +59,9 @@ def _outputs_chart(of_seed: Comparison, predicted: str, network: str, seed: int)
 def _cosines_chart(of_seed: Comparison, seed: int) -> Chart:
     size, chance = of_seed.numbers["cosine_similarity"], of_seed.numbers["cosine_similarity_random"] or 0.0
     return Chart(
-        "Perturbations and their prediction" + ("" if size is None else f": {size:.3f} in size"),
-        Axis("cosine of perturbation and t, signed", limits=(-1.03, 1.03)),
-        Axis("perturbations"),
+        "Perturbations rₙ and predicted directions tₙ" + ("" if size is None else f": mean |cos| = {size:.3f}"),
+        Axis("signed cosine y′ₙ cos(rₙ, tₙ)", limits=(-1.03, 1.03)),
+        Axis("number of perturbations"),
         [
             Histogram(
                 "cosine",
@@ -75,11 +80,11 @@ def map_charts(
     drawn: DecisionMap,
     *,
     axes_names: tuple[str, str] = ("a", "b"),
-    line_names: tuple[str, str] = ("fhat = 0", "ghat = 0"),
+    line_names: tuple[str, str] = ("f̂ = 0", "ĝ = 0"),
 ) -> list[Chart]:
     """Three maps over one plane: f, g, and where they agree.
 
-    A region's colour is the sign of the network, a solid line its boundary; dashed is fhat = 0 and dotted ghat = 0 (the
+    A region's colour is the sign of the network, a solid line its boundary; dashed is f̂ = 0 and dotted ĝ = 0 (the
     limits' boundaries for networks without a bias), each where the map has them. Dots are the projected samples.
 
     Args:
@@ -114,7 +119,7 @@ def map_charts(
         boundary = Boundary("decision boundary", drawn.grid, values, _BOUNDARY)
         note = "Violet is +1, amber −1; the solid line is the boundary."
         charts.append(chart(network, [region, boundary, *own], note))
-    title = f"sign f = sign g on {float(same.double().mean()):.0%} of the plane"
+    title = f"sign f = sign g on {100 * float(same.double().mean()):.0f} % of the plane"
     region = Region(drawn.grid, same, ("shaded", "paper"))
     return [*charts, chart(title, [region, *lines.values()], "Grey is where they differ.")]
 
@@ -122,7 +127,7 @@ def map_charts(
 def plane_names(*, has_bias: bool) -> dict[str, tuple[str, str]]:
     """What axes and lines of a map are: NeurIPS24's plane of the class means, or ICLR24's of f's mean units."""
     if has_bias:
-        return {"axes_names": ("a (mean of +1)", "b (mean of −1)"), "line_names": ("fhat = 0", "ghat = 0")}
+        return {"axes_names": ("a (mean of +1)", "b (mean of −1)"), "line_names": ("f̂ = 0", "ĝ = 0")}
     return {
         "axes_names": ("v (mean positive unit of f)", "u (mean negative unit)"),
         "line_names": ("boundary of f's limit", "boundary of g's limit"),

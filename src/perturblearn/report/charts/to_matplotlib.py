@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
+from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
 from perturblearn.report.charts import marks
@@ -27,26 +31,41 @@ _MARKERS = {
     None: "", "circle": "o", "square": "s", "triangle": "^", "diamond": "D", "inverted": "v", "plus": "P", "cross": "x",
     "ring": "o",
 }  # fmt: skip
-_LETTER = 0.062
-"""Inches that a letter of a label takes, about; to decide what fits."""
+LETTER, _LINE = 0.0078, 0.021
+"""Inches that a letter of a text takes across and down per point of its size, about; to decide what fits."""
+_NARROWEST = 0.6
+"""Of its own width, what a chart may shrink to before a style's narrow figure has fewer of them side by side."""
 _MOST_CELLS = 400
 """Cells of a heat map up to which their numbers are written."""
 
 
 class OwnFigure(Figure):
-    """A figure that is drawn with matplotlib's own defaults, whatever settings are in force when that happens."""
+    """A figure that is drawn and saved with our settings, whatever settings are in force when that happens.
+
+    Args:
+        settings: of a style, which replace some of ours.
+        options: of matplotlib's figure.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw it; ticks and their labels are made only now."""
-        with own_settings():
+        with own_settings(self._settings):
             super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         """The figure for a notebook, which otherwise shows it only after a magic command chose a backend."""
         content = io.BytesIO()
-        with own_settings():
-            self.savefig(content, format="png", dpi=100)
+        self.savefig(content, format="png", dpi=100)
         return content.getvalue()
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Save it; the type of fonts and the resolution are asked for only now."""
+        with own_settings(self._settings):
+            super().savefig(fname, **options)
 
 
 def colour_of(name: str) -> str:
@@ -54,48 +73,76 @@ def colour_of(name: str) -> str:
     return COLOURS[name][0]
 
 
-def figure_of(picture: Picture) -> OwnFigure:
+def figure_of(picture: Picture, settings: Mapping[str, Any]) -> OwnFigure:
     """A picture as a figure.
 
     Args:
         picture: its charts, title and caption.
+        settings: of a style; these are in force. ``figure.figsize`` sets the width, and the heights follow.
     """
-    columns = min(picture.columns, len(picture.charts))
+    columns, width = _columns_and_width(picture, settings)
     rows = math.ceil(len(picture.charts) / columns)
-    width = columns * max(chart.size[0] for chart in picture.charts)
-    height = rows * max(chart.size[1] for chart in picture.charts)
+    shrunk = width / columns / max(chart.size[0] for chart in picture.charts)
+    # What is written beside the axes keeps its size, so a narrow chart is less low than it is narrow.
+    height = rows * max(chart.size[1] * (shrunk if chart.is_square else shrunk**0.5) for chart in picture.charts)
     # Of squares the constrained layout measures labels before it has shrunk the axes, which then lie over titles.
     engine = "compressed" if all(chart.is_square for chart in picture.charts) else "constrained"
-    figure = OwnFigure(layout=engine)
+    figure = OwnFigure(settings, layout=engine)
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, chart in zip(grid, picture.charts, strict=False):
-        _draw_chart(axes, chart, is_alone=len(picture.charts) == 1)
+        _draw_chart(axes, chart, width / columns, height / rows, is_alone=len(picture.charts) == 1)
     for axes in grid[len(picture.charts) :]:
         axes.set_visible(False)
     entries: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    across = max(1, int(width / (0.6 + _LETTER * max(map(len, entries), default=1))))
-    title = textwrap.wrap(picture.title, int(width / 0.082))
-    caption = textwrap.wrap(picture.caption, int(width / 0.056))
+    small, large = points_of("legend.fontsize"), points_of("figure.titlesize")
+    across = max(1, int(width / (0.6 + LETTER * small * max(map(len, entries), default=1))))
+    title, caption = wrapped(picture.title, 0.9 * width, large), wrapped(picture.caption, width, small)
     # matplotlib's layout puts a legend and a caption below the axes upon each other, so their room is kept free here.
-    of_caption = 0.14 * len(caption) + 0.08
-    of_legend = 0.19 * math.ceil(len(entries) / across)
-    figure.set_size_inches(width, height + of_caption + of_legend + 0.17 * len(title))
+    of_caption = _LINE * small * len(caption) + 0.12
+    of_legend = 0.19 / 8 * small * math.ceil(len(entries) / across)
+    figure.set_size_inches(width, height + of_caption + of_legend + _LINE * large * len(title))
     share = 1 / figure.get_figheight()
     below = share * (of_caption + of_legend)
-    figure.set_layout_engine(engine, rect=(0, below, 1, 1 - below))
-    figure.suptitle(plain("\n".join(title)), fontsize=9.5)
+    figure.set_layout_engine(engine, rect=(0, below, 1, 1 - below), h_pad=0.07)
+    figure.suptitle(plain("\n".join(title)))
     if entries:
         figure.legend(
-            list(entries.values()), list(entries), loc="lower center", ncols=across, fontsize=8, frameon=False,
-            borderpad=0.2, bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
+            list(entries.values()), list(entries), loc="lower center", ncols=across, borderpad=0.2,
+            bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
         )  # fmt: skip
     if caption:
         text = plain("\n".join(caption))
-        figure.text(0.06 / width, 0.05 * share, text, fontsize=7.5, color=colour_of("soft"), va="bottom")
+        figure.text(0.06 / width, 0.05 * share, text, fontsize=small, color=colour_of("soft"), va="bottom")
     return figure
+
+
+def wrapped(text: str, width: float, size: float) -> list[str]:
+    """A text in lines, none of which ends within a word or within "N = 285".
+
+    Args:
+        text: in one line.
+        width: of the lines, in inches.
+        size: of the letters, in points.
+    """
+    whole = re.sub(r"(?<=\b\w) = (?=\d)", "\u00a0=\u00a0", text)
+    return textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
+
+
+def points_of(setting: str) -> float:
+    """The size of a kind of text in points, as the settings in force have it."""
+    return FontProperties(size=cast(Any, rcParams)[setting]).get_size_in_points()
+
+
+def _columns_and_width(picture: Picture, settings: Mapping[str, Any]) -> tuple[int, float]:
+    """How many charts stand side by side, and how wide the picture is, in inches."""
+    columns, chart = min(picture.columns, len(picture.charts)), max(chart.size[0] for chart in picture.charts)
+    if "figure.figsize" not in settings:
+        return columns, columns * chart
+    width = settings["figure.figsize"][0]
+    return min(columns, max(1, int(width / (_NARROWEST * chart)))), width
 
 
 def plain(text: str) -> str:
@@ -104,19 +151,17 @@ def plain(text: str) -> str:
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
-def _draw_chart(axes: Axes, chart: Chart, *, is_alone: bool) -> None:
+def _draw_chart(axes: Axes, chart: Chart, width: float, height: float, *, is_alone: bool) -> None:
     for reference in chart.references:
         _mark(reference, axes, chart)
     for mark in chart.marks:
         _mark(mark, axes, chart)
     if not is_alone:
-        title = textwrap.wrap(chart.title, int(chart.size[0] / 0.078))
-        axes.set_title(plain("\n".join(title)), fontsize=9)
-    _set_axis(axes, "x", chart.x, chart.size[0])
-    _set_axis(axes, "y", chart.y, chart.size[1])
+        axes.set_title(plain("\n".join(wrapped(chart.title, width - 0.6, points_of("axes.titlesize")))))
+    _set_axis(axes, "x", chart.x, width)
+    _set_axis(axes, "y", chart.y, height)
     if chart.is_square:
         axes.set_aspect("equal")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
@@ -130,13 +175,13 @@ def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
         texts = [plain(text) for text in axis.ticks.values()]
         drawn.set_ticks(list(axis.ticks), texts)
         drawn.set_minor_locator(NullLocator())
-        if name == "x" and _LETTER * sum(len(text) + 2 for text in texts) > inches - 0.9:
+        letter = LETTER * points_of("xtick.labelsize")
+        if name == "x" and letter * sum(len(text) + 2 for text in texts) > inches - 0.9:
             for label in drawn.get_ticklabels():
                 label.set(rotation=30, ha="right", rotation_mode="anchor")
     if axis.limits is not None:
         axes.set(**{f"{name}lim": axis.limits})
-    drawn.set_label_text(plain(axis.label), fontsize=9)
-    axes.tick_params(axis="x" if name == "x" else "y", which="both", labelsize=8)
+    drawn.set_label_text(plain("\n".join(wrapped(axis.label, inches - 0.4, points_of("axes.labelsize")))))
 
 
 def _style(look: Look) -> dict[str, Any]:
@@ -146,7 +191,7 @@ def _style(look: Look) -> dict[str, Any]:
         "linestyle": _DASHES[look.dash],
         "marker": _MARKERS[look.marker],
         "markerfacecolor": face,
-        "markersize": 7 if look.marker == "ring" else 4.5,
+        "markersize": rcParams["lines.markersize"] * (1.5 if look.marker == "ring" else 1),
     }
 
 
@@ -164,9 +209,9 @@ def _(mark: marks.Curve, axes: Axes, chart: Chart) -> None:
         low, high = (np.asarray(edge) for edge in mark.edges(is_log=chart.y.is_log))
         middle = np.asarray(mark.y, float)
         bars = [middle - low, high - middle]
-        axes.errorbar(mark.x, middle, bars, label=label, linewidth=1.4, capsize=2.5, zorder=3, **_style(mark.look))
+        axes.errorbar(mark.x, middle, bars, label=label, capsize=2.5, zorder=3, **_style(mark.look))
     else:
-        axes.plot(mark.x, np.asarray(mark.y, float), label=label, linewidth=1.4, zorder=3, **_style(mark.look))
+        axes.plot(mark.x, np.asarray(mark.y, float), label=label, zorder=3, **_style(mark.look))
 
 
 @_mark.register
@@ -211,12 +256,11 @@ def _(mark: marks.Heat, axes: Axes, chart: Chart) -> None:
         for (row, column), share in np.ndenumerate(shares):
             ink = "black" if share is np.ma.masked else _ink_on(colours(norm(float(share))))
             text = mark.texts[row][column] or "–"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
+            axes.text(column, row, text, ha="center", va="center", fontsize="small", color=ink)
     is_below = shares.count() > 0 and float(shares.min()) < 100 * mark.low
     figure = axes.figure
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend="min" if is_below else "neither")
-    bar.set_label(f"{plain(mark.label)}, %", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label(f"{plain(mark.label)}, %", fontsize=points_of("legend.fontsize"))
 
 
 def _ink_on(colour: tuple[float, float, float, float]) -> str:
@@ -251,7 +295,9 @@ def _(mark: marks.Boundary, axes: Axes, chart: Chart) -> None:
 def _(mark: Level, axes: Axes, chart: Chart) -> None:
     line = axes.axhline if mark.axis == "y" else axes.axvline
     style = _DASHES[mark.look.dash]
-    line(mark.value, color=colour_of(mark.look.colour), linestyle=style, linewidth=1.0, label=plain(mark.name))
+    # A line without a name is an axis of coordinates.
+    width = 1.0 if mark.name else 0.5
+    line(mark.value, color=colour_of(mark.look.colour), linestyle=style, linewidth=width, label=plain(mark.name))
 
 
 @_mark.register

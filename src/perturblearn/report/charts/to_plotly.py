@@ -9,6 +9,7 @@ from functools import singledispatch
 from typing import Any
 
 import torch
+from contourpy import contour_generator
 from torch import Tensor
 
 from perturblearn.report.charts import marks
@@ -262,18 +263,20 @@ def _(mark: marks.Region, chart: Chart) -> list[Spec]:
 
 @_traces.register
 def _(mark: marks.Boundary, chart: Chart) -> list[Spec]:
-    step, name = _step(mark.grid), chart_text(mark.name)
+    # The lines themselves take a hundredth of the bytes of the values that plotly would draw them from.
+    grid, values = mark.grid.double().numpy(), mark.values.double().numpy()
+    lines = [torch.from_numpy(line) for line in contour_generator(grid, grid, values).lines(0.0)]
+    gap = torch.full((1, 2), math.nan, dtype=torch.float64)
+    points = torch.cat([part for line in lines for part in (line, gap)]) if lines else gap
+    name = chart_text(mark.name)
     return [
         {
-            "type": "contour",
-            "x": packed(mark.grid[::step]),
-            "y": packed(mark.grid[::step]),
-            "z": packed(mark.values[::step, ::step]),
+            "x": packed(points[:, 0]),
+            "y": packed(points[:, 1]),
+            "mode": "lines",
             "name": name,
-            "showscale": False,
-            "contours": {"start": 0, "end": 0, "size": 1, "coloring": "none"},
             "line": {**_line(mark.look), "width": 1.6},
-            "hovertemplate": f"{name}: %{{z:.3g}}<extra></extra>",
+            "hovertemplate": f"{name}<extra></extra>",
         }
     ]
 
