@@ -123,6 +123,16 @@ def test_runs_of_a_sweep_go_with_it_but_not_those_of_another(out: Path) -> None:
     assert again.finished_before == 2
 
 
+def test_a_run_that_a_sweep_has_as_well_keeps_its_record(run: Run, out: Path) -> None:
+    alone = run(name="one", attack__epsilon=0.2)
+    grid = {"name": "one", "sweep": {"grid": {"attack.epsilon": [0.2]}}}
+    perturblearn.sweep(grid, overrides=KEYS, out=out)
+    cleaning = perturblearn.clean(place(alone), out=out, dry_run=False)
+    assert (cleaning.kept, cleaning.stages) == (None, [])
+    assert [record.folder for record in records(out)] == [None]
+    assert perturblearn.sweep(grid, overrides=KEYS, out=out).finished_before == 1
+
+
 def test_stages_stay_while_a_sweep_may_need_them(run: Run, out: Path) -> None:
     alone = run()
     swept = perturblearn.sweep({"name": "one", "sweep": {"grid": {"attack.epsilon": [0.2]}}}, overrides=KEYS, out=out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +159,9 @@ def clean(*folders: PathLike, out: PathLike = "runs", dry_run: bool = True) -> C
     place = Path(out)
     if not place.is_dir():
         raise StoreError(f"there is no folder {place}; name the one that results were written to with --out")
-    chosen = [_checked(Path(folder), place) for folder in dict.fromkeys(os.fspath(folder) for folder in folders)]
+    chosen = [_checked(folder, place) for folder in dict.fromkeys(Path(folder) for folder in folders)]
     records, stages = record_store(place), _Stages(place)
-    dropped, collections = _records_of([folder.name for folder in chosen], records)
+    dropped, shared, collections = _records_of([folder.name for folder in chosen], records)
     running = [record.name for record in dropped if record.state == "running"]
     if running:
         raise StoreError(f"{running[0]} is running in {place}; wait until it has ended, or interrupt it")
@@ -171,8 +171,9 @@ def clean(*folders: PathLike, out: PathLike = "runs", dry_run: bool = True) -> C
     gone = [*chosen, *(stages.folders[key] for key in unused)]
     freed = _freed(gone)
     if not dry_run:
-        if dropped or collections:
+        if dropped or collections or shared:
             records.remove(dropped, collections)
+            records.write_many(replace(record, folder=None) for record in shared)
         store = artefact_store(place)
         for key in unused:
             store.remove(key)
@@ -235,15 +236,20 @@ class _Stages:
         return [record for record in self._records.all() if (record.key, record.name) not in gone]
 
 
-def _records_of(names: Sequence[str], records: RecordStore) -> tuple[list[Record], list[Collection]]:
-    """The records of the results in some folders, with those of runs that belong to nothing else."""
+def _records_of(names: Sequence[str], records: RecordStore) -> tuple[list[Record], list[Record], list[Collection]]:
+    """The records of the results in some folders.
+
+    Returns:
+        Those of runs that belong to nothing else; those of runs that belong to a sweep or figure which stays; the
+        sweeps and figures.
+    """
     every, collections = records.all(), records.collections()
-    gone = [each for each in collections if f"{each.name.replace('/', '-')}-{each.key[:10]}" in names]
+    gone = [each for each in collections if f"{each.name}-{each.key[:10]}" in names]
     elsewhere = {key for each in collections if each not in gone for key in each.runs}
-    inside = {key for each in gone for key in each.runs} - elsewhere
-    return [
-        record for record in every if record.folder in names or (record.folder is None and record.key in inside)
-    ], gone
+    inside = {key for each in gone for key in each.runs}
+    found = [record for record in every if record.folder in names or (record.folder is None and record.key in inside)]
+    dropped = [record for record in found if record.key not in elsewhere]
+    return dropped, [record for record in found if record.key in elsewhere and record.folder], gone
 
 
 def _checked(folder: Path, out: Path) -> Path:
