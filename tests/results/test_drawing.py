@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
+from cycler import cycler
 from tests.report import project
 
 from perturblearn.errors import ConfigError, StoreError
@@ -52,9 +53,9 @@ def test_a_style_sets_letters_and_width_and_leaves_colours(tmp_path: Path) -> No
     own, styled = AUDIT.plot(), AUDIT.plot(file)
     assert styled.get_figwidth() == 3.25 < own.get_figwidth()
     label = styled.axes[0].xaxis.label
-    assert (label.get_fontsize(), label.get_family()) == (6, ["serif"])
+    assert (label.get_fontsize(), label.get_fontfamily()) == (6, ["serif"])
     assert own.axes[0].xaxis.label.get_fontsize() == 9
-    for figure in (own, styled, AUDIT.plot({"axes.prop_cycle": mpl.cycler(color=["red"])})):
+    for figure in (own, styled, AUDIT.plot({"axes.prop_cycle": cycler(color=["red"])})):
         colours = {str(line.get_color()) for line in figure.axes[0].get_lines()}
         assert colours <= {light for light, _ in COLOURS.values()}
 

@@ -126,7 +126,9 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
 
 def points_of(setting: str) -> float:
     """The size of a kind of text in points, as the settings in force have it."""
-    return FontProperties(size=rcParams[setting]).get_size_in_points()
+    # Any: matplotlib's types know single settings by name.
+    settings: Any = rcParams
+    return FontProperties(size=settings[setting]).get_size_in_points()
 
 
 def _columns_and_width(picture: Picture, settings: Mapping[str, Any]) -> tuple[int, float]:
