@@ -150,7 +150,7 @@ const pl = (() => {
       if ((title.at(-1).length + word.length) * LETTER > width - 20) title.push("");
       title.push(`${title.pop()} ${word}`.trim());
     }
-    layout.title = { text: title.map(plain).join("<br>"), x: 0.01, xanchor: "left", y: 1, yanchor: "top", pad: { t: 8 }, font: { size: 14 } };
+    layout.title = { text: title.map(plain).join("<br>"), x: 0.01, xanchor: "left", y: 1, yanchor: "top", pad: { t: 8 + 9 * (title.length - 1) }, font: { size: 14 } };
     const entries = data.filter((trace) => trace.showlegend && trace.visible !== false).map((trace) => trace.name.length);
     const perLine = Math.max(1, Math.floor((width - 70) / (45 + LETTER * Math.max(0, ...entries))));
     const above = 18 * title.length + (layout.showlegend ? 19 * Math.ceil(entries.length / perLine) : 0);
