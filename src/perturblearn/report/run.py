@@ -128,7 +128,12 @@ class RunReport:
         return draw(confusion_picture(self.result), style)
 
     def plot_examples(self, examples: Examples, style: Style | None = None) -> Figure:
-        """What perturbed inputs look like."""
+        """What perturbed inputs look like.
+
+        Args:
+            examples: what to draw.
+            style: as for `Result.plot`.
+        """
         from perturblearn.report.charts import draw_examples
 
         return draw_examples(examples, title(self.result.config, self.result.size), style)

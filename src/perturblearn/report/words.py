@@ -131,7 +131,12 @@ def how_many(result: Result) -> str:
 
 
 def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
-    """What was run, in one line, with the size of its data."""
+    """What was run, in one line, with the size of its data.
+
+    Args:
+        config: of the run.
+        size: of its data; None where it is not known.
+    """
     attack = config.attack
     classes = f" {' vs '.join(config.data.chosen_classes)}" if config.data.chosen_classes else ""
     pixels = f" on {attack.coordinates}" if isinstance(attack, SparseAttackConfig) and attack.coordinates else ""
