@@ -65,6 +65,14 @@ def test_it_passes_every_check(open_page: Open, whole: Path) -> None:
     check_page(opened)
 
 
+@pytest.mark.parametrize("width", [390, 1440, 1920])
+def test_its_numbers_are_seen_without_scrolling_sideways(open_page: Open, whole: Path, width: int) -> None:
+    page = open_page(whole, width=width).page
+    for number in ("0.850 ± 0.071", "0.200 to 0.600"):  # g of a run and of a sweep
+        boxes = [place.bounding_box() for place in page.get_by_text(number).all() if place.is_visible()]
+        assert any(box is not None and box["x"] + box["width"] <= width for box in boxes)
+
+
 def test_it_shows_everything_the_latest_first(page: Page) -> None:
     assert names(page) == ALL
     assert column(page, "g")[0] == "0.950"

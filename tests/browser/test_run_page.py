@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,25 @@ def test_a_chart_is_saved(digits_page: Path, open_page: Open, form: str, tmp_pat
     download.value.save_as(saved)
     assert download.value.suggested_filename == f"measures.{form}"
     assert saved.read_bytes().startswith(b"\x89PNG" if form == "png" else b"<svg")
+
+
+def test_a_saved_chart_stands_alone_whatever_the_page_looks_like(
+    digits_page: Path, open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page(digits_page, dark=True).page
+    page.locator("#theory-1").scroll_into_view_if_needed()
+    page.wait_for_selector("#theory-1 .main-svg")
+    with page.expect_download() as download:
+        page.locator("button[data-save=svg][data-of=theory-1]").click()
+    download.value.save_as(tmp_path / "saved.svg")
+    saved = (tmp_path / "saved.svg").read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", " ", saved).split())
+    for part in ("f and f̂: same sign on", "prediction f̂(x)", "output f(x)", "true class +1", "true class −1"):
+        assert part in words
+    assert "rgb(255, 255, 255)" in saved  # the paper of the light theme
+    assert "rgb(20, 23, 27)" not in saved  # and not of the dark one
+    assert "Arial" in saved
+    assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
 
 
 def test_the_configuration_is_copied(digits_page: Path, open_page: Open) -> None:

@@ -52,8 +52,8 @@ def test_a_style_sets_letters_and_width_and_leaves_colours(tmp_path: Path) -> No
     file.write_text("# a column\nfont.family: serif\naxes.labelsize: 6  # small\nfigure.figsize: 3.25, 2\n")
     own, styled = AUDIT.plot(), AUDIT.plot(file)
     assert styled.get_figwidth() == 3.25 < own.get_figwidth()
-    label: Any = styled.axes[0].xaxis.label
-    assert (label.get_fontsize(), label.get_family()) == (6, ["serif"])
+    label = styled.axes[0].xaxis.label
+    assert (label.get_fontsize(), label.get_fontfamily()) == (6, ["serif"])
     assert own.axes[0].xaxis.label.get_fontsize() == 9
     for figure in (own, styled, AUDIT.plot({"axes.prop_cycle": cycler(color=["red"])})):
         colours = {str(line.get_color()) for line in figure.axes[0].get_lines()}

@@ -138,8 +138,8 @@ class RunReport:
         """What perturbed inputs look like.
 
         Args:
-            examples: some of them.
-            style: of the figure, as in `Result.plot`.
+            examples: what to draw.
+            style: as for `Result.plot`.
         """
         from perturblearn.report.charts import draw_examples
 

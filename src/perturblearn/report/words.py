@@ -134,8 +134,8 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     """What was run, in one line, with the size of its data.
 
     Args:
-        config: the experiment.
-        size: N, d and the number of held-out inputs; None where they are not known.
+        config: of the run.
+        size: of its data; None where it is not known.
     """
     attack = config.attack
     classes = f" {' vs '.join(config.data.chosen_classes)}" if config.data.chosen_classes else ""

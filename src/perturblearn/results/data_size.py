@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,3 +39,14 @@ class DataSize:
     def to_dict(self) -> dict[str, int]:
         """The size as JSON values, and as columns of a table."""
         return asdict(self)
+
+
+def only_size(sizes: Iterable[tuple[Any, ...]]) -> DataSize | None:
+    """The size that all of these are; None where they differ, or one is not known.
+
+    Args:
+        sizes: values of `SIZE_COLUMNS`.
+    """
+    different = set(sizes)
+    only: tuple[Any, ...] = different.pop() if len(different) == 1 else (None,)
+    return None if None in only else DataSize(*only)

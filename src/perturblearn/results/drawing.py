@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perturblearn.errors import ConfigError
 
@@ -126,16 +127,17 @@ def settings_of(style: Style | None) -> dict[str, Any]:
     """
     if style is None:
         return {}
-    _import_matplotlib()
-    import matplotlib
-    import matplotlib.style
+    # Any: matplotlib's types know single settings by name, and these come from the user.
+    matplotlib: Any = _imported_matplotlib()
+    import matplotlib.style as styles
 
+    library: Any = styles.library
     if isinstance(style, Mapping):
-        given: Mapping[Any, Any] = style
+        given: Mapping[str, Any] = style
     elif Path(style).is_file():
         given = _in_file(Path(style))
-    elif str(style) in matplotlib.style.library:
-        given = matplotlib.style.library[str(style)]
+    elif str(style) in library:
+        given = library[str(style)]
     else:
         raise ConfigError(
             f"style = {os.fspath(style)!r}, but there is no such file, and matplotlib has no style of that name; name "
@@ -145,16 +147,15 @@ def settings_of(style: Style | None) -> dict[str, Any]:
     if refused:
         raise ConfigError(f"the style sets {refused[0]}, which figures cannot follow; leave it out")
     try:
-        return dict(cast(Any, matplotlib.RcParams(given)))
+        return dict(matplotlib.RcParams(given))
     except (KeyError, ValueError) as error:
         reason = " ".join(str(error.args[0]).split()).partition(" See rcParams.keys")[0].rstrip(".")
         raise ConfigError(f"the style cannot be used ({reason}); correct this setting of matplotlib") from None
 
 
-def _in_file(path: Path) -> Mapping[Any, Any]:
+def _in_file(path: Path) -> Mapping[str, Any]:
     """The settings in a style file."""
-    import matplotlib
-
+    matplotlib: Any = _imported_matplotlib()
     try:
         names = [line.partition(":")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
         # Matplotlib only logs a name that it does not know.
@@ -174,20 +175,17 @@ def own_settings(style: Mapping[str, Any] | None = None) -> Generator[None, None
     Args:
         style: settings that replace some of these.
     """
-    _import_matplotlib()
-    import matplotlib
-
+    matplotlib: Any = _imported_matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        settings: dict[Any, Any] = {**_OURS, **(style or {})}
-        matplotlib.rcParams.update(settings)
+        matplotlib.rcParams.update({**_OURS, **(style or {})})
         yield
 
 
-def _import_matplotlib() -> None:
-    """Import matplotlib although MPLBACKEND names a backend that is not installed, with which it refuses to load."""
+def _imported_matplotlib() -> ModuleType:
+    """Matplotlib, imported although MPLBACKEND names a backend that is not installed, with which it refuses to load."""
     if "matplotlib" in sys.modules:
-        return
+        return sys.modules["matplotlib"]
     wanted = os.environ.pop(_BACKEND, None)
     try:
         import matplotlib
@@ -197,3 +195,4 @@ def _import_matplotlib() -> None:
     if wanted:  # as matplotlib does when it is imported, for the user's own figures in this process
         with suppress(ValueError):
             matplotlib.rcParams["backend"] = wanted
+    return matplotlib

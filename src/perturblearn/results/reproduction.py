@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.experiment import Summary
 from perturblearn.papers import Analysis, Chart, Line, Table
-from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
+from perturblearn.results.data_size import SIZE_COLUMNS, DataSize, only_size
 from perturblearn.results.drawing import DrawFigure, Style
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
@@ -99,9 +99,7 @@ class Reproduction(Finished):
     @property
     def size(self) -> DataSize | None:
         """The size of the data, if it is known and the same at all points."""
-        sizes = {(row.n_samples, row.input_dim, row.n_heldout) for row in self.rows if row.n_seeds}
-        n_samples, input_dim, n_heldout = sizes.pop() if len(sizes) == 1 else (None, None, None)
-        return None if not (n_samples and input_dim and n_heldout) else DataSize(n_samples, input_dim, n_heldout)
+        return only_size((row.n_samples, row.input_dim, row.n_heldout) for row in self.rows if row.n_seeds)
 
     @property
     def readable(self) -> list[PointRow]:

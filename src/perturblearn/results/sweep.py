@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.config import Sweep, resolve_sweep
 from perturblearn.experiment import Outcome, Point, n_heldout_of, numbers_of, summarise, with_interval
-from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
+from perturblearn.results.data_size import SIZE_COLUMNS, DataSize, only_size
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.rows import Values, columns_of, plain, to_frame
@@ -92,9 +92,7 @@ class SweepResult(Finished):
     @property
     def size(self) -> DataSize | None:
         """The size of the data, if it is known and the same at all points where anything was measured."""
-        sizes = {tuple(row.get(name) for name in SIZE_COLUMNS) for row in self.table if row["finished"]}
-        known = [int(value) for value in sizes.pop() if value is not None] if len(sizes) == 1 else []
-        return DataSize(*known) if len(known) == len(SIZE_COLUMNS) else None
+        return only_size(tuple(row.get(name) for name in SIZE_COLUMNS) for row in self.table if row["finished"])
 
     @property
     def points(self) -> list[Point]:

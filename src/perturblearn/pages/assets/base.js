@@ -131,9 +131,36 @@ const pl = (() => {
       chart(place, { ...spec, layout }, height);
     });
   }
+  // What stands alone in a paper: the chart as it is zoomed, in light colours, with its title, its legend and common fonts.
+  function onPaper(place) {
+    const { spec, height } = charts.get(place);
+    const theme = root.dataset.theme;
+    root.dataset.theme = "light";
+    const data = themed(spec.data), layout = layoutOf(spec.layout || {}, height);
+    root.dataset.theme = theme;
+    for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+      const { range, type } = place._fullLayout[name];
+      Object.assign(layout[name], { range: [...range], type, autorange: false });
+    }
+    layout.showlegend = data.some((trace) => trace.showlegend && trace.visible !== false);
+    layout.font.family = "Arial, Helvetica, sans-serif";
+    // Plotly neither breaks a title nor keeps a legend off it, so both are measured here, about.
+    const width = place.clientWidth, LETTER = 7.5, title = [""];
+    for (const word of place.getAttribute("aria-label").split(" ")) {
+      if ((title.at(-1).length + word.length) * LETTER > width - 20) title.push("");
+      title.push(`${title.pop()} ${word}`.trim());
+    }
+    layout.title = { text: title.map(plain).join("<br>"), x: 0.01, xanchor: "left", y: 1, yanchor: "top", pad: { t: 8 + 9 * (title.length - 1) }, font: { size: 14 } };
+    const entries = data.filter((trace) => trace.showlegend && trace.visible !== false).map((trace) => trace.name.length);
+    const perLine = Math.max(1, Math.floor((width - 70) / (45 + LETTER * Math.max(0, ...entries))));
+    const above = 18 * title.length + (layout.showlegend ? 19 * Math.ceil(entries.length / perLine) : 0);
+    layout.margin = { ...layout.margin, t: 24 + above };
+    return { data, layout: { ...layout, width, height: height + above }, width, height: height + above };
+  }
   function save(place, format) {
     drawOnce(place);
-    Plotly.downloadImage(place, { format, filename: place.id, width: place.clientWidth, height: place.clientHeight, scale: format === "png" ? 2 : 1 });
+    const { data, layout, width, height } = onPaper(place);
+    Plotly.downloadImage({ data, layout }, { format, filename: place.id, width, height, scale: format === "png" ? 2 : 1 });
     say(`Saved as ${format.toUpperCase()}.`);
   }
   function download(name, text, type) {

@@ -17,9 +17,11 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const row of entries) for (const { name } of measures) row[name] = row.numbers[name] ? row.numbers[name][1] : null;
 
   const linked = (row) => (row.page ? element("a", { href: row.page }, isolated(row.name)) : isolated(row.name));
-  const aboutOf = (row) => element("div", { style: "min-width: 14rem; width: clamp(14rem, 32vw, 27rem)" },
+  const inlineNumbers = (row) => measures.filter(({ name }) => row.numbers[name]).map(({ name, label }) => `${label} ${spanText(row.numbers[name])}`).join("; ");
+  const aboutOf = (row) => element("div", { class: "about" },
     element("b", {}, linked(row)), " ", element("code", { class: "quiet" }, isolated(row.folder)),
-    element("div", { class: "note" }, isolated(row.about)), element("div", {}, isolated(row.conclusion)));
+    element("div", { class: "inline-numbers" }, inlineNumbers(row)),
+    element("div", { class: "note" }, isolated(row.about)), element("div", { class: "brief" }, isolated(row.conclusion)));
   const settingOf = (row, name) => (Object.hasOwn(row.settings, name) ? row.settings[name] : Object.hasOwn(common, name) ? common[name] : null);
   const settingNames = (rows) => [...new Set([...Object.keys(common), ...rows.flatMap((row) => Object.keys(row.settings))])]
     .filter((name) => rows.some((row) => settingOf(row, name) !== null));

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
@@ -133,7 +133,9 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
 
 def points_of(setting: str) -> float:
     """The size of a kind of text in points, as the settings in force have it."""
-    return FontProperties(size=cast(Any, rcParams)[setting]).get_size_in_points()
+    # Any: matplotlib's types know single settings by name.
+    settings: Any = rcParams
+    return FontProperties(size=settings[setting]).get_size_in_points()
 
 
 def _columns_and_width(picture: Picture, settings: Mapping[str, Any]) -> tuple[int, float]:
