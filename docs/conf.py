@@ -59,13 +59,15 @@ nitpick_ignore = [
     ("py:class", "perturblearn.experiment.case.Limits"),
     ("py:class", "perturblearn.experiment.case.Trained"),
     ("py:class", "perturblearn.store.files.Built"),
+    ("py:class", "perturblearn.training.distributed.Team"),
     ("py:class", "perturblearn.training.minibatch.Resumption"),
+    ("py:class", "perturblearn.training.minibatch.Task"),
 ]
 nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.(report|results)\..*"),  # parts of results
     (r"py:class", r"perturblearn\.experiment\.(checks|context|controls|steps)\..*"),  # stages
     (r"py:class", r"perturblearn\.attacks\.(ball|context)\..*"),
-    (r"py:.*", r"(perturblearn\.graph\.stage\.ResultT(_co)?|Ball|Context|Float|Part|Values)"),
+    (r"py:.*", r"(perturblearn\.graph\.stage\.ResultT(_co)?|Ball|Context|DrawFigure|Float|Part|Style|Values)"),
     (r"py:.*", r"(torch|jaxtyping|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
     (r"py:.*", r"(Tensor|Path|Figure|NoneType)"),
     (r"py:.*", r"(collections|os|pathlib|typing|typing_extensions|types|datetime|functools|io)\..*"),

@@ -100,3 +100,16 @@ def test_what_a_program_has_set_does_not_show(prepare: Callable[[], None]) -> No
         prepare()
         assert computed() == expected
     assert expected[1:] == (torch.float32, True)
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_autocast_inside_sees_every_step_of_a_training(outer: bool) -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    told: list[float] = []
+    with torch.autocast("cpu", torch.bfloat16, enabled=outer), reproducible(0):
+        for weight in (1.0, 2.0):
+            with torch.no_grad():
+                layer.weight.fill_(weight)
+            with torch.autocast("cpu", torch.bfloat16):
+                told.append(float(layer(torch.ones(1, 1)).detach()))
+    assert told == [1.0, 2.0]

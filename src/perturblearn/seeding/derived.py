@@ -69,8 +69,13 @@ def default_settings() -> Iterator[None]:
         # Only where another device is the default: the mode that changes it slows every operation down.
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
+        # Not the context manager: within another one, autocast would keep its copies of weights from step to step, as it
+        # does in a program's own.
+        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
+        torch.set_autocast_cache_enabled(False)
         for device in ("cpu", "cuda"):
-            stack.enter_context(torch.autocast(device, enabled=False))
+            stack.callback(torch.set_autocast_enabled, device, torch.is_autocast_enabled(device))
+            torch.set_autocast_enabled(device, False)
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         yield
