@@ -69,8 +69,8 @@ def default_settings() -> Iterator[None]:
         # Only where another device is the default: the mode that changes it slows every operation down.
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        # Not the context manager: within another one, autocast would keep its copies of weights from step to step, as it
-        # does in a program's own.
+        # Not the context manager: inside another one, autocast keeps its copies of weights from step to step. Inside a
+        # program's own it would too, unless it keeps none.
         stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
         torch.set_autocast_cache_enabled(False)
         for device in ("cpu", "cuda"):
