@@ -219,6 +219,20 @@ def test_help_answers_without_torch(command: list[str]) -> None:
     assert done.stdout
 
 
+def test_a_run_without_a_report_loads_nothing_that_draws_or_reads_other_files() -> None:
+    # DIGITS are read without scikit-learn; each of these takes a tenth of a second or more to load.
+    seldom = "contourpy jinja2 matplotlib pandas plotly ray scipy sklearn sympy torch._dynamo torchvision"
+    program = (
+        "import sys; from perturblearn.cli import main; import perturblearn.api; main(sys.argv[1:]); "
+        f"print(sorted(sys.modules.keys() & set({seldom.split()!r})))"
+    )
+    command = [sys.executable, "-c", program, "run", *DIGITS, "--no-report", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    (folder,) = run_folders(Path("runs"))
+    assert (folder / "result.json").is_file()
+
+
 def test_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     said = say(capsys, "run", "--help")
     assert said.code == 0
