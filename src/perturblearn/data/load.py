@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from perturblearn.config import JSON
 from perturblearn.config.data import (
     CorrelatedConfig,
     DataConfig,
@@ -54,7 +55,7 @@ def load_dataset(
     """
     config = refuse_in_memory(config)
     fingerprint = data_fingerprint(config, data_dir=data_dir)
-    provenance: dict[str, object] = {"name": _name(config), "sha256": fingerprint}
+    provenance: dict[str, JSON] = {"name": _name(config), "sha256": fingerprint}
     if isinstance(config, SyntheticConfig):
         # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
         raw = _draw(config, seed) if draws is None else draw_published(config, draws, seed=seed)

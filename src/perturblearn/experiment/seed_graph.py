@@ -168,10 +168,9 @@ class GraphBuilder:
                 "measures.theory = true compares f with its training, which a set on disk does not hold; set "
                 "measures.theory = false, or run the whole experiment"
             )
-        self._tree = config_tree(config)
         # What fixes a deep network: its user's code and weights by their content, wherever they lie.
         self._known_as = {
-            role: identity_of(section, self._tree[role])
+            role: identity_of(section)
             for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
             # Of a set on disk, f's code need not be here.
             if section.model.is_network and (stored is None or role == "perturbation")
@@ -196,7 +195,7 @@ class GraphBuilder:
         self._taken = {kind: taken(kind) for kind in (StandardMeasure, PerturbationMeasure)}
         self._attack_of_control = attack_of_control(config.attack)
         self._data_options = (
-            {"name": "python"} if dataset is not None else {**self._tree["data"], "name": config.data.provider}
+            {"name": "python"} if dataset is not None else {**config_tree(config.data), "name": config.data.provider}
         )
         probe = config.controls.linear_probe
         self._probes = networks[1] if probe is None else probe
@@ -393,7 +392,7 @@ class GraphBuilder:
         return ControlDraws(
             control=control,
             attack=self._attack_of_control,
-            known_as=self._known_as["perturbation"] if "perturbation" in self._known_as else self._tree["perturbation"],
+            known_as=self._known_as.get("perturbation") or config_tree(config.perturbation),
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,
             set_seed=seed if self._stored is None else self._stored.seed,
