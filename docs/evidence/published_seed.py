@@ -33,17 +33,25 @@ class Task:
     figure: str
     panel: int
     most: tuple[tuple[str, float], ...] = ()
+    own_seeds: int = 0
 
     @property
     def words(self) -> str:
         """The command."""
         most = "".join(f" --most.{name} {value:g}" for name, value in self.most)
-        return f"perturblearn reproduce {self.figure} --scale full --draws published --panel {self.panel}{most}"
+        draws = f"both --seeds {self.own_seeds}" if self.own_seeds else "published"
+        return f"perturblearn reproduce {self.figure} --scale full --draws {draws} --panel {self.panel}{most}"
 
     def prepare(self, data_dir: Path | None) -> PreparedReproduction:
         """The validated reproduction, ready to run."""
         return prepare_reproduction(
-            self.figure, scale="full", draws="published", panels=[self.panel], most=dict(self.most), data_dir=data_dir
+            self.figure,
+            seeds=self.own_seeds or 3,
+            scale="full",
+            draws="both" if self.own_seeds else "published",
+            panels=[self.panel],
+            most=dict(self.most),
+            data_dir=data_dir,
         )
 
 
@@ -61,6 +69,9 @@ def plan() -> Iterator[Task]:
     yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
     for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
         yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
+    # Along epsilon, where the default point lies too, beside our own seeds.
+    for name in ("shifted_gauss_a", "mnist_a", "fmnist_a", "fmnist_b", "mnist_b"):
+        yield Task(f"neurips2024/{name}", 1, own_seeds=10)
     for name, figure in ACCURACY_FIGURES.items():
         if not name.endswith(("mnist_a", "mnist_b", "shifted_gauss_a")):
             yield from (Task(name, panel) for panel in range(1, len(figure.panels) + 1))
@@ -128,7 +139,9 @@ def write_page(out: Path, data_dir: Path | None) -> None:
         summary(done),
     ]
     for figure in dict.fromkeys(each.task.figure for each in done):
-        parts += [f"## {figure}", *section([each for each in done if each.task.figure == figure])]
+        of_figure = [each for each in done if each.task.figure == figure]
+        parts += [f"## {figure}", *section(of_figure)]
+        parts += [part for each in of_figure if each.task.own_seeds for part in among_own_seeds(each)]
     PAGE.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
 
 
@@ -170,6 +183,31 @@ def section(done: list[Done]) -> Iterator[str]:
         rows += [f"| {row.panel} | {row.x} | {row.measure} | {row.at_seed:.3f} |" for row in predicted]
         heading = f"<details><summary>Values where none can be read: {len(predicted)} predictions</summary>"
         yield f"{heading}\n\n" + "\n".join(rows) + "\n\n</details>"
+
+
+def among_own_seeds(done: Done) -> Iterator[str]:
+    """Where the published seed lies among our own."""
+    yield f"Panel {done.task.panel} beside {done.task.own_seeds} of our own seeds (`{done.task.words}`):"
+    rows = [
+        "| x | measure | published | published seed | own seeds | quantile |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in done.found.rows:
+        if row.mean is not None:
+            cells = [
+                shown(row.published),
+                shown(row.at_seed),
+                f"{row.mean:.3f} ± {row.std or 0:.3f}",
+                shown(row.quantile),
+            ]
+            rows.append(f"| {row.x} | {row.measure} | {' | '.join(cells)} |")
+    table = "\n".join(rows)
+    yield f"<details><summary>{len(rows) - 2} points</summary>\n\n{table}\n\n</details>"
+
+
+def shown(value: float | None) -> str:
+    """A cell."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import check_device
 from perturblearn.api.stores import record_store
 from perturblearn.classifiers import forget_calls
-from perturblearn.config import ExperimentConfig, Keep, config_tree, describe
+from perturblearn.config import Keep, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, Outcome, Point, SeedMeasures, key_of, plan_together, run_together
 from perturblearn.graph import Executor, Plan, collecting_nothing
@@ -61,16 +61,14 @@ class PreparedRuns(Prepared[list[Outcome]]):
         with collecting_nothing():
             for number, point in enumerate(self.points):
                 check_device(point.config.device)
-                for seed in point.config.seeds:
-                    alone = point.config.seeds == (seed,)
-                    config = point.config if alone else point.config.model_copy(update={"seeds": (seed,)})
-                    runs.append((number, _experiment(point, config, data_dir)))
+                runs.extend((number, experiment) for experiment in _experiment(point, data_dir).of_each_seed())
         return tuple(runs)
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         """The runs by their key, each once."""
-        return {experiment.key: experiment for _, experiment in self.runs}
+        with collecting_nothing():
+            return {experiment.key: experiment for _, experiment in self.runs}
 
     def _computed_key(self) -> str:
         return key_of([experiment for _, experiment in self.runs])
@@ -118,10 +116,10 @@ class PreparedRuns(Prepared[list[Outcome]]):
         return log.outcomes()
 
 
-def _experiment(point: Point, config: ExperimentConfig, data_dir: Path | None) -> Experiment:
-    """One run; an error in it names its point."""
+def _experiment(point: Point, data_dir: Path | None) -> Experiment:
+    """The runs of a point; an error in them names it."""
     try:
-        return Experiment(config, data_dir=data_dir)
+        return Experiment(point.config, data_dir=data_dir)
     except (ConfigError, DataError) as error:
         if not point.values:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
@@ -66,6 +67,15 @@ class Experiment:
     def outline(self) -> Outline:
         """How large the data are; real data are read for it."""
         return self._builder.outline
+
+    def of_each_seed(self) -> Iterator[Experiment]:
+        """Every seed as an experiment of its own, over the same stages."""
+        for seed, graph in self.seeds.items():
+            alone = copy(self)
+            vars(alone).pop("key", None)  # that of all seeds
+            alone.config = self.config.model_copy(update={"seeds": (seed,)})
+            alone.seeds = {seed: graph}
+            yield alone
 
     @cached_property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from perturblearn.attacks import attack_fingerprint
 from perturblearn.classifiers import Classifier
 from perturblearn.config import (
     NOISE_SOURCES,
+    ClassifierConfig,
     DataConfig,
     ExperimentConfig,
     RealConfig,
@@ -187,6 +188,16 @@ class GraphBuilder:
             standard=config.standard,
             attack=config.attack,
         )
+        # What all seeds share is made once: planning thousands of runs takes long enough.
+        self._sections = {
+            role: tuple(section.with_rate(lr) for lr in section.lr)
+            for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
+        }
+        self._taken = {kind: taken(kind) for kind in (StandardMeasure, PerturbationMeasure)}
+        self._attack_of_control = attack_of_control(config.attack)
+        self._data_options = (
+            {"name": "python"} if dataset is not None else {**self._tree["data"], "name": config.data.provider}
+        )
         probe = config.controls.linear_probe
         self._probes = networks[1] if probe is None else probe
         if dataset is not None:
@@ -215,7 +226,7 @@ class GraphBuilder:
         """The stages of one seed."""
         config = self.config
         data = self.data(seed if self._stored is None else self._stored.seed)
-        branches = tuple(self._branch(data, lr, seed) for lr in config.standard.lr)
+        branches = tuple(self._branch(data, section, seed) for section in self._sections["standard"])
         selection = Selection(
             standard_lr=config.standard.lr,
             perturbation_lr=config.perturbation.lr,
@@ -239,20 +250,20 @@ class GraphBuilder:
             self._attribution(data, branches, chosen, seed) if config.measures.attribution else None,
         )
 
-    def _branch(self, data: Data, lr: float, seed: int) -> Branch:
+    def _branch(self, data: Data, section: ClassifierConfig, seed: int) -> Branch:
         """The five steps for one learning rate of f."""
         config, context = self.config, self.context
-        standard = self._standard(data, lr, seed)
+        standard = self._standard(data, section, seed)
         perturbed = self._perturbed(data, standard, "training", seed)
         heldout_perturbed = self._perturbed(data, standard, "heldout", seed)
         mixed = self._mixed(data, perturbed, "training", seed)
         heldout_mixed = self._mixed(data, heldout_perturbed, "heldout", seed)
         learners: list[Learner] = []
-        for perturbation_lr in config.perturbation.lr:
-            perturbation = self._perturbation(data, mixed, perturbation_lr, seed)
+        for perturbation_section in self._sections["perturbation"]:
+            perturbation = self._perturbation(data, mixed, perturbation_section, seed)
             measures = PerturbationMeasures(
                 loss=config.perturbation.loss,
-                taken=taken(PerturbationMeasure),
+                taken=self._taken[PerturbationMeasure],
                 data=data,
                 standard=standard,
                 perturbed=mixed,
@@ -267,7 +278,7 @@ class GraphBuilder:
             heldout_perturbed,
             mixed,
             heldout_mixed,
-            StandardMeasures(taken=taken(StandardMeasure), data=data, standard=standard, context=context),
+            StandardMeasures(taken=self._taken[StandardMeasure], data=data, standard=standard, context=context),
             self._direction_measures(data, perturbed) if config.measures.cosine_similarity else None,
             tuple(learners),
         )
@@ -275,11 +286,10 @@ class GraphBuilder:
     def data(self, seed: int) -> Data:
         """The data of one seed."""
         config = self.config
-        named = {**self._tree["data"], "name": config.data.provider}
         # A set's data are those that it was made from, whatever g is drawn by.
         drawn_by = config if self._stored is None else self._stored.config
         return Data(
-            options={"name": "python"} if self._dataset is not None else named,
+            options=self._data_options,
             fingerprint=self.fingerprint,
             dtype=config.dtype,
             seed=seed if self._data_has_seed else None,
@@ -290,25 +300,27 @@ class GraphBuilder:
             data_device=self.context.data_device,
         )
 
-    def _standard(self, data: Data, lr: float, seed: int) -> Stage[Classifier]:
+    def _standard(self, data: Data, section: ClassifierConfig, seed: int) -> Stage[Classifier]:
         if self._stored is not None:
             return LoadedStandard(hash=self._stored.standard_hash, stored=self._stored)
-        section, context, dtype = self.config.standard.with_rate(lr), self.context, self.config.dtype
+        context, dtype = self.context, self.config.dtype
         if section.model.is_network:
-            known_as = {**self._known_as["standard"], "lr": [lr]}
+            known_as = {**self._known_as["standard"], "lr": list(section.lr)}
             return DeepStandard(known_as=known_as, dtype=dtype, seed=seed, data=data, section=section, context=context)
         start = start_of(self.config, "standard")
         return Standard(section=section, dtype=dtype, seed=seed, start=start, data=data, context=context)
 
-    def _perturbation(self, data: Data, perturbed: Stage[PerturbedSet], lr: float, seed: int) -> Stage[Classifier]:
-        section, context, dtype = self.config.perturbation.with_rate(lr), self.context, self.config.dtype
+    def _perturbation(
+        self, data: Data, perturbed: Stage[PerturbedSet], section: ClassifierConfig, seed: int
+    ) -> Stage[Classifier]:
+        context, dtype = self.context, self.config.dtype
         if not section.model.is_network:
             start = start_of(self.config, "perturbation")
             return Perturbation(
                 section=section, dtype=dtype, seed=seed, start=start, perturbed=perturbed, context=context
             )
         return DeepPerturbation(
-            known_as={**self._known_as["perturbation"], "lr": [lr]},
+            known_as={**self._known_as["perturbation"], "lr": list(section.lr)},
             dtype=dtype,
             seed=seed,
             data=data,
@@ -380,7 +392,7 @@ class GraphBuilder:
         config = self.config
         return ControlDraws(
             control=control,
-            attack=attack_of_control(config.attack),
+            attack=self._attack_of_control,
             known_as=self._known_as["perturbation"] if "perturbation" in self._known_as else self._tree["perturbation"],
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,

@@ -120,12 +120,13 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     """Whether its key says what its result is. Otherwise the result is never kept: the key is valid in this process."""
 
     def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in _identifying(type(self))}
-        object.__setattr__(self, "_sources", {name: value for name, value in values.items() if _is_input(value)})
+        sources = {name: value for name in _identifying(type(self)) if _is_input(value := getattr(self, name))}
+        inputs = tuple(stage for value in sources.values() for stage in _flat(value))
+        object.__setattr__(self, "_sources", sources)
+        object.__setattr__(self, "inputs", inputs)
         # The inputs have their keys by now: however long the chain, no key is computed by recursion.
         object.__setattr__(self, "key", content_key(self.identity))
-        object.__setattr__(self, "inputs", tuple(stage for value in self._sources.values() for stage in _flat(value)))
-        is_identified = not self.unidentified and all(source.is_identified for source in self.inputs)
+        is_identified = not self.unidentified and all(source.is_identified for source in inputs)
         object.__setattr__(self, "is_identified", is_identified)
 
     @property
@@ -161,12 +162,13 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     @property
     def identity(self) -> dict[str, Any]:
         """What the key is the hash of."""
+        optional = _optional(type(self))
+        parameters = {
+            name: _content(value)
+            for name in _identifying(type(self))
+            if name not in self._sources and not ((value := getattr(self, name)) is None and name in optional)
+        }
         inputs = {name: _keys(value) for name, value in self._sources.items()}
-        parameters: dict[str, Any] = {}
-        for name in _identifying(type(self)):
-            value = getattr(self, name)
-            if name not in self._sources and not (value is None and name in _optional(type(self))):
-                parameters[name] = _content(value)
         return {"kind": self.kind, "version": self.version, "parameters": parameters, "inputs": inputs}
 
     def named_inputs(self) -> dict[str, Stage[Any]]:
@@ -275,7 +277,8 @@ def content_key(content: Any) -> str:
     return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+# Frozen values hold no circles; looking for them would take as long as writing.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 @cache
@@ -300,9 +303,9 @@ def _keys(value: Any) -> Any:
     return [_keys(one) for one in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value.key
 
 
-def _flat(value: Any) -> Sequence[Stage[Any]]:
+def _flat(value: Stage[Any] | tuple[Any, ...]) -> Sequence[Stage[Any]]:
     """The stages in a field's value."""
-    return [leaf for one in cast(Any, value) for leaf in _flat(one)] if isinstance(value, tuple) else [value]
+    return [leaf for one in value for leaf in _flat(one)] if isinstance(value, tuple) else [value]
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Stage[Any]]]:
