@@ -14,6 +14,7 @@ from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
 from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over
 from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.resnet9 import ResNet9
 from perturblearn.classifiers.trial import try_out
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
@@ -24,6 +25,7 @@ __all__ = [
     "ConvNet",
     "Identity",
     "Network",
+    "ResNet9",
     "ResNet18",
     "TwoLayer",
     "WideResNet",

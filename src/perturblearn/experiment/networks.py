@@ -9,7 +9,7 @@ from torch import Tensor
 
 from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
 from perturblearn.config import ClassifierConfig, LinearisedConfig, NetworkConfig, SGDConfig, UntrainedConfig
-from perturblearn.data import Signature
+from perturblearn.data import BLACK, PADDING, Signature
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.seeding import derive_seed
@@ -73,6 +73,12 @@ def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
         schedule=section.schedule,
         augmentation=section.augmentation,
         bfloat16=section.is_bfloat16,
+        warmup_epochs=section.warmup_epochs or 0,
+        nesterov=section.nesterov is None,
+        label_smoothing=section.label_smoothing or 0.0,
+        crop_padding=section.crop_padding or PADDING,
+        crop_fill=section.crop_fill or BLACK,
+        ema_decay=section.ema_decay or 0.0,
     )
 
 

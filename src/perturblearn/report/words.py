@@ -19,6 +19,7 @@ _NETWORKS = {
     "mlp": "MLP",
     "one_hidden": "one-hidden-layer network",
     "resnet18": "ResNet-18",
+    "resnet9": "ResNet-9",
     "two_layer": "two-layer network",
     "wide_resnet": "Wide ResNet",
 }
