@@ -5,6 +5,7 @@ from perturblearn.classifiers.classifier import Classifier, from_state, rows_per
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
+from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.classifiers.linearised import linearised
@@ -35,6 +36,7 @@ __all__ = [
     "differentiable_forward",
     "evaluating",
     "fingerprint",
+    "folded",
     "forget_calls",
     "from_state",
     "hand_over",
