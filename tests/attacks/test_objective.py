@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -180,6 +181,38 @@ def test_bfloat16_on_images_with_buffers_and_what_the_module_makes_itself() -> N
     # bfloat16 keeps 8 bits: the gain is the exact one to a few per cent.
     gains = (before.losses - found.losses) / (before.losses - exact.losses)
     assert torch.allclose(gains, torch.ones(5), rtol=0, atol=0.1)
+
+
+def test_a_search_in_bfloat16_folds_normalisations_and_judges_without() -> None:
+    """What is searched sees no BatchNorm; outputs, losses and success are the module's own."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    images = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    module(images)  # running statistics
+    seen: list[int] = []
+
+    class Watched(nn.BatchNorm2d):
+        """Of another class, so that it is left where it is."""
+
+        def forward(self, input: Tensor) -> Tensor:
+            seen.append(len(input))
+            return super().forward(input)
+
+    watched = copy.deepcopy(module)
+    watched[1] = Watched(4)
+    watched[1].load_state_dict(module[1].state_dict())
+    options: Any = {"norm": "l2", "epsilon": 1.0, "steps": 5, "value_range": (0, 1), "bfloat16": True}
+    found, unfolded = (pgd(each, images, CLASSES, **options) for each in (module, watched))
+    assert len(seen) >= 7
+    with torch.no_grad():
+        outputs = module.eval()(found.inputs)
+    assert torch.equal(found.outputs, outputs)
+    with torch.no_grad():
+        before = nn.functional.cross_entropy(module(images), CLASSES, reduction="none")
+    # Both are searches in bfloat16, whose gains differ by a few per cent.
+    gains = (before - found.losses) / (before - unfolded.losses)
+    assert torch.allclose(gains, torch.ones(5), rtol=0, atol=0.1)
+    assert not torch.equal(found.inputs, unfolded.inputs)
 
 
 def test_the_checks_of_the_other_entries() -> None:

@@ -17,17 +17,18 @@ from perturblearn.config import NetworkConfig, OwnNetworkConfig
 from perturblearn.errors import ConfigError
 from perturblearn.seeding import derive_seed
 
-IMAGES = signature(1, 9, 9, n_classes=3)
+IMAGES = signature(1, 11, 11, n_classes=3)
 TINY: list[dict[str, Any]] = [
     {"name": "mlp", "hidden_dim": 4},
     {"name": "convnet", "width": 0.03, "depth": 1},
     {"name": "wide_resnet", "width": 1, "depth": 10},
     {"name": "resnet18", "width": 0.03},
+    {"name": "resnet9", "width": 0.05},
 ]
 
 
 def factory() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(81, 5), nn.ReLU(), nn.Linear(5, 3))
+    return nn.Sequential(nn.Flatten(), nn.Linear(121, 5), nn.ReLU(), nn.Linear(5, 3))
 
 
 @cache
@@ -116,7 +117,7 @@ def test_a_checkpoint_takes_the_place_of_the_draws(keys: dict[str, Any], tmp_pat
     assert torch.equal(weights(made(config)), weights(trained))
 
 
-@pytest.mark.parametrize("name", ["convnet", "wide_resnet", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet", "wide_resnet", "resnet18", "resnet9"])
 @pytest.mark.parametrize("shape", [(81,), (9, 9)])
 def test_networks_of_images_need_images(name: str, shape: tuple[int, ...]) -> None:
     message = f"model.name = '{name}' takes images, but inputs have the shape {shape}; choose mlp, or data of images"
@@ -149,6 +150,7 @@ def test_the_defaults_are_the_published_networks() -> None:
     expected = {
         "convnet": (signature(1, 28, 28, n_classes=10), 1_054_122),
         "resnet18": (signature(3, 32, 32, n_classes=10), 11_173_962),
+        "resnet9": (signature(3, 32, 32, n_classes=10), 2_274_880),
     }
     for name, (data, number) in expected.items():
         network = make_network(NetworkConfig(name=name), data, seed=0, role="f")

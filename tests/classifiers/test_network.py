@@ -89,16 +89,17 @@ WIDTHS: dict[str, dict[str, float]] = {
     "convnet": {"width": 0.03, "depth": 1},
     "wide_resnet": {"width": 1, "depth": 10},
     "resnet18": {"width": 0.05},
+    "resnet9": {"width": 0.05},
 }
 
 
 @pytest.mark.parametrize("name", WIDTHS)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_our_own_networks(name: str, classes: int) -> None:
-    data = signature(3, 9, 8, n_classes=classes)
+    data = signature(3, 12, 11, n_classes=classes)
     config = NetworkConfig.model_validate({"name": name, **WIDTHS[name]})
     network = make_network(config, data, seed=0, role="standard").eval()
-    images = draw(4, 3, 9, 8, dtype=torch.float32)
+    images = draw(4, 3, 12, 11, dtype=torch.float32)
     outputs = network(images)
     assert outputs.shape == ((4,) if classes == 2 else (4, 3))
     assert torch.equal(outputs, network(images.flatten(1)))
@@ -107,7 +108,7 @@ def test_our_own_networks(name: str, classes: int) -> None:
     assert direct.shape == (4, 1 if classes == 2 else 3)
     # Thousands of sums of numbers below 10 in another order of memory: 1e4 times 2^-24 times 10 at the very most.
     assert torch.allclose(outputs.reshape(direct.shape), direct, rtol=0, atol=6e-3)
-    assert f"{name}, inputs 3 x 9 x 8, {classes} classes" in repr(network)
+    assert f"{name}, inputs 3 x 12 x 11, {classes} classes" in repr(network)
     # Gradients reach the inputs, and every parameter.
     leaf = images.requires_grad_()
     network(leaf).square().sum().backward()
@@ -115,10 +116,10 @@ def test_our_own_networks(name: str, classes: int) -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["convnet", "wide_resnet", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet", "wide_resnet", "resnet18", "resnet9"])
 def test_image_networks_run_channels_last(name: str) -> None:
     network = make_network(
-        NetworkConfig.model_validate({"name": name, **WIDTHS[name]}), signature(3, 9, 9), seed=0, role="f"
+        NetworkConfig.model_validate({"name": name, **WIDTHS[name]}), signature(3, 11, 11), seed=0, role="f"
     )
     kernels = [parameter for parameter in network.body.parameters() if parameter.ndim == 4]
     for moved in (network, network.double()):
@@ -127,7 +128,7 @@ def test_image_networks_run_channels_last(name: str) -> None:
             assert parameter.ndim != 4 or parameter.is_contiguous(memory_format=torch.channels_last)
     found: list[Tensor] = []
     network.body.register_forward_pre_hook(lambda _, arguments: found.append(arguments[0]))
-    network(draw(2, 243))
+    network(draw(2, 363))
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
@@ -146,8 +147,8 @@ def test_the_user_s_networks_get_images_as_usual() -> None:
 @pytest.mark.parametrize("name", WIDTHS)
 def test_other_precisions(name: str, dtype: torch.dtype) -> None:
     config = NetworkConfig.model_validate({"name": name, **WIDTHS[name]})
-    network = make_network(config, signature(3, 9, 9, n_classes=3), seed=0, role="f").eval()
-    images = draw(4, 3, 9, 9, dtype=torch.float32)
+    network = make_network(config, signature(3, 11, 11, n_classes=3), seed=0, role="f").eval()
+    images = draw(4, 3, 11, 11, dtype=torch.float32)
     expected = network(images).detach()
     outputs = network.to(dtype)(images.to(dtype)).detach()
     assert outputs.dtype == dtype

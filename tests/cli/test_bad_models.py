@@ -94,7 +94,10 @@ def asked_for(command: str, model: str) -> list[str]:
     return [*RUN, *DIGITS["run"], "--standard.model.name", model, "--standard.training", "none"]
 
 
-KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, or name your own as package.module:"
+KNOWN = (
+    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, or name your own as "
+    "package.module:"
+)
 # What is wrong with the name or the code: told before anything is begun.
 NAMES = [
     (

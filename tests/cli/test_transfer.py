@@ -72,7 +72,10 @@ def test_a_file_with_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert [folder.name.partition("-")[0] for folder in run_folders(Path("runs"))] == ["mine"]
 
 
-KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, or name your own as package.module:"
+KNOWN = (
+    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, or name your own as "
+    "package.module:"
+)
 REFUSED = [
     ("--networks mlp", "a transfer matrix needs at least two architectures, not only mlp; name another"),
     ("--networks mlp,mlp", "the network mlp is named twice; name each network once"),

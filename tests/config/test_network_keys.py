@@ -21,12 +21,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"standard.model.name": "vgg"},
         "standard.model.name = 'vgg': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
-        "wide_resnet, resnet18, or name your own as package.module:factory",
+        "wide_resnet, resnet18, resnet9, or name your own as package.module:factory",
     ),
     (
         {"standard.model.name": "nets:"},
         "standard.model.name = 'nets:': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
-        "wide_resnet, resnet18, or name your own as package.module:factory",
+        "wide_resnet, resnet18, resnet9, or name your own as package.module:factory",
     ),
     (
         {**CONVNET, "standard.training": "descent"},
@@ -62,6 +62,43 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "standard.augmentation = 'turn', but it must be 'crop' or 'flip'",
     ),
     (
+        {**CONVNET, "standard.crop_padding": 2},
+        "standard: the key crop_padding applies to augmentation with crop; add crop, or remove it",
+    ),
+    (
+        {**CONVNET, "standard.augmentation": "flip", "standard.crop_fill": "reflect"},
+        "standard: the key crop_fill applies to augmentation with crop; add crop, or remove it",
+    ),
+    (
+        {**CONVNET, "standard.warmup_epochs": 2},
+        "standard: the key warmup_epochs applies to the schedule linear, not to plateau; choose linear, or remove it",
+    ),
+    (
+        {**CONVNET, "standard.schedule": "linear", "standard.warmup_epochs": 5, "standard.epochs": 5},
+        "standard: warmup_epochs = 5 leaves none of 5 epochs in which the rate falls; choose at most 4",
+    ),
+    (
+        {**CONVNET, "standard.nesterov": False, "standard.momentum": 0.0},
+        "standard: nesterov = false says how momentum is applied, but momentum = 0; remove one of them",
+    ),
+    (
+        {**CONVNET, "standard.label_smoothing": 0.1, "standard.loss": "exponential"},
+        "standard: the key label_smoothing applies to the loss logistic, not to exponential; remove it",
+    ),
+    ({**CONVNET, "standard.label_smoothing": 1.0}, "standard.label_smoothing = 1.0, but it must be below 1"),
+    ({**CONVNET, "standard.ema_decay": 1.5}, "standard.ema_decay = 1.5, but it must be below 1"),
+    ({"standard.ema_decay": 0.9}, f"standard: the key ema_decay {SGD_ALONE}"),
+    (
+        {"perturbation.model.name": "convnet", "perturbation.ema_decay": 0.9, "measures.attribution": True},
+        "measures.attribution = true is about the weights that g's steps lead to on the labels as they are, but "
+        "perturbation.ema_decay = 0.9; remove one of them",
+    ),
+    (
+        {"perturbation.model.name": "convnet", "perturbation.label_smoothing": 0.1, "measures.theory": True},
+        "measures.theory = true is about the weights that g's steps lead to on the labels as they are, but "
+        "perturbation.label_smoothing = 0.1; remove one of them",
+    ),
+    (
         {"standard.model.name": "mlp", "standard.model.sigma_w": 2.0},
         "standard.model: sigma_w = 2 is a factor of the ntk parametrization, which is not asked for; set "
         "parametrization = 'ntk', or remove it",
@@ -92,8 +129,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"standard.model.name": "mlp", "standard.model.width": 2.0},
-        "standard.model: the key width does not apply to the model mlp, only to convnet, wide_resnet "
-        "and resnet18; remove it",
+        "standard.model: the key width does not apply to the model mlp, only to convnet, wide_resnet, "
+        "resnet18 and resnet9; remove it",
     ),
     ({"standard.model.depth": 3}, f"standard.model: the key depth does not apply to the model two_layer, {DEEP}"),
     (
@@ -210,9 +247,30 @@ def test_networks_from_before_a_key_keep_their_identity() -> None:
     assert set(tree) == {"name", "hidden_dim", "depth", "slope", "normalise"}
 
 
+def test_trainings_from_before_a_key_keep_their_identity() -> None:
+    plain = resolve_config({}, {**CONVNET, "standard.augmentation": "crop"})
+    keys = {"crop_padding": 4, "crop_fill": "black", "warmup_epochs": 0, "nesterov": True, "label_smoothing": 0.0}
+    given = {f"standard.{key}": value for key, value in {**keys, "ema_decay": 0}.items()}
+    assert resolve_config({}, {**CONVNET, "standard.augmentation": "crop", **given}) == plain
+    section = config_tree(plain)["standard"]
+    assert isinstance(section, dict)
+    assert not section.keys() & {*keys, "ema_decay"}
+
+
+RECIPE = {
+    "schedule": "linear",
+    "warmup_epochs": 2,
+    "nesterov": False,
+    "label_smoothing": 0.1,
+    "ema_decay": 0.9,
+    "augmentation": ("crop", "flip"),
+    "crop_padding": 2,
+    "crop_fill": "reflect",
+}
 ACCEPTED: list[dict[str, Any]] = [
     CONVNET,
     {**CONVNET, "standard.schedule": "one_cycle", "standard.products": "bfloat16", "standard.augmentation": "flip"},
+    {"standard.model.name": "resnet9", **{f"standard.{key}": value for key, value in RECIPE.items()}},
     {"standard.model.name": "wide_resnet", "standard.model.depth": 16, "standard.model.width": 4},
     {"standard.model.name": "mlp", "standard.model.depth": 6, "standard.model.slope": 0.1},
     {"standard.model.name": "mlp", "standard.model.parametrization": "ntk", "standard.model.sigma_b": 0.2},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from tests.training.reference import LOSSES
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from perturblearn.classifiers import Classifier, ConvNet, Network, TwoLayer
 from perturblearn.config import NetworkConfig
@@ -59,7 +61,7 @@ def train_plainly(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=descent.lr,
         momentum=descent.momentum,
-        nesterov=descent.momentum > 0,
+        nesterov=descent.nesterov and descent.momentum > 0,
         weight_decay=descent.weight_decay,
         foreach=False,
     )
@@ -71,6 +73,12 @@ def train_plainly(
         of_steps = OneCycleLR(optimiser, descent.lr, total_steps=steps, cycle_momentum=False)
     if descent.schedule == "cosine":
         of_steps = CosineAnnealingLR(optimiser, steps)
+    if descent.schedule == "linear":
+        corners = [0, descent.warmup_epochs * per_epoch, steps], [float(descent.warmup_epochs == 0), 1, 0]
+        of_steps = LambdaLR(optimiser, lambda step: float(np.interp(step, *corners)))
+    average = None
+    if descent.ema_decay:
+        average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(descent.ema_decay), use_buffers=True)
     of_epochs = ReduceLROnPlateau(optimiser) if descent.schedule == "plateau" else None
     means, rate = [], descent.lr
     for epoch in range(descent.epochs):
@@ -84,7 +92,11 @@ def train_plainly(
                 torch.manual_seed(derive_seed(seed, "network", str(epoch), str(step), "0"))
                 outputs = module(inputs[rows])
             if outputs.ndim == 2:
-                loss = cross_entropy(outputs, labels[rows])
+                loss = cross_entropy(outputs, labels[rows], label_smoothing=descent.label_smoothing)
+            elif descent.label_smoothing:
+                # The output is the difference of two logits; +1 is the first class.
+                logits = torch.stack((outputs, torch.zeros_like(outputs)), dim=1)
+                loss = cross_entropy(logits, (1 - labels[rows]) // 2, label_smoothing=descent.label_smoothing)
             else:
                 loss = LOSSES[descent.loss](labels[rows] * outputs).mean()
             optimiser.zero_grad()
@@ -92,12 +104,19 @@ def train_plainly(
             losses.append(loss.item())
             rate = optimiser.param_groups[0]["lr"]
             optimiser.step()
+            if average is not None:
+                average.update_parameters(module)
             if of_steps is not None and epoch * per_epoch + step + 1 < steps:
                 of_steps.step()
         means.append(sum(losses) / per_epoch)
         if of_epochs is not None:
             of_epochs.step(means[-1])
             rate = optimiser.param_groups[0]["lr"]
+    if average is not None:
+        for own, other in zip(average.module.buffers(), module.buffers(), strict=True):
+            if not own.is_floating_point():
+                own.copy_(other)
+        module = average.module
     return module.eval(), means, rate
 
 

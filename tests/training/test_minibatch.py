@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
 from perturblearn.classifiers import Classifier, Network
+from perturblearn.data import augment, draw_augmentation
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.store import ArtefactStore, Drafts
 from perturblearn.training import MinibatchDescent, Resumption, minibatch
-from perturblearn.training.augmentation import augment, draw_augmentation
 
 KEY = "0" * 64
-SCHEDULES = ["plateau", "constant", "one_cycle", "cosine"]
+SCHEDULES = ["plateau", "constant", "one_cycle", "cosine", "linear"]
 
 
 @pytest.fixture
@@ -75,6 +75,27 @@ def test_logits_against_pytorch(schedule: str, momentum: float, weight_decay: fl
 def test_a_two_layer_network_against_pytorch(loss: str) -> None:
     inputs, labels = problem(20, 6)
     assert_as_plain(two_layer(6, slope=0.1), inputs, labels, MinibatchDescent(loss, 0.05, 5, 4))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"schedule": "linear", "warmup_epochs": 2},
+        {"nesterov": False},
+        {"label_smoothing": 0.2},
+        {"ema_decay": 0.8},
+        {"schedule": "linear", "warmup_epochs": 1, "nesterov": False, "label_smoothing": 0.1, "ema_decay": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_each_part_of_a_recipe_against_pytorch(n_classes: int, keys: dict[str, Any]) -> None:
+    inputs, labels = samples(23, (6,), n_classes)
+    descent = replace(MinibatchDescent("logistic", 0.1, 4, 5), **keys)
+    found = assert_as_plain(dense(n_classes), inputs, labels, descent)
+    plain = MinibatchDescent("logistic", 0.1, 4, 5).train(dense(n_classes), inputs, labels, seed=3)
+    for one, other in zip(found.module.parameters(), plain.module.parameters(), strict=True):
+        assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -129,6 +150,7 @@ def test_parts_that_are_frozen_or_not_used_stay_as_they_are() -> None:
 def test_all_that_fixes_the_training_is_noted() -> None:
     inputs, labels = samples(8, (1, 8, 8), 3)
     descent = MinibatchDescent("logistic", 0.1, 2, 4, 0.5, 0.01, "cosine", ("crop", "flip"))
+    descent = replace(descent, crop_padding=2, crop_fill="reflect")
     found = descent.train(convolutional(), inputs, labels, seed=0)
     assert found.training == {
         "loss": "logistic",
@@ -141,22 +163,31 @@ def test_all_that_fixes_the_training_is_noted() -> None:
         "augmentation": ["crop", "flip"],
         "products": "exact",
         "processes": 1,
+        "warmup_epochs": 0,
+        "nesterov": True,
+        "label_smoothing": 0.0,
+        "crop_padding": 2,
+        "crop_fill": "reflect",
+        "ema_decay": 0.0,
     }
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_augmented_images_are_those_that_the_step_draws(flat: bool) -> None:
+@pytest.mark.parametrize(("padding", "fill"), [(4, "black"), (2, "reflect")])
+def test_augmented_images_are_those_that_the_step_draws(flat: bool, padding: int, fill: str) -> None:
     """One step at a time, on images that the test has augmented itself."""
     inputs, labels = samples(6, (1, 8, 8), 3)
     network = convolutional()
     order = torch.randperm(6, generator=torch.Generator().manual_seed(derive_seed(5, "shuffle", "0")))
     generator = torch.Generator().manual_seed(derive_seed(5, "augmentation", "0", "0"))
     # The data are shifted by 0.25: black is -0.25.
-    changed = augment(inputs[order], draw_augmentation(6, generator), ("crop", "flip"), fill=-0.25)
+    draws = draw_augmentation(6, generator, padding=padding)
+    changed = augment(inputs[order], draws, ("crop", "flip"), padding=padding, fill=fill, black=-0.25)
     assert not torch.equal(changed, inputs[order])
     in_order = torch.empty_like(inputs)
     in_order[order] = changed
     descent = MinibatchDescent("logistic", 0.1, 1, 6, augmentation=("crop", "flip"))
+    descent = replace(descent, crop_padding=padding, crop_fill=fill)
     found = descent.train(network, inputs.flatten(1) if flat else inputs, labels, seed=5)
     expected = MinibatchDescent("logistic", 0.1, 1, 6).train(network, in_order, labels, seed=5)
     assert_same_bits(found, expected)
@@ -263,7 +294,7 @@ def stop_at(step: int | None, steps: list[int]) -> Callable[[int, int, str], Non
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path, schedule: str) -> None:
     inputs, labels = samples(17, (6,), 3)
     network = dense(3, dropout=0.3)
-    descent = MinibatchDescent("logistic", 0.1, 3, 4, schedule=schedule)
+    descent = MinibatchDescent("logistic", 0.1, 3, 4, schedule=schedule, ema_decay=0.7)
 
     def train(drafts: Drafts, step: int | None, steps: list[int]) -> Classifier:
         report = stop_at(step, steps)

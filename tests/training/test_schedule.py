@@ -35,7 +35,13 @@ def test_ends_of_the_schedules() -> None:
     assert Schedule("one_cycle", 0.5, 100).rate(99) == pytest.approx(0.5 / 250_000)
 
 
-@pytest.mark.parametrize("name", ["plateau", "constant", "one_cycle", "cosine"])
+@pytest.mark.parametrize(("warmup", "expected"), [(0, [1, 0.75, 0.5, 0.25, 0]), (2, [0, 0.5, 1, 0.5, 0])])
+def test_the_linear_schedule_rises_and_falls_in_lines(warmup: int, expected: list[float]) -> None:
+    schedule = Schedule("linear", 0.5, 4, warmup)
+    assert [schedule.rate(step) / 0.5 for step in range(5)] == expected
+
+
+@pytest.mark.parametrize("name", ["plateau", "constant", "one_cycle", "cosine", "linear"])
 def test_only_the_plateau_rule_looks_at_losses(name: str) -> None:
     schedule, plateau = Schedule(name, 0.5, 100), Plateau(0.5)
     rates = [Schedule(name, 0.5, 100).rate(step) for step in range(30)]

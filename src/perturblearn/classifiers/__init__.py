@@ -5,6 +5,7 @@ from perturblearn.classifiers.classifier import Classifier, from_state, rows_per
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
+from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.classifiers.linearised import linearised
@@ -14,6 +15,7 @@ from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
 from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over
 from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.resnet9 import ResNet9
 from perturblearn.classifiers.trial import try_out
 from perturblearn.classifiers.two_layer import TwoLayer, initialise
 from perturblearn.classifiers.wide_resnet import WideResNet
@@ -24,6 +26,7 @@ __all__ = [
     "ConvNet",
     "Identity",
     "Network",
+    "ResNet9",
     "ResNet18",
     "TwoLayer",
     "WideResNet",
@@ -33,6 +36,7 @@ __all__ = [
     "differentiable_forward",
     "evaluating",
     "fingerprint",
+    "folded",
     "forget_calls",
     "from_state",
     "hand_over",

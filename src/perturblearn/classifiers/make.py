@@ -10,11 +10,13 @@ from perturblearn.classifiers.mlp import DEFAULT_SIGMA_B, MLP, default_sigma_w
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.own import own_body, own_source
 from perturblearn.classifiers.resnet import ResNet18
+from perturblearn.classifiers.resnet9 import ResNet9
 from perturblearn.classifiers.wide_resnet import WideResNet
 from perturblearn.config import (
     ConvNetConfig,
     MLPConfig,
     NetworkConfig,
+    ResNet9Config,
     ResNet18Config,
     WideResNetConfig,
 )
@@ -73,6 +75,8 @@ def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
         case ResNet18Config():
             channels, *_ = _image_shape(config, signature)
             return ResNet18(channels, n_outputs, width=config.width)
+        case ResNet9Config():
+            return ResNet9(_image_shape(config, signature), n_outputs, width=config.width)
         case _:
             raise AssertionError(f"{config.name} has no builder")
 

@@ -16,7 +16,7 @@ from perturblearn.config.model import (
     TrainedTwoLayerConfig,
     TwoLayerConfig,
 )
-from perturblearn.config.section import LearningRates, PositiveInt, as_tuple
+from perturblearn.config.section import LearningRates, PositiveInt, as_tuple, none_for
 from perturblearn.config.values import Keys
 from perturblearn.config.variants import Variants, is_mapping
 
@@ -31,7 +31,7 @@ Epochs = Annotated[int, Field(ge=1, le=10**12, description="passes over the trai
 Momentum = Annotated[float, Field(ge=0, lt=1, description="heavy-ball momentum, Nesterov's for sgd")]
 _SCHEDULE = (
     "learning rate over time. plateau: divided by 10 when the loss stops improving; constant; sgd also: one_cycle, "
-    "cosine"
+    "cosine, and linear (to 0, after warmup_epochs)"
 )
 _PRODUCTS = (
     "products in the precision of dtype, in bfloat16 with float32 sums and states, or, slower, emulated in float16 "
@@ -216,12 +216,35 @@ class SGDConfig(ClassifierConfig):
     lr: Rates = (0.01,)
     epochs: Epochs = 20
     momentum: Momentum = 0.9
-    schedule: Literal["plateau", "constant", "one_cycle", "cosine"] = Field(default="plateau", description=_SCHEDULE)
+    schedule: Literal["plateau", "constant", "one_cycle", "cosine", "linear"] = Field(
+        default="plateau", description=_SCHEDULE
+    )
     products: Products = "exact"
     batch_size: PositiveInt = Field(default=128, description="samples per step")
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=5e-4, description="L2 penalty")
     augmentation: Annotated[tuple[Literal["crop", "flip"], ...], BeforeValidator(as_tuple)] = Field(
-        default=(), description="of images: crop (padded by 4) and flip (left to right), drawn for every batch"
+        default=(), description="of images: crop (padded) and flip (left to right), drawn for every batch"
+    )
+    # None where a key asks for nothing, so that trainings from before it keep their identity.
+    crop_padding: Annotated[PositiveInt | None, none_for(4)] = Field(
+        default=None, description="pixels that a crop adds on each side, and by which it can move the image (4)"
+    )
+    crop_fill: Annotated[Literal["black", "reflect"] | None, none_for("black")] = Field(
+        default=None, description="what these pixels are: black, or reflect, the image mirrored (black)"
+    )
+    warmup_epochs: Annotated[PositiveInt | None, none_for(0)] = Field(
+        default=None, description="epochs in which the rate of the schedule linear rises from 0 (0)"
+    )
+    nesterov: Annotated[bool | None, none_for(True)] = Field(
+        default=None, description="false: heavy-ball momentum instead of Nesterov's (true)"
+    )
+    label_smoothing: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, none_for(0)] = Field(
+        default=None, description="share of every label that is spread evenly over all classes (0)"
+    )
+    ema_decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, none_for(0)] = Field(
+        default=None,
+        description="the result is the moving average of weights and running statistics, of which each step leaves "
+        "this share, such as 0.99 (0: the last weights)",
     )
     model: NetworkConfig
 
@@ -234,6 +257,33 @@ class SGDConfig(ClassifierConfig):
     def relative_work(self) -> float:
         """See `ClassifierConfig.relative_work`: a step goes forward, and backward through weights and inputs."""
         return 3.0 * self.epochs
+
+    @model_validator(mode="after")
+    def _has_what_its_keys_change(self) -> Self:
+        for key in ("crop_padding", "crop_fill"):
+            if getattr(self, key) is not None and "crop" not in self.augmentation:
+                raise ValueError(f"the key {key} applies to augmentation with crop; add crop, or remove it")
+        if self.nesterov is False and self.momentum == 0:
+            raise ValueError("nesterov = false says how momentum is applied, but momentum = 0; remove one of them")
+        if self.label_smoothing is not None and self.loss != "logistic":
+            raise ValueError(f"the key label_smoothing applies to the loss logistic, not to {self.loss}; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_epochs_after_the_warm_up(self) -> Self:
+        if self.warmup_epochs is None:
+            return self
+        if self.schedule != "linear":
+            raise ValueError(
+                f"the key warmup_epochs applies to the schedule linear, not to {self.schedule}; choose linear, or "
+                "remove it"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} leaves none of {self.epochs} epochs in which the rate falls; "
+                f"choose at most {self.epochs - 1}"
+            )
+        return self
 
 
 class LinearisedConfig(SGDConfig):

@@ -218,6 +218,14 @@ class ExperimentConfig(Section):
                 "measures.attribution = true follows g's training step by step, but "
                 f"{self.perturbation.label({})} has no steps that are linear in the gradient; choose descent or sgd"
             )
+        for measure, keys in (("theory", ("label_smoothing", "ema_decay")), ("attribution", ("ema_decay",))):
+            for key in keys:
+                value = getattr(self.perturbation, key, None)
+                if getattr(self.measures, measure) and value is not None:
+                    raise ValueError(
+                        f"measures.{measure} = true is about the weights that g's steps lead to on the labels as they "
+                        f"are, but perturbation.{key} = {value:g}; remove one of them"
+                    )
         of_limit = isinstance(self.standard.model, LimitConfig)
         if of_limit and isinstance(self.perturbation.model, LimitConfig) and self.attack.is_bare:
             raise ValueError(

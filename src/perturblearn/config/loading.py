@@ -96,7 +96,7 @@ def config_tree(config: Section) -> dict[str, JSON]:
 
 
 def given_value(tree: Keys, name: str) -> JSON:
-    """What nested values say of a dotted key; None if they say nothing."""
+    """What the nested values of a `tree` say of a `name` with dots; None if they say nothing."""
     value: JSON = tree
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

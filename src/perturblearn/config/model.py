@@ -135,7 +135,7 @@ class NetworkConfig(ModelConfig):
     @classmethod
     def variants(cls) -> tuple[type[NetworkConfig], ...]:
         """The variants, the default first."""
-        return (MLPConfig, ConvNetConfig, WideResNetConfig, ResNet18Config, OwnNetworkConfig)
+        return (MLPConfig, ConvNetConfig, WideResNetConfig, ResNet18Config, ResNet9Config, OwnNetworkConfig)
 
 
 class MLPConfig(NetworkConfig):
@@ -208,6 +208,15 @@ class ResNet18Config(NetworkConfig):
     is_convolutional: ClassVar = True
 
     name: Literal["resnet18"] = Field(default="resnet18", description="residual network of small images")
+    width: Width = 1.0
+
+
+class ResNet9Config(NetworkConfig):
+    """The nine-layer residual network that learns small images fast."""
+
+    is_convolutional: ClassVar = True
+
+    name: Literal["resnet9"] = Field(default="resnet9", description="residual network of small images that learns fast")
     width: Width = 1.0
 
 

@@ -18,6 +18,21 @@ def as_tuple(value: Any) -> Any:
     return (value,)
 
 
+def none_for(default: Any) -> BeforeValidator:
+    """For a field whose default is None: a value that asks for what is done anyway is None too.
+
+    Args:
+        default: that value.
+    """
+
+    def validated(value: Any) -> Any:
+        # True equals 1, but is no number.
+        is_default = value == default and isinstance(value, bool) == isinstance(default, bool)
+        return None if is_default else value
+
+    return BeforeValidator(validated)
+
+
 # Larger numbers than any computer has room for would overflow somewhere, or be counted up to for hours.
 PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
 LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(as_tuple), Field(min_length=1)]

@@ -12,7 +12,7 @@ Keys: TypeAlias = Mapping[str, JSON]
 
 
 def leaves(tree: Keys, prefix: str = "") -> Iterator[tuple[str, JSON]]:
-    """Every value of nested sections by its dotted name."""
+    """Every value of nested sections, a `tree` of keys, by its dotted name after the `prefix`."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{name}.")

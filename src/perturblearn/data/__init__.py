@@ -1,5 +1,14 @@
 """The data set type and its sources: synthetic data, known data sets, the user's files, or Python objects."""
 
+from perturblearn.data.augmentation import (
+    AUGMENTATIONS,
+    BLACK,
+    FILLS,
+    PADDING,
+    REFLECT,
+    augment,
+    draw_augmentation,
+)
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
@@ -12,15 +21,22 @@ from perturblearn.data.standardise import Standardisation
 from perturblearn.data.user import dataset_from
 
 __all__ = [
+    "AUGMENTATIONS",
+    "BLACK",
+    "FILLS",
+    "PADDING",
+    "REFLECT",
     "Dataset",
     "Outline",
     "RawData",
     "Signature",
     "Standardisation",
+    "augment",
     "data_fingerprint",
     "data_outline",
     "dataset_from",
     "depends_on_seed",
+    "draw_augmentation",
     "draws_split",
     "load_dataset",
     "prepare",

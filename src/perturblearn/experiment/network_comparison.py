@@ -26,7 +26,7 @@ from perturblearn.experiment.comparison import (
     lazy_inputs,
 )
 from perturblearn.experiment.measures import accuracy, agreement
-from perturblearn.experiment.networks import first_network
+from perturblearn.experiment.networks import first_network, minibatch_descent
 from perturblearn.theory import (
     DeepKernel,
     EmpiricalKernel,
@@ -36,7 +36,7 @@ from perturblearn.theory import (
     lazy_regime,
     training_time,
 )
-from perturblearn.training import LOSSES, Schedule
+from perturblearn.training import LOSSES
 
 MOST_FOR_KERNEL = 4000
 """Perturbed samples up to which the kernel is taken over all their pairs."""
@@ -203,7 +203,7 @@ def _limit_kernel(start: Network | TwoLayer, points: Tensor) -> tuple[Kernel, Te
 def _time(section: SGDConfig, lr: float, n_samples: int, losses: Sequence[float]) -> float:
     """Training time of minibatches: every step's rate, as the schedule had it, under momentum."""
     per_epoch = max(1, n_samples // section.batch_size)
-    schedule = Schedule(section.schedule, lr, per_epoch * section.epochs)
+    schedule = minibatch_descent(section.with_rate(lr)).rates(per_epoch)
     rates: list[float] = []
     for epoch, loss in enumerate(losses):
         rates += [schedule.rate(step) for step in range(epoch * per_epoch, (epoch + 1) * per_epoch)]

@@ -16,7 +16,7 @@ from perturblearn.config import (
     UntrainedConfig,
     config_tree,
 )
-from perturblearn.data import Signature
+from perturblearn.data import BLACK, PADDING, Signature
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.seeding import derive_seed
@@ -80,6 +80,12 @@ def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
         schedule=section.schedule,
         augmentation=section.augmentation,
         bfloat16=section.is_bfloat16,
+        warmup_epochs=section.warmup_epochs or 0,
+        nesterov=section.nesterov is None,
+        label_smoothing=section.label_smoothing or 0.0,
+        crop_padding=section.crop_padding or PADDING,
+        crop_fill=section.crop_fill or BLACK,
+        ema_decay=section.ema_decay or 0.0,
     )
 
 

@@ -154,6 +154,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     """
 
     kind = "shard of a perturbed set"
+    version = 2
     is_read_back = True
     attack: AttackConfig
     own: Identity | None

@@ -20,6 +20,7 @@ _NETWORKS = {
     "mlp": "MLP",
     "one_hidden": "one-hidden-layer network",
     "resnet18": "ResNet-18",
+    "resnet9": "ResNet-9",
     "two_layer": "two-layer network",
     "wide_resnet": "Wide ResNet",
 }
@@ -234,7 +235,8 @@ def latex_table(
 
 def _latex(text: str) -> str:
     # An f with its hat is two characters.
-    return "".join(_IN_LATEX.get(letter, letter) for letter in re.findall(".\u0302?", text, re.DOTALL))
+    letters: list[str] = re.findall(".\u0302?", text, re.DOTALL)
+    return "".join(_IN_LATEX.get(letter, letter) for letter in letters)
 
 
 def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -26,7 +26,7 @@ from perturblearn.training.distributed import Team
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.minibatch import MinibatchDescent, augmented, epoch_batches, start_descent
 from perturblearn.training.plateau import Plateau
-from perturblearn.training.sgd import Sgd, sample_losses
+from perturblearn.training.sgd import Sgd
 
 Report = Callable[[int, int, str], None]
 Moves = Mapping[str, Sequence[Tensor]]
@@ -236,7 +236,7 @@ class _SplitSgd(Sgd):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._split = _Velocities(self.momentum, nesterov=self.momentum > 0)
+        self._split = _Velocities(self.momentum, nesterov=self.nesterov)
 
     def split_step(
         self, inputs: Tensor, sources: Tensor, labels: Tensor, *, batch_size: int, seed: int
@@ -246,7 +246,7 @@ class _SplitSgd(Sgd):
             self.module,
             self.parameters,
             lambda batch: self.outputs(batch, seed),
-            lambda outputs: sample_losses(self._loss, outputs, labels).sum() / batch_size,
+            lambda outputs: self.sample_losses(outputs, labels).sum() / batch_size,
             inputs,
             sources,
         )

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from perturblearn.classifiers import Classifier, Network, TwoLayer, copied
+from perturblearn.data import AUGMENTATIONS, BLACK, FILLS, PADDING, REFLECT, augment, draw_augmentation
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
-from perturblearn.training.augmentation import AUGMENTATIONS, augment, draw_augmentation
 from perturblearn.training.distributed import CommonSteps, Team, current_team, late_interrupts
 from perturblearn.training.loader import make_loader
 from perturblearn.training.losses import LOSSES
@@ -52,14 +52,21 @@ class MinibatchDescent:
 
     Args:
         loss: identity, logistic or exponential of the margin y f(x); logistic is the cross-entropy of logits.
-        lr: learning rate, above 0; the largest of ``one_cycle``.
+        lr: learning rate, above 0; the largest of ``one_cycle`` and ``linear``.
         epochs: passes over the samples.
         batch_size: samples per step, over all processes together.
-        momentum: Nesterov's, in [0, 1).
+        momentum: in [0, 1).
         weight_decay: lambda of the penalty lambda/2 ||w||^2 on all parameters, 0 or more.
-        schedule: plateau (by the epochs' mean training loss), constant, one_cycle or cosine.
-        augmentation: what is done to images in training: crop (padded by 4), flip (left to right).
+        schedule: plateau (by the epochs' mean training loss), constant, one_cycle, cosine or linear.
+        augmentation: what is done to images in training: crop (padded), flip (left to right).
         bfloat16: products in bfloat16; weights, sums and losses stay in float32.
+        warmup_epochs: epochs in which the rate of ``linear`` rises to lr.
+        nesterov: Nesterov's momentum; False for the velocity itself.
+        label_smoothing: share of every label that is spread evenly over all classes, in [0, 1); logistic loss alone.
+        crop_padding: pixels that a crop adds on each side of an image, and by which it can move it.
+        crop_fill: what these pixels are: black, or reflect.
+        ema_decay: in [0, 1); above 0 the moving average of weights and running statistics is the result, of which each
+            step leaves this share.
 
     Raises:
         ConfigError: an unknown name, or a number of epochs or samples below 1.
@@ -74,9 +81,16 @@ class MinibatchDescent:
     schedule: str = "plateau"
     augmentation: tuple[str, ...] = ()
     bfloat16: bool = False
+    warmup_epochs: int = 0
+    nesterov: bool = True
+    label_smoothing: float = 0.0
+    crop_padding: int = PADDING
+    crop_fill: str = BLACK
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         named = [("loss", self.loss, tuple(LOSSES)), ("schedule", self.schedule, SCHEDULES)]
+        named += [("crop_fill", self.crop_fill, FILLS)]
         named += [("augmentation", name, AUGMENTATIONS) for name in self.augmentation]
         for key, name, known in named:
             if name not in known:
@@ -150,6 +164,11 @@ class MinibatchDescent:
             _descend(team, task, sgd, inputs, labels, between_steps)
         return _classifier(sgd, self, team)
 
+    def rates(self, steps_per_epoch: int) -> Schedule:
+        """The learning rates of all steps."""
+        steps, warmup = (steps_per_epoch * epochs for epochs in (self.epochs, self.warmup_epochs))
+        return Schedule(self.schedule, self.lr, steps, warmup)
+
     def task(
         self,
         network: TwoLayer | Network,
@@ -202,11 +221,14 @@ def start_descent(team: Team, task: Task, n_samples: int, kind: type[SomeSgd]) -
     sgd = kind(
         task.network,
         descent.loss,
-        Schedule(descent.schedule, descent.lr, per_epoch * descent.epochs),
+        descent.rates(per_epoch),
         epochs=descent.epochs,
         steps_per_epoch=per_epoch,
         momentum=descent.momentum,
+        nesterov=descent.nesterov,
         weight_decay=descent.weight_decay,
+        label_smoothing=descent.label_smoothing,
+        ema_decay=descent.ema_decay,
         bfloat16=descent.bfloat16,
         device=team.device(task.device),
     )
@@ -259,12 +281,15 @@ def epoch_batches(task: Task, n_samples: int, epoch: int) -> Int[Tensor, "batche
 
 def augmented(part: Tensor, task: Task, position: tuple[str, str], batch_size: int, team: Team) -> Tensor:
     """A process's share of a batch, augmented; the draws are those of the whole batch, however it is shared."""
-    if not task.descent.augmentation:
+    descent = task.descent
+    if not descent.augmentation:
         return part
     generator = torch.Generator().manual_seed(derive_seed(task.seed, "augmentation", *position))
-    draws = draw_augmentation(batch_size, generator)[:, team.rank :: team.size].to(part.device)
+    draws = draw_augmentation(batch_size, generator, padding=descent.crop_padding)
+    draws = draws[:, team.rank :: team.size].to(part.device)
     images = part.view(len(part), *task.image_shape)
-    return augment(images, draws, task.descent.augmentation, fill=task.black).view_as(part)
+    padding, fill = descent.crop_padding, descent.crop_fill
+    return augment(images, draws, descent.augmentation, padding=padding, fill=fill, black=task.black).view_as(part)
 
 
 class _Watch:
@@ -317,8 +342,12 @@ class _Watch:
 def _identity(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, seed: int) -> dict[str, Any]:
     """What a draft must have been written by to be gone on from, as JSON values."""
     shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors_of(network).items()}
-    settings = {**asdict(descent), "augmentation": list(descent.augmentation)}
-    return {"descent": settings, "seed": seed, "n_samples": len(inputs), "shapes": shapes}
+    return {"descent": _settings(descent), "seed": seed, "n_samples": len(inputs), "shapes": shapes}
+
+
+def _settings(descent: MinibatchDescent) -> dict[str, Any]:
+    """All that fixes a training, as JSON values."""
+    return {**asdict(descent), "augmentation": list(descent.augmentation)}
 
 
 def _on_cpu(task: Task) -> Task:
@@ -327,19 +356,9 @@ def _on_cpu(task: Task) -> Task:
 
 
 def _classifier(sgd: Sgd, descent: MinibatchDescent, team: Team) -> Classifier:
-    training = {
-        "loss": descent.loss,
-        "lr": descent.lr,
-        "epochs": descent.epochs,
-        "batch_size": descent.batch_size,
-        "momentum": descent.momentum,
-        "weight_decay": descent.weight_decay,
-        "schedule": descent.schedule,
-        "augmentation": list(descent.augmentation),
-        "products": "bfloat16" if descent.bfloat16 else "exact",
-        "processes": team.size,
-    }
-    return Classifier(sgd.module.eval(), training, torch.tensor(sgd.losses, dtype=torch.float64), sgd.last_rate)
+    training = _settings(descent)
+    training |= {"products": "bfloat16" if training.pop("bfloat16") else "exact", "processes": team.size}
+    return Classifier(sgd.trained.eval(), training, torch.tensor(sgd.losses, dtype=torch.float64), sgd.last_rate)
 
 
 def _check(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, shape: tuple[int, ...], team: Team) -> None:
@@ -351,6 +370,12 @@ def _check(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, shape:
         raise ConfigError(
             f"augmentation = {list(descent.augmentation)} is of images, but an input has the shape {shape}; remove it, "
             "or use images"
+        )
+    side = min(shape[1:], default=0)
+    if "crop" in descent.augmentation and descent.crop_fill == REFLECT and descent.crop_padding >= side:
+        raise ConfigError(
+            f"crop_padding = {descent.crop_padding} reflects more pixels than images of {shape[1]} x {shape[2]} have; "
+            f"choose at most {side - 1}, or crop_fill = 'black'"
         )
     if len(inputs) < team.size:
         raise ConfigError(f"{len(inputs)} samples are too few for {team.size} processes; start fewer")

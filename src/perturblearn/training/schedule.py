@@ -6,7 +6,7 @@ import math
 
 from perturblearn.training.plateau import Plateau
 
-SCHEDULES = ("plateau", "constant", "one_cycle", "cosine")
+SCHEDULES = ("plateau", "constant", "one_cycle", "cosine", "linear")
 """The schedules by their names."""
 RISING_SHARE = 0.3
 START_DIVISOR = 25.0
@@ -14,22 +14,25 @@ END_DIVISOR = 1e4
 
 
 class Schedule:
-    """Learning rates, by the epochs' losses (``plateau``), by the steps (``one_cycle``, ``cosine``) or ``constant``.
+    """Learning rates, by the epochs' losses (``plateau``), by the steps (all others) or ``constant``.
 
-    ``cosine`` falls from lr to 0. ``one_cycle`` is PyTorch's ``OneCycleLR`` with its defaults: a rise from lr / 25 to
-    lr over the first 30 % of the steps, then a fall to lr / 250,000, both along half a cosine [Smith19].
+    ``cosine`` falls from lr to 0. ``linear`` rises from 0 to lr over the warm-up, then falls to 0, both in a line.
+    ``one_cycle`` is PyTorch's ``OneCycleLR`` with its defaults: a rise from lr / 25 to lr over the first 30 % of the
+    steps, then a fall to lr / 250,000, both along half a cosine [Smith19].
 
     Args:
         name: one of `SCHEDULES`.
-        lr: the rate to start with; the largest of ``one_cycle``.
+        lr: the rate to start with; the largest of ``one_cycle`` and ``linear``.
         steps: of the whole training.
+        warmup: steps of them in which the rate of ``linear`` rises.
 
     [Smith19] Smith and Topin, Super-convergence: very fast training of neural networks using large learning rates.
     """
 
-    def __init__(self, name: str, lr: float, steps: int) -> None:
+    def __init__(self, name: str, lr: float, steps: int, warmup: int = 0) -> None:
         self._name = name
         self._steps = steps
+        self._warmup = warmup
         self._plateau = Plateau(lr)
 
     @property
@@ -48,6 +51,10 @@ class Schedule:
             return _along_cosine(self.lr, 0.0, step / self._steps)
         if self._name == "one_cycle":
             return self._one_cycle(step)
+        if self._name == "linear":
+            if step < self._warmup:
+                return self.lr * step / self._warmup
+            return self.lr * (self._steps - step) / (self._steps - self._warmup)
         return self.lr
 
     def _one_cycle(self, step: int) -> float:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from perturblearn.classifiers import Network, TwoLayer, copied, label_loss
+from perturblearn.classifiers import Network, TwoLayer, copied
 from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
 from perturblearn.training.losses import LOSSES
+from perturblearn.training.moving_average import MovingAverage
 from perturblearn.training.schedule import Schedule
 
 
@@ -26,8 +28,11 @@ class Sgd:
         schedule: its learning rates.
         epochs: passes over the samples.
         steps_per_epoch: batches of one pass.
-        momentum: Nesterov's; 0 for none.
+        momentum: 0 for none.
+        nesterov: whether the step looks ahead along the velocity.
         weight_decay: lambda of the penalty lambda/2 ||w||^2 on all parameters.
+        label_smoothing: share of every label that is spread evenly over all classes.
+        ema_decay: of the moving average of the weights that is kept; 0 for the weights themselves.
         bfloat16: products in bfloat16; weights, sums and losses keep their precision.
         device: where to train.
     """
@@ -41,7 +46,10 @@ class Sgd:
         epochs: int,
         steps_per_epoch: int,
         momentum: float,
+        nesterov: bool,
         weight_decay: float,
+        label_smoothing: float,
+        ema_decay: float,
         bfloat16: bool,
         device: torch.device,
     ) -> None:
@@ -52,7 +60,7 @@ class Sgd:
             self.parameters,
             lr=schedule.lr,
             momentum=momentum,
-            nesterov=momentum > 0,
+            nesterov=nesterov and momentum > 0,
             weight_decay=weight_decay,
             fused=True,
         )
@@ -60,8 +68,11 @@ class Sgd:
         self._velocities = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
             self._optimiser.state[parameter]["momentum_buffer"] = velocity
+        self._average = MovingAverage(self.module, ema_decay) if ema_decay else None
         self._loss = loss
+        self._label_smoothing = label_smoothing
         self.momentum = momentum
+        self.nesterov = nesterov and momentum > 0
         self.weight_decay = weight_decay
         self._schedule = schedule
         self.steps_per_epoch = steps_per_epoch
@@ -71,6 +82,11 @@ class Sgd:
         self.steps = epochs * steps_per_epoch
         self.losses: list[float] = []
         self.done = 0
+
+    @property
+    def trained(self) -> TwoLayer | Network:
+        """The network that the training has made so far."""
+        return self.module if self._average is None else self._average.module
 
     @property
     def lr(self) -> float:
@@ -113,9 +129,13 @@ class Sgd:
         """
         self._optimiser.zero_grad()
         with torch.enable_grad():
-            loss = sample_losses(self._loss, self.outputs(inputs, seed), labels).sum() / batch_size
+            loss = self.sample_losses(self.outputs(inputs, seed), labels).sum() / batch_size
             loss.backward()
         return loss.detach()
+
+    def sample_losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each sample, (n,); see `sample_losses`."""
+        return sample_losses(self._loss, outputs, labels, self._label_smoothing)
 
     def outputs(self, inputs: Tensor, seed: int) -> Tensor:
         """Outputs in training; the seed is of what the network itself draws."""
@@ -140,6 +160,8 @@ class Sgd:
         for group in self._optimiser.param_groups:
             group["lr"] = self.next_rate
         self._optimiser.step()
+        if self._average is not None:
+            self._average.update(is_first=self.done == 0)
         self._sum += loss
         self.done += 1
         if self.is_between_epochs:
@@ -175,6 +197,8 @@ class Sgd:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"module.{name}": tensor for name, tensor in tensors_of(self.module).items()}
         tensors |= {f"velocity.{number}": velocity for number, velocity in enumerate(self._velocities)}
+        if self._average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in tensors_of(self._average.module).items()}
         return {**tensors, "losses": torch.tensor(self.losses, dtype=torch.float64), "sum": self._sum}
 
 
@@ -183,15 +207,21 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def sample_losses(loss: str, outputs: Tensor, labels: Tensor) -> Tensor:
+def sample_losses(loss: str, outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Loss of each sample, (n,).
 
     Args:
         loss: one of `LOSSES`; logistic for logits.
         outputs: (n,) with labels +1 and -1, or logits (n, K) with labels 0 .. K-1.
         labels: (n,) int64.
+        label_smoothing: share of every label that is spread evenly over all classes; with the logistic loss.
     """
-    return label_loss(outputs, labels) if outputs.ndim == 2 else LOSSES[loss](labels * outputs)
+    if outputs.ndim == 2:
+        return cross_entropy(outputs, labels, reduction="none", label_smoothing=label_smoothing)
+    margins = labels * outputs
+    losses = LOSSES[loss](margins)
+    # Half the share goes to the other class, whose log(1 + exp(s)) is s more than log(1 + exp(-s)).
+    return losses + label_smoothing / 2 * margins if label_smoothing else losses
 
 
 @contextmanager

@@ -12,20 +12,24 @@ from torch.nn.functional import pad
 AUGMENTATIONS = ("crop", "flip")
 """What can be done to images in training."""
 PADDING = 4
-"""Pixels that a crop adds on each side, and by which it can move an image."""
+"""Pixels that a crop adds on each side unless told otherwise, and by which it can move an image."""
+BLACK, REFLECT = "black", "reflect"
+FILLS = (BLACK, REFLECT)
+"""What these pixels are: black, or the image mirrored at its border pixels."""
 
 
-def draw_augmentation(n_samples: int, generator: torch.Generator) -> Int[Tensor, "3 n"]:
+def draw_augmentation(n_samples: int, generator: torch.Generator, *, padding: int = PADDING) -> Int[Tensor, "3 n"]:
     """How each image of a batch is moved and whether it is flipped.
 
     Args:
         n_samples: n.
         generator: on the CPU; what it is asked for is the same whatever is done with the draws.
+        padding: k, pixels that the crop adds on each side.
 
     Returns:
-        (3, n) int64: the first row and the first column of the crop in the padded image, 0 .. 8, and 1 for a flip.
+        (3, n) int64: the first row and the first column of the crop in the padded image, 0 .. 2k, and 1 for a flip.
     """
-    corners = torch.randint(2 * PADDING + 1, (2, n_samples), generator=generator)
+    corners = torch.randint(2 * padding + 1, (2, n_samples), generator=generator)
     return torch.cat((corners, torch.randint(2, (1, n_samples), generator=generator)))
 
 
@@ -34,7 +38,9 @@ def augment(
     draws: Int[Tensor, "3 n"],
     names: Collection[str],
     *,
-    fill: float = 0.0,
+    padding: int = PADDING,
+    fill: str = BLACK,
+    black: float = 0.0,
 ) -> Float[Tensor, "n channels height width"]:
     """Images as the draws say: cropped, then flipped.
 
@@ -42,14 +48,18 @@ def augment(
         images: (n, channels, height, width).
         draws: by `draw_augmentation`, on the images' device.
         names: what to do, of `AUGMENTATIONS`.
-        fill: value of the pixels that a crop adds.
+        padding: k, pixels that a crop adds on each side; to reflect, fewer than the image has a side.
+        fill: what these pixels are, of `FILLS`.
+        black: value of a black pixel.
 
     Returns:
-        Images of the same shape: cut at random out of the images padded by 4 pixels, and half of them left to right.
+        Images of the same shape: cut at random out of the padded images, and half of them left to right.
     """
     top, left, flipped = draws
     if "crop" in names:
-        images = _crop(pad(images, (PADDING,) * 4, value=fill), top, left, images.shape[2:])
+        around = (padding,) * 4
+        padded = pad(images, around, mode=REFLECT) if fill == REFLECT else pad(images, around, value=black)
+        images = _crop(padded, top, left, images.shape[2:])
     if "flip" in names:
         images = torch.where(flipped.bool()[:, None, None, None], images.flip(3), images)
     return images
