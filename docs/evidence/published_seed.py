@@ -1,4 +1,4 @@
-"""The page docs/reproduction/published_seed.md: NeurIPS24's curves made again at their own seed, panel by panel.
+"""The page docs/reproduction/published_seed.md: the papers' curves made again at their own seeds, panel by panel.
 
     python docs/evidence/published_seed.py [--out published_seed] [--data-dir DIR] [--only WORD ...] [--pages]
 
@@ -33,22 +33,40 @@ class Task:
     figure: str
     panel: int
     most: tuple[tuple[str, float], ...] = ()
+    own_seeds: int = 0
+    curves: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
 
     @property
     def words(self) -> str:
         """The command."""
-        most = "".join(f" --most.{name} {value:g}" for name, value in self.most)
-        return f"perturblearn reproduce {self.figure} --scale full --draws published --panel {self.panel}{most}"
+        options = f" --curves {self.curves}" if self.curves else ""
+        options += "".join(f" --most.{name} {value:g}" for name, value in self.most)
+        options += "".join(f" --{name} {value}" for name, value in self.keys)
+        draws = f"both --seeds {self.own_seeds}" if self.own_seeds else "published"
+        return f"perturblearn reproduce {self.figure} --scale full --draws {draws} --panel {self.panel}{options}"
 
     def prepare(self, data_dir: Path | None) -> PreparedReproduction:
         """The validated reproduction, ready to run."""
         return prepare_reproduction(
-            self.figure, scale="full", draws="published", panels=[self.panel], most=dict(self.most), data_dir=data_dir
+            self.figure,
+            seeds=self.own_seeds or 3,
+            scale="full",
+            draws="both" if self.own_seeds else "published",
+            panels=[self.panel],
+            curves=self.curves,
+            most=dict(self.most),
+            overrides=dict(self.keys),
+            data_dir=data_dir,
         )
 
 
 SIZES = (("input_dim", 1000.0),)
 """Up to this many dimensions a point of Gaussian noise takes under two minutes on two cores."""
+
+
+QUICK_SEARCH = (("attack.products", "bfloat16"),)
+"""As in `reproduction.py`: the same search, several times faster on processors that support it."""
 
 
 def plan() -> Iterator[Task]:
@@ -61,6 +79,12 @@ def plan() -> Iterator[Task]:
     yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
     for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
         yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
+    for name, most in (("l2_uniform", 1000.0), ("linf_uniform", 500.0)):
+        figure = f"iclr2024/artificial_{name}"
+        yield Task(figure, 2, (("n_adv", most),), curves="flow", keys=QUICK_SEARCH)
+    # Along epsilon, where the default point lies too, beside our own seeds.
+    for name in ("shifted_gauss_a", "mnist_a", "fmnist_a", "fmnist_b", "mnist_b"):
+        yield Task(f"neurips2024/{name}", 1, own_seeds=10)
     for name, figure in ACCURACY_FIGURES.items():
         if not name.endswith(("mnist_a", "mnist_b", "shifted_gauss_a")):
             yield from (Task(name, panel) for panel in range(1, len(figure.panels) + 1))
@@ -120,7 +144,7 @@ def write_page(out: Path, data_dir: Path | None) -> None:
     done = list(finished(out, data_dir))
     parts = [
         "# At the published seed",
-        "Every point of NeurIPS24's curves that was run with the draws of its own seed ([The published draws]"
+        "Every point of the papers' curves that was run with the draws of its own seed ([The published draws]"
         "(../draws.md)). *Within 0.02* counts the readable published values that ours is so near to: they were read "
         "off the figures with about that error.",
         "`python docs/evidence/published_seed.py` writes this page and runs what is missing.",
@@ -128,7 +152,9 @@ def write_page(out: Path, data_dir: Path | None) -> None:
         summary(done),
     ]
     for figure in dict.fromkeys(each.task.figure for each in done):
-        parts += [f"## {figure}", *section([each for each in done if each.task.figure == figure])]
+        of_figure = [each for each in done if each.task.figure == figure]
+        parts += [f"## {figure}", *section(of_figure)]
+        parts += [part for each in of_figure if each.task.own_seeds for part in among_own_seeds(each)]
     PAGE.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
 
 
@@ -170,6 +196,31 @@ def section(done: list[Done]) -> Iterator[str]:
         rows += [f"| {row.panel} | {row.x} | {row.measure} | {row.at_seed:.3f} |" for row in predicted]
         heading = f"<details><summary>Values where none can be read: {len(predicted)} predictions</summary>"
         yield f"{heading}\n\n" + "\n".join(rows) + "\n\n</details>"
+
+
+def among_own_seeds(done: Done) -> Iterator[str]:
+    """Where the published seed lies among our own."""
+    yield f"Panel {done.task.panel} beside {done.task.own_seeds} of our own seeds (`{done.task.words}`):"
+    rows = [
+        "| x | measure | published | published seed | own seeds | quantile |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in done.found.rows:
+        if row.mean is not None:
+            cells = [
+                shown(row.published),
+                shown(row.at_seed),
+                f"{row.mean:.3f} ± {row.std or 0:.3f}",
+                shown(row.quantile),
+            ]
+            rows.append(f"| {row.x} | {row.measure} | {' | '.join(cells)} |")
+    table = "\n".join(rows)
+    yield f"<details><summary>{len(rows) - 2} points</summary>\n\n{table}\n\n</details>"
+
+
+def shown(value: float | None) -> str:
+    """A cell."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def main() -> None:

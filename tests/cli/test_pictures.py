@@ -103,6 +103,17 @@ def test_a_map_that_cannot_be_computed_costs_no_figure(
     assert (folder / "result.json").is_file()
 
 
+def test_without_a_report_only_what_is_asked_for_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    def drawn(*options: str) -> set[str]:
+        folder = Path(say(capsys, *WORK["run"], "--json", *options).json["folder"])
+        return {path.name for path in folder.iterdir() if path.suffix in (".png", ".pdf", ".html")}
+
+    assert drawn("--no-report") == set()
+    assert drawn("--no-report", "--format", "pdf") == {"accuracies.pdf", "perturbations.pdf"}
+    assert drawn() - drawn("--no-report") == set(), "what is there stays"
+    assert drawn() > {"accuracies.png", "perturbations.png", "report.html"}
+
+
 @pytest.mark.parametrize("backend", ["nonsense", "module://absent_inline.backend"])
 def test_settings_of_matplotlib_do_not_matter(tmp_path: Path, backend: str) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.family: Absent\nsavefig.format: absent\n")

@@ -23,7 +23,7 @@ def test_a_run_is_compared_with_theory(folder: Path, capsys: pytest.CaptureFixtu
     said = say(capsys, "theory", folder)
     assert (said.code, said.err) == (0, "")
     assert "cosine_similarity " in said.out
-    assert "fhat has the sign of f on" in said.out
+    assert "f̂ has the sign of f on" in said.out
     assert said.out.endswith(f"\nFigures and numbers: {folder / 'theory'}\n")
     assert {path.name for path in (folder / "theory").iterdir()} > {"theory.png", "decision_map.png"}
 

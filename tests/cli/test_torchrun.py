@@ -29,7 +29,7 @@ def run_by_two(out: Path, batch_size: int = 32) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long  # tests/training/test_distributed.py trains with two processes in fewer seconds
 def test_two_processes_reach_what_one_does(tmp_path: Path) -> None:
     said = run_by_two(tmp_path / "two")
     assert said.returncode == 0, said.stderr

@@ -135,7 +135,7 @@ def test_what_is_not_trained_by_descent_is_alone(changes: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("source", ["natural", "none"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
 def test_together_is_as_alone(dtype: str, source: str) -> None:
     keys = {"dtype": dtype, "attack.source": source}
     changes = [changed(section, name) for name in CHANGES for section in ("standard", "perturbation")]

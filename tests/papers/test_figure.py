@@ -31,7 +31,7 @@ def test_points_of_the_paper() -> None:
     assert FIGURE.settings_at(points[4]) == {**FIGURE.settings, "loss": "identity", "n_samples": 4, "epsilon": 4.0}
     assert [panel.name for panel in FIGURE.panels] == [
         "input dimension d",
-        "training samples N, identity, perturbation size ε 4.0",
+        "training samples N, identity, ε = 4.0",
     ]
     assert list(FIGURE.points(panels=[2])) == [point for point in FIGURE.points() if point.panel == 2]
     assert FIGURE.default(panel=2).standard.loss == "identity"
@@ -60,6 +60,16 @@ def test_a_smaller_problem_knows_the_papers_points() -> None:
     )
     assert FIGURE.at("full") is FIGURE
     assert FIGURE.smaller == ""
+
+
+def test_what_is_smaller_is_said_in_words_and_once_for_both_networks() -> None:
+    alike = {"standard.batch_size": 32, "perturbation.batch_size": 32}
+    own = {"standard.model.width": 0.5, "perturbation.model.width": 0.25, "data.n_heldout": 9, "steps": 3}
+    smaller = Smaller(settings={**alike, **own}).describe({"standard.model.width": 1.0, "steps": 10})
+    assert smaller == (
+        "batch size = 32, width of f = 0.5 instead of 1.0, width of g = 0.25, held-out samples = 9, "
+        "attack steps = 3 instead of 10"
+    )
 
 
 def test_fewer_points_alone_are_the_papers_problem() -> None:

@@ -137,7 +137,7 @@ def test_the_smallest_perturbation_s_exponents() -> None:
     along_d, along_n = found.charts
     assert along_d.title.endswith("N = 160")
     assert along_n.title.endswith("d = 4,000")
-    (bound,) = [line for line in along_d.lines if line.label == "sqrt(d/N)"]
+    (bound,) = [line for line in along_d.lines if line.label == "√(d/N)"]
     assert list(bound.y) == pytest.approx([math.sqrt(dim / 160) for dim in bound.x])
 
 

@@ -95,3 +95,11 @@ def test_data_from_python_are_asked_for(run_tiny: Callable[..., Result]) -> None
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="name the folder of a finished run"):
         compare_with_theory(tmp_path)
+
+
+def test_its_table_in_latex_has_the_papers_symbols(compared: TheoryComparison) -> None:
+    table = compared.to_latex()
+    for text in (r"f and $\hat{f}$, held-out inputs", r"g and $\hat{g}$, held-out inputs", "cosine of r$_n$ and t$_n$"):
+        assert text in table
+    # XeTeX alone would read the rest of them; pdfTeX stops.
+    assert not set(table) & set("\u0302ĝₙ′")

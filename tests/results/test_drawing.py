@@ -89,7 +89,6 @@ def test_a_line_of_a_style_file_that_is_no_setting_is_named(tmp_path: Path) -> N
     ("formats", "told"),
     [
         (("gif",), "format = 'gif', but figures are written as png, pdf, svg; choose of these"),
-        ((), "format = nothing, but it must name each format once"),
         (("pdf", "pdf"), "format = pdf, pdf, but it must name each format once"),
     ],
 )

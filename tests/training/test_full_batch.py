@@ -92,7 +92,7 @@ def test_factors_of_rank_zero(loss: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("slope", [0.0, 0.5])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("momentum", [pytest.param(0.0, marks=pytest.mark.long), 0.9])
 # No unit of most epochs is awake; some are; most are, and some epochs flip more than a sixteenth of all gates.
 @pytest.mark.parametrize("lr", [0.003, 0.1, 3.0])
 def test_identity_loss_with_few_and_many_flips(name: str, slope: float, momentum: float, lr: float) -> None:
@@ -168,7 +168,7 @@ def different_jobs(labels: Tensor, dim: int) -> list[Job]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("incremental", [True, False])
 # So few units train together that a batch is one network, two, or all that are alike.
-@pytest.mark.parametrize("most_units", [1, 16, 1024])
+@pytest.mark.parametrize("most_units", [pytest.param(1, marks=pytest.mark.long), 16, 1024])
 def test_side_by_side_is_solo(monkeypatch: pytest.MonkeyPatch, form: Form, incremental: bool, most_units: int) -> None:
     """Whatever else trains over the same inputs."""
     monkeypatch.setattr(full_batch, "MOST_UNITS", most_units)

@@ -34,7 +34,7 @@ def learn(
     force: bool = False,
     report: bool = True,
     track: str | Sequence[str] = (),
-    formats: Sequence[str] = ("png",),
+    formats: Sequence[str] | None = None,
     style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Result:

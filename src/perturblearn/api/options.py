@@ -36,8 +36,9 @@ class RunOptions:
         cache_size: limit of the cache, in bytes or as text such as ``"20GB"``; None for ``PERTURBLEARN_CACHE_SIZE``.
         force: repeat what is finished.
         retry: repeat runs of a sweep or figure that failed before; otherwise they keep their error.
-        report: write the page of a run into its folder.
-        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``.
+        report: write the page of a run into its folder, and figures where formats are left open.
+        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``; none draws none. None for
+            ``"png"``, or for none where neither a report nor a style is asked for.
         style: what figures look like: settings of matplotlib by name, a style file, or the name of a style.
         track: trackers that are handed the result; see `tracker_names`.
         executor: where stages run: ``"in_process"``, ``"ray"``, or what `perturblearn.executor` returns.
@@ -54,7 +55,7 @@ class RunOptions:
     force: bool = False
     retry: bool = False
     report: bool = True
-    formats: Sequence[str] = ("png",)
+    formats: Sequence[str] | None = None
     style: Style | None = None
     track: str | Sequence[str] = ()
     executor: str | MakeExecutor = "in_process"
@@ -81,7 +82,8 @@ class RunOptions:
         Raises:
             ConfigError: there is no such format or style.
         """
-        return FigureOptions(tuple(self.formats), self.style)
+        open_formats = ("png",) if self.report or self.style is not None else ()
+        return FigureOptions(open_formats if self.formats is None else tuple(self.formats), self.style)
 
     @cached_property
     def results(self) -> ArtefactStore | None:

@@ -191,10 +191,14 @@ def prepare_reproduction(
     points = tuple(point for way in ways for point in figure.points(seeds=seeds, way=way, panels=shown))
     if not points:
         raise ConfigError(f"no point of {name} is within these limits; raise one of them")
-    at_seed = () if draws == "own" else tuple(_at_seed(figure, shown, of_script))
+    # The published points were computed in the first of the ways.
+    first = next(iter(figure.ways))
+    at_seed = () if draws == "own" or first not in ways else tuple(_at_seed(figure, shown, of_script))
     if not at_seed and (draws == "published" or of_script):
         if figure.seed is None:
             raise ConfigError(f"the draws of {name} cannot be made again; choose draws own")
+        if first not in ways:
+            raise ConfigError(f"the published points of {name} are of the {first}; choose curves {first}, or draws own")
         raise ConfigError(
             f"this is another problem than that of {name}, of which the published seed says nothing; choose scale full "
             "and the paper's keys, or draws own"

@@ -37,7 +37,7 @@ def learn_from_perturbations(
     force: bool = False,
     report: bool = True,
     track: str | Sequence[str] = (),
-    formats: Sequence[str] = ("png",),
+    formats: Sequence[str] | None = None,
     style: Style | None = None,
     watch: Watcher | None = None,
 ) -> Result:
@@ -64,8 +64,9 @@ def learn_from_perturbations(
         cache_size: limit of the cache, in bytes or as text such as ``"20GB"``: the least recently used stages are
             removed first; by default ``PERTURBLEARN_CACHE_SIZE``, and without that no limit.
         force: repeat stages that are finished.
-        report: write the run's page, ``report.html``, into its folder.
-        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``.
+        report: write the run's page, ``report.html``, and its figures into its folder.
+        formats: what figures are written as: some of ``"png"``, ``"pdf"`` and ``"svg"``. None for ``"png"``; with
+            ``report=False`` and no style for no figures.
         style: what figures look like: settings of matplotlib, ``{"font.family": "serif"}``, a style file, or the name
             of a style; colours of f, g and controls stay.
         track: trackers that are handed the result: ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``.

@@ -144,7 +144,9 @@ class ExecutionOptions:
 class FigureOptions(ExecutionOptions):
     """The same, with figures."""
 
-    format: Annotated[str, Parameter(help="What figures are written as: some of png,pdf,svg.")] = "png"
+    format: Annotated[
+        str | None, Parameter(help="What figures are written as: some of png,pdf,svg (default: png).")
+    ] = None
     style: Annotated[
         str | None,
         Parameter(
@@ -158,7 +160,7 @@ class FigureOptions(ExecutionOptions):
         Raises:
             ConfigError: there is no such format or style.
         """
-        formats = [name.strip() for name in self.format.split(",")]
+        formats = None if self.format is None else [name.strip() for name in self.format.split(",")]
         return replace(super().run_options(out), formats=formats, style=self.style)
 
 
@@ -167,7 +169,12 @@ class ReportOptions(FigureOptions):
     """The same, with a page for the browser."""
 
     report: Annotated[
-        bool, Parameter(negative="--no-report", help="Write report.html, a page for the browser, with the result.")
+        bool,
+        Parameter(
+            negative="--no-report",
+            help="Write report.html, a page for the browser, and figures with the result. Without it, figures are only "
+            "drawn where --format or --style asks for them.",
+        ),
     ] = True
 
     def run_options(self, out: Path) -> RunOptions:

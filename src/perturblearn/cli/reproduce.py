@@ -52,8 +52,8 @@ def reproduce(
     draws: Annotated[
         Literal["both", "own", "published"],
         Parameter(
-            help="published: the paper's seed, with the draws of its script, where these can be made again (NeurIPS24, "
-            "scale full). own: our own seeds."
+            help="published: the paper's seed, with the draws of its script, where these are known (scale full; "
+            "NeurIPS24, and ICLR24's artificial data by the flow). own: our own seeds."
         ),
     ] = "both",
     out: Out = Path("runs"),

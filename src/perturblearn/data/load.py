@@ -44,7 +44,7 @@ def load_dataset(
         config: the data, the part to use, and how to prepare them.
         seed: the run's seed, for synthetic data, drawn splits and drawn limits.
         data_dir: folder of MNIST, Fashion-MNIST and CIFAR-10, also for downloads; see ``resolve_data_dir``.
-        draws: the published script by which ``gauss`` and ``shifted_gauss`` are drawn; None for our own draws.
+        draws: the published script by which synthetic data are drawn; None for our own draws.
 
     Returns:
         The data. Their provenance names the provider, the files' content hash and all choices; with ``skip_bad`` also

@@ -250,25 +250,25 @@ LAZY_NUMBERS: dict[str, Number[LazyCase]] = {
 
 NUMBERS: dict[str, Number[PredictedCase]] = {
     "cosine_similarity": Number(
-        "size of the cosine of r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity"]),
+        "size of the cosine of rₙ and tₙ, mean", lambda p: p.direction_measures["cosine_similarity"]),
     "cosine_similarity_signed": Number(
-        "cosine of y'_n r_n and t_n, mean", lambda p: p.direction_measures["cosine_similarity_signed"]),
+        "cosine of y′ₙ rₙ and tₙ, mean", lambda p: p.direction_measures["cosine_similarity_signed"]),
     "cosine_similarity_random": Number(
         "the size for random directions", lambda p: p.direction_measures["cosine_similarity_random"]),
     "cosine_similarity_expected": Number(
         "the size at this training time, if training is lazy", lambda p: p.expected_cosine),
-    "standard_sign_agreement": Number("f and fhat, held-out inputs", lambda p: agreement(p.f, p.fhat)),
+    "standard_sign_agreement": Number("f and f̂, held-out inputs", lambda p: agreement(p.f, p.fhat)),
     "standard_sign_agreement_bias": Number(
-        "f and fhat with the trained bias's +1", lambda p: _agreement(p.f, p.fhat_with_bias)),
+        "f and f̂ with the trained bias's +1", lambda p: _agreement(p.f, p.fhat_with_bias)),
     "standard_sign_agreement_time": Number(
         "f and the lazy function at f's time, f_0 included", lambda p: _agreement(p.f, p.in_time(p.case.f))),
-    "perturbation_sign_agreement": Number("g and ghat, held-out inputs", lambda p: agreement(p.g, p.ghat)),
+    "perturbation_sign_agreement": Number("g and ĝ, held-out inputs", lambda p: agreement(p.g, p.ghat)),
     "perturbation_sign_agreement_full": Number(
-        "g and ghat with mislabelled samples and bias", lambda p: _agreement(p.g, p.ghat_in_full)),
+        "g and ĝ with mislabelled samples and bias", lambda p: _agreement(p.g, p.ghat_in_full)),
     "perturbation_sign_agreement_time": Number(
         "g and the lazy function at g's time, g_0 included", lambda p: _agreement(p.g, p.in_time(p.case.g))),
-    "standard_correlation": Number("f and fhat, held-out inputs", lambda p: correlation(p.f, p.fhat)),
-    "perturbation_correlation": Number("g and ghat, held-out inputs", lambda p: correlation(p.g, p.ghat)),
+    "standard_correlation": Number("f and f̂, held-out inputs", lambda p: correlation(p.f, p.fhat)),
+    "perturbation_correlation": Number("g and ĝ, held-out inputs", lambda p: correlation(p.g, p.ghat)),
     **LAZY_NUMBERS,
     "training_orthogonality_left": Number(
         "training set, gamma^3 R_min^4 / (3 N R_max^2)", lambda p: p.f_samples and p.f_samples.left),
@@ -283,7 +283,7 @@ NUMBERS: dict[str, Number[PredictedCase]] = {
     "perturbed_orthogonality_factor": Number(
         "perturbed set, right over left", lambda p: _finite_factor(p.g_samples)),
     "normal_cosine_similarity": Number(
-        "size of the cosine of r_n and the normal q of the limit's boundary, mean", lambda p: p.normal_cosine),
+        "size of the cosine of rₙ and the normal q of the limit's boundary, mean", lambda p: p.normal_cosine),
     "standard_limit_agreement": Number(
         "f and the limit of its training set, held-out inputs", lambda p: _agreement(p.f, p.at_limit(p.limits.f))),
     "perturbation_limit_agreement": Number(

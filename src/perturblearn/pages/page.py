@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perturblearn.report.charts import to_plotly
 from perturblearn.report.charts.palette import css
 from perturblearn.store import replacing, versions
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE_NAME = "report.html"
 """What a page is called in the folder that it tells of."""
@@ -111,6 +113,8 @@ def _digest(code: str) -> str:
 
 @lru_cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("perturblearn.pages"),
         autoescape=True,

@@ -46,8 +46,22 @@ _WORDS = {
     "slope": "negative slope γ", "depth": "hidden layers", "rho": "correlation ρ", "lr": "learning rate",
     "standard_lr": "learning rate of f", "perturbation_lr": "learning rate of g", "epochs": "training time",
     "standard_epochs": "training time of f", "perturbation_epochs": "training time of g", "share": "share of the noise",
+    "noise_epochs": "training time on noise", "rate": "learning rate", "slow_rate": "slower learning rate of g",
+    "steps": "attack steps", "pixels": "changed pixels", "data.n_heldout": "held-out samples", "data.name": "data",
+    "model.name": "network",
 }  # fmt: skip
 """Settings in words."""
+_LETTERS = {
+    "input_dim": "d",
+    "n_samples": "N",
+    "n_adv": "N'",
+    "epsilon": "ε",
+    "hidden_dim": "m",
+    "slope": "γ",
+    "rho": "ρ",
+}
+"""Settings whose letter is enough where they are fixed."""
+_NETWORKS = {"standard": "f", "perturbation": "g"}
 
 
 def label_of(setting: str) -> str:
@@ -60,7 +74,10 @@ def label_of(setting: str) -> str:
 
 
 def _in_words(setting: str) -> str:
-    return _WORDS.get(setting, setting.replace("_", " "))
+    section, _, key = setting.partition(".")
+    if section in _NETWORKS:
+        return f"{_in_words(key)} of {_NETWORKS[section]}"
+    return _WORDS.get(setting, setting.rpartition(".")[2].replace("_", " "))
 
 
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")
@@ -204,10 +221,18 @@ class Smaller:
             how = f"divided by {divisor:.3g}" if divisor > 1 else f"multiplied by {1 / divisor:.3g}"
             by.setdefault(how, []).append(_in_words(name))
         parts = [f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {how}" for how, names in by.items()]
+        said: dict[str, str] = {}
         for name, value in self.settings.items():
             if value != settings.get(name):
                 instead = f" instead of {_number(settings[name])}" if name in settings else ""
-                parts.append(f"{_in_words(name)} = {_number(value)}{instead}")
+                said[name] = f"= {_number(value)}{instead}"
+        for name, text in said.items():
+            section, _, key = name.partition(".")
+            is_alike = section in _NETWORKS and said.get(f"standard.{key}") == said.get(f"perturbation.{key}")
+            if not is_alike:
+                parts.append(f"{_in_words(name)} {text}")
+            elif section == "standard":  # what changes alike for f and g is said once
+                parts.append(f"{_in_words(key)} {text}")
         most = (f"{_in_words(name)} up to {_number(value)}" for name, value in self.most.items())
         return ", ".join((*parts, *most))
 
@@ -390,7 +415,9 @@ def _dotted(settings: Settings) -> Iterator[tuple[str, Any]]:
 
 def _as_text(name: str, value: Any, network: str) -> str:
     if isinstance(value, str):
-        return value
+        return f"{value} sources" if name == "attack.source" else value
+    if name in _LETTERS:
+        return f"{_LETTERS[name]} = {_number(value)}"
     return f"{_in_words(name).removesuffix(network)} {_number(value)}"
 
 

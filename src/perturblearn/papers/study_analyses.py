@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perturblearn.experiment import Crossing, Fit, crossing, fit_line, fit_power_law
-from perturblearn.papers.figure import number, whole
+from perturblearn.papers.figure import label_of, number, whole
 from perturblearn.papers.study import Analysis, Cell, Chart, Line, StudyRun, Table
 from perturblearn.theory import expected_perturbation_accuracy
 
@@ -72,8 +72,8 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             for (value, point), factor in zip(points.items(), factors, strict=True)
         ]  # fmt: skip
         decades = [math.log10(run.measures[_FACTOR]) for run in of_panel]
-        for name in ("perturbation_accuracy", "agreement"):
-            lines[name.replace("_", " "), way].append(_line(f"{panel}: {title}", factors, points.values(), name))
+        for name, meaning in (("perturbation_accuracy", "accuracy of g"), ("agreement", "agreement of f and g")):
+            lines[meaning, way].append(_line(f"{panel}: {title}", factors, points.values(), name))
             fit = fit_line(
                 {"decades": decades}, [run.measures[name] for run in of_panel], [run.seed for run in of_panel]
             )
@@ -106,8 +106,8 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             ),
         ],
         [
-            Chart(f"{name}, {way}", "factor by which the condition is missed", name, drawn, log_x=True)
-            for (name, way), drawn in lines.items()
+            Chart(f"{meaning}, {way}", "factor by which the condition is missed", meaning, drawn, log_x=True)
+            for (meaning, way), drawn in lines.items()
         ],
     )  # fmt: skip
 
@@ -237,10 +237,11 @@ def _size_chart(places: Sequence[_Place], along: str, other: str) -> Chart:
         lines.append(Line(label, [x for x, _, _ in known], [y for _, y, _ in known], [std for _, _, std in known]))
     across = sorted({getattr(place, along) for place in at})
     bounds = [math.sqrt(x / fixed if along == "input_dim" else fixed / x) for x in across]
-    lines.append(Line("sqrt(d/N)", across, bounds, is_reference=True))
+    lines.append(Line("√(d/N)", across, bounds, is_reference=True))
     lines.append(Line("size law, noise sources", across, [SIZE_LAW] * len(across), is_reference=True))
     title = f"smallest perturbation, {letters[other]} = {fixed:,}"
-    return Chart(title, letters[along], f"epsilon at accuracy {LEVEL}", lines, log_x=True, log_y=True)
+    size = f"{label_of('epsilon')} at accuracy {LEVEL}"
+    return Chart(title, label_of(along), size, lines, log_x=True, log_y=True)
 
 
 def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:

@@ -43,17 +43,17 @@ class TheoryReport:
 
         cosine, chance = mean("cosine_similarity"), mean("cosine_similarity_random")
         sentences = [
-            f"Perturbations follow the predicted directions t_n with a cosine of {cosine:.2f} in size "
+            f"Perturbations follow the predicted directions tₙ with a cosine of {cosine:.2f} in size "
             f"(random directions: {chance:.2f})."
         ]
         sentences.append(
-            f"The prediction fhat has the sign of f on {_percent(mean('standard_sign_agreement'))} of the held-out "
+            f"The prediction f̂ has the sign of f on {_percent(mean('standard_sign_agreement'))} of the held-out "
             f"inputs, "
-            f"ghat that of g on {_percent(mean('perturbation_sign_agreement'))}."
+            f"ĝ that of g on {_percent(mean('perturbation_sign_agreement'))}."
         )
         full = mean("perturbation_sign_agreement_full")
         if full is not None:
-            sentences.append(f"With the terms that the paper leaves out of ghat it is {_percent(full)}.")
+            sentences.append(f"With the terms that the paper leaves out of ĝ it is {_percent(full)}.")
         timed = {name: mean(f"{role}_sign_agreement_time") for role, name in _ROLES}
         if all(share is not None for share in timed.values()):
             shares = " and ".join(f"{name} on {_percent(share)}" for name, share in timed.items())

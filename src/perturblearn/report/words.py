@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,7 @@ _IN_LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ", "–": "--", "…": r"\ldots{}", "±": r"$\pm$", "×": r"$\times$",
     "−": "$-$", "∞": r"$\infty$", "ε": r"$\varepsilon$", "γ": r"$\gamma$",
+    "f̂": r"$\hat{f}$", "ĝ": r"$\hat{g}$", "ₙ": "$_n$", "′": "$'$",
 }  # fmt: skip
 """Characters that LaTeX would read as something else, or not at all."""
 
@@ -231,7 +233,8 @@ def latex_table(
 
 
 def _latex(text: str) -> str:
-    return "".join(_IN_LATEX.get(letter, letter) for letter in text)
+    # An f with its hat is two characters.
+    return "".join(_IN_LATEX.get(letter, letter) for letter in re.findall(".\u0302?", text, re.DOTALL))
 
 
 def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

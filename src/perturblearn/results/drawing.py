@@ -73,7 +73,7 @@ class FigureOptions:
     """How figures are written.
 
     Args:
-        formats: some of `FORMATS`.
+        formats: some of `FORMATS`; none where no figure is drawn.
         style: what they look like where that is not ours; colours of f, g and controls stay.
 
     Raises:
@@ -89,8 +89,8 @@ class FigureOptions:
                 raise ConfigError(
                     f"format = {name!r}, but figures are written as {', '.join(FORMATS)}; choose of these"
                 )
-        if not self.formats or len(set(self.formats)) < len(self.formats):
-            told = ", ".join(self.formats) or "nothing"
+        if len(set(self.formats)) < len(self.formats):
+            told = ", ".join(self.formats)
             raise ConfigError(f"format = {told}, but it must name each format once; choose of {', '.join(FORMATS)}")
         settings_of(self.style)
 

@@ -100,6 +100,16 @@ def test_settings_are_in_words() -> None:
     assert Panel({"epsilon": [1]}, {"loss": "logistic", "perturbation_lr": 0.5}).name == (
         "perturbation size ε, logistic, learning rate of g 0.5"
     )
+    assert Panel({"epsilon": [1]}, {"input_dim": 1000, "slope": 0.5, "attack.source": "natural"}).name == (
+        "perturbation size ε, d = 1,000, γ = 0.5, natural sources"
+    )
+
+
+def test_ticks_of_a_logarithmic_axis_do_not_touch() -> None:
+    chart = study_chart(
+        StudyChart("one", "d", "epsilon", [Line("", [1.25, 1.3, 5, 14.142, 15], [0.5] * 5)], log_x=True)
+    )
+    assert chart.x.ticks == {1.25: "1.25", 5: "5", 15: "15"}
 
 
 def test_a_study_s_chart() -> None:

@@ -91,7 +91,7 @@ document.addEventListener("DOMContentLoaded", () => {
     numbers.push(line("settings × seeds", chosen.map(runsText)), line("when", chosen.map((row) => row.written)));
     const names = settingNames(chosen);
     const differs = (name) => new Set(chosen.map((row) => settingOf(row, name))).size > 1;
-    const settings = (wanted) => names.filter((name) => differs(name) === wanted).map((name) => line(element("code", {}, name), chosen.map((row) => settingOf(row, name)), wanted));
+    const settings = (wanted) => names.filter((name) => differs(name) === wanted).map((name) => line(element("code", {}, ...name.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")])), chosen.map((row) => settingOf(row, name)), wanted));
     const different = settings(true), equal = settings(false);
     const equalBody = headed("Equal settings", equal, chosen.length);
     equalBody.forEach((body) => { body.hidden = !showsEqual; });

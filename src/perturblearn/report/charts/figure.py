@@ -164,4 +164,13 @@ def study_chart(chart: StudyChart) -> Chart:
 
 
 def _few_ticks(places: Sequence[float]) -> dict[float, str] | None:
-    return {place: f"{place:,.4g}" for place in places} if 1 < len(places) <= _FEW else None
+    """Ticks of an axis whose values are powers, at the places of few points; those too close to others have none."""
+    if not 1 < len(places) <= _FEW:
+        return None
+    *inner, last = places
+    apart = (last / places[0]) ** 0.11
+    kept: list[float] = []
+    for place in inner:
+        if not kept or (place > apart * kept[-1] and last > apart * place):
+            kept.append(place)
+    return {place: f"{place:,.{3 if place < 100 else 4}g}" for place in (*kept, last)}

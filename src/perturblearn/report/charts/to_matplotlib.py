@@ -120,14 +120,14 @@ def figure_of(picture: Picture, settings: Mapping[str, Any]) -> OwnFigure:
 
 
 def wrapped(text: str, width: float, size: float) -> list[str]:
-    """A text in lines, none of which ends within a word or within "N = 285".
+    """A text in lines, none of which ends within a word, "N = 285" or "3 seeds".
 
     Args:
         text: in one line.
         width: of the lines, in inches.
         size: of the letters, in points.
     """
-    whole = re.sub(r"(?<=\b\w) = (?=\d)", "\u00a0=\u00a0", text)
+    whole = re.sub(r"(?<=\d) (?=%|[a-z]{2})", "\u00a0", re.sub(r"(?<=\b\w) = (?=\d)", "\u00a0=\u00a0", text))
     return textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
 
 

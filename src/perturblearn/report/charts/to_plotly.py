@@ -9,7 +9,6 @@ from functools import singledispatch
 from typing import Any
 
 import torch
-from contourpy import contour_generator
 from torch import Tensor
 
 from perturblearn.report.charts import marks
@@ -263,6 +262,8 @@ def _(mark: marks.Region, chart: Chart) -> list[Spec]:
 
 @_traces.register
 def _(mark: marks.Boundary, chart: Chart) -> list[Spec]:
+    from contourpy import contour_generator
+
     # The lines themselves take a hundredth of the bytes of the values that plotly would draw them from.
     grid, values = mark.grid.double().numpy(), mark.values.double().numpy()
     lines = [torch.from_numpy(line) for line in contour_generator(grid, grid, values).lines(0.0)]
