@@ -45,7 +45,7 @@ COLUMNS = ["key", "seed", "attack.epsilon", "attack.norm", "attack.steps", "flag
     ],
 )
 def test_conditions_choose_rows(where: tuple[str, ...], keys: str) -> None:
-    assert "".join(row["key"] for row in select(ROWS, COLUMNS, where)) == keys
+    assert "".join(str(row["key"]) for row in select(ROWS, COLUMNS, where)) == keys
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_conditions_choose_rows(where: tuple[str, ...], keys: str) -> None:
     ],
 )  # fmt: skip
 def test_rows_are_sorted_and_what_is_missing_comes_last(sort: str | None, keys: str) -> None:
-    assert "".join(row["key"] for row in select(ROWS, COLUMNS, (), sort)) == keys
+    assert "".join(str(row["key"]) for row in select(ROWS, COLUMNS, (), sort)) == keys
 
 
 SQL = 'write conditions as in SQL, such as "attack.epsilon > 0.1 and seed = 0"'
