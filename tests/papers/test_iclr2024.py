@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perturblearn.api import prepare_reproduction
-from perturblearn.config import value_of
+from perturblearn.config import FlowConfig, value_of
 from perturblearn.experiment import Experiment
 from perturblearn.papers import FIGURES
 from perturblearn.papers.iclr2024 import l0_length
@@ -50,7 +50,7 @@ def test_the_published_seed_is_run_by_the_flow_alone(norm: str, data: str, seed:
     assert len(by_flow.at_seed) == len(by_flow.points)
     for point in by_flow.at_seed:
         assert (point.config.seeds, point.config.draws) == ((seed,), "iclr2024")
-        assert point.config.standard.training == "flow"
+        assert isinstance(point.config.standard, FlowConfig)
         # The curve of a network that learns the noise alone.
         assert point.config.controls.draws == 1
 

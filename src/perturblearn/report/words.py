@@ -234,7 +234,8 @@ def latex_table(
 
 def _latex(text: str) -> str:
     # An f with its hat is two characters.
-    return "".join(_IN_LATEX.get(letter, letter) for letter in re.findall(".\u0302?", text, re.DOTALL))
+    letters: list[str] = re.findall(".\u0302?", text, re.DOTALL)
+    return "".join(_IN_LATEX.get(letter, letter) for letter in letters)
 
 
 def html_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
