@@ -8,7 +8,7 @@ from __future__ import annotations
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-CHECKED = ["perturblearn.theory", "perturblearn.training"]
+CHECKED = ["perturblearn.attacks", "perturblearn.theory", "perturblearn.training"]
 """Rooms whose functions are checked, arguments and results, at every call."""
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright

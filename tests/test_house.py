@@ -7,8 +7,9 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_origin
+from typing import NamedTuple, get_origin
 
 import pytest
 
@@ -54,6 +55,105 @@ def test_a_later_room_is_imported_by_functions_alone() -> None:
         tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
         outside = [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.If))]
         assert f"perturblearn.{room}" not in "\n".join(map(ast.unparse, outside)), name
+
+
+UNTYPED = re.compile(r"\b(Mapping|dict)\[str, (Any|object)\]")
+"""A map that tells a reader and the type checker nothing of what it holds."""
+FILE_BOUNDARY = ("to_dict", "from_dict", "as_cell", "from_cell", "from_row")
+"""Methods by which values become the content of a file, and are made of it."""
+UNTYPED_BY_DESIGN = {
+    "store.Artefact.content": "the JSON of a file",
+    "store.ArtefactStore.write": "the JSON of a file",
+    "store.ArtefactStore.artefacts": "the JSON of files",
+    "store.Record.config": "the JSON of a record",
+    "store.Record.result": "the JSON of a record",
+    "store.Collection.config": "the JSON of a record",
+    "graph.Stage.identity": "what is hashed, and kept beside a result",
+    "classifiers.Classifier.training": "how a classifier was trained, for its file",
+    "perturbed.ShardSource.content": "the JSON of a shard",
+    "perturbed.write_set": "the JSON of a manifest",
+    "results.Style": "settings of matplotlib, whose values are of any type",
+    "results.settings_of": "settings of matplotlib, whose values are of any type",
+    "results.own_settings": "settings of matplotlib, whose values are of any type",
+    "report.to_plotly": "the JSON of a chart, for the page's script",
+}
+"""What may nevertheless pass between rooms as such a map, and why."""
+
+
+class Annotation(NamedTuple):
+    """A type in the signature of something public."""
+
+    name: str
+    text: str
+
+
+def annotations_of(room: str, node: ast.stmt) -> Iterator[Annotation]:
+    """The types of a public function's parameters and result, or of a class's public fields and methods."""
+    match node:
+        case ast.FunctionDef(name=name, args=args, returns=returns):
+            each = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+            types = [returns, *(one.annotation for one in each if one is not None)]
+            yield from (Annotation(f"{room}.{name}", ast.unparse(kind)) for kind in types if kind is not None)
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
+            yield Annotation(f"{room}.{name}", ast.unparse(kind))
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            yield Annotation(
+                f"{room}.{name}", ast.unparse(value) if isinstance(value, (ast.BinOp, ast.Subscript)) else ""
+            )
+        case ast.ClassDef(name=name, body=body):
+            for member in body:
+                for found in annotations_of(f"{room}.{name}", member):
+                    own = found.name.rpartition(".")[2]
+                    if (not own.startswith("_") or own == "__init__") and own not in FILE_BOUNDARY:
+                        yield found
+        case _:
+            pass
+
+
+def crossing() -> Iterator[Annotation]:
+    """The types of all that one room imports from another."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+    room_of = {path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in trees}
+    imported = {
+        (room, alias.name)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("perturblearn.")
+        for alias in node.names
+        if (room := str(node.module).split(".")[1]) != room_of[path]
+    }
+    for path, tree in trees.items():
+        found = [each for node in tree.body for each in annotations_of(room_of[path], node)]
+        # A name that only its own file gives to a type says no more than the type.
+        own = {name.partition(".")[2]: text for name, text in found if tuple(name.split(".")) not in imported}
+        for name, text in found:
+            if tuple(name.split(".")[:2]) in imported:
+                yield Annotation(name, " ".join((text, *(own.get(word, "") for word in re.findall(r"\w+", text)))))
+
+
+def test_rooms_hand_each_other_typed_values() -> None:
+    found = list(crossing())
+    assert len(found) > 1000
+    untyped = {name for name, text in found if UNTYPED.search(text)}
+    assert untyped == set(UNTYPED_BY_DESIGN)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_untyped"),
+    [
+        ("def f(a: int, *, b: Mapping[str, Any] | None = None) -> int: ...", True),
+        ("def f() -> list[dict[str, object]]: ...", True),
+        ("class A:\n    a: Mapping[str, Any]", True),
+        ("class A:\n    def __init__(self, a: dict[str, Any]) -> None: ...", True),
+        ("A = Mapping[str, Any] | None", True),
+        ("class A:\n    def to_dict(self) -> dict[str, Any]: ...", False),
+        ("class A:\n    def _a(self) -> dict[str, Any]: ...", False),
+        ("def f(a: Mapping[str, float]) -> None: ...", False),
+    ],
+)
+def test_an_untyped_map_is_found_wherever_it_stands(code: str, is_untyped: bool) -> None:
+    (node,) = ast.parse(code).body
+    assert any(UNTYPED.search(text) for _, text in annotations_of("room", node)) is is_untyped
 
 
 def test_every_folder_is_a_room_with_a_place_in_the_order() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.api.commands import command
-from perturblearn.api.grids import Learners, as_tuple, learner_keys, refuse_mixing, refuse_settled, written_keys
+from perturblearn.api.grids import Learners, learner_keys, refuse_mixing, refuse_settled, written_keys
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
@@ -25,6 +25,7 @@ from perturblearn.config import (
     given_value,
     resolve_config,
 )
+from perturblearn.config.section import as_tuple
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (

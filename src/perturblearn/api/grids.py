@@ -7,15 +7,11 @@ from typing import Any
 
 from perturblearn.classifiers import hand_over
 from perturblearn.config import JSON, ExperimentConfig, Keys
+from perturblearn.config.section import as_tuple
 from perturblearn.errors import ConfigError
 
 Learners = Any
 """A network, several, or a mapping of networks' names to keys of their own."""
-
-
-def as_tuple(values: Any) -> tuple[Any, ...]:
-    """Several values, or the one."""
-    return tuple(values) if isinstance(values, (list, tuple)) else (values,)
 
 
 def learner_keys(learners: Learners, *, default: str) -> dict[str, Keys]:

@@ -6,6 +6,7 @@ An attack is a frozen value with one method, ``search``; `make_attack` makes it 
 
 from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.context import AttackContext, Iterate
 from perturblearn.attacks.descent import ProjectedDescent
 from perturblearn.attacks.factored_step import gate_basis, one_step_factors
@@ -16,7 +17,7 @@ from perturblearn.attacks.geometry import Geometry, geometry_inspired
 from perturblearn.attacks.gradient import input_gradient
 from perturblearn.attacks.make_attack import make_attack
 from perturblearn.attacks.minimum_norm import MinimumNorm, minimum_norm
-from perturblearn.attacks.norms import L0, L2, LInf, Norm, norm_of, steepest_step
+from perturblearn.attacks.norms import L0, L2, LInf, norm_of, steepest_step
 from perturblearn.attacks.objective import target_loss
 from perturblearn.attacks.one_step import OneStep, one_step
 from perturblearn.attacks.over_epsilons import over_epsilons

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.context import AttackContext
 from perturblearn.attacks.gradient import input_gradient
-from perturblearn.attacks.norms import Norm
 
 DEFAULT_STEPS = 100
 """Gradient steps of a search unless told otherwise [ICLR24, section 5]."""

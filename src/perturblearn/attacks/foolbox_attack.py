@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack import DEFAULT_STEPS
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.foreign_attack import AttackFunction, ForeignAttack
-from perturblearn.attacks.norms import Norm, l2_or_linf
+from perturblearn.attacks.norms import l2_or_linf
 from perturblearn.attacks.objective import outputs_of
 from perturblearn.errors import ConfigError
 

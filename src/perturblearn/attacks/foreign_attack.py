@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.blocks import Block, blocks
 from perturblearn.attacks.context import AttackContext, SearchOptions, split_options
 from perturblearn.attacks.frozen import frozen
-from perturblearn.attacks.norms import L0, Norm, norm_of
+from perturblearn.attacks.norms import L0, norm_of
 from perturblearn.attacks.objective import name_of_network
 from perturblearn.classifiers import copied, describe_error
 from perturblearn.errors import ModelError, PerturbLearnError

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from perturblearn.attacks.norms import Norm, norm_of, steepest_step
+from perturblearn.attacks.ball import Norm
+from perturblearn.attacks.norms import norm_of, steepest_step
 from perturblearn.attacks.step_attack import StepAttack
 from perturblearn.classifiers import TwoLayer
 from perturblearn.errors import ModelError

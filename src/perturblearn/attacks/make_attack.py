@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from perturblearn.attacks.attack import Attack
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.foolbox_attack import FoolboxAttack
 from perturblearn.attacks.geometry import Geometry
 from perturblearn.attacks.minimum_norm import MinimumNorm
-from perturblearn.attacks.norms import Norm, norm_of
+from perturblearn.attacks.norms import norm_of
 from perturblearn.attacks.one_step import OneStep
 from perturblearn.attacks.own import OwnAttack
 from perturblearn.attacks.pgd import PGD

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from perturblearn.attacks.attack import DEFAULT_STEP, DEFAULT_STEPS, Attack
 from perturblearn.attacks.attack_result import AttackResult
-from perturblearn.attacks.ball import Ball
+from perturblearn.attacks.ball import Ball, Norm
 from perturblearn.attacks.blocks import Block, blocks
 from perturblearn.attacks.context import AttackContext, Iterate, SearchOptions, split_options
 from perturblearn.attacks.descent import descend
 from perturblearn.attacks.frozen import frozen
-from perturblearn.attacks.norms import Norm, l2_or_linf
+from perturblearn.attacks.norms import l2_or_linf
 from perturblearn.attacks.update_rules import check_step, steepest
 from perturblearn.classifiers import is_target
 

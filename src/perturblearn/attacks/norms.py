@@ -6,91 +6,16 @@ The rounding that the bounds have to survive is derived in `Ball`, which every m
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from perturblearn.attacks.ball import Ball, Norm, row_norms
 from perturblearn.errors import ConfigError
-
-if TYPE_CHECKING:
-    from perturblearn.attacks.ball import Ball
-
-
-@dataclass(frozen=True)
-class Norm(ABC):
-    """A norm, or for L0 a count, of perturbations; every sample is taken as one vector."""
-
-    name: ClassVar[str]
-    order: ClassVar[float]
-
-    def check(self, input_dim: int) -> None:  # noqa: B027 - most norms suit inputs of any dimension
-        """Refuse a norm that inputs of this dimension cannot have.
-
-        Raises:
-            ConfigError: more L0 pixels than coordinates.
-        """
-
-    def budget(self, epsilon: float | Tensor) -> float | Tensor:
-        """The largest size allowed, a number or (n,), in the units of `sizes`."""
-        return epsilon
-
-    def sizes(self, changes: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
-        """Sizes of perturbations, in the precision of the changes."""
-        return row_norms(changes, self.order)
-
-    @abstractmethod
-    def steepest(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The direction of size 1 along which a loss of this gradient rises most; 0 where the gradient is 0."""
-
-    def room(self, epsilon: Float[Tensor, "n 1"], clipped_off: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
-        """What is left of epsilon around sources from which clipping into the range has taken ``clipped_off``."""
-        return (epsilon - self.sizes(clipped_off)).clamp_min(0)
-
-    def limit(self, ball: Ball) -> Float[Tensor, "n 1"]:
-        """The largest size that is aimed at, float64: below the room by what measuring in low precision can add."""
-        return ball.room
-
-    @abstractmethod
-    def project(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The nearest points of the ball, clipped into the range; the points may be overwritten."""
-
-    def fit(self, ball: Ball, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The points, inside the range, with those that are too far to be in the ball moved near for certain."""
-        return self.project(ball, points.clone())
-
-    @abstractmethod
-    def random_points(self, ball: Ball, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """Points drawn uniformly from the ball by a generator, then clipped into the range.
-
-        They are drawn row by row from uniform numbers in float32 on the CPU, so that neither the device nor the number
-        of rows at a time changes a draw.
-
-        Raises:
-            ConfigError: the norm has no such points.
-        """
-
-    def is_too_far(self, ball: Ball, points: Float[Tensor, "n d"]) -> Tensor:
-        """Which points somebody might measure as outside the ball, (n, 1) bool."""
-        return ball.sizes(points) > ball.limit
-
-    def tolerance(self, ball: Ball, relative: float) -> Float[Tensor, "n 1"]:
-        """The largest size at which rounding explains why a foreign result is outside the ball.
-
-        Args:
-            ball: of the result.
-            relative: error of a size that is explained.
-        """
-        # Sums u + r are rounded, which for a tiny r is not small against it.
-        return ball.epsilon * (1 + relative) + ball.roundoff
-
-    def compare(self, size: float, bound: float) -> str:
-        """The size of a perturbation that is too large, beside the bound, in words."""
-        return f"of size {size:.6g} in {self.name}, but epsilon is {bound:.6g}"
 
 
 @dataclass(frozen=True)
@@ -291,11 +216,6 @@ def normalised(rows: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n d"]
     # Divided by the largest entry first: squares of gradients below 1e-19 would vanish in float32.
     scaled = rows / _or_one(row_norms(rows, math.inf))
     return scaled if order == math.inf else scaled.div_(_or_one(row_norms(scaled, order)))
-
-
-def row_norms(rows: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n 1"]:
-    """Norms of rows."""
-    return torch.linalg.vector_norm(rows, order, dim=1, keepdim=True)
 
 
 def l2_or_linf(norm: Norm | str, attack: str) -> Norm:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack import Attack
+from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.factored_step import FactoredStep, gate_basis
 from perturblearn.attacks.gradient import input_gradient
-from perturblearn.attacks.norms import L2, Norm, norm_of, steepest_step
+from perturblearn.attacks.norms import L2, norm_of, steepest_step
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.attacks.step_attack import StepAttack
 from perturblearn.classifiers import TwoLayer

@@ -8,10 +8,10 @@ from typing import Unpack
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack_result import AttackResult
-from perturblearn.attacks.ball import Ball
+from perturblearn.attacks.ball import Ball, Norm
 from perturblearn.attacks.context import SearchOptions, split_options
 from perturblearn.attacks.descent import ProjectedDescent
-from perturblearn.attacks.norms import Norm, l2_or_linf
+from perturblearn.attacks.norms import l2_or_linf
 from perturblearn.attacks.update_rules import UpdateRule, steepest
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from perturblearn.attacks.ball import Ball
-from perturblearn.attacks.norms import normalised, row_norms
+from perturblearn.attacks.ball import Ball, row_norms
+from perturblearn.attacks.norms import normalised
 from perturblearn.errors import ConfigError
 
 UpdateRule = Callable[[Tensor, Tensor], Tensor]

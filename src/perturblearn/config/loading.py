@@ -96,7 +96,12 @@ def config_tree(config: Section) -> dict[str, JSON]:
 
 
 def given_value(tree: Keys, name: str) -> JSON:
-    """What the nested values of a `tree` say of a `name` with dots; None if they say nothing."""
+    """What nested values say of a key; None if they say nothing.
+
+    Args:
+        tree: sections within sections.
+        name: dotted.
+    """
     value: JSON = tree
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -11,11 +11,9 @@ IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z0-9_]\w*")
 """The user's own code, ``package.module:name``."""
 
 
-def as_tuple(value: Any) -> Any:
-    """A single value as a list of one."""
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    return (value,)
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """A list's values, or a single value as a list of one."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def none_for(default: Any) -> BeforeValidator:

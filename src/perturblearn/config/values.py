@@ -12,7 +12,12 @@ Keys: TypeAlias = Mapping[str, JSON]
 
 
 def leaves(tree: Keys, prefix: str = "") -> Iterator[tuple[str, JSON]]:
-    """Every value of nested sections, a `tree` of keys, by its dotted name after the `prefix`."""
+    """Every value of nested sections by its dotted name.
+
+    Args:
+        tree: sections within sections.
+        prefix: what all names begin with.
+    """
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{name}.")
