@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from perturblearn.api import prepare_reproduction
-from perturblearn.config import value_of
+from perturblearn.config import UniformConfig, value_of
+from perturblearn.data.published import draw_published
 from perturblearn.experiment import Experiment
-from perturblearn.papers import FIGURES
+from perturblearn.papers import FIGURES, published
 from perturblearn.papers.iclr2024 import l0_length
+from perturblearn.seeding import PublishedDraws
 from perturblearn.theory import expected_perturbation_accuracy
 
 
@@ -41,6 +43,25 @@ def test_limits_are_soft_where_samples_outnumber_dimensions() -> None:
     assert soft == dict.fromkeys((100, 500, 1000, 2500, 5000, 7500), 0.1) | {10_000: None}
 
 
+def test_the_figure_s_noise_accuracy_is_that_of_an_a100_s_draws() -> None:
+    """To first order a network that learns the noise u_n follows the sum of y'_n u_n; chance differs by 0.02."""
+
+    def difference(card: str, dim: int, value: float | None) -> float:
+        assert value is not None
+        script = PublishedDraws("iclr2024", card)
+        data = draw_published(UniformConfig(n_samples=1000, input_dim=dim, n_heldout=2), script, seed=5)
+        noise = script.sources("uniform", 1000, dim).noise("uniform", (10_000, dim), range(10_000), seed=5)
+        targets = script.targets("uniform", 1000, dim, n_noise=10_000).labels(10_000, seed=5)
+        outputs = data.inputs @ (targets.float() @ (2 * noise - 1))
+        return abs(((1 - 2 * data.labels) * outputs > 0).float().mean().item() - value)
+
+    known = published("iclr2024/artificial_l2_uniform")
+    assert known is not None
+    dims, values = known.sweeps[0]["input_dim"][:2], (known.series(1, "noise_accuracy") or ())[:2]
+    assert max(difference("a100", *of) for of in zip(dims, values, strict=True)) < 0.01
+    assert min(difference("v100", *of) for of in zip(dims, values, strict=True)) > 0.03
+
+
 @pytest.mark.parametrize(("data", "seed"), [("uniform", 5), ("gauss", 2)])
 @pytest.mark.parametrize("norm", ["l2", "l0", "linf"])
 def test_the_published_seed_is_run_by_the_flow_alone(norm: str, data: str, seed: int) -> None:
@@ -50,7 +71,7 @@ def test_the_published_seed_is_run_by_the_flow_alone(norm: str, data: str, seed:
     assert len(by_flow.at_seed) == len(by_flow.points)
     for point in by_flow.at_seed:
         assert (point.config.seeds, point.config.draws) == ((seed,), "iclr2024")
-        assert value_of(point.config.standard, "training") == "flow"
+        assert value_of(point.config, "standard.training") == "flow"
         # The curve of a network that learns the noise alone.
         assert point.config.controls.draws == 1
 
