@@ -194,12 +194,13 @@ def test_a_search_in_bfloat16_folds_normalisations_and_judges_without() -> None:
     class Watched(nn.BatchNorm2d):
         """Of another class, so that it is left where it is."""
 
-        def forward(self, inputs: Tensor) -> Tensor:
-            seen.append(len(inputs))
-            return super().forward(inputs)
+        def forward(self, input: Tensor) -> Tensor:
+            seen.append(len(input))
+            return super().forward(input)
 
     watched = copy.deepcopy(module)
-    watched[1].__class__ = Watched
+    watched[1] = Watched(4)
+    watched.load_state_dict(module.state_dict())
     options: Any = {"norm": "l2", "epsilon": 1.0, "steps": 5, "value_range": (0, 1), "bfloat16": True}
     found, unfolded = (pgd(each, images, CLASSES, **options) for each in (module, watched))
     assert len(seen) >= 7

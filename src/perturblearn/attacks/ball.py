@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from perturblearn.attacks.norms import Norm, row_norms
@@ -76,6 +77,15 @@ class Ball:
     def eps(self) -> float:
         """Distance from 1 to the next larger number in the precision of the sources."""
         return torch.finfo(self.centres.dtype).eps
+
+    def of_rows(self, rows: Int[Tensor, " m"]) -> Ball:
+        """The balls of some of the sources."""
+        part = copy.copy(self)
+        # What has been computed for all of them is computed again when it is needed.
+        for name in ("limit", "roundoff", "radius", "box"):
+            vars(part).pop(name, None)
+        part.centres, part.epsilon, part.room = self.centres[rows], self.epsilon[rows], self.room[rows]
+        return part
 
     def clip(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Points clipped into the range, in place."""
