@@ -65,12 +65,12 @@ class Copies:
         Args:
             objective: the loss.
             points: images as vectors.
-            draws: of one step, on any device.
+            draws: of one step, on the points' device.
         """
         outputs, losses = objective.evaluate(points)
         images = points.view(-1, *self.image_shape)
         mean = torch.zeros_like(points)
-        for drawn in draws.to(points.device).unbind(dim=1):
+        for drawn in draws.unbind(dim=1):
             places = 2 * SHIFT + 1
             moves = torch.stack((drawn // 2 // places, drawn // 2 % places, drawn % 2))
             moved = augment(images, moves, AUGMENTATIONS, padding=SHIFT, black=self.black)

@@ -103,7 +103,11 @@ class ProjectedDescent(Attack):
                 for restart in range(self.restarts):
                     centres = block.ball.centres
                     start = block.ball.random_points(starts[restart]) if self.random_start else centres
-                    draws = None if copies is None else copies.draw(len(start), self.n_steps, moves[restart])
+                    draws = (
+                        None
+                        if copies is None
+                        else copies.draw(len(start), self.n_steps, moves[restart]).to(start.device)
+                    )
                     self._descend(_Watch(self, best, block, restart, context), start, copies, draws)
                 results.append(best.settle(block))
         return AttackResult.joined(results, sources)
@@ -124,7 +128,7 @@ class ProjectedDescent(Attack):
                     return
             before = watch.least.clone()
             points = descend(
-                partial(_differentiate, block.quick, copies, None if draws is None else draws[rows.cpu()]),
+                partial(_differentiate, block.quick, copies, None if draws is None else draws[rows]),
                 points,
                 self.update_rule(block.ball),
                 range(first, min(first + stride, steps)),

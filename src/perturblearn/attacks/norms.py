@@ -295,6 +295,8 @@ def normalised(rows: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n d"]
 
 def row_norms(rows: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n 1"]:
     """Norms of rows."""
+    if order == math.inf:  # torch's own takes ten times as long on a CPU
+        return rows.abs().amax(dim=1, keepdim=True)
     return torch.linalg.vector_norm(rows, order, dim=1, keepdim=True)
 
 
