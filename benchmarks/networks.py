@@ -5,8 +5,8 @@
 
 Both start from the same weights, see the same images and take the same number of steps: SGD with momentum, flips and
 shifts by 2 pixels, autocast. They are timed alternately after a warm-up, in processor time, and the ratio is taken pair
-by pair, because the machine's speed varies. Use one thread: processor time adds up over threads. The plain loop keeps all
-data at hand, augments a whole batch at once, and looks at success once, after the last step of an attack.
+by pair, because the machine's speed varies. Use one thread: processor time adds up over threads. The plain loop keeps
+all data at hand, augments a whole batch at once, and looks at success once, after the last step of an attack.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -153,7 +153,7 @@ def measure(model: str, options: argparse.Namespace) -> list[Times]:
     ]  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["mlp", "resnet9"])
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--products", choices=["exact", "bfloat16"], default="bfloat16")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{'':28}{'plain s':>10}{'ours s':>10}{'ratio':>8}{'least':>8}{'largest':>9}")
     rows = [row for model in options.models for row in measure(model, options)]
