@@ -165,6 +165,13 @@ CASES: dict[str, Case] = {
     "pgd l2": Case(PGD(L2(), 0.7, steps=4)),
     "pgd linf": Case(PGD(LInf(), 0.15, steps=4)),
     "pgd l2, random": Case(PGD(L2(), 0.7, steps=4, random_start=True, restarts=2)),
+    "pgd l2, patience": Case(PGD(L2(), 0.4, steps=6, step=0.6, patience=1)),
+    "pgd linf, bfloat16, patience": Case(PGD(LInf(), 0.15, steps=6, step=0.6, patience=2, bfloat16=True)),
+    "pgd l2, augment": Case(PGD(L2(), 0.4, steps=4, augment=2)),
+    "radial l0, augment, patience": Case(RadialPGD(L0(5), 5.0, augment=3, patience=1)),
+    "pgd linf, restarts, augment": Case(
+        PGD(LInf(), 0.15, steps=3, random_start=True, restarts=2, augment=2, patience=1)
+    ),
     "pgd linf, bfloat16": Case(PGD(LInf(), 0.15, steps=4, bfloat16=True)),
     "minimum norm l2": Case(MinimumNorm(L2(), 0.7, steps=4, rounds=3)),
     "minimum norm linf": Case(MinimumNorm(LInf(), 0.15, steps=4, rounds=3)),

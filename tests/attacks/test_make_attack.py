@@ -43,6 +43,7 @@ def made(**keys: Any) -> Attack:
             PGD(LInf(), 1.0, steps=7, step=0.3, random_start=True, restarts=2),
         ),
         ({"name": "pgd", "products": "bfloat16"}, PGD(L2(), 1.0, bfloat16=True)),
+        ({"name": "pgd", "patience": 5, "augment": 4}, PGD(L2(), 1.0, patience=5, augment=4)),
         ({"name": "minimum_norm", "steps": 9}, MinimumNorm(L2(), 1.0, steps=9)),
         ({"name": "foolbox:L2PGD", "epsilon": 2}, FoolboxAttack(L2(), 2.0, "L2PGD")),
         ({"name": "foolbox:L2PGD", "steps": 3}, FoolboxAttack(L2(), 1.0, "L2PGD", 3)),

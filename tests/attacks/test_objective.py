@@ -200,7 +200,7 @@ def test_a_search_in_bfloat16_folds_normalisations_and_judges_without() -> None:
 
     watched = copy.deepcopy(module)
     watched[1] = Watched(4)
-    watched[1].load_state_dict(module[1].state_dict())
+    watched.load_state_dict(module.state_dict())
     options: Any = {"norm": "l2", "epsilon": 1.0, "steps": 5, "value_range": (0, 1), "bfloat16": True}
     found, unfolded = (pgd(each, images, CLASSES, **options) for each in (module, watched))
     assert len(seen) >= 7

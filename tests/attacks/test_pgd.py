@@ -118,3 +118,56 @@ def test_several_sizes_are_several_calls() -> None:
             alone = search(module, SOURCES, CLASSES, epsilon=epsilon, norm="linf", steps=5)
             assert torch.equal(found.inputs, alone.inputs)
         assert curve[0].losses.mean() > curve[1].losses.mean() > curve[2].losses.mean()
+
+
+def patient_loop(module: nn.Module, source: Tensor, target: int, epsilon: float, patience: int) -> tuple[Tensor, int]:
+    """The best point of one sample in L2 within epsilon of its source, and how often its gradient was taken."""
+    point, best, least, before = source.clone(), source.clone(), math.inf, math.inf
+    for step in range(12):
+        if step and step % patience == 0:
+            if not before - least > 0.01 * abs(least):
+                return best, step
+            before = least
+        leaf = point.clone().requires_grad_()
+        logits = module(leaf[None])[0]
+        loss = logits.exp().sum().log() - logits[target]
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        if float(loss.detach()) < least:
+            best, least = point, float(loss.detach())
+        change = point - 0.3 * epsilon * gradient / gradient.norm() - source
+        point = source + change * min(1, epsilon / float(change.norm()))
+    logits = module(point[None])[0].detach()
+    return (point if float(logits.exp().sum().log() - logits[target]) < least else best), 12
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_samples_whose_loss_no_longer_falls_leave_the_search(patience: int) -> None:
+    """Against a loop over samples, in what is found and in how many gradients are taken."""
+    module, passes = network(DIM, 10, 3), []
+    module.register_forward_hook(lambda part, given, outputs: passes.append(len(outputs)))
+    sizes = torch.tensor([0.001, 0.01, 0.1, 0.5, 1.0, 4.0], dtype=torch.float64)
+    found = pgd(module, SOURCES, CLASSES, norm="l2", epsilon=sizes, steps=12, step=0.3, patience=patience)
+    n_passes = list(passes)
+    samples = zip(SOURCES, CLASSES.tolist(), sizes.tolist(), strict=True)
+    loops = [patient_loop(module, *each, patience) for each in samples]
+    # A dozen steps of some ten roundings of 1e-16 each, and the margin that the bound leaves to rounding.
+    assert torch.allclose(found.inputs, torch.stack([point for point, _ in loops]), rtol=0, atol=1e-13)
+    taken = [sum(steps > step for _, steps in loops) for step in range(13)]
+    assert n_passes == [count for count in [*taken[:12], sum(steps == 12 for _, steps in loops)] if count]
+    assert 0 < sum(taken[1:]) < 11 * COUNT
+    assert len({steps for _, steps in loops}) > 1
+
+
+def test_patience_for_all_steps_changes_nothing() -> None:
+    module = network(DIM, 10, 3)
+    plain, patient = (
+        pgd(module, SOURCES, CLASSES, norm="linf", epsilon=0.3, steps=6, patience=patience) for patience in (None, 6)
+    )
+    assert torch.equal(plain.inputs, patient.inputs)
+
+
+def test_numbers_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="patience = 0, but at least 1 is needed; leave it out for none"):
+        PGD(LInf(), 0.1, patience=0)
+    with pytest.raises(ConfigError, match="augment = -1, but at least 1 is needed; leave it out for none"):
+        PGD(LInf(), 0.1, augment=-1)

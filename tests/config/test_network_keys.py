@@ -198,6 +198,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "attack: restarts = 2 without random_start would search 2 times from one point; add random_start = true",
     ),
     (
+        {"attack.name": "minimum_norm", "attack.augment": 2},
+        "attack: the key augment does not apply to minimum_norm, only to radial_pgd and pgd; remove it",
+    ),
+    ({**PGD, "attack.patience": 0}, "attack.patience = 0, but it must be at least 1"),
+    (
         {**PGD, "attack.source": "none"},
         "attack: pgd moves a source step by step, and source none has none; choose another source",
     ),
@@ -277,6 +282,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"standard.model.name": "mlp", "standard.training": "linearised", "standard.lr": 1.0},
     {"standard.model.name": "a.b:c", "standard.model.normalise": True, "standard.model.checkpoint": "weights.pt"},
     {"attack.name": "pgd", "attack.norm": "linf", "attack.random_start": True, "attack.restarts": 3},
+    {"attack.name": "pgd", "attack.patience": 5, "attack.augment": 4},
     {"attack.name": "minimum_norm", "attack.steps": 7, "attack.step": 0.1, "attack.products": "bfloat16"},
     {"attack.name": "foolbox:LinfPGD", "attack.norm": "linf", "attack.steps": 3},
     {**RADIAL_L0, "attack.pixel_share": 0.05},

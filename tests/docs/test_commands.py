@@ -104,7 +104,7 @@ def check_perturblearn(words: Words, records: Path) -> None:
             found = read_runs(records, columns=columns, **options)
             assert len(found.rows) > 0 or given.get("failed")
         case name:
-            assert name in ("theory", "verify", "list_figures", "report", "index", "compare", "clean"), (
+            assert name in ("theory", "verify", "list_figures", "report", "index", "compare", "clean", "export"), (
                 f"{name} is not covered"
             )
 

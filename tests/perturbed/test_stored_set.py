@@ -64,6 +64,16 @@ def test_a_reader_without_this_package_finds_the_same_samples(tmp_path: Path, ki
     assert next(position) == len(stored)
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_batches_are_the_samples_shard_by_shard(tmp_path: Path, kind: Kind) -> None:
+    stored = StoredSet(write(tmp_path / "set", kind))
+    inputs, targets = zip(*stored.batches(), strict=True)
+    assert len(inputs) == 3
+    assert torch.equal(torch.cat(inputs), torch.stack([values for values, _ in stored]))
+    assert torch.cat(targets).tolist() == [target for _, target in stored]
+    assert {part.dtype for part in targets} == {torch.int64}
+
+
 @pytest.mark.parametrize("index", [20, -21, 10**9])
 def test_there_are_no_other_samples(folder: Path, index: int) -> None:
     with pytest.raises(IndexError, match=f"sample {index} of 20"):

@@ -21,6 +21,7 @@ with _without_collector():
     from perturblearn.api.audit import audit, prepare_audit
     from perturblearn.api.clean import clean, disk_use
     from perturblearn.api.executors import executor
+    from perturblearn.api.export import export
     from perturblearn.api.find_runs import find_runs, read_runs
     from perturblearn.api.index import compare, index
     from perturblearn.api.learn import learn, prepare_learn
@@ -54,6 +55,7 @@ __all__ = [
     "compare_with_theory",
     "disk_use",
     "executor",
+    "export",
     "find_runs",
     "index",
     "learn",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from perturblearn.errors import ConfigError, DataError
@@ -151,6 +152,15 @@ class Ball:
         """Distance from 1 to the next larger number in the precision of the sources."""
         return torch.finfo(self.centres.dtype).eps
 
+    def of_rows(self, rows: Int[Tensor, " m"]) -> Ball:
+        """The balls of some of the sources."""
+        part = copy.copy(self)
+        # What has been computed for all of them is computed again when it is needed.
+        for name in ("limit", "roundoff", "radius", "box"):
+            vars(part).pop(name, None)
+        part.centres, part.epsilon, part.room = self.centres[rows], self.epsilon[rows], self.room[rows]
+        return part
+
     def clip(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Points clipped into the range, in place."""
         low, high = self.value_range
@@ -188,6 +198,8 @@ class Ball:
 
 def row_norms(rows: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n 1"]:
     """Norms of rows."""
+    if order == math.inf:  # torch's own takes ten times as long on a CPU
+        return rows.abs().amax(dim=1, keepdim=True)
     return torch.linalg.vector_norm(rows, order, dim=1, keepdim=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,17 @@ class Block:
     ball: Ball
     exact: Objective
     quick: Objective
+
+    def of_rows(self, rows: Tensor) -> Block:
+        """Some of the block's samples."""
+        exact = self.exact.of_rows(rows)
+        return replace(
+            self,
+            rows=self.rows[rows],
+            ball=self.ball.of_rows(rows),
+            exact=exact,
+            quick=exact if self.quick is self.exact else self.quick.of_rows(rows),
+        )
 
     def result(self, points: Tensor, outputs: Tensor, losses: Tensor) -> AttackResult:
         """The result, of points (b, d) inside the ball."""

@@ -78,6 +78,8 @@ class SearchOptions(TypedDict, total=False):
     bfloat16: bool
     random_start: bool
     restarts: int
+    patience: int | None
+    augment: int | None
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[AttackContext, dict[str, Any]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack import DEFAULT_STEP, DEFAULT_STEPS, Attack
 from perturblearn.attacks.attack_result import AttackResult
+from perturblearn.attacks.augmented import Copies
 from perturblearn.attacks.ball import Ball
 from perturblearn.attacks.blocks import Block, blocks
 from perturblearn.attacks.context import AttackContext, Iterate
@@ -19,6 +22,10 @@ from perturblearn.attacks.objective import Objective
 from perturblearn.attacks.update_rules import UpdateRule, check_step
 from perturblearn.errors import ConfigError
 from perturblearn.seeding import derive_seed
+
+FALL = 0.01
+"""Share of its size by which a loss must fall from look to look for the search to go on: towards a minimum on the
+ball's surface it falls by ever less, but hardly ever by nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,15 @@ class ProjectedDescent(Attack):
         restarts: searches from such points; the best iterate of all counts.
         bfloat16: search with products in bfloat16; losses and success are of a pass in the module's own precision, and
             samples that are no better off by that keep their source.
+        patience: every so many steps, samples whose least loss has fallen by less than 1 % since the last look leave
+            the search; None to search for all samples to the end.
+        augment: of images: take the mean gradient of so many copies in every step, each flipped or not and shifted by
+            up to 2 pixels at random; None for the gradient of the image itself. The losses by which iterates are
+            compared are those of the image itself.
 
     Raises:
-        ConfigError: a step that is not above 0, or restarts that would all start at the source.
+        ConfigError: a step that is not above 0, patience or augment below 1, or restarts that would all start at the
+            source.
     """
 
     steps: int = DEFAULT_STEPS
@@ -46,9 +59,14 @@ class ProjectedDescent(Attack):
     random_start: bool = False
     restarts: int = 1
     bfloat16: bool = False
+    patience: int | None = None
+    augment: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step)
+        for key, number in (("patience", self.patience), ("augment", self.augment)):
+            if number is not None and number < 1:
+                raise ConfigError(f"{key} = {number}, but at least 1 is needed; leave it out for none")
         if self.restarts > 1 and not self.random_start:
             raise ConfigError(
                 f"restarts = {self.restarts} without random_start would search {self.restarts} times from one point; "
@@ -66,9 +84,15 @@ class ProjectedDescent(Attack):
 
     def search(self, module: nn.Module, sources: Tensor, targets: Tensor, context: AttackContext) -> AttackResult:
         """The best iterates of all restarts; see `Attack.search`."""
-        seeds = [derive_seed(context.seed, "start", str(restart)) for restart in range(self.restarts)]
-        # One generator per restart goes through all blocks, so that a sample's start does not depend on their size.
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        copies = None
+        if self.augment is not None and len(sources):
+            copies = Copies.of(module, sources, context.value_range, self.augment)
+        # One generator per restart and purpose goes through all blocks, so that a sample's draws do not depend on their
+        # size.
+        starts, moves = (
+            [torch.Generator().manual_seed(derive_seed(context.seed, name, str(n))) for n in range(self.restarts)]
+            for name in ("start", "augmentation")
+        )
         results = []
         with frozen(module, context.seed):
             for block in blocks(self, module, sources, targets, context, bfloat16=self.bfloat16):
@@ -76,56 +100,120 @@ class ProjectedDescent(Attack):
                 # Otherwise the first iterate is the source itself, and its pass is the one that has to be made anyway.
                 if self.random_start or self.bfloat16:
                     best.keep(block.ball.centres, *block.exact.evaluate(block.ball.centres))
-                for restart, generator in enumerate(generators):
-                    start = block.ball.random_points(generator) if self.random_start else block.ball.centres
-                    see = self._observer(best, block, restart, context)
-                    descend(block.quick, start, self.update_rule(block.ball), self.n_steps, see, last=block.exact)
+                for restart in range(self.restarts):
+                    centres = block.ball.centres
+                    start = block.ball.random_points(starts[restart]) if self.random_start else centres
+                    draws = (
+                        None
+                        if copies is None
+                        else copies.draw(len(start), self.n_steps, moves[restart]).to(start.device)
+                    )
+                    self._descend(_Watch(self, best, block, restart, context), start, copies, draws)
                 results.append(best.settle(block))
         return AttackResult.joined(results, sources)
 
-    def _observer(
-        self, best: Best, block: Block, restart: int, context: AttackContext
-    ) -> Callable[[int, Tensor, Tensor, Tensor], None]:
-        steps = self.n_steps
-        before = (block.number * self.restarts + restart) * steps
-        total = block.of * self.restarts * steps
+    def _descend(self, watch: _Watch, start: Tensor, copies: Copies | None, draws: Tensor | None) -> None:
+        """One search over a block, which samples leave whose loss no longer falls."""
+        steps, points, block = self.n_steps, start, watch.block
+        rows, before = torch.arange(len(start), device=start.device), torch.full_like(start[:, 0], math.inf)
+        stride = self.patience or max(steps, 1)
+        for first in range(0, steps, stride):
+            if first:
+                falling = (before - watch.least > FALL * watch.least.abs()).nonzero()[:, 0]
+                if len(falling) < len(rows):
+                    block.quick.check()
+                    rows, points, block = rows[falling], points[falling], block.of_rows(falling)
+                    watch.follow(rows, falling)
+                if not len(rows):
+                    return
+            before = watch.least.clone()
+            points = descend(
+                partial(_differentiate, block.quick, copies, None if draws is None else draws[rows]),
+                points,
+                self.update_rule(block.ball),
+                range(first, min(first + stride, steps)),
+                watch,
+            )
+        watch(steps, points, *block.exact.evaluate(points))
+        if block is not watch.block:
+            block.quick.check()
+            block.exact.check()
 
-        def see(step: int, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
-            best.keep(points, outputs, losses, exact=step == steps or block.quick is block.exact)
-            if context.callback is not None:
-                context.callback(Iterate(restart, step, block.rows, points.view(-1, *block.shape), losses))
-            if step:
-                context.report(before + step, total, f"attack step {step}/{steps}")
 
-        return see
+class _Watch:
+    """What becomes of a search's iterates: the best ones are kept, and who wants to know is told.
+
+    Args:
+        attack, context: whose search it is.
+        best: of all searches over the block.
+        block: of samples.
+        restart: which search over them, from 0.
+    """
+
+    def __init__(
+        self, attack: ProjectedDescent, best: Best, block: Block, restart: int, context: AttackContext
+    ) -> None:
+        self.block = block
+        self._best, self._restart, self._context = best, restart, context
+        self._steps = attack.n_steps
+        self._before = (block.number * attack.restarts + restart) * self._steps
+        self._total = block.of * attack.restarts * self._steps
+        self._rows: Tensor | None = None
+        self._keeps_least = attack.patience is not None
+        self.least = torch.full_like(block.ball.centres[:, 0], math.inf)
+
+    def follow(self, rows: Tensor, among: Tensor) -> None:
+        """Go on with these of the block's samples, which are these among those so far."""
+        self._rows, self.least = rows, self.least[among]
+
+    def __call__(self, step: int, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
+        """Take note of an iterate."""
+        block, context = self.block, self._context
+        exact = step == self._steps or block.quick is block.exact
+        self._best.keep(points, outputs, losses, exact=exact, rows=self._rows)
+        if self._keeps_least:
+            self.least = torch.minimum(self.least, losses)
+        if context.callback is not None:
+            rows = block.rows if self._rows is None else block.rows[self._rows]
+            context.callback(Iterate(self._restart, step, rows, points.view(-1, *block.shape), losses))
+        if step:
+            context.report(self._before + step, self._total, f"attack step {step}/{self._steps}")
+
+
+def _differentiate(
+    objective: Objective, copies: Copies | None, draws: Tensor | None, step: int, points: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    if copies is None or draws is None:
+        return objective.differentiate(points)
+    return copies.differentiate(objective, points, draws[:, step])
 
 
 def descend(
-    objective: Objective,
+    differentiate: Callable[[int, Tensor], tuple[Tensor, Tensor, Tensor]],
     start: Tensor,
     update: UpdateRule,
-    steps: int,
+    steps: range,
     see: Callable[[int, Tensor, Tensor, Tensor], None],
-    *,
-    last: Objective,
-) -> None:
+) -> Tensor:
     """Minimise a loss.
 
     Args:
-        objective: the loss.
+        differentiate: from a step and points to outputs, losses and the gradient of each sample's loss.
         start: points (b, d).
         update: a step of the descent.
-        steps: how many; the loss is evaluated once more, where the last one ends.
-        see: called with the steps done, and with points, outputs and losses, before each step and after the last.
-        last: the loss after the last step, where no gradient is needed; perhaps more exact.
+        steps: which ones, counted from 0.
+        see: called with the steps done, and with points, outputs and losses, before each step.
+
+    Returns:
+        Where the last step ends, which nobody has seen yet.
     """
     points = start
-    for step in range(steps):
+    for step in steps:
         # One pass gives the loss of this iterate and the gradient of the next: none is made to judge alone.
-        outputs, losses, gradient = objective.differentiate(points)
+        outputs, losses, gradient = differentiate(step, points)
         see(step, points, outputs, losses)
         points = update(points, gradient)
-    see(steps, points, *last.evaluate(points))
+    return points
 
 
 class Best:
@@ -138,12 +226,26 @@ class Best:
     def __init__(self) -> None:
         self.start: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def keep(self, points: Tensor, outputs: Tensor, losses: Tensor, *, exact: bool = True) -> None:
-        """Take the samples' points where they are better; exact are those judged in the network's own precision."""
+    def keep(
+        self, points: Tensor, outputs: Tensor, losses: Tensor, *, exact: bool = True, rows: Tensor | None = None
+    ) -> None:
+        """Take the samples' points where they are better.
+
+        Args:
+            points, outputs, losses: of all samples, or of some.
+            exact: whether they are judged in the network's own precision.
+            rows: which samples these are; None for all.
+        """
         if self.start is None:
             self.start = points, outputs, losses
             self.points, self.outputs, self.losses = points.clone(), outputs.clone(), losses.clone()
             self.exact = torch.full_like(losses, exact, dtype=torch.bool)
+            return
+        if rows is not None:
+            better = losses < self.losses[rows]
+            owns = self.losses, self.points, self.outputs, self.exact
+            for own, new in zip(owns, (losses, points, outputs, torch.full_like(better, exact)), strict=True):
+                own[rows] = torch.where(_like(better, new), new, own[rows])
             return
         better = losses < self.losses
         # Into the tensors that are there: fresh ones in every step would cost more than the comparison.

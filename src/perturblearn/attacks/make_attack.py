@@ -46,6 +46,7 @@ def _search(config: IterativeConfig) -> dict[str, Any]:
     keys = {"epsilon": config.epsilon, "steps": config.steps, "step": config.step, "bfloat16": config.is_bfloat16}
     if isinstance(config, RestartingConfig):
         keys |= {"random_start": config.random_start, "restarts": config.restarts}
+        keys |= {"patience": config.patience, "augment": config.augment}
     return keys
 
 

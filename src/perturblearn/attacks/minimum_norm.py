@@ -109,7 +109,9 @@ class MinimumNorm(Attack):
 
         objective = block.quick.of_rows(rows)
         rule = steepest(ball, self.step * FINER if number else self.step)
-        descend(objective, ball.project(start), rule, self.steps, see, last=objective)
+        start = ball.project(start)
+        last = descend(lambda _, points: objective.differentiate(points), start, rule, range(self.steps), see)
+        see(self.steps, last, *objective.evaluate(last))
         objective.check()
         if block.quick is block.exact:
             return nearest

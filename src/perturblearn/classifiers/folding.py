@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from perturblearn.classifiers.copying import copied
@@ -84,7 +84,7 @@ def _pairs(body: nn.Module) -> list[tuple[str, str]]:
             _calls(before, body, nn.Conv2d)
             and len(before.users) == 1
             and calls[node.target] == calls[before.target] == 1
-            and norm.running_mean is not None
+            and isinstance(norm.running_mean, Tensor)
             and not norm.training
         ):
             found.append((before.target, node.target))

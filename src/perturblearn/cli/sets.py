@@ -1,4 +1,4 @@
-"""The commands perturb, learn and verify."""
+"""The commands perturb, learn, verify and export."""
 
 from __future__ import annotations
 
@@ -134,3 +134,26 @@ def verify(
         files = ", ".join(damage.file for damage in harm[:3])
         more = f" and {len(harm) - 3} more" if len(harm) > 3 else ""
         raise StoreError(f"{folder} is damaged ({files}{more}); repair it with 'perturblearn verify {folder} --repair'")
+
+
+@app.command
+def export(
+    folder: Set,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the two files.")] = Path("tensors"),
+    prefix: Annotated[str, Parameter(help="Beginning of their names, PREFIX_ims and PREFIX_lab.")] = "CIFAR",
+    output: Annotated[OutputOptions, Flattened] = OutputOptions(),
+) -> None:
+    """Write a perturbed set as plain tensors of torch.save, as Ilyas et al. (2019) published theirs.
+
+    Both files hold lists: torch.cat(torch.load("tensors/CIFAR_ims")).
+    """
+    from perturblearn import api
+    from perturblearn.cli.execute import print_json
+
+    images, labels = api.export(folder, out, prefix=prefix)
+    if output.json:
+        print_json({"kind": "exported set", "folder": str(folder), "inputs": str(images), "labels": str(labels)})
+    elif not output.quiet:
+        print(f"{images}: inputs\n{labels}: target classes")

@@ -72,7 +72,7 @@ class AttackConfig(NamedVariants):
 
     @property
     def searches(self) -> int:
-        """How often the search is done."""
+        """How often the search is done, one over copies of the samples counted as one for each copy."""
         return 1
 
     def n_pixels(self, input_dim: int) -> int | None:
@@ -207,6 +207,17 @@ class RestartingConfig(IterativeConfig):
 
     random_start: bool = Field(default=False, description="start at a random point within epsilon")
     restarts: PositiveInt = Field(default=1, description="searches from such points; the best counts")
+    # None where a key asks for nothing, so that sets from before it keep their identity.
+    patience: PositiveInt | None = Field(
+        default=None,
+        description="every so many steps, samples whose least loss has fallen by less than 1 % since the last look are "
+        "left as they are (all samples take all steps)",
+    )
+    augment: PositiveInt | None = Field(
+        default=None,
+        description="images: each step's gradient is the mean over so many copies, flipped and shifted by up to 2 "
+        "pixels at random (of the image itself)",
+    )
 
     @model_validator(mode="after")
     def _starts_elsewhere(self) -> Self:
@@ -220,7 +231,7 @@ class RestartingConfig(IterativeConfig):
     @property
     def searches(self) -> int:
         """See `AttackConfig.searches`."""
-        return self.restarts
+        return self.restarts * (self.augment or 1)
 
 
 class RadialPGDConfig(SparseAttackConfig, RestartingConfig):

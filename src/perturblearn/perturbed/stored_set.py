@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,6 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
         self.statistics: Mapping[str, Any] = self.manifest["parts"][part]["statistics"]
         self._shards = shards_of(self.manifest, part)
         self._ends = [shard.rows.stop for shard in self._shards]
-        self._classes = {label: position for position, label in enumerate(self.manifest["label_values"])}
         self._shape: list[int] = self.manifest["image_shape"] or self.manifest["input_shape"]
         standardisation = self.manifest.get("standardisation")
         self._standardisation = None if standardisation is None else Standardisation.from_dict(standardisation)
@@ -106,15 +105,29 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
         number = bisect_right(self._ends, position)
         inputs, labels = self._columns(number)
         row = position - self._shards[number].rows.start
+        values, targets = self._as_samples(self._shards[number], inputs[row : row + 1], labels[row : row + 1])
+        return values[0], int(targets)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples of one shard after the other, compared with its checksum: inputs (n, ...) and classes (n,).
+
+        Raises:
+            StoreError: a shard is missing or damaged.
+        """
+        for shard in self._shards:
+            columns = self._intact(shard)
+            yield self._as_samples(shard, columns["inputs"], columns["target_labels"])
+
+    def _as_samples(self, shard: Shard, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs in the units of the original data, and the positions of their target classes."""
         # In float64, so that only the result is rounded.
-        values = inputs[row : row + 1].double()
+        values = inputs.double()
         scale = self._standardisation
         original = values + self.manifest["offset"] if scale is None else scale.undo(values)
-        values = original.float().reshape(self._shape)
-        target = self._classes.get(int(labels[row : row + 1]))
-        if target is None:
-            raise repairable(self.folder, self._shards[number].file)
-        return values, target
+        matches = labels[:, None] == torch.tensor(self.manifest["label_values"])
+        if not bool(matches.any(dim=1).all()):
+            raise repairable(self.folder, shard.file)
+        return original.float().reshape(-1, *self._shape), matches.int().argmax(dim=1)
 
     def load(self, memory: int | None = None, scratch: Path | None = None) -> PerturbedSet:
         """The whole part, checked against its checksums, to train on it with this package.

@@ -286,7 +286,8 @@ def augmented(part: Tensor, task: Task, position: tuple[str, str], batch_size: i
         return part
     generator = torch.Generator().manual_seed(derive_seed(task.seed, "augmentation", *position))
     draws = draw_augmentation(batch_size, generator, padding=descent.crop_padding)
-    draws = draws[:, team.rank :: team.size].to(part.device)
+    # Without waiting for what is queued on a GPU.
+    draws = draws[:, team.rank :: team.size].to(part.device, non_blocking=True)
     images = part.view(len(part), *task.image_shape)
     padding, fill = descent.crop_padding, descent.crop_fill
     return augment(images, draws, descent.augmentation, padding=padding, fill=fill, black=task.black).view_as(part)
