@@ -16,8 +16,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 from perturblearn.config.section import Section, as_tuple
 
 
-# Families are built when they are first used: by then all their variants are defined.
-class Variants(Section, defer_build=True):
+class Variants(Section):
     """A family of variants, or one of them."""
 
     tag: ClassVar[str] = ""
