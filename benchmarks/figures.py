@@ -103,13 +103,13 @@ def run_figure(figure: Figure, seed: int, data_dir: Path | None, overrides: dict
     executor.run()
     taken = time.perf_counter() - started
     runs, _ = plain_operations(found, set())
+    measured = [experiment.measures(executor)[0].measures for _, experiment in found]
     points = [
-        {"panel": point.panel, **point.values, **experiment.measures(executor)[0].measures}
-        for point, experiment in found
+        {"panel": point.panel, **point.values, **measures} for (point, _), measures in zip(found, measured, strict=True)
     ]
     print(
         f"{figure.name}: {len(points)} points, {runs} distinct runs, {taken:.1f} s ({planned:.1f} s of them planning); "
-        f"median agreement {statistics.median(point['agreement_max'] for point in points):.3f}",
+        f"median agreement {statistics.median(measures['agreement_max'] for measures in measured):.3f}",
         flush=True,
     )
     return {"figure": figure.name, "runs": runs, "seconds": taken, "planning_seconds": planned, "points": points}

@@ -1,4 +1,4 @@
-"""The page docs/reproduction/published_seed.md: NeurIPS24's curves made again at their own seed, panel by panel.
+"""The page docs/reproduction/published_seed.md: the papers' curves made again at their own seeds, panel by panel.
 
     python docs/evidence/published_seed.py [--out published_seed] [--data-dir DIR] [--only WORD ...] [--pages]
 
@@ -34,13 +34,17 @@ class Task:
     panel: int
     most: tuple[tuple[str, float], ...] = ()
     own_seeds: int = 0
+    curves: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
 
     @property
     def words(self) -> str:
         """The command."""
-        most = "".join(f" --most.{name} {value:g}" for name, value in self.most)
+        options = f" --curves {self.curves}" if self.curves else ""
+        options += "".join(f" --most.{name} {value:g}" for name, value in self.most)
+        options += "".join(f" --{name} {value}" for name, value in self.keys)
         draws = f"both --seeds {self.own_seeds}" if self.own_seeds else "published"
-        return f"perturblearn reproduce {self.figure} --scale full --draws {draws} --panel {self.panel}{most}"
+        return f"perturblearn reproduce {self.figure} --scale full --draws {draws} --panel {self.panel}{options}"
 
     def prepare(self, data_dir: Path | None) -> PreparedReproduction:
         """The validated reproduction, ready to run."""
@@ -50,13 +54,19 @@ class Task:
             scale="full",
             draws="both" if self.own_seeds else "published",
             panels=[self.panel],
+            curves=self.curves,
             most=dict(self.most),
+            overrides=dict(self.keys),
             data_dir=data_dir,
         )
 
 
 SIZES = (("input_dim", 1000.0),)
 """Up to this many dimensions a point of Gaussian noise takes under two minutes on two cores."""
+
+
+QUICK_SEARCH = (("attack.products", "bfloat16"),)
+"""As in `reproduction.py`: the same search, several times faster on processors that support it."""
 
 
 def plan() -> Iterator[Task]:
@@ -69,6 +79,9 @@ def plan() -> Iterator[Task]:
     yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
     for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
         yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
+    for name, most in (("l2_uniform", 1000.0), ("linf_uniform", 500.0)):
+        figure = f"iclr2024/artificial_{name}"
+        yield Task(figure, 2, (("n_adv", most),), curves="flow", keys=QUICK_SEARCH)
     # Along epsilon, where the default point lies too, beside our own seeds.
     for name in ("shifted_gauss_a", "mnist_a", "fmnist_a", "fmnist_b", "mnist_b"):
         yield Task(f"neurips2024/{name}", 1, own_seeds=10)
@@ -131,7 +144,7 @@ def write_page(out: Path, data_dir: Path | None) -> None:
     done = list(finished(out, data_dir))
     parts = [
         "# At the published seed",
-        "Every point of NeurIPS24's curves that was run with the draws of its own seed ([The published draws]"
+        "Every point of the papers' curves that was run with the draws of its own seed ([The published draws]"
         "(../draws.md)). *Within 0.02* counts the readable published values that ours is so near to: they were read "
         "off the figures with about that error.",
         "`python docs/evidence/published_seed.py` writes this page and runs what is missing.",

@@ -145,11 +145,11 @@ def test_a_sweep_s_tracker_holds_the_numbers_of_every_point(tracker: str, tmp_pa
     result = perturblearn.sweep(SWEEP, overrides=OVERRIDES, out=tmp_path, track=[tracker])
     found = READERS[tracker](tmp_path)
     assert sorted(found) == ["digits 1", "digits 2"]
-    for row in result.table:
-        of_point = found[f"digits {row['point']}"]
-        assert of_point["agreement_mean"] == {0: row["agreement_mean"]}
-        runs = [run for run in result.runs if run["point"] == row["point"]]
-        assert of_point["agreement"] == {run["seed"]: run["agreement"] for run in runs}
+    for point in result.table:
+        of_point = found[f"digits {point.number}"]
+        assert of_point["agreement_mean"] == {0: point.spread("agreement").mean}
+        runs = [run for run in result.runs if run.point == point.number]
+        assert of_point["agreement"] == {run.seed: run.numbers["agreement"] for run in runs}
 
 
 def test_every_combination_of_an_audit_is_tracked_under_a_name_of_its_own(

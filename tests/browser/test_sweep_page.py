@@ -59,7 +59,7 @@ def values(sweep: SweepResult, measure: str, **where: Any) -> np.ndarray:
     """The measure in every finished run with these settings; __ stands for a dot."""
     wanted = {name.replace("__", "."): value for name, value in where.items()}
     return np.array([
-        row[measure] for row in sweep.runs
+        row[measure] for row in (run.row for run in sweep.runs)
         if row["error"] is None and row[measure] is not None and all(row[name] == each for name, each in wanted.items())
     ])  # fmt: skip
 
@@ -181,7 +181,7 @@ def test_filters_cut_the_chart_and_both_tables(open_page: Open, grid_sweep: Swee
     head, points = heads(page, "points-table"), rows(page, "points-table")
     assert head[:3] == ["point", "epsilon", "source"]
     assert [row[0] for row in points] == [
-        str(row["point"]) for row in grid_sweep.table if row["attack.source"] != "none"
+        str(point.number) for point in grid_sweep.table if point.values["attack.source"] != "none"
     ]  # fmt: skip
     natural = [row for row in points if row[2] == "natural"]
     expected = [
@@ -217,7 +217,7 @@ def test_keys_of_many_values_are_filtered_by_ranges_and_lists(open_page: Open, t
 
 def test_tables_sort_and_search(open_page: Open, grid_sweep: SweepResult, grid_page: Path) -> None:
     page = open_page(grid_page).page
-    means = {row["point"]: row[f"{G}_mean"] for row in grid_sweep.table}
+    means = {point.number: point.spread(G).mean or 0.0 for point in grid_sweep.table}
     by_size = sorted(means, key=means.__getitem__, reverse=True)
     column = heads(page, "points-table").index("g")
     page.locator("#points-table thead th").nth(column).get_by_role("button").click()
@@ -310,7 +310,7 @@ def test_what_is_shown_is_saved_as_csv(
     def number(text: str) -> float | None:
         return float(text) if text else None
 
-    shown = [row for row in grid_sweep.runs if row["attack.source"] != "none"]
+    shown = [run.row for run in grid_sweep.runs if run.values["attack.source"] != "none"]
     found = saved("#runs-file")
     assert [row["key"] for row in found] == [row["key"] for row in shown]
     for row, run in zip(found, shown, strict=True):
@@ -318,7 +318,7 @@ def test_what_is_shown_is_saved_as_csv(
         assert (row["attack.source"], float(row["attack.epsilon"])) == (run["attack.source"], run["attack.epsilon"])
         assert all(number(row[name]) == run.get(name) for name in (G, "perturbed_loss", "perturbation_size"))
     points = saved("#points-file")
-    expected = [row for row in grid_sweep.table if row["attack.source"] != "none"]
+    expected = [dict[str, Any](point.row) for point in grid_sweep.table if point.values["attack.source"] != "none"]
     assert [row["point"] for row in points] == [str(row["point"]) for row in expected]
     for row, point in zip(points, expected, strict=True):
         assert (int(row["finished"]), int(row["failed"])) == (point["finished"], point["failed"])
@@ -351,14 +351,14 @@ def test_random_points_are_dots_without_lines(open_page: Open, tmp_path: Path) -
     page = open_page(written(sweep)).page
     (dots,) = drawn(page, "mean")
     assert dots["mode"] == "markers"
-    ordered = sorted(sweep.table, key=lambda row: row["standard.model.slope"])
-    close(dots["x"], [row["standard.model.slope"] for row in ordered])
-    close(dots["y"], [row[f"{G}_mean"] for row in ordered])
+    by_slope: dict[Any, Any] = {point.values["standard.model.slope"]: point.spread(G).mean for point in sweep.table}
+    close(dots["x"], sorted(by_slope))
+    close(dots["y"], [by_slope[slope] for slope in sorted(by_slope)])
     assert "different at every point: attack.epsilon." in page.locator("#sweep-caption").inner_text()
     page.select_option("#view", "map")
     (dots,) = drawn(page, "map")
     assert sorted(zip(dots["x"], dots["y"], strict=True)) == sorted(
-        (row["standard.model.slope"], row["attack.epsilon"]) for row in sweep.table
+        (point.values["standard.model.slope"], point.values["attack.epsilon"]) for point in sweep.table
     )
     page.check("#log-y")
     assert (layout(page, "xaxis.type"), layout(page, "yaxis.type")) == ("log", "log")
@@ -466,7 +466,7 @@ def test_odd_sweeps_open_and_list_their_runs(open_page: Open, tmp_path: Path, ma
     page = open_page(written(sweep)).page
     assert len(rows(page, "runs-table")) == min(25, len(sweep.runs))
     assert len(rows(page, "points-table")) == len(sweep.table)
-    has_numbers = any(row["error"] is None for row in sweep.runs)
+    has_numbers = any(run.error is None for run in sweep.runs)
     assert (
         page.locator("#sweep-chart .main-svg").count() > 0 if has_numbers else page.locator("#sweep-chart").count() == 0
     )

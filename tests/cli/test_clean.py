@@ -116,7 +116,7 @@ def test_runs_of_a_sweep_go_with_it_but_not_those_of_another(out: Path) -> None:
     assert folder is not None
     perturblearn.clean(folder, out=out, dry_run=False)
     left = {record.key for record in records(out)}
-    assert left == {row["key"] for row in sweeps[1].runs}
+    assert left == {run.key for run in sweeps[1].runs}
     again = perturblearn.sweep(
         {"name": "two", "sweep": {"grid": {"attack.epsilon": [0.5, 1.0]}}}, overrides=KEYS, out=out
     )

@@ -239,6 +239,10 @@ BAD = [
         "scale full and the paper's keys, or draws own",
     ),
     (
+        "iclr2024/artificial_l2_uniform --scale full --curves limit --draws published",
+        "the published points of iclr2024/artificial_l2_uniform are of the flow; choose curves flow, or draws own",
+    ),
+    (
         "paper/curves --draws theirs",
         'Invalid value "theirs" for --draws. Choose from: "both", "own", "published"; see '
         "'perturblearn reproduce --help'",

@@ -21,6 +21,13 @@ NO_DATA = (
     "there is no such data; choose digits, mnist, fashion_mnist, cifar10, folder:PATH, npz:PATH, gauss, shifted_gauss, "
     "correlated, uniform"
 )
+NEURIPS = {"draws": "neurips2024"}
+ICLR = {
+    "draws": "iclr2024",
+    "data.name": "uniform",
+    "attack.source": "uniform",
+    **{f"{role}.model.name": "one_hidden" for role in ("standard", "perturbation")},
+}
 LOW_RANK = (
     ".form = 'low_rank' needs inputs with known factors, which only bare one-step perturbations in l2 of a classifier "
     "narrower than the inputs have; choose auto"
@@ -44,24 +51,28 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"attack.norm": {"name": "l2"}}, "attack.norm = {'name': 'l2'}, but it must be 'l0', 'l2' or 'linf'"),
     ({"seeds.x": 1}, f"seeds: {SEEDS}"),
     # Draws of a published script.
-    ({"draws": "iclr"}, "draws = 'iclr', but it must be 'own' or 'neurips2024'"),
+    ({"draws": "iclr"}, "draws = 'iclr', but it must be 'own', 'neurips2024' or 'iclr2024'"),
     (
         {"draws_card": "t4"},
         "draws_card = 't4' says which GPU drew for a published figure, but draws = 'own'; remove it, or set draws = "
-        "'neurips2024'",
+        "'neurips2024' or 'iclr2024'",
     ),
     *(
         (
-            {"draws": "neurips2024", **keys},
-            f"draws = 'neurips2024' makes again what that paper's script drew, which had no {what}; choose {choice}, "
-            "or draws = 'own'",
+            {**usual, **keys},
+            f"draws = {usual['draws']!r} makes again what that paper's script drew, which had no {what}; "
+            f"choose {choice}, or draws = 'own'",
         )
-        for keys, what, choice in (
-            ({"standard.model.name": "one_hidden"}, "standard.model.name = 'one_hidden'", "two_layer"),
-            ({"perturbation.model.name": "mlp"}, "perturbation.model.name = 'mlp'", "two_layer"),
-            ({"attack.source": "gauss"}, "attack.source = 'gauss'", "natural or none"),
-            ({"attack.targets": "next"}, "attack.targets = 'next'", "uniform"),
-            ({"data.name": "uniform"}, "data uniform", "gauss, shifted_gauss or images"),
+        for usual, keys, what, choice in (
+            (NEURIPS, {"standard.model.name": "one_hidden"}, "standard.model.name = 'one_hidden'", "two_layer"),
+            (NEURIPS, {"perturbation.model.name": "mlp"}, "perturbation.model.name = 'mlp'", "two_layer"),
+            (NEURIPS, {"attack.source": "gauss"}, "attack.source = 'gauss'", "natural or none"),
+            (NEURIPS, {"attack.targets": "next"}, "attack.targets = 'next'", "uniform"),
+            (NEURIPS, {"data.name": "uniform"}, "data uniform", "gauss, shifted_gauss or images"),
+            (ICLR, {"standard.model.name": "two_layer"}, "standard.model.name = 'two_layer'", "one_hidden"),
+            (ICLR, {"attack.source": "gauss"}, "attack.source = 'gauss'", "uniform"),
+            (ICLR, {"attack.targets": "given"}, "attack.targets = 'given'", "uniform"),
+            (ICLR, {"data.name": "digits"}, "data digits", "gauss or uniform"),
         )
     ),
     # Types.

@@ -206,8 +206,8 @@ def test_deep_networks_have_defaults_of_their_own() -> None:
 
 
 def test_networks_from_before_a_key_keep_their_identity() -> None:
-    tree = config_tree(resolve_config({}, {"standard.model.name": "mlp"}))
-    assert set(tree["standard"]["model"]) == {"name", "hidden_dim", "depth", "slope", "normalise"}
+    tree = config_tree(resolve_config({}, {"standard.model.name": "mlp"}).standard.model)
+    assert set(tree) == {"name", "hidden_dim", "depth", "slope", "normalise"}
 
 
 ACCEPTED: list[dict[str, Any]] = [

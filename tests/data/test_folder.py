@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from tests.data.writers import class_images, png_bytes, write_files
 
 import perturblearn.data.folder as folder_module
-from perturblearn.config import DataConfig, resolve_config
+from perturblearn.config import DataConfig, Keys, resolve_config
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
 from perturblearn.data.folder import read_folder
 from perturblearn.data.images import decode_image
@@ -539,6 +539,6 @@ def test_transparent_pixels_are_white(mode: str) -> None:
         ({"image_size": 8, "resize": "zoom"}, "data.resize = 'zoom', but it must be 'crop', 'squash' or 'pad'"),
     ],
 )
-def test_sizes_that_cannot_be_meant(keys: dict[str, object], message: str) -> None:
+def test_sizes_that_cannot_be_meant(keys: Keys, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         resolve_config({"data": {"name": "folder:photos", **keys}})

@@ -1,7 +1,8 @@
-"""Experiments with the draws of NeurIPS24's script, against its steps written out, and what depends on which draw."""
+"""Experiments with the draws of the papers' scripts, against their steps written out; what depends on which draw."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from perturblearn import learn_from_perturbations
 from perturblearn.api import UserObjects, learn, make_experiment, perturb, verify
+from perturblearn.api.learn import prepare_learn
 from perturblearn.classifiers import TwoLayer
 from perturblearn.config import value_of
 from perturblearn.experiment import Experiment, SeedGraph
@@ -30,13 +32,24 @@ SCRIPT: dict[str, Any] = {
     "controls": {"draws": 0},
 }
 
+ICLR: dict[str, Any] = {
+    "seeds": [SEED],
+    "dtype": "float64",
+    "draws": "iclr2024",
+    "data": {"name": "uniform", "input_dim": 6, "n_samples": 40, "n_heldout": 60},
+    "standard": {"loss": "identity", "lr": 0.1, "epochs": 30, "model": {"name": "one_hidden", "hidden_dim": 20}},
+    "attack": {"source": "uniform", "epsilon": 0.5, "n_sources": 50},
+    "perturbation": {"loss": "logistic", "lr": 0.2, "epochs": 25, "model": {"name": "one_hidden", "hidden_dim": 24}},
+    "controls": {"draws": 2},
+}
 
-def experiment(**keys: Any) -> Experiment:
-    return make_experiment(SCRIPT, overrides={name.replace("__", "."): value for name, value in keys.items()})
+
+def experiment(script: dict[str, Any] = SCRIPT, **keys: Any) -> Experiment:
+    return make_experiment(script, overrides={name.replace("__", "."): value for name, value in keys.items()})
 
 
-def graph(**keys: Any) -> SeedGraph:
-    (of_seed,) = experiment(**keys).seeds.values()
+def graph(script: dict[str, Any] = SCRIPT, **keys: Any) -> SeedGraph:
+    (of_seed,) = experiment(script, **keys).seeds.values()
     return of_seed
 
 
@@ -85,6 +98,42 @@ def test_measures_are_those_of_the_script_s_steps(name: str, form: str) -> None:
     assert numbers["perturbed_loss"] == pytest.approx(loss, rel=1e-9)
 
 
+def one_hidden(width: int) -> TwoLayer:
+    """A network as ICLR24's script draws it, from torch's global generator."""
+    half = torch.full((width // 2,), width**-0.5)
+    return TwoLayer(torch.nn.Linear(6, width, bias=False).weight.detach(), torch.cat((half, -half)), None, 0.01)
+
+
+@pytest.mark.parametrize("name", ["uniform", "gauss"])
+def test_measures_are_those_of_iclr_s_steps(name: str) -> None:
+    gpu = CudaGenerator(SEED)
+
+    def noise(count: int) -> Tensor:
+        return gpu.normal(count, 6).double() if name == "gauss" else (2 * gpu.uniform(count, 6) - 1).double()
+
+    inputs, labels = noise(40), 2 * gpu.integers(2, 40) - 1
+    sources, targets = noise(50), 2 * gpu.integers(2, 50) - 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        starts = one_hidden(20), one_hidden(24), one_hidden(24)
+    f = gradient_descent(starts[0], inputs, labels, "identity", 0.1, 30)
+    control = gradient_descent(starts[1], sources, targets, "logistic", 0.2, 25)
+    perturbed = sources + bare(f, sources, targets)
+    g = gradient_descent(starts[2], perturbed, targets, "logistic", 0.2, 25)
+    slope = {f"{role}__model__slope": 0.01 for role in ("standard", "perturbation")}
+    made = experiment(ICLR, data__name=name, attack__source=name, **slope)
+    executor = made.run()
+    ((row,),) = (of_seed.grid for of_seed in made.measures(executor))
+    numbers = row.to_dict()
+    assert numbers["standard_accuracy"] == share(outputs(f, inputs), labels)
+    assert numbers["perturbation_accuracy"] == share(outputs(g, inputs), labels)
+    loss = torch.nn.functional.softplus(-targets * outputs(g, perturbed)).mean().item()
+    assert numbers["perturbed_loss"] == pytest.approx(loss, rel=1e-9)
+    # The first control is the script's network on noise alone; a second one has other targets and weights.
+    accuracies = executor.result(made.seeds[SEED].controls["unperturbed"]).accuracy
+    assert accuracies[0] == share(outputs(control, inputs), labels)
+
+
 def test_images_are_read_by_a_loader_that_draws_between_both_networks() -> None:
     keys = {"seeds": [SEED], "draws": "neurips2024", "controls.draws": 0, "standard.model.hidden_dim": 8}
     made = make_experiment({}, UserObjects(data=blobs(2)), overrides={**keys, "perturbation.epochs": 1})
@@ -123,6 +172,28 @@ def test_each_stage_depends_on_what_was_drawn_before_it() -> None:
     assert same(draws_card="t4") == {"f": True, "g": True, "targets": False}
 
 
+def test_what_iclr_draws_last_depends_on_all_sizes() -> None:
+    first = graph(ICLR)
+
+    def same(**keys: Any) -> str:
+        other = graph(ICLR, **keys)
+        stages = {
+            "f": lambda of: of.standards[0].start,
+            "g": lambda of: of.perturbations[0][0].start,
+            "sources": lambda of: of.branches[0].perturbed.sources,
+            "targets": lambda of: of.branches[0].perturbed.targets,
+            "control": lambda of: of.controls["unperturbed"].published,
+        }
+        return " ".join(name for name, of_stage in stages.items() if of_stage(first) == of_stage(other))
+
+    assert same(attack__epsilon=0.1, data__n_heldout=70) == "f g sources targets control"
+    assert same(standard__model__hidden_dim=10) == "f sources targets"
+    assert same(perturbation__model__hidden_dim=10) == "f sources targets control"
+    assert same(data__n_samples=42) == "f g"
+    assert same(attack__n_sources=42) == "f g sources"
+    assert same(draws_card="t4") == "f g"
+
+
 def test_every_stage_that_draws_knows_by_what() -> None:
     own, published = graph(draws="own"), graph()
     assert own.data.key != published.data.key
@@ -157,8 +228,9 @@ def test_theory_looks_at_the_networks_from_which_training_started() -> None:
         assert torch.equal(start.weight, drawn_first.weight.double())
 
 
-def test_a_set_on_disk_is_repaired_with_the_draws_it_was_made_by(tmp_path: Path) -> None:
-    (made,) = perturb(SCRIPT, out=tmp_path)
+@pytest.mark.parametrize("script", [SCRIPT, ICLR], ids=lambda script: script["draws"])
+def test_a_set_on_disk_is_repaired_with_the_draws_it_was_made_by(script: dict[str, Any], tmp_path: Path) -> None:
+    (made,) = perturb(script, out=tmp_path)
     (shard,) = (made.folder / "training").glob("*.safetensors")
     content = shard.read_bytes()
     shard.unlink()
@@ -171,6 +243,21 @@ def test_a_set_s_data_are_drawn_as_they_were_when_g_is_drawn_by_us(tmp_path: Pat
     by_script, by_us = (learn(made, overrides=keys).seeds[0] for keys in ({}, {"draws": "own"}))
     assert by_us.measures["standard_accuracy"] == by_script.measures["standard_accuracy"]
     assert by_us.measures["perturbed_loss"] != by_script.measures["perturbed_loss"]
+
+
+def test_a_set_on_disk_keeps_its_sources_and_targets_when_g_is_drawn_by_us(tmp_path: Path) -> None:
+    (made,) = perturb(ICLR, out=tmp_path)
+    by_script, by_us = (prepare_learn(made, overrides=own).experiments[0] for own in ({}, {"draws": "own"}))
+    control = graph(ICLR).controls["unperturbed"].published
+    assert control is not None
+    assert by_script.seeds[SEED].controls["unperturbed"].published == control
+    assert by_us.seeds[SEED].controls["unperturbed"].published == replace(control, start=None)
+    generator = CudaGenerator(SEED)
+    for count in (40 * 6, 40):
+        generator.skip(count)
+    sources = by_us.run().result(by_us.seeds[SEED].branches[0].perturbed).sources
+    assert sources is not None
+    assert torch.equal(sources, (2 * generator.uniform(50, 6) - 1).double())
 
 
 def test_cards_of_the_configuration_are_known() -> None:

@@ -20,7 +20,7 @@ from perturblearn.pages.sweep_page import (
     sweep_question,
     sweep_remarks,
 )
-from perturblearn.results import SweepResult
+from perturblearn.results import Spread, SweepResult
 
 ZIPPED = {"standard.model.hidden_dim": [8, 16, 32], "perturbation.model.hidden_dim": [10, 20, 30]}
 RANDOM = {
@@ -49,16 +49,18 @@ def key_named(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 def percents(sweep: SweepResult, point: int, measure: str = G) -> str:
     """Mean and deviation of a point's runs by numpy, in percent as a sentence has them."""
-    values = np.array([row[measure] for row in sweep.runs if row["point"] == point and row["error"] is None])
+    values = np.array([run.numbers[measure] for run in sweep.runs if run.point == point and run.error is None])
     spread = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{100 * values.mean():.1f}{spread}"
 
 
 def means(sweep: SweepResult, measure: str = G) -> dict[int, float]:
     """By point, the mean of its finished runs by numpy."""
-    numbers = sorted({row["point"] for row in sweep.runs if row["error"] is None})
+    numbers = sorted({run.point for run in sweep.runs if run.error is None})
     return {
-        number: float(np.mean([row[measure] for row in sweep.runs if row["point"] == number and row["error"] is None]))
+        number: float(
+            np.mean([run.numbers[measure] for run in sweep.runs if run.point == number and run.error is None])
+        )
         for number in numbers
     }
 
@@ -75,7 +77,7 @@ def test_the_columns_hold_every_run_with_every_number(tmp_path: Path, section: d
     assert len(found) == len(sweep.runs)
     for row, run in zip(found, sweep.runs, strict=True):
         assert {name: value for name, value in row.items() if value is not None} == {
-            name: value for name, value in run.items() if value is not None
+            name: value for name, value in run.row.items() if value is not None
         }
     assert data["shown"] == [
         "standard_accuracy_heldout", G, "agreement", "unperturbed_control_heldout", "permuted_control_heldout",
@@ -157,7 +159,8 @@ def test_the_answer_names_the_best_and_the_worst_point_and_their_controls(tmp_pa
     above = sum(all(of_g[point] > control[point] for control in controls) for point in of_g)
     assert above > 0
     place = {
-        row["point"]: f"epsilon = {row['attack.epsilon']}, source = '{row['attack.source']}'" for row in sweep.table
+        point.number: f"epsilon = {point.values['attack.epsilon']}, source = '{point.values['attack.source']}'"
+        for point in sweep.table
     }
     assert sweep_answer(sweep) == (
         f"g classifies between {percents(sweep, worst)} % ({place[worst]}) and {percents(sweep, best)} % "
@@ -177,11 +180,11 @@ def test_the_answer_names_the_best_and_the_worst_point_and_their_controls(tmp_pa
 def test_points_that_are_equally_good_are_counted(tmp_path: Path) -> None:
     sweep = made_sweep(tmp_path, grid={"attack.epsilon": [0.1, 0.2, 0.3]}, has_controls=False)
     means_of = zip(sweep.table, (0.5, 0.75, 0.75), strict=True)
-    table = [{**row, f"{G}_mean": mean, f"{G}_std": None} for row, mean in means_of]
+    table = [replace(point, measures={G: Spread(mean, None)}) for point, mean in means_of]
     assert sweep_answer(replace(sweep, table=table)).startswith(
         "g classifies between 50.0 % (epsilon = 0.1) and 75.0 % (epsilon = 0.2, and 1 point more) of clean held-out"
     )
-    table = [{**row, f"{G}_mean": 0.5} for row in table]
+    table = [replace(point, measures={G: Spread(0.5, None)}) for point in table]
     assert sweep_answer(replace(sweep, table=table)).startswith(
         "g classifies 50.0 % of clean held-out inputs correctly at each of 3 points. Without controls"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perturblearn.config import value_of
-from perturblearn.papers import ALL, FIGURES, SCALES, Figure, Panel, Smaller, outline_of
+from perturblearn.config import Keys, value_of
+from perturblearn.papers import ALL, FIGURES, SCALES, Figure, Outline, Panel, Smaller
 
 FIGURE = Figure(
     "paper/figure",
@@ -103,12 +103,12 @@ def test_every_figure_is_one_at_every_scale(name: str) -> None:
 
 
 def test_outlines_tell_what_there_is() -> None:
-    outline = outline_of(FIGURES["iclr2024/artificial_l2_uniform"])
-    assert (outline["panels"], outline["points"]["full"], outline["published"]) == (4, 64, True)
-    assert outline["smaller"] == (
+    outline = Outline.of(FIGURES["iclr2024/artificial_l2_uniform"])
+    assert (outline.panels, outline.points["full"], outline.published) == (4, 64, True)
+    assert outline.smaller == (
         "input dimension d, training samples N and perturbed samples N' divided by 20, units = 200 instead of 1,000"
     )
-    assert not outline_of(FIGURES["iclr2024/artificial_l2_gauss"])["published"]
+    assert not Outline.of(FIGURES["iclr2024/artificial_l2_gauss"]).published
 
 
 def test_keys_that_are_set_for_a_whole_figure() -> None:
@@ -128,7 +128,7 @@ def test_keys_that_are_set_for_a_whole_figure() -> None:
         ({"attack.products": "bfloat16", "attack.steps": 5}, False),
     ],
 )
-def test_only_the_way_of_computing_leaves_the_problem_as_it_is(keys: dict[str, object], is_the_paper_s: bool) -> None:
+def test_only_the_way_of_computing_leaves_the_problem_as_it_is(keys: Keys, is_the_paper_s: bool) -> None:
     assert FIGURE.with_keys(keys).is_the_paper_s is is_the_paper_s
     assert not FIGURE.at("quick").with_keys(keys).is_the_paper_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perturblearn.api import prepare_reproduction
 from perturblearn.config import value_of
 from perturblearn.experiment import Experiment
 from perturblearn.papers import FIGURES
@@ -38,6 +39,20 @@ def test_limits_are_soft_where_samples_outnumber_dimensions() -> None:
     points = FIGURES["iclr2024/artificial_l2_uniform"].points(way="limit", panels=[1])
     soft = {point.values["input_dim"]: value_of(point.config, "perturbation.model.softness") for point in points}
     assert soft == dict.fromkeys((100, 500, 1000, 2500, 5000, 7500), 0.1) | {10_000: None}
+
+
+@pytest.mark.parametrize(("data", "seed"), [("uniform", 5), ("gauss", 2)])
+@pytest.mark.parametrize("norm", ["l2", "l0", "linf"])
+def test_the_published_seed_is_run_by_the_flow_alone(norm: str, data: str, seed: int) -> None:
+    name = f"iclr2024/artificial_{norm}_{data}"
+    by_flow, by_limit = (prepare_reproduction(name, scale="full", curves=way) for way in ("flow", "limit"))
+    assert by_limit.at_seed == ()
+    assert len(by_flow.at_seed) == len(by_flow.points)
+    for point in by_flow.at_seed:
+        assert (point.config.seeds, point.config.draws) == ((seed,), "iclr2024")
+        assert point.config.standard.training == "flow"
+        # The curve of a network that learns the noise alone.
+        assert point.config.controls.draws == 1
 
 
 @pytest.mark.parametrize("data", ["uniform", "gauss"])

@@ -11,6 +11,7 @@ import pytest
 from perturblearn.config import value_of
 from perturblearn.data import load_dataset
 from perturblearn.papers import STUDIES, Analysis, Study, StudyRun
+from perturblearn.papers.figure import number
 from perturblearn.papers.study_analyses import SIZE_LAW
 from perturblearn.theory import expected_perturbation_accuracy, orthogonality
 
@@ -50,7 +51,7 @@ def test_the_sizes_span_what_is_expected() -> None:
         sizes = panel.varied["epsilon"]
         assert list(sizes) == sorted(sizes)
         if panel.fixed["attack.source"] == "natural":
-            bound = math.sqrt(panel.fixed["input_dim"] / panel.fixed["n_samples"])
+            bound = math.sqrt(number(panel.fixed, "input_dim") / number(panel.fixed, "n_samples"))
             assert sizes[0] < bound < 4 * bound < sizes[-1]
         else:
             assert panel.fixed["n_adv"] == panel.fixed["n_samples"]
@@ -69,9 +70,8 @@ def test_the_condition_holds_at_one_end() -> None:
 
 def test_the_orthogonality_s_slopes() -> None:
     def measures(run: StudyRun) -> dict[str, float]:
-        decades = (
-            8 * run.settings["rho"] + math.log10(run.settings["n_samples"]) - 3 * math.log10(run.settings["slope"])
-        )
+        rho, n_samples, slope = (number(run.settings, name) for name in ("rho", "n_samples", "slope"))
+        decades = 8 * rho + math.log10(n_samples) - 3 * math.log10(slope)
         return {
             "training_orthogonality_factor": 10**decades,
             "perturbed_orthogonality_factor": 10.0,
@@ -103,10 +103,12 @@ def test_the_orthogonality_s_slopes() -> None:
 def test_the_smallest_perturbation_s_exponents() -> None:
     def measures(run: StudyRun) -> dict[str, float]:
         noise = run.settings["attack.source"] == "gauss"
-        dim, number, size = (run.settings[name] for name in ("input_dim", "n_samples", "epsilon"))
-        smallest = 1.1 if noise else 1.7 * math.sqrt(dim / number)
+        dim, n_samples, size = (number(run.settings, name) for name in ("input_dim", "n_samples", "epsilon"))
+        smallest = 1.1 if noise else 1.7 * math.sqrt(dim / n_samples)
         if not noise and run.way == "flow":
-            smallest = math.inf if (dim, number) == (4000, 160) else 0.0 if (dim, number) == (500, 160) else smallest
+            smallest = (
+                math.inf if (dim, n_samples) == (4000, 160) else 0.0 if (dim, n_samples) == (500, 160) else smallest
+            )
         steepness = 1.0 + 0.1 * run.seed
         # A curve that is straight over the logarithm, so that interpolation is exact.
         gained = -9.0 if smallest == math.inf else 9.0 if smallest == 0 else math.log(size / smallest)
@@ -141,7 +143,7 @@ def test_the_smallest_perturbation_s_exponents() -> None:
 
 def test_the_depth_s_trends() -> None:
     def measures(run: StudyRun) -> dict[str, float]:
-        depth = run.settings["depth"]
+        depth = number(run.settings, "depth")
         return {
             "perturbation_accuracy_heldout": 1.0 - 0.05 * depth + 0.001 * run.seed,
             "agreement": 0.9,

@@ -90,7 +90,9 @@ def test_a_sweep_of_one_point_has_its_mean_and_spread(tmp_path: Path) -> None:
     made = made_sweep(tmp_path, grid={"attack.epsilon": [0.5]})
     (entry,) = entries_of(tmp_path).found
     (point,) = made.table
-    mean, std = point[f"{G}_mean"], point[f"{G}_std"]
+    mean, std = point.spread(G).mean, point.spread(G).std
+    assert mean is not None
+    assert std is not None
     assert std > 0
     assert entry.numbers[G] == Span(mean, mean, std)
     assert entry.conclusion == f"g classifies {100 * mean:.1f} % of clean held-out inputs correctly."

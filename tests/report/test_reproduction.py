@@ -12,6 +12,7 @@ import pytest
 from perturblearn.config import value_of
 from perturblearn.errors import StoreError
 from perturblearn.papers import Figure, Panel, Published, Smaller
+from perturblearn.papers.figure import number
 from perturblearn.report import ReproductionReport
 from perturblearn.report.reproduction import compared_with_published
 from perturblearn.results import ControlsOfWay, FailedRun, PointRow, Reproduction, ShownPanel, point_rows
@@ -36,7 +37,9 @@ def _published(monkeypatch: pytest.MonkeyPatch) -> None:
 def rows(figure: Figure, values: dict[float, list[float]], **more: Any) -> list[PointRow]:
     """Of points by epsilon; a run without the measure of ours has none."""
     points = list(figure.points())
-    measured = [[{"ours_max": value, **more} for value in values.get(point.values["epsilon"], ())] for point in points]
+    measured = [
+        [{"ours_max": value, **more} for value in values.get(number(point.values, "epsilon"), ())] for point in points
+    ]
     return point_rows(figure, points, measured)
 
 
@@ -125,7 +128,7 @@ def test_ways_and_laws_are_told_apart() -> None:
         FIGURE.panels[:1],
         measures=FIGURE.measures,
         ways={"flow": lambda _: {}, "limit": lambda settings: {"slope": settings["epsilon"]}},
-        laws={"law": lambda settings: None if settings["epsilon"] > 0.2 else settings["n_adv"] / 20},
+        laws={"law": lambda settings: None if number(settings, "epsilon") > 0.2 else number(settings, "n_adv") / 20},
     )
     points = [point for way in figure.ways for point in figure.points(way=way)]
     assert value_of(points[5].config, "standard.model.slope") == 0.2

@@ -47,9 +47,10 @@ def result() -> SweepResult:
 
 
 def test_a_row_per_point_with_mean_and_deviation_over_its_seeds(result: SweepResult) -> None:
-    whole, half, none = result.table
-    assert [row["attack.epsilon"] for row in result.table] == [0.1, 0.25, 0.5]
-    assert [(row["point"], row["finished"], row["failed"]) for row in result.table] == [(1, 2, 0), (2, 1, 1), (3, 0, 2)]
+    table = [point.row for point in result.table]
+    whole, half, none = table
+    assert [row["attack.epsilon"] for row in table] == [0.1, 0.25, 0.5]
+    assert [(row["point"], row["finished"], row["failed"]) for row in table] == [(1, 2, 0), (2, 1, 1), (3, 0, 2)]
     assert whole["perturbation_accuracy_heldout_mean"] == statistics.fmean([0.5, 0.75])
     assert whole["perturbation_accuracy_heldout_std"] == statistics.stdev([0.5, 0.75])
     assert (half["perturbation_accuracy_heldout_mean"], half["perturbation_accuracy_heldout_std"]) == (0.25, None)
@@ -59,14 +60,14 @@ def test_a_row_per_point_with_mean_and_deviation_over_its_seeds(result: SweepRes
 
 
 def test_a_row_per_run_with_its_numbers_or_its_error(result: SweepResult) -> None:
-    assert [(row["point"], row["seed"], row["error"]) for row in result.runs] == [
+    assert [(run.point, run.seed, run.error) for run in result.runs] == [
         (1, 0, None), (1, 1, None), (2, 0, None), (2, 1, FAILED), (3, 0, FAILED), (3, 1, FAILED),
     ]  # fmt: skip
-    assert result.runs[1]["perturbation_accuracy_heldout"] == 0.75
-    assert result.runs[3] == {
+    assert result.runs[1].numbers["perturbation_accuracy_heldout"] == 0.75
+    assert result.runs[3].row == {
         "point": 2, "key": "11" * 32, "attack.epsilon": 0.25, "standard.lr": [0.1, 0.01], "seed": 1, "error": FAILED,
     }  # fmt: skip
-    assert [row["seed"] for row in result.failed] == [1, 0, 1]
+    assert [run.seed for run in result.failed] == [1, 0, 1]
 
 
 def test_the_order_of_numbers_is_one_whatever_order_records_give() -> None:
@@ -74,7 +75,7 @@ def test_the_order_of_numbers_is_one_whatever_order_records_give() -> None:
     content = json.loads(json.dumps(measured(0, 0.5).to_dict(), sort_keys=True))
     outcomes = [Outcome(0, 0, "00" * 32, SeedMeasures.from_dict(content))]
     again = SweepResult.of(result.sweep, result.key, result.points, outcomes)
-    assert [list(row) for row in again.runs] == [list(row) for row in result.runs]
+    assert [list(run.row) for run in again.runs] == [list(run.row) for run in result.runs]
 
 
 def test_what_is_printed(result: SweepResult) -> None:

@@ -90,6 +90,15 @@ def test_shapes_are_filled_row_by_row() -> None:
     assert torch.equal(CudaGenerator(1).normal(30, 40), CudaGenerator(1).normal(1200).view(30, 40))
 
 
+@pytest.mark.parametrize("rows", [range(5), range(7, 300), range(299, 300)])
+def test_some_rows_are_those_of_all(rows: range) -> None:
+    whole, part = CudaGenerator(1, "t4"), CudaGenerator(1, "t4")
+    for draw in ("uniform", "normal"):
+        # 300,000 elements are two rounds of a T4, and a row is no multiple of what is computed at once.
+        expected = getattr(whole, draw)(300, 1000)[rows.start : rows.stop]
+        assert torch.equal(getattr(part, draw)(300, 1000, rows=rows), expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("count", [3, 100_000, 3_000_000])
 def test_draws_are_those_of_this_machine_s_gpu(count: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,18 @@ from perturblearn.api.grids import Learners, as_tuple, learner_keys, refuse_mixi
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
-from perturblearn.api.run import ConfigLike, check_device
-from perturblearn.config import NETWORKS, AttackConfig, ModelConfig, given_tree, resolve_config
+from perturblearn.api.run import check_device
+from perturblearn.config import (
+    JSON,
+    NETWORKS,
+    AttackConfig,
+    ConfigLike,
+    Keys,
+    ModelConfig,
+    given_tree,
+    given_value,
+    resolve_config,
+)
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
@@ -40,7 +50,7 @@ def audit(
     checkpoint: PathLike | None = None,
     train: bool = False,
     config: ConfigLike | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -116,7 +126,7 @@ def prepare_audit(
     checkpoint: PathLike | None = None,
     train: bool = False,
     config: ConfigLike | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedAudit:
     """What `audit` does with these arguments, validated and not yet done."""
@@ -130,11 +140,14 @@ def prepare_audit(
         keys["standard.model.checkpoint"] = os.fspath(checkpoint)
     _require_weights(keys, train)
     # A file may say how to train an f of its own, which is not the one that is audited.
-    of_file = dict(tree.pop("standard", {})) if train else {}
-    tree["standard"] = {key: value for key, value in of_file.items() if key not in ("training", "model")}
-    named = tree.get("perturbation", {}).get("model", {}).get("name")
-    attack = keys.get("attack.name", tree.get("attack", {}).get("name"))
-    _require_l0(epsilons, keys.get("attack.norm", tree.get("attack", {}).get("norm")), attack)
+    of_file = tree.get("standard")
+    if not train:
+        tree["standard"] = {}
+    elif isinstance(of_file, Mapping):
+        tree["standard"] = {key: value for key, value in of_file.items() if key not in ("training", "model")}
+    named = given_value(tree, "perturbation.model.name")
+    norm, attack = (keys.get(name, given_value(tree, name)) for name in ("attack.norm", "attack.name"))
+    _require_l0(epsilons, norm, attack)
     standard = DEEP_DEFAULTS["standard"] if train else {"training": "none"}
     placeholder = {**DEEP_DEFAULTS["perturbation"], "model": {"name": "mlp"}}
     defaults = {**DEEP_DEFAULTS, "name": "audit", "standard": standard, "perturbation": placeholder}
@@ -148,7 +161,7 @@ def prepare_audit(
     if epsilons is None:
         epsilons = _own_epsilons(base.attack, default_epsilons(outline.signature))
     sizes = {norm: as_tuple(values) for norm, values in epsilons.items()}
-    networks = learner_keys(learners, default=named or default_learner(outline.signature))
+    networks = learner_keys(learners, default=str(named or default_learner(outline.signature)))
     configs = audit_configs(base, sizes, networks)
     written = ",".join(f"{norm}:{size:g}" for norm, several in sizes.items() for size in several)
     options = {"model": model, "data": data, "epsilons": written, "learner": list(networks), "train": train}
@@ -180,7 +193,9 @@ class PreparedAudit(PreparedResult[Audit]):
         return self._measured(executor).write(options.results, folder, example_files(examples), options.figures)
 
 
-def _own_epsilons(attack: AttackConfig, defaults: Mapping[str, tuple[float, ...]]) -> Mapping[str, Any]:
+def _own_epsilons(
+    attack: AttackConfig, defaults: Mapping[str, tuple[float, ...]]
+) -> Mapping[str, float | Sequence[float]]:
     """Sizes by norm if only the attack's own keys name any."""
     if "epsilon" in attack.model_fields_set:
         return {attack.norm: attack.epsilon}
@@ -189,7 +204,7 @@ def _own_epsilons(attack: AttackConfig, defaults: Mapping[str, tuple[float, ...]
     return defaults
 
 
-def _require_l0(epsilons: Mapping[str, Any] | None, norm: str | None, attack: str | None) -> None:
+def _require_l0(epsilons: Mapping[str, object] | None, norm: JSON, attack: JSON) -> None:
     """Raise a ConfigError for a request for l0 perturbations that would not be followed."""
     if epsilons is None and norm == "l0":
         raise ConfigError(
@@ -202,7 +217,7 @@ def _require_l0(epsilons: Mapping[str, Any] | None, norm: str | None, attack: st
         )
 
 
-def _require_weights(keys: Mapping[str, Any], train: bool) -> None:
+def _require_weights(keys: Keys, train: bool) -> None:
     name = keys["standard.model.name"]
     model = ModelConfig.named(name)
     if model is not None and not model.is_network:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from perturblearn.config import fields, inline_table
+from perturblearn.config import Keys, fields, inline_table
 
 
-def command(*words: object, options: Mapping[str, Any] | None = None, keys: Mapping[str, Any] | None = None) -> str:
+def command(*words: object, options: Mapping[str, object] | None = None, keys: Keys | None = None) -> str:
     """A perturblearn command in one line, quoted for a shell.
 
     Args:
@@ -27,8 +26,10 @@ def command(*words: object, options: Mapping[str, Any] | None = None, keys: Mapp
             continue
         parts += [f"--{name}"] if value is True else [f"--{name}", _text(value)]
     for name, value in (keys or {}).items():
-        is_table = isinstance(value, Mapping) and name in dict(fields())  # and no section
-        parts += [f"--{name}", inline_table(value) if is_table else _text(value)]
+        if isinstance(value, Mapping) and name in dict(fields()):  # and no section
+            parts += [f"--{name}", inline_table(value)]
+        else:
+            parts += [f"--{name}", _text(value)]
     known = [part for part in parts if part is not None]
     return shlex.join(known) if len(known) == len(parts) else ""
 

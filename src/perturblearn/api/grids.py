@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perturblearn.classifiers import hand_over
-from perturblearn.config import ExperimentConfig
+from perturblearn.config import JSON, ExperimentConfig, Keys
 from perturblearn.errors import ConfigError
 
 Learners = Any
@@ -18,7 +18,7 @@ def as_tuple(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, (list, tuple)) else (values,)
 
 
-def learner_keys(learners: Learners, *, default: str) -> dict[str, Mapping[str, Any]]:
+def learner_keys(learners: Learners, *, default: str) -> dict[str, Keys]:
     """Networks by the name that a configuration holds, each with keys of its own.
 
     Args:
@@ -33,7 +33,7 @@ def learner_keys(learners: Learners, *, default: str) -> dict[str, Mapping[str, 
         named = list(learners.items())
     else:
         named = [(learner, {}) for learner in as_tuple(default if learners is None else learners)]
-    networks: dict[str, Mapping[str, Any]] = {}
+    networks: dict[str, Keys] = {}
     for learner, keys in named:
         name = learner if isinstance(learner, str) else hand_over(learner)
         if name in networks:
@@ -44,12 +44,12 @@ def learner_keys(learners: Learners, *, default: str) -> dict[str, Mapping[str, 
     return networks
 
 
-def written_keys(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def written_keys(networks: Mapping[str, Keys]) -> dict[str, JSON]:
     """The networks' own keys as they are written on the command line."""
     return {f"{name}.{key}": value for name, own in networks.items() for key, value in own.items()}
 
 
-def refuse_settled(overrides: Mapping[str, Any] | None, settled: Mapping[str, str]) -> None:
+def refuse_settled(overrides: Keys | None, settled: Mapping[str, str]) -> None:
     """Raise a ConfigError for a key that would be ignored, because an option settles it."""
     for key, option in settled.items():
         if key in (overrides or {}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from perturblearn.api.commands import command
@@ -10,7 +10,7 @@ from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.run import PreparedRun, make_experiment
 from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, require_data, require_same_data
-from perturblearn.config import ExperimentConfig, ModelConfig, config_tree
+from perturblearn.config import JSON, ExperimentConfig, Keys, ModelConfig, config_tree
 from perturblearn.errors import ConfigError
 from perturblearn.graph import Watcher
 from perturblearn.results import Result, Style
@@ -26,7 +26,7 @@ def learn(
     *,
     perturbation: Any = None,
     data: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -80,7 +80,7 @@ def prepare_learn(
     *,
     perturbation: Any = None,
     data: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedRun:
     """What `learn` does with these arguments, validated and not yet done."""
@@ -106,14 +106,14 @@ def prepare_learn(
     return PreparedRun(experiments=(experiment,), command=again)
 
 
-def _for_network(config: ExperimentConfig, network: Any) -> dict[str, Any]:
+def _for_network(config: ExperimentConfig, network: Any) -> dict[str, JSON]:
     """The set's configuration for a g that may be another network, without the keys that would not apply to it."""
     tree, of_set = config_tree(config), config.perturbation.model
     if network != of_set.name:
+        perturbation = config_tree(config.perturbation)
+        del perturbation["model"]
         # A network of the theory and a deep one are trained in different ways.
         named = ModelConfig.named(network)
-        if of_set.is_network == (named is None or named.is_network):
-            del tree["perturbation"]["model"]
-        else:
-            del tree["perturbation"]
+        is_alike = of_set.is_network == (named is None or named.is_network)
+        tree["perturbation"] = perturbation if is_alike else {}
     return tree

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from perturblearn.attacks import hand_over_attack
 from perturblearn.classifiers import forget_calls, hand_over
+from perturblearn.config import JSON, Keys
 from perturblearn.data import Dataset, dataset_from
 
 
@@ -27,7 +27,7 @@ class UserObjects:
     perturbation: Any = None
     attack: Any = None
 
-    def register(self, overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], Dataset | None]:
+    def register(self, overrides: Keys | None) -> tuple[dict[str, JSON], Dataset | None]:
         """Register the objects under names that a configuration can hold.
 
         Args:

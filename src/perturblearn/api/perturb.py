@@ -12,8 +12,8 @@ from typing import Any
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
-from perturblearn.api.run import ConfigLike, make_experiment
-from perturblearn.config import config_tree
+from perturblearn.api.run import make_experiment
+from perturblearn.config import JSON, ConfigLike, Keys, config_tree
 from perturblearn.data import Signature
 from perturblearn.experiment import Experiment, Part, Shard, try_networks
 from perturblearn.graph import AnyStage, Executor, Grouped, Plan, Watcher, content_key, make_plan
@@ -28,7 +28,7 @@ def perturb(
     data: Any = None,
     standard: Any = None,
     attack: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     cache_dir: PathLike | None = None,
     cache_size: int | str | None = None,
@@ -68,7 +68,7 @@ def prepare_perturb(
     config: ConfigLike | None = None,
     objects: UserObjects | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedSets:
     """What `perturb` does with these arguments, validated and not yet done."""
@@ -151,18 +151,18 @@ class PreparedSets(Prepared[list[StoredSet]]):
         # A set says how to train g and where its data are; where that has changed, it is written again.
         return stored.key == self._key(seed) and stored.manifest["config"] == self._tree(seed)
 
-    def _tree(self, seed: int) -> dict[str, Any]:
+    def _tree(self, seed: int) -> dict[str, JSON]:
         """The configuration that a set carries: that of its own seed."""
         return json.loads(json.dumps({**config_tree(self.experiment.config), "seeds": [seed]}))
 
     def _write(self, seed: int, executor: Executor, folder: Path) -> None:
         experiment, of_seed = self.experiment, self.experiment.seeds[seed]
         config, data = experiment.config, executor.result(of_seed.data)
-        about: dict[str, Any] = {
+        about: dict[str, JSON] = {
             "name": config.name,
             "key": self._key(seed),
             "seed": seed,
-            "attack": config_tree(config)["attack"],
+            "attack": config_tree(config.attack),
             **{name: getattr(config.attack, name) for name in ("norm", "epsilon", "source", "targets")},
             "dtype": config.dtype,
             "input_shape": list(data.inputs.shape[1:]),

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.stores import record_store
 from perturblearn.api.tracking import track
-from perturblearn.config import config_tree
+from perturblearn.config import JSON, config_tree
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Experiment, key_of, plan_together, run_together
 from perturblearn.graph import AnyStage, Executor, Plan, keys_below
@@ -56,7 +56,7 @@ class Prepared(ABC, Generic[R_co]):
         """A plan of it, for people."""
         return plan.describe()
 
-    def counts(self, plan: Plan) -> dict[str, Any]:
+    def counts(self, plan: Plan) -> dict[str, JSON]:
         """The same as JSON values."""
         return plan.to_dict()
 
@@ -78,7 +78,7 @@ class Recorded(Protocol):
         """Where it lies; None for one in memory."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """It as JSON values."""
         ...
 

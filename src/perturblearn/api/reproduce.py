@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perturblearn.api.commands import command
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.runs import PreparedRuns
-from perturblearn.config import TwoLayerConfig
+from perturblearn.config import JSON, Keys, TwoLayerConfig
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import (
     Experiment,
@@ -68,7 +68,7 @@ def reproduce(
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
     draws: str = "both",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -152,7 +152,7 @@ def prepare_reproduction(
     curves: str | None = None,
     most: Mapping[str, float] | None = None,
     draws: str = "both",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedReproduction:
     """What `reproduce` does with these arguments, validated and not yet done."""
@@ -191,10 +191,14 @@ def prepare_reproduction(
     points = tuple(point for way in ways for point in figure.points(seeds=seeds, way=way, panels=shown))
     if not points:
         raise ConfigError(f"no point of {name} is within these limits; raise one of them")
-    at_seed = () if draws == "own" else tuple(_at_seed(figure, shown, of_script))
+    # The published points were computed in the first of the ways.
+    first = next(iter(figure.ways))
+    at_seed = () if draws == "own" or first not in ways else tuple(_at_seed(figure, shown, of_script))
     if not at_seed and (draws == "published" or of_script):
         if figure.seed is None:
             raise ConfigError(f"the draws of {name} cannot be made again; choose draws own")
+        if first not in ways:
+            raise ConfigError(f"the published points of {name} are of the {first}; choose curves {first}, or draws own")
         raise ConfigError(
             f"this is another problem than that of {name}, of which the published seed says nothing; choose scale full "
             "and the paper's keys, or draws own"
@@ -296,13 +300,12 @@ class PreparedReproduction(Prepared[Reproduction]):
 
     def describe(self, plan: Plan) -> str:
         """A plan in short: how many points and runs, and the totals of the stages."""
-        counts = self.counts(plan)
         scale = f"{self.scale}: {self.figure.smaller}" if self.figure.smaller else self.scale
         scale += "".join(f", {name} = {value}" for name, value in self.figure.changed.items())
-        runs = f"{counts['n_points']:,} points, {counts['n_runs']:,} runs"
+        runs = f"{len(self.points):,} points, {len(self.runs.experiments):,} runs"
         return f"{self.figure.name}, {scale}\n{runs}\n\n{plan.describe(in_short=True)}"
 
-    def counts(self, plan: Plan) -> dict[str, Any]:
+    def counts(self, plan: Plan) -> dict[str, JSON]:
         """The same as JSON values."""
         return {
             "name": self.figure.name,
@@ -467,7 +470,7 @@ def _figure(name: str) -> Figure:
     raise ConfigError(f"there is no figure {name}; {advice}")
 
 
-def _at_seed(figure: Figure, panels: Sequence[int], keys: Mapping[str, Any]) -> Iterator[FigurePoint]:
+def _at_seed(figure: Figure, panels: Sequence[int], keys: Keys) -> Iterator[FigurePoint]:
     """The points of some panels at the published seed, with the draws of the paper's script."""
     if figure.draws != "curves":
         return
@@ -483,7 +486,7 @@ def _at_seed(figure: Figure, panels: Sequence[int], keys: Mapping[str, Any]) -> 
 def _controls(figure: Figure, ways: Sequence[str], panel: int, seeds: int | Sequence[int]) -> tuple[FigurePoint, ...]:
     """The default setting of the first panel that is shown, with controls."""
     draws = figure.control_draws
-    keys: dict[str, Any] = {"controls.draws": draws}
+    keys: dict[str, JSON] = {"controls.draws": draws}
     return tuple(
         FigurePoint(panel, 0, way, {}, figure.default(panel=panel, seeds=seeds, way=way, overrides=keys))
         for way in (ways if draws else ())

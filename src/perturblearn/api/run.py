@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ from perturblearn.api.comparing import quick_theory
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
-from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.config import ConfigLike, Keys, resolve_config
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
 from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
 from perturblearn.results import DataSize, Result, Style, drawn_or_warned, export_run
-
-ConfigLike = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 
 
 def learn_from_perturbations(
@@ -32,7 +29,7 @@ def learn_from_perturbations(
     standard: Any = None,
     perturbation: Any = None,
     attack: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -114,7 +111,7 @@ def plan(
     standard: Any = None,
     perturbation: Any = None,
     attack: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -131,7 +128,7 @@ def prepare_run(
     config: ConfigLike | None = None,
     objects: UserObjects | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedRun:
     """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
@@ -142,7 +139,7 @@ def make_experiment(
     config: ConfigLike | None = None,
     objects: UserObjects | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     stored: StoredSet | None = None,
 ) -> Experiment:

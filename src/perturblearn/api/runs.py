@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import check_device
 from perturblearn.api.stores import record_store
 from perturblearn.classifiers import forget_calls
-from perturblearn.config import Keep, config_tree, describe
+from perturblearn.config import Keep, Keys, config_tree, describe
 from perturblearn.errors import ConfigError, DataError, PerturbLearnError
 from perturblearn.experiment import Experiment, Outcome, Point, SeedMeasures, key_of, plan_together, run_together
 from perturblearn.graph import Executor, Plan, collecting_nothing
@@ -45,7 +44,7 @@ class PreparedRuns(Prepared[list[Outcome]]):
     points: Sequence[Point]
     keep: Keep = "measures"
     data_dir: PathLike | None = None
-    request: Mapping[str, Any] = field(default_factory=dict)
+    request: Keys = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.runs import PreparedRuns
 from perturblearn.api.stores import record_store
 from perturblearn.api.tracking import track as hand_on
-from perturblearn.config import Sweep, resolve_sweep
+from perturblearn.config import JSON, Keys, Sweep, resolve_sweep
 from perturblearn.experiment import MakeExecutor, Point
 from perturblearn.graph import Plan, Watcher
 from perturblearn.results import SweepResult
 
-SweepLike = Mapping[str, Any] | str | os.PathLike[str]
+SweepLike = Keys | str | os.PathLike[str]
 
 
 def sweep(
     file: SweepLike,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -79,9 +78,7 @@ def sweep(
     return prepared.run(options)
 
 
-def prepare_sweep(
-    file: SweepLike, *, overrides: Mapping[str, Any] | None = None, data_dir: PathLike | None = None
-) -> PreparedSweep:
+def prepare_sweep(file: SweepLike, *, overrides: Keys | None = None, data_dir: PathLike | None = None) -> PreparedSweep:
     """What `sweep` does with these arguments, validated and not yet done."""
     resolved = resolve_sweep(file, overrides)
     points = tuple(Point(values, config) for values, config in resolved.points())
@@ -118,7 +115,7 @@ class PreparedSweep(Prepared[SweepResult]):
         heading = f"{len(self.runs.points):,} points, {len(self.runs.runs):,} runs:"
         return "\n".join((heading, *axes, "", plan.describe(in_short=True)))
 
-    def counts(self, plan: Plan) -> dict[str, Any]:
+    def counts(self, plan: Plan) -> dict[str, JSON]:
         """The same as JSON values."""
         return {
             "name": self.name,

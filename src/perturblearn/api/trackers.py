@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perturblearn.config import Keys
+
 PROJECT = "perturblearn"
 """What trackers call the experiment or project, where their own environment variables do not."""
 
@@ -30,7 +32,7 @@ class TrackedRun:
 
     name: str
     key: str
-    settings: Mapping[str, Any]
+    settings: Keys
     seeds: Mapping[int, Mapping[str, float]]
     summary: Mapping[str, float]
 

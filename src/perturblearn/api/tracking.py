@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.api.trackers import TRACKERS, TrackedRun
-from perturblearn.config import ExperimentConfig, fields, value_of
+from perturblearn.config import JSON, ExperimentConfig, fields, value_of
 from perturblearn.errors import ConfigError
+from perturblearn.experiment import numbers_of
 from perturblearn.graph import content_key
 from perturblearn.results import TRACKING, Audit, Result, SweepResult, TransferMatrix, size_of
-
-_NO_METRICS = ("point", "key", "seed", "error", "finished", "failed")
-"""Columns of a sweep's tables that are no numbers of its runs."""
 
 
 def tracker_names(track: str | Sequence[str]) -> tuple[str, ...]:
@@ -73,16 +71,15 @@ def _tracked_runs(result: Any) -> Iterator[TrackedRun]:
             for (standard, perturbation), cell in result.cells.items():
                 yield _of_cell(cell, f"{result.name} {standard} {perturbation}")
         case SweepResult():
-            for point, row in zip(result.points, result.table, strict=True):
-                runs = [run for run in result.runs if run["point"] == row["point"] and run["error"] is None]
-                settled = {*_NO_METRICS, *result.varied}
-                name = f"{result.sweep.name} {row['point']}"
+            for point, found in zip(result.points, result.table, strict=True):
+                runs = [run for run in result.runs if run.point == found.number and run.error is None]
+                name = f"{result.sweep.name} {found.number}"
                 yield TrackedRun(
                     name,
                     content_key([name, result.key]),
                     _settings(point.config),
-                    {run["seed"]: _numbers(run, settled) for run in runs},
-                    _numbers(row, settled),
+                    {run.seed: _known(run.numbers) for run in runs},
+                    _known({**({} if found.size is None else found.size.to_dict()), **found.statistics}),
                 )
         case _:
             raise AssertionError(f"{type(result).__name__} is not tracked")
@@ -90,7 +87,7 @@ def _tracked_runs(result: Any) -> Iterator[TrackedRun]:
 
 def _of_cell(cell: Result, name: str) -> TrackedRun:
     """A run, or a combination of settings of several."""
-    seeds = {int(row["seed"]): _numbers(row, {"seed"}) for row in cell.rows}
+    seeds = {seed.seed: _known(numbers_of(seed)) for seed in cell.seeds}
     summary = {
         f"{measure}_{statistic}": value
         for measure, values in cell.summary.items()
@@ -100,11 +97,11 @@ def _of_cell(cell: Result, name: str) -> TrackedRun:
     return TrackedRun(name, content_key([name, cell.key]), _settings(cell.config), seeds, summary)
 
 
-def _numbers(row: Mapping[str, Any], settled: set[str]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items() if name not in settled and value is not None}
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
-def _settings(config: ExperimentConfig) -> dict[str, Any]:
+def _settings(config: ExperimentConfig) -> dict[str, JSON]:
     """By dotted key its value."""
     found = {name: value_of(config, name) for name, _ in fields()}
     return {name: value for name, value in found.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from perturblearn.api.grids import Learners, learner_keys, refuse_mixing, refuse
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
-from perturblearn.api.run import ConfigLike, check_device
-from perturblearn.config import resolve_config
+from perturblearn.api.run import check_device
+from perturblearn.config import JSON, ConfigLike, Keys, resolve_config
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import DEEP_DEFAULTS, Transfer, default_epsilons, default_targets
@@ -27,7 +27,7 @@ def transfer(
     data: Any = None,
     *,
     config: ConfigLike | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     out: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -76,7 +76,7 @@ def prepare_transfer(
     data: Any = None,
     *,
     config: ConfigLike | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedTransfer:
     """What `transfer` does with these arguments, validated and not yet done."""
@@ -95,7 +95,7 @@ def prepare_transfer(
     folder = None if data_dir is None else Path(data_dir)
     outline = Outline.of(dataset) if dataset is not None else data_outline(base.data, data_dir=folder)
     given = base.attack.model_fields_set
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, JSON] = {}
     if "targets" not in given:
         chosen["attack.targets"] = default_targets(outline.signature)
     if "epsilon" not in given and base.attack.norm in (sizes := default_epsilons(outline.signature)):

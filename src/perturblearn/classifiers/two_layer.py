@@ -93,15 +93,13 @@ def initialise(
         seed: the run's seed.
         role: the classifier's role (``standard``, ``perturbation``, ...): each role draws its own network from the same
             seed.
-        start: where a published script draws this network of ``two_layer``; None for our own draws.
+        start: where a published script draws this network; None for our own draws.
 
     Returns:
         The network in float32 on the CPU, so that the draws are the same whatever precision and device are used later.
     """
     width = config.hidden_dim
-    if start is not None:
-        weight, bias, readout = start.network(width, input_dim, seed=seed)
-        return TwoLayer(weight, readout, bias, config.slope)
+    published = None if start is None else start.network(width, input_dim, seed=seed)
 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(seed, "initialisation", role, purpose))
@@ -110,9 +108,16 @@ def initialise(
         return torch.randn(shape, generator=generator(purpose), dtype=torch.float32)
 
     if isinstance(config, OneHiddenConfig):
-        uniform = torch.rand(width, input_dim, generator=generator("weight"), dtype=torch.float32)
         half = torch.full((width // 2,), 1 / math.sqrt(width), dtype=torch.float32)
-        return TwoLayer((2 * uniform - 1) / math.sqrt(input_dim), torch.cat((half, -half)), None, config.slope)
+        if published is not None:
+            (weight,) = published
+        else:
+            uniform = torch.rand(width, input_dim, generator=generator("weight"), dtype=torch.float32)
+            weight = (2 * uniform - 1) / math.sqrt(input_dim)
+        return TwoLayer(weight, torch.cat((half, -half)), None, config.slope)
+    if published is not None:
+        weight, bias, readout = published
+        return TwoLayer(weight, readout, bias, config.slope)
     return TwoLayer(
         normal(width, input_dim, purpose="weight") / math.sqrt(input_dim),
         normal(width, purpose="readout") / math.sqrt(width),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from perturblearn.config import JSON, Keys
 from perturblearn.errors import ConfigError
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, JSON]]:
     """The words of a command as one optional file and values by dotted key.
 
     Args:
@@ -21,7 +22,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, Any
     from perturblearn.config import parse_value
 
     file: str | None = None
-    keys: dict[str, Any] = {}
+    keys: dict[str, JSON] = {}
     words = iter(arguments)
     for word in words:
         if not word.startswith("--"):
@@ -67,7 +68,7 @@ def split_epsilons(text: str) -> dict[str, list[float]]:
     return sizes
 
 
-def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def split_networks(text: str, keys: dict[str, JSON]) -> dict[str, dict[str, JSON]]:
     """Networks, each with its own keys, which begin with its name and are removed from ``keys``.
 
     Args:
@@ -82,7 +83,7 @@ def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]
     names = [part.strip() for part in text.split(",")]
     prefixes = [name.rpartition(":")[2] for name in names]
     sections = {name.partition(".")[0] for name, _ in fields()}
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, JSON]] = {}
     for name, prefix in zip(names, prefixes, strict=True):
         if not name:
             raise ConfigError(f"{text!r} has an empty name; write the names of networks with commas between them")
@@ -97,7 +98,7 @@ def split_networks(text: str, keys: dict[str, Any]) -> dict[str, dict[str, Any]]
     return networks
 
 
-def refuse_network_keys(keys: Mapping[str, Any], option: str) -> None:
+def refuse_network_keys(keys: Keys, option: str) -> None:
     """Raise a ConfigError for a key of a network that is not named.
 
     Args:

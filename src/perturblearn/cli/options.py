@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from perturblearn.config import JSON
 from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DataOptions:
     data_dir: DataDir = None
     skip_bad: Annotated[bool, Flag, Parameter(help="Skip images that cannot be read, and report how many.")] = False
 
-    def set_keys(self, keys: dict[str, Any]) -> None:
+    def set_keys(self, keys: dict[str, JSON]) -> None:
         """Set the keys that these options stand for.
 
         Raises:
@@ -65,7 +66,7 @@ class DataOptions:
             keys["data.skip_bad"] = True
 
 
-def set_data(keys: dict[str, Any], data: str | None) -> None:
+def set_data(keys: dict[str, JSON], data: str | None) -> None:
     """Set the key that --data stands for.
 
     Raises:

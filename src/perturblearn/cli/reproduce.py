@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,8 +52,8 @@ def reproduce(
     draws: Annotated[
         Literal["both", "own", "published"],
         Parameter(
-            help="published: the paper's seed, with the draws of its script, where these can be made again (NeurIPS24, "
-            "scale full). own: our own seeds."
+            help="published: the paper's seed, with the draws of its script, where these are known (scale full; "
+            "NeurIPS24, and ICLR24's artificial data by the flow). own: our own seeds."
         ),
     ] = "both",
     out: Out = Path("runs"),
@@ -100,18 +101,17 @@ def list_figures(
 ) -> None:
     """List the figures that can be reproduced: panels, points, published values and computing time."""
     from perturblearn.cli.execute import print_json
-    from perturblearn.papers import ALL, outline_of
+    from perturblearn.papers import ALL, Outline
     from perturblearn.report.words import plural
 
-    outlines = [outline_of(figure) for figure in ALL.values()]
+    outlines = [Outline.of(figure) for figure in ALL.values()]
     if json:
-        print_json({"figures": outlines})
+        print_json({"figures": [asdict(outline) for outline in outlines]})
         return
     for outline in outlines:
-        points = outline["points"]
-        known = "published values" if outline["published"] else "no published values"
+        known = "published values" if outline.published else "no published values"
         print(
-            f"{outline['name']}: {plural(outline['panels'], 'panel')}, {plural(points['full'], 'point')} "
-            f"(quick: {points['quick']}), {known}; full: {outline['full_takes']} per seed, quick: under 2 minutes"
+            f"{outline.name}: {plural(outline.panels, 'panel')}, {plural(outline.points['full'], 'point')} "
+            f"(quick: {outline.points['quick']}), {known}; full: {outline.full_takes} per seed, quick: under 2 minutes"
         )
-        print(f"    {outline['caption']}")
+        print(f"    {outline.caption}")

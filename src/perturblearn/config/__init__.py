@@ -42,7 +42,15 @@ from perturblearn.config.data import (
 )
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
 from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
-from perturblearn.config.loading import commented_toml, config_tree, given_tree, resolve_config, to_toml
+from perturblearn.config.loading import (
+    ConfigLike,
+    commented_toml,
+    config_tree,
+    given_tree,
+    given_value,
+    resolve_config,
+    to_toml,
+)
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import (
     NETWORKS,
@@ -60,8 +68,10 @@ from perturblearn.config.model import (
     WideResNetConfig,
 )
 from perturblearn.config.sweep import KEEPS, Keep, Sweep, describe, resolve_sweep
+from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
+    "JSON",
     "KEEPS",
     "NETWORKS",
     "NOISE_SOURCES",
@@ -69,6 +79,7 @@ __all__ = [
     "Axis",
     "CIFAR10Config",
     "ClassifierConfig",
+    "ConfigLike",
     "ControlsConfig",
     "ConvNetConfig",
     "CorrelatedConfig",
@@ -84,6 +95,7 @@ __all__ = [
     "IterativeConfig",
     "Keep",
     "Key",
+    "Keys",
     "LimitClassifierConfig",
     "LimitConfig",
     "LinearisedConfig",
@@ -122,7 +134,9 @@ __all__ = [
     "describe",
     "fields",
     "given_tree",
+    "given_value",
     "inline_table",
+    "leaves",
     "parse_value",
     "resolve_config",
     "resolve_sweep",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from perturblearn.config.keys import fields, suggest_key
 from perturblearn.config.loading import SWEEP, shown_value
+from perturblearn.config.values import JSON, Keys
 from perturblearn.errors import ConfigError
 
 DRAWN = ("low", "high", "scale", "whole", "choices")
@@ -30,7 +31,7 @@ class Axis:
     def __len__(self) -> int:
         return len(next(iter(self.settings.values())))
 
-    def steps(self) -> Iterator[dict[str, Any]]:
+    def steps(self) -> Iterator[dict[str, JSON]]:
         """What is set, one place on the axis after the other."""
         for values in zip(*self.settings.values(), strict=True):
             yield dict(zip(self.settings, values, strict=True))
@@ -40,7 +41,7 @@ class Axis:
         return f"{self.kind} {', '.join(self.settings)}: {count}{'s' * (len(self) != 1)}"
 
 
-def grid_axes(section: Mapping[str, Any]) -> Iterator[Axis]:
+def grid_axes(section: Keys) -> Iterator[Axis]:
     """An axis for each key in the part ``grid`` of a section ``[sweep]``.
 
     Raises:
@@ -50,7 +51,7 @@ def grid_axes(section: Mapping[str, Any]) -> Iterator[Axis]:
         yield Axis("grid", {name: axis_values(name, values, "sweep.grid")})
 
 
-def zip_axes(section: Mapping[str, Any]) -> Iterator[Axis]:
+def zip_axes(section: Keys) -> Iterator[Axis]:
     """An axis for each part ``zip`` of a section ``[sweep]``.
 
     Raises:
@@ -96,11 +97,10 @@ def varied_keys(tree: Any, where: str, *, present: bool) -> list[tuple[str, Any]
     return found
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(tree: Keys, prefix: str) -> Iterator[tuple[str, JSON]]:
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        is_section = isinstance(value, Mapping) and value and key not in _known()
-        if is_section and not any(word in value for word in DRAWN):
+        if isinstance(value, Mapping) and value and key not in _known() and not any(word in value for word in DRAWN):
             yield from _leaves(value, f"{key}.")
         else:
             yield key, value
@@ -133,6 +133,6 @@ def named_twice(name: str) -> ConfigError:
     return ConfigError(f"{name} is varied twice in [{SWEEP}]; name it on one axis, once")
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, and neither true nor false."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -4,7 +4,6 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -18,6 +17,7 @@ from perturblearn.config.model import (
     TwoLayerConfig,
 )
 from perturblearn.config.section import LearningRates, PositiveInt, as_tuple
+from perturblearn.config.values import Keys
 from perturblearn.config.variants import Variants, is_mapping
 
 LossName = Literal["identity", "logistic", "exponential"]
@@ -86,7 +86,7 @@ class ClassifierConfig(Variants):
         return (DescentConfig, FlowConfig, SGDConfig, LinearisedConfig, UntrainedConfig, LimitClassifierConfig)
 
     @classmethod
-    def variant_for(cls, keys: Mapping[str, Any]) -> type[ClassifierConfig]:
+    def variant_for(cls, keys: Keys) -> type[ClassifierConfig]:
         """The way of training that is named, or else the one that is usual for the model."""
         model = _model_of(keys) or TwoLayerConfig
         if issubclass(model, LimitConfig):
@@ -96,7 +96,7 @@ class ClassifierConfig(Variants):
         return next((each for each in cls.variants() if each.tag == training), usual)
 
     @classmethod
-    def label(cls, keys: Mapping[str, Any]) -> str:
+    def label(cls, keys: Keys) -> str:
         """As a sentence calls it."""
         return f"training = {cls.tag!r}"
 
@@ -284,12 +284,12 @@ class LimitClassifierConfig(_NotTrained):
         return 20.0
 
     @classmethod
-    def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
+    def refusal(cls, key: str, keys: Keys) -> str:
         """Why a key is refused among these keys, and what to do."""
         return f"the key {key} does not apply to a limit, which is not trained; remove it"
 
 
-def _model_of(keys: Mapping[str, Any]) -> type[ModelConfig] | None:
+def _model_of(keys: Keys) -> type[ModelConfig] | None:
     """The model that a section's keys ask for; None where they name none that there is."""
     model = keys.get("model", {})
     if isinstance(model, ModelConfig):

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from perturblearn.config.section import PositiveInt, as_tuple
+from perturblearn.config.values import Keys
 from perturblearn.config.variants import NamedVariants, is_mapping
 
 _N_SAMPLES = "training samples N; synthetic data: how many to draw (1000), real data: a limit"
@@ -313,7 +313,7 @@ class PythonConfig(DataConfig):
     name: Literal["python"] = Field(default="python", description="data handed over in Python")
 
     @classmethod
-    def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
+    def refusal(cls, key: str, keys: Keys) -> str:
         """Why a key is refused among these keys, and what to do."""
         if key in ("centre", "standardise", "flatten", "heldout_share", "model_classes"):
             there = f"give {key} to perturblearn.dataset_from"

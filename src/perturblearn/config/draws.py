@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from perturblearn.config.axes import DRAWN, Axis, axis_values, is_whole, named_twice, varied_keys
 from perturblearn.config.loading import shown_value
+from perturblearn.config.values import JSON, Keys
 from perturblearn.errors import ConfigError
 
 MOST_POINTS = 100_000
@@ -19,7 +20,7 @@ _DIGITS = 6
 """Significant digits of a drawn number: machines differ in the last ones, which would make other runs of it."""
 
 
-def random_axes(section: Mapping[str, Any]) -> Iterator[Axis]:
+def random_axes(section: Keys) -> Iterator[Axis]:
     """The axis of the part ``random`` of a section ``[sweep]``, if there is one.
 
     Raises:
@@ -108,7 +109,7 @@ def _range(name: str, given: Any) -> _Range:
 def _draw(ranges: Mapping[str, _Range], draws: int, seed: int) -> dict[str, list[Any]]:
     """Different points; more draws begin with those of fewer, and each key has draws of its own."""
     generators = {name: Random(f"{seed} {name}") for name in ranges}
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, JSON]] = {}
     for _ in range(20 * draws + 1000):  # enough, unless nearly all there are have been drawn
         point = {name: ranges[name].at(generator.random()) for name, generator in generators.items()}
         found.setdefault(repr(point), point)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -12,7 +13,7 @@ from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConf
 from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDConfig, UntrainedConfig
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
-from perturblearn.config.model import LimitConfig, TwoLayerConfig
+from perturblearn.config.model import LimitConfig
 from perturblearn.config.section import PositiveInt, Section
 
 
@@ -71,6 +72,29 @@ def _as_seeds(value: Any) -> Any:
     return tuple(range(value)) if isinstance(value, int) else tuple(value)
 
 
+@dataclass(frozen=True)
+class _Script:
+    """What a published script could do.
+
+    Args:
+        model: of both classifiers.
+        data: that it drew.
+        has_images: whether it could read images instead.
+        sources: of the perturbed set; none where they were of the law of the data.
+    """
+
+    model: str
+    data: tuple[str, ...]
+    has_images: bool
+    sources: tuple[str, ...] = ()
+
+
+_SCRIPTS = {
+    "neurips2024": _Script("two_layer", ("gauss", "shifted_gauss"), has_images=True, sources=("natural", "none")),
+    "iclr2024": _Script("one_hidden", ("gauss", "uniform"), has_images=False),
+}
+
+
 class ExperimentConfig(Section):
     """Everything that fixes an experiment's numbers, and the device it runs on."""
 
@@ -80,13 +104,13 @@ class ExperimentConfig(Section):
     )
     device: str = Field(default="cpu", description="cpu, cuda or cuda:1")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of training and attack")
-    draws: Literal["own", "neurips2024"] = Field(
+    draws: Literal["own", "neurips2024", "iclr2024"] = Field(
         default="own",
-        description="how data, first weights and targets are drawn. neurips2024: as that paper's script drew them for "
-        "the same seed, on any machine",
+        description="how data, first weights, noise and targets are drawn. neurips2024, iclr2024: as that paper's "
+        "script drew them for the same seed, on any machine",
     )
     draws_card: Literal["a100", "h100", "v100", "a6000", "rtx3090", "rtx4090", "t4"] | None = Field(
-        default=None, description="neurips2024: the GPU whose draws are made again (a100)"
+        default=None, description="neurips2024, iclr2024: the GPU whose draws are made again (a100)"
     )
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="sgd: an interrupted training goes on from where it was so long ago at most"
@@ -129,14 +153,21 @@ class ExperimentConfig(Section):
             if self.draws_card is not None:
                 raise ValueError(
                     f"draws_card = {self.draws_card!r} says which GPU drew for a published figure, but draws = 'own'; "
-                    "remove it, or set draws = 'neurips2024'"
+                    "remove it, or set draws = 'neurips2024' or 'iclr2024'"
                 )
             return self
-        model, attack = TwoLayerConfig().name, self.attack
+        script, attack, data = _SCRIPTS[self.draws], self.attack, self.data
+        if (isinstance(data, SyntheticConfig) or not script.has_images) and data.name not in script.data:
+            images = ("images",) if script.has_images else ()
+            raise ValueError(
+                f"draws = {self.draws!r} makes again what that paper's script drew, which had no data "
+                f"{data.name}; choose {', '.join((*script.data, *images)[:-1])} or {(*script.data, *images)[-1]}, or "
+                "draws = 'own'"
+            )
         for key, value, known in (
-            ("standard.model.name", self.standard.model.name, (model,)),
-            ("perturbation.model.name", self.perturbation.model.name, (model,)),
-            ("attack.source", attack.source, ("natural", "none")),
+            ("standard.model.name", self.standard.model.name, (script.model,)),
+            ("perturbation.model.name", self.perturbation.model.name, (script.model,)),
+            ("attack.source", attack.source, script.sources or (data.name,)),
             ("attack.targets", attack.targets, ("uniform",)),
         ):
             if value not in known:
@@ -144,11 +175,6 @@ class ExperimentConfig(Section):
                     f"draws = {self.draws!r} makes again what that paper's script drew, which had no "
                     f"{key} = {value!r}; choose {' or '.join(known)}, or draws = 'own'"
                 )
-        if isinstance(self.data, SyntheticConfig) and self.data.name not in ("gauss", "shifted_gauss"):
-            raise ValueError(
-                f"draws = {self.draws!r} makes again what that paper's script drew, which had no data "
-                f"{self.data.name}; choose gauss, shifted_gauss or images, or draws = 'own'"
-            )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from perturblearn.config.experiment import ExperimentConfig
+from perturblearn.config.values import Keys
 from perturblearn.config.variants import Variants
 
 
@@ -135,7 +136,7 @@ def parse_value(name: str, text: str) -> Any:
     return text
 
 
-def inline_table(value: Mapping[str, Any]) -> str:
+def inline_table(value: Keys) -> str:
     """A mapping to indices as `parse_value` reads it, in one line of TOML."""
     quoted = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
     plain = {name: list(each) if isinstance(each, (list, tuple)) else each for name, each in value.items()}

@@ -14,9 +14,13 @@ from pydantic import BaseModel, ValidationError
 from perturblearn.config.data import DataConfig
 from perturblearn.config.experiment import ExperimentConfig
 from perturblearn.config.keys import fields, inline_table, suggest_key
+from perturblearn.config.section import Section
+from perturblearn.config.values import JSON, Keys
 from perturblearn.config.variants import Variants
 from perturblearn.errors import ConfigError
 
+ConfigLike = ExperimentConfig | Keys | str | os.PathLike[str]
+"""A finished configuration, a nested mapping, or the path of a TOML file."""
 DEFAULT = {"name": "digits", "data": {"name": "digits", "classes": [3, 8]}}
 """What runs without a file: bundled digits, 3 against 8."""
 SWEEP = "sweep"
@@ -40,10 +44,10 @@ _WANTED = {
 
 
 def resolve_config(
-    config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    config: ConfigLike | None = None,
+    overrides: Keys | None = None,
     *,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Keys | None = None,
 ) -> ExperimentConfig:
     """A validated experiment from a file, a mapping or nothing, with some keys overridden.
 
@@ -77,7 +81,7 @@ def resolve_config(
         raise ConfigError(_sentence(error)) from None
 
 
-def given_tree(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str] | None) -> dict[str, Any]:
+def given_tree(config: ConfigLike | None) -> dict[str, JSON]:
     """What a configuration says, before any default, as nested values.
 
     Raises:
@@ -86,9 +90,17 @@ def given_tree(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[
     return {} if config is None else _copy(_given(config))
 
 
-def config_tree(config: ExperimentConfig) -> dict[str, Any]:
-    """Every key with its value, as nested JSON values; keys without a value are left out."""
+def config_tree(config: Section) -> dict[str, JSON]:
+    """Every key of a configuration or a section as nested JSON values; keys without a value are left out."""
     return config.model_dump(mode="json", exclude_none=True)
+
+
+def given_value(tree: Keys, name: str) -> JSON:
+    """What nested values say of a dotted key; None if they say nothing."""
+    value: JSON = tree
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def to_toml(config: ExperimentConfig) -> str:
@@ -101,13 +113,13 @@ def commented_toml(config: ExperimentConfig) -> str:
     return "\n".join(_commented(config, "")) + "\n"
 
 
-def _given(config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
+def _given(config: ConfigLike) -> Keys:
     if isinstance(config, ExperimentConfig):
         return config.model_dump(mode="json", exclude_unset=True)
     return config if isinstance(config, Mapping) else _read_toml(Path(config))
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, JSON]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -120,11 +132,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML ({error}); fix it") from None
 
 
-def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _copy(tree: Keys) -> dict[str, JSON]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
 
 
-def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(tree: Keys, defaults: Keys) -> dict[str, JSON]:
     """A tree with the defaults where it says nothing."""
     filled = _copy(tree)
     for key, value in defaults.items():
@@ -138,7 +150,7 @@ def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return filled
 
 
-def set_key(tree: dict[str, Any], name: str, value: Any) -> None:
+def set_key(tree: dict[str, JSON], name: str, value: Any) -> None:
     """Put a value under a dotted name into nested ones.
 
     Raises:
@@ -146,9 +158,10 @@ def set_key(tree: dict[str, Any], name: str, value: Any) -> None:
     """
     *sections, key = name.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
             raise ConfigError(f"{name} cannot be set, because {section} is a value and no section; remove one of them")
+        tree = inner
     tree[key] = _copy(value) if isinstance(value, Mapping) else value
 
 

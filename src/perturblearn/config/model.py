@@ -4,12 +4,12 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from perturblearn.config.section import IMPORT_PATH, PositiveInt
+from perturblearn.config.values import Keys
 from perturblearn.config.variants import NamedVariants
 
 Slope = Annotated[float, Field(ge=0, lt=1, description="negative slope gamma of the leaky ReLU; above 0 for a limit")]
@@ -40,7 +40,7 @@ class ModelConfig(NamedVariants):
         return (*TrainedTwoLayerConfig.variants(), LimitConfig, *NetworkConfig.variants())
 
     @classmethod
-    def label(cls, keys: Mapping[str, Any]) -> str:
+    def label(cls, keys: Keys) -> str:
         """As a sentence calls it."""
         return f"the model {keys.get('name', cls.tag)}"
 

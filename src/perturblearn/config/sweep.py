@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tomli_w
 
@@ -17,6 +17,7 @@ from perturblearn.config.axes import Axis, grid_axes, named_twice, zip_axes
 from perturblearn.config.draws import MOST_POINTS, random_axes
 from perturblearn.config.experiment import ExperimentConfig
 from perturblearn.config.loading import SWEEP, given_tree, resolve_config, set_key, shown_value
+from perturblearn.config.values import JSON, Keys
 from perturblearn.errors import ConfigError
 
 Keep = Literal["measures", "weights", "all"]
@@ -36,23 +37,23 @@ class Sweep:
         keep: one of `KEEPS`.
     """
 
-    tree: Mapping[str, Any]
-    base: Mapping[str, Any]
+    tree: Keys
+    base: Keys
     axes: tuple[Axis, ...]
     keep: Keep
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return self.base["name"]
+        return str(self.base["name"])
 
-    def points(self) -> list[tuple[dict[str, Any], ExperimentConfig]]:
+    def points(self) -> list[tuple[dict[str, JSON], ExperimentConfig]]:
         """Every point: what is varied there, by dotted key, and the experiment. The first axis varies slowest.
 
         Raises:
             ConfigError: a point is no experiment, or the same as another one.
         """
-        seen: dict[ExperimentConfig, Mapping[str, Any]] = {}
+        seen: dict[ExperimentConfig, Keys] = {}
         points = []
         for steps in itertools.product(*(tuple(axis.steps()) for axis in self.axes)):
             values = {name: value for step in steps for name, value in step.items()}
@@ -70,7 +71,7 @@ class Sweep:
         """The sweep as a TOML file that gives it back."""
         return tomli_w.dumps(self.tree)
 
-    def _config(self, values: Mapping[str, Any]) -> ExperimentConfig:
+    def _config(self, values: Keys) -> ExperimentConfig:
         settings = {name: [value] if name == "seeds" else value for name, value in values.items()}
         try:
             return resolve_config(self.base, settings)
@@ -80,9 +81,7 @@ class Sweep:
             raise ConfigError(f"at the point {describe(values)}: {error}") from None
 
 
-def resolve_sweep(
-    sweep: Mapping[str, Any] | str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
-) -> Sweep:
+def resolve_sweep(sweep: Keys | str | os.PathLike[str], overrides: Keys | None = None) -> Sweep:
     """A sweep from a file or a mapping: an experiment's keys, and a section ``[sweep]`` with axes.
 
     Args:
@@ -130,12 +129,12 @@ def resolve_sweep(
     return Sweep(tree, base, tuple(axes), keep)
 
 
-def describe(values: Mapping[str, Any]) -> str:
+def describe(values: Keys) -> str:
     """A point for a sentence: what is varied there."""
     return ", ".join(f"{name} = {shown_value(value)}" for name, value in values.items())
 
 
-def _sentence_without_axes(base: Mapping[str, Any]) -> str | None:
+def _sentence_without_axes(base: Keys) -> str | None:
     """What is wrong with an experiment before anything is varied."""
     try:
         resolve_config(base)
@@ -144,7 +143,7 @@ def _sentence_without_axes(base: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _refuse_repeated(axes: Sequence[Axis], overrides: Mapping[str, Any]) -> None:
+def _refuse_repeated(axes: Sequence[Axis], overrides: Keys) -> None:
     seen: set[str] = set()
     for axis in axes:
         for name in axis.settings:

@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, field_validator, model_validator
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from perturblearn.config.section import Section, as_tuple
+from perturblearn.config.values import Keys
 
 
 class Variants(Section):
@@ -21,7 +22,7 @@ class Variants(Section):
 
     tag: ClassVar[str] = ""
     """How the variant is called where a user chooses it."""
-    inert: ClassVar[Mapping[str, Any]] = {}
+    inert: ClassVar[Keys] = {}
     """Values by which a key asks for nothing: a variant without the key leaves them out, and refuses all others. None
     leaves any key to its default."""
 
@@ -31,7 +32,7 @@ class Variants(Section):
         raise NotImplementedError(f"{cls.__name__} is no family")
 
     @classmethod
-    def variant_for(cls, keys: Mapping[str, Any]) -> type[Self]:
+    def variant_for(cls, keys: Keys) -> type[Self]:
         """The variant that some keys ask for; the default where they name none that there is."""
         raise NotImplementedError(f"{cls.__name__} is no family")
 
@@ -46,7 +47,7 @@ class Variants(Section):
         return _family(cls)
 
     @classmethod
-    def label(cls, keys: Mapping[str, Any]) -> str:
+    def label(cls, keys: Keys) -> str:
         """The variant as a sentence calls it that refuses one of its keys."""
         return str(keys.get("name", cls.tag))
 
@@ -56,7 +57,7 @@ class Variants(Section):
         return [each for each in cls.family().variants() if key in each.model_fields]
 
     @classmethod
-    def refusal(cls, key: str, keys: Mapping[str, Any]) -> str:
+    def refusal(cls, key: str, keys: Keys) -> str:
         """Why a key of other variants is refused, and what to do."""
         *most, last = [each.tag for each in cls.with_key(key)]
         only = f", only to {', '.join(most)}{' and ' * bool(most)}{last}" if len(most) < 4 else ""
@@ -104,7 +105,7 @@ class Variants(Section):
         return own
 
 
-def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+def is_mapping(value: Any) -> TypeGuard[Keys]:
     """Whether a value is a section's keys."""
     # A sweep asks this a hundred thousand times, and what an abstract class has to say takes longest.
     return type(value) is dict or isinstance(value, Mapping)
@@ -145,7 +146,7 @@ class NamedVariants(Variants):
         return _named(cls, name) if isinstance(name, str) else None
 
     @classmethod
-    def variant_for(cls, keys: Mapping[str, Any]) -> type[Self]:
+    def variant_for(cls, keys: Keys) -> type[Self]:
         """See `Variants.variant_for`."""
         return cls.named(keys.get("name")) or cls.variants()[0]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from perturblearn.config import JSON
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.standardise import Standardisation
 from perturblearn.errors import DataError
@@ -56,7 +57,7 @@ class Dataset:
     groups: Tensor | None = None
     heldout_groups: Tensor | None = None
     group_names: tuple[str, ...] = ()
-    provenance: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, JSON] = field(default_factory=dict)
     standardisation: Standardisation | None = None
     model_classes: tuple[tuple[int, ...], ...] | None = None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from perturblearn.config import JSON
 from perturblearn.config.data import (
     CorrelatedConfig,
     DataConfig,
@@ -43,7 +44,7 @@ def load_dataset(
         config: the data, the part to use, and how to prepare them.
         seed: the run's seed, for synthetic data, drawn splits and drawn limits.
         data_dir: folder of MNIST, Fashion-MNIST and CIFAR-10, also for downloads; see ``resolve_data_dir``.
-        draws: the published script by which ``gauss`` and ``shifted_gauss`` are drawn; None for our own draws.
+        draws: the published script by which synthetic data are drawn; None for our own draws.
 
     Returns:
         The data. Their provenance names the provider, the files' content hash and all choices; with ``skip_bad`` also
@@ -54,7 +55,7 @@ def load_dataset(
     """
     config = refuse_in_memory(config)
     fingerprint = data_fingerprint(config, data_dir=data_dir)
-    provenance: dict[str, object] = {"name": _name(config), "sha256": fingerprint}
+    provenance: dict[str, JSON] = {"name": _name(config), "sha256": fingerprint}
     if isinstance(config, SyntheticConfig):
         # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
         raw = _draw(config, seed) if draws is None else draw_published(config, draws, seed=seed)

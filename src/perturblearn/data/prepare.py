@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from perturblearn.config import JSON
 from perturblearn.config.data import OutputsOfClasses
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.draws import generator_for, stratified_counts, stratified_draw
@@ -47,7 +48,7 @@ def prepare(
     standardise: bool = False,
     flatten: bool = True,
     seed: int = 0,
-    provenance: Mapping[str, object] | None = None,
+    provenance: Mapping[str, JSON] | None = None,
 ) -> Dataset:
     """Choose classes, split if there is no split, limit, label, scale and centre.
 

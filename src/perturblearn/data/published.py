@@ -1,50 +1,58 @@
-"""Synthetic data as a published script draws them: the training part, targets, then samples to measure agreement on."""
+"""Synthetic data as the papers' scripts draw them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from perturblearn.config.data import ShiftedGaussConfig, SyntheticConfig
+from perturblearn.config.data import ShiftedGaussConfig, SyntheticConfig, UniformConfig
 from perturblearn.data.labels import SIGN_NAMES
 from perturblearn.data.raw import RawData
-from perturblearn.data.synthetic import UNBOUNDED, require_halves
+from perturblearn.data.synthetic import UNBOUNDED, normal_inputs, random_labels, require_halves, uniform_inputs
 from perturblearn.seeding import CudaGenerator, PublishedDraws, random_signs
 
 
 def draw_published(config: SyntheticConfig, draws: PublishedDraws, *, seed: int) -> RawData:
-    """Data of NeurIPS24 for a seed [NeurIPS24, section 5].
+    """Data of a paper's script for a seed [NeurIPS24, section 5; ICLR24, section 5].
 
     Args:
-        config: ``gauss`` or ``shifted_gauss``. Of the latter all positive samples come before the negative ones.
+        config: data of that paper. Of ``shifted_gauss`` all positive samples come before the negative ones.
         draws: the script's.
         seed: of the script.
 
     Returns:
-        Inputs (N, d) without bounds, labels 0 (+1) and 1 (-1).
+        Inputs (N, d), labels 0 (+1) and 1 (-1). Held-out samples are the script's fresh ones, or ours if it has none.
 
     Raises:
         DataError: an odd number of shifted samples.
     """
-    part = _shifted_part if isinstance(config, ShiftedGaussConfig) else _gauss_part
+    part = _shifted_part if isinstance(config, ShiftedGaussConfig) else _random_part
     generator = draws.generator(seed)
     inputs, labels = part(config, config.n_samples, generator)
-    # Between both parts the script draws the targets.
-    generator.skip(config.n_samples)
-    heldout_inputs, heldout_labels = part(config, config.n_heldout, generator)
+    if draws.has_fresh_samples:
+        # Between both parts the script draws the targets.
+        generator.skip(config.n_samples)
+        heldout_inputs, heldout_labels = part(config, config.n_heldout, generator)
+    else:
+        draw = uniform_inputs if isinstance(config, UniformConfig) else normal_inputs
+        heldout_inputs = draw(config.n_heldout, config.input_dim, seed, "held-out")
+        heldout_labels = random_labels(config.n_heldout, seed, "held-out")
     return RawData(
         inputs=inputs,
         labels=labels,
         class_names=SIGN_NAMES,
-        value_range=UNBOUNDED,
+        value_range=(-1.0, 1.0) if isinstance(config, UniformConfig) else UNBOUNDED,
         mean=0.0,
         heldout_inputs=heldout_inputs,
         heldout_labels=heldout_labels,
     )
 
 
-def _gauss_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> tuple[Tensor, Tensor]:
-    inputs = generator.normal(count, config.input_dim)
+def _random_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> tuple[Tensor, Tensor]:
+    if isinstance(config, UniformConfig):
+        inputs = generator.uniform(count, config.input_dim).mul_(2).sub_(1)
+    else:
+        inputs = generator.normal(count, config.input_dim)
     return inputs, (1 - random_signs(generator, count)) // 2
 
 

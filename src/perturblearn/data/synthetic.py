@@ -43,13 +43,13 @@ def gauss(
         DataError: all training labels came out equal.
     """
     return RawData(
-        inputs=_normal(n_samples, input_dim, seed, "training"),
-        labels=_random_labels(n_samples, seed, "training"),
+        inputs=normal_inputs(n_samples, input_dim, seed, "training"),
+        labels=random_labels(n_samples, seed, "training"),
         class_names=SIGN_NAMES,
         value_range=UNBOUNDED,
         mean=0.0,
-        heldout_inputs=_normal(n_heldout, input_dim, seed, "held-out"),
-        heldout_labels=_random_labels(n_heldout, seed, "held-out"),
+        heldout_inputs=normal_inputs(n_heldout, input_dim, seed, "held-out"),
+        heldout_labels=random_labels(n_heldout, seed, "held-out"),
     )
 
 
@@ -81,7 +81,7 @@ def shifted_gauss(
     def part(number: int, name: str) -> tuple[Tensor, Tensor]:
         labels = torch.arange(number) % 2
         signs = (1 - 2 * labels).to(torch.float32)
-        return _normal(number, input_dim, seed, name).add_(shift * signs[:, None]), labels
+        return normal_inputs(number, input_dim, seed, name).add_(shift * signs[:, None]), labels
 
     inputs, labels = part(n_samples, "training")
     heldout_inputs, heldout_labels = part(n_heldout, "held-out")
@@ -123,19 +123,19 @@ def correlated(
     Raises:
         DataError: all training labels came out equal.
     """
-    common = math.sqrt(rho) * _normal(1, input_dim, seed, "common")
+    common = math.sqrt(rho) * normal_inputs(1, input_dim, seed, "common")
 
     def inputs(number: int, part: str) -> Tensor:
-        return _normal(number, input_dim, seed, part).mul_(math.sqrt(1 - rho)).add_(common)
+        return normal_inputs(number, input_dim, seed, part).mul_(math.sqrt(1 - rho)).add_(common)
 
     return RawData(
         inputs=inputs(n_samples, "training"),
-        labels=_random_labels(n_samples, seed, "training"),
+        labels=random_labels(n_samples, seed, "training"),
         class_names=SIGN_NAMES,
         value_range=UNBOUNDED,
         mean=0.0,
         heldout_inputs=inputs(n_heldout, "held-out"),
-        heldout_labels=_random_labels(n_heldout, seed, "held-out"),
+        heldout_labels=random_labels(n_heldout, seed, "held-out"),
     )
 
 
@@ -160,19 +160,14 @@ def uniform(
     Raises:
         DataError: all training labels came out equal.
     """
-
-    def inputs(number: int, part: str) -> Tensor:
-        generator = generator_for(seed, f"{part} inputs")
-        return torch.rand(number, input_dim, dtype=torch.float32, generator=generator).mul_(2).sub_(1)
-
     return RawData(
-        inputs=inputs(n_samples, "training"),
-        labels=_random_labels(n_samples, seed, "training"),
+        inputs=uniform_inputs(n_samples, input_dim, seed, "training"),
+        labels=random_labels(n_samples, seed, "training"),
         class_names=SIGN_NAMES,
         value_range=(-1.0, 1.0),
         mean=0.0,
-        heldout_inputs=inputs(n_heldout, "held-out"),
-        heldout_labels=_random_labels(n_heldout, seed, "held-out"),
+        heldout_inputs=uniform_inputs(n_heldout, input_dim, seed, "held-out"),
+        heldout_labels=random_labels(n_heldout, seed, "held-out"),
     )
 
 
@@ -187,11 +182,23 @@ def require_halves(n_samples: int, n_heldout: int) -> None:
             raise DataError(f"{key} = {number} is odd, but shifted_gauss is half and half; choose an even number")
 
 
-def _normal(number: int, input_dim: int, seed: int, part: str) -> Tensor:
+def normal_inputs(number: int, input_dim: int, seed: int, part: str) -> Tensor:
+    """N(0, I), (number, d), of a part of the data."""
     return torch.randn(number, input_dim, dtype=torch.float32, generator=generator_for(seed, f"{part} inputs"))
 
 
-def _random_labels(number: int, seed: int, part: str) -> Tensor:
+def uniform_inputs(number: int, input_dim: int, seed: int, part: str) -> Tensor:
+    """U[-1, 1]^d, (number, d), of a part of the data."""
+    generator = generator_for(seed, f"{part} inputs")
+    return torch.rand(number, input_dim, dtype=torch.float32, generator=generator).mul_(2).sub_(1)
+
+
+def random_labels(number: int, seed: int, part: str) -> Tensor:
+    """Labels 0 (+1) and 1 (-1), (number,), of a part of the data.
+
+    Raises:
+        DataError: all training labels came out equal.
+    """
     labels = torch.randint(2, (number,), generator=generator_for(seed, f"{part} labels"))
     if part == "training" and len(labels.unique()) < 2:
         raise DataError(

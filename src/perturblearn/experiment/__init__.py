@@ -10,7 +10,7 @@ from perturblearn.experiment.audit import (
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
 from perturblearn.experiment.controls import run_control
-from perturblearn.experiment.draws import draws_of_data, start_of_targets
+from perturblearn.experiment.draws import draws_of_data, start_of_sources, start_of_targets
 from perturblearn.experiment.experiment import Experiment
 from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_map
 from perturblearn.experiment.measured import (
@@ -135,6 +135,7 @@ __all__ = [
     "run_control",
     "run_together",
     "select",
+    "start_of_sources",
     "start_of_targets",
     "summarise",
     "summarise_seeds",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.config import JSON, ExperimentConfig, Keys, resolve_config
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 
 NORMS = ("l2", "linf", "l0")
 """Norms that an audit knows; in l0 the size is a number of coordinates."""
-DEEP_DEFAULTS: Mapping[str, Any] = {
+DEEP_DEFAULTS: Mapping[str, Keys] = {
     "attack": {"name": "pgd", "steps": 20},
     "standard": {"schedule": "one_cycle", "lr": 0.05, "batch_size": 32, "epochs": 12, "training": "sgd"},
     "perturbation": {"schedule": "one_cycle", "lr": 0.05, "batch_size": 32, "epochs": 12},
@@ -48,7 +47,7 @@ def default_targets(signature: Signature) -> str:
     return "uniform" if signature.n_classes == 2 else "other"
 
 
-def attack_keys(norm: str, epsilon: float) -> dict[str, Any]:
+def attack_keys(norm: str, epsilon: float) -> dict[str, JSON]:
     """The configuration's keys for an attack of this norm and size.
 
     Raises:
@@ -67,7 +66,7 @@ def attack_keys(norm: str, epsilon: float) -> dict[str, Any]:
 def audit_configs(
     base: ExperimentConfig,
     epsilons: Mapping[str, Sequence[float]],
-    learners: Mapping[str, Mapping[str, Any]],
+    learners: Mapping[str, Keys],
 ) -> list[ExperimentConfig]:
     """The experiments of an audit, learner by learner, norm by norm.
 
@@ -91,6 +90,6 @@ def audit_configs(
     ]
 
 
-def network_keys(role: str, network: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+def network_keys(role: str, network: str, keys: Keys) -> dict[str, JSON]:
     """The configuration's keys for a network in the role ``standard`` or ``perturbation``."""
     return {f"{role}.model.name": network, **{f"{role}.{key}": value for key, value in keys.items()}}

@@ -29,9 +29,9 @@ from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
 from perturblearn.experiment.training import named, resumption
-from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside
+from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, mix
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedControl, derive_seed
 from perturblearn.store import Artefact
 from perturblearn.theory import DecisionMap, GateKernel, perturbation_direction
 
@@ -185,6 +185,7 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
         seed: the run's seed.
         selection: of learning rates; None where there is one of each.
         perturbed: the set for each learning rate of f; empty for a control that does not see it.
+        published: how a published script draws what the control learns, and its first draw; None for our own draws.
         section: how g is trained, as found on this machine.
     """
 
@@ -200,6 +201,7 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
     data: Stage[Dataset]
     selection: Selection | None
     perturbed: tuple[Stage[PerturbedSet], ...]
+    published: PublishedControl | None = optional()
     section: ClassifierConfig = aside()
 
     @property
@@ -224,12 +226,13 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
         if self.perturbed:
             seen = result(self.perturbed[selected.standard]).to(self.context.data_device)
         else:  # no f, no perturbation: sources and targets are drawn as the set's were
-            seen = unperturbed_set(data, self.attack, seed=self.set_seed)
+            seen = unperturbed_set(data, self.attack, seed=self.set_seed, published=self.published)
             if self.perturbed_share < 1:
                 seed = derive_seed(self.seed, "mixing", "training")
                 seen = mix(seen, data, self.perturbed_share, seed=seed)
         section = self.section.with_rate(self.section.lr[selected.perturbation])
-        control = CONTROLS[self.control](data, seen, self.attack, section, self.seed)
+        start = None if self.published is None else self.published.start
+        control = CONTROLS[self.control](data, seen, self.attack, section, self.seed, start)
         try:
             return run_control(
                 control,

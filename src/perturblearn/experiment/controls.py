@@ -18,7 +18,7 @@ from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import accuracy
 from perturblearn.experiment.networks import learn_network
 from perturblearn.perturbed import PerturbedSet, draw_targets, sources_of, targets_of
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedControl, PublishedStart, derive_seed
 from perturblearn.store import Artefact
 from perturblearn.training import Resumption
 
@@ -37,6 +37,7 @@ class Control(ABC):
         attack: how g's set was made.
         config: how g is made and trained, with one learning rate.
         seed: the run's seed.
+        start: where a published script draws the first draw's weights; None for our own draws.
     """
 
     name: ClassVar[str]
@@ -47,6 +48,7 @@ class Control(ABC):
     attack: AttackConfig
     config: ClassifierConfig
     seed: int
+    start: PublishedStart | None = None
 
     @abstractmethod
     def inputs(self, draw: int) -> Inputs:
@@ -74,7 +76,8 @@ class Control(ABC):
             device: where the labels go; None to leave them.
         """
         labels = self.labels(draw) if device is None else self.labels(draw).to(device)
-        return TrainingSpec(self.section, labels, self.seed, f"{self.name} control {draw}")
+        start = self.start if draw == 0 else None
+        return TrainingSpec(self.section, labels, self.seed, f"{self.name} control {draw}", start)
 
     def label_seed(self, draw: int) -> int:
         """The seed of what a draw's labels need."""
@@ -237,15 +240,20 @@ def attack_of_control(attack: AttackConfig) -> AttackConfig:
     return drawn.model_copy(update={key: getattr(attack, key) for key in known})
 
 
-def unperturbed_set(data: Dataset, attack: AttackConfig, *, seed: int) -> PerturbedSet:
+def unperturbed_set(
+    data: Dataset, attack: AttackConfig, *, seed: int, published: PublishedControl | None = None
+) -> PerturbedSet:
     """The set that g would see if nothing were perturbed: its sources, under its targets.
 
     Args:
         data: the data set.
         attack: source and targets.
         seed: that of the perturbed set.
+        published: where a published script draws sources and targets; None for our own draws.
     """
-    sources, targets = sources_of(data, attack, seed=seed), targets_of(data, attack, seed=seed)
+    by_sources, by_targets = (None, None) if published is None else (published.sources, published.targets)
+    sources = sources_of(data, attack, seed=seed, published=by_sources)
+    targets = targets_of(data, attack, seed=seed, published=by_targets)
     nobody = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
     return PerturbedSet(
         inputs=sources.inputs,

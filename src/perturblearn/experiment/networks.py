@@ -8,7 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
-from perturblearn.config import ClassifierConfig, LinearisedConfig, NetworkConfig, SGDConfig, UntrainedConfig
+from perturblearn.config import (
+    ClassifierConfig,
+    LinearisedConfig,
+    NetworkConfig,
+    SGDConfig,
+    UntrainedConfig,
+    config_tree,
+)
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
@@ -101,18 +108,17 @@ def first_network(section: ClassifierConfig, signature: Signature, *, seed: int,
     return linearised(network) if isinstance(section, LinearisedConfig) else network
 
 
-def identity_of(section: ClassifierConfig, tree: dict[str, Any]) -> dict[str, Any]:
+def identity_of(section: ClassifierConfig) -> dict[str, Any]:
     """What fixes a network besides the data and the seed, without paths: its section, the user's code, first weights.
 
     Args:
         section: how the network is made and trained.
-        tree: the same as nested JSON values.
 
     Raises:
         ModelError: the user's code or the file of weights cannot be read.
     """
-    model = dict(tree["model"])
-    identity = {**tree, "model": model}
+    model = config_tree(section.model)
+    identity: dict[str, Any] = {**config_tree(section), "model": model}
     if section.model.is_own:
         identity["own"] = fingerprint(section.model.name)
     if isinstance(section.model, NetworkConfig) and section.model.checkpoint is not None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from perturblearn.config import ExperimentConfig
+from perturblearn.config import ExperimentConfig, Keys
 from perturblearn.experiment.measured import SeedMeasures
 
 
@@ -19,7 +17,7 @@ class Point:
         config: the experiment; each of its seeds is a run of its own.
     """
 
-    values: Mapping[str, Any]
+    values: Keys
     config: ExperimentConfig
 
 

@@ -35,7 +35,7 @@ from perturblearn.experiment.checks import (
 )
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.controls import CONTROLS, ControlName, Permuted, attack_of_control
-from perturblearn.experiment.draws import draws_of_data, start_of, start_of_targets
+from perturblearn.experiment.draws import draws_of_control, draws_of_data, start_of, start_of_sources, start_of_targets
 from perturblearn.experiment.measures import PerturbationMeasure, StandardMeasure, taken
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.steps import (
@@ -168,10 +168,11 @@ class GraphBuilder:
                 "measures.theory = true compares f with its training, which a set on disk does not hold; set "
                 "measures.theory = false, or run the whole experiment"
             )
-        self._tree = config_tree(config)
+        # A set's data are those that it was made from, whatever g is drawn by.
+        self._of_set = config if stored is None else stored.config
         # What fixes a deep network: its user's code and weights by their content, wherever they lie.
         self._known_as = {
-            role: identity_of(section, self._tree[role])
+            role: identity_of(section)
             for role, section in (("standard", config.standard), ("perturbation", config.perturbation))
             # Of a set on disk, f's code need not be here.
             if section.model.is_network and (stored is None or role == "perturbation")
@@ -196,7 +197,7 @@ class GraphBuilder:
         self._taken = {kind: taken(kind) for kind in (StandardMeasure, PerturbationMeasure)}
         self._attack_of_control = attack_of_control(config.attack)
         self._data_options = (
-            {"name": "python"} if dataset is not None else {**self._tree["data"], "name": config.data.provider}
+            {"name": "python"} if dataset is not None else {**config_tree(config.data), "name": config.data.provider}
         )
         probe = config.controls.linear_probe
         self._probes = networks[1] if probe is None else probe
@@ -286,14 +287,12 @@ class GraphBuilder:
     def data(self, seed: int) -> Data:
         """The data of one seed."""
         config = self.config
-        # A set's data are those that it was made from, whatever g is drawn by.
-        drawn_by = config if self._stored is None else self._stored.config
         return Data(
             options=self._data_options,
             fingerprint=self.fingerprint,
             dtype=config.dtype,
             seed=seed if self._data_has_seed else None,
-            draws=draws_of_data(drawn_by) if self._dataset is None else None,
+            draws=draws_of_data(self._of_set) if self._dataset is None else None,
             config=config.data,
             data_dir=self._data_dir,
             dataset=self._dataset,
@@ -341,6 +340,7 @@ class GraphBuilder:
             data=data,
             made_from=tuple(self.shards(data, standard, part, seed)) if is_search else standard,
             targets=start_of_targets(self.config, part),
+            sources=start_of_sources(self.config, part),
             context=self.context,
         )
 
@@ -358,6 +358,7 @@ class GraphBuilder:
                 data=data,
                 standard=standard,
                 targets=start_of_targets(self.config, part),
+                sources=start_of_sources(self.config, part),
                 context=self.context,
                 is_whole=len(rows) == count,
             )
@@ -393,7 +394,7 @@ class GraphBuilder:
         return ControlDraws(
             control=control,
             attack=self._attack_of_control,
-            known_as=self._known_as["perturbation"] if "perturbation" in self._known_as else self._tree["perturbation"],
+            known_as=self._known_as.get("perturbation") or config_tree(config.perturbation),
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,
             set_seed=seed if self._stored is None else self._stored.seed,
@@ -401,6 +402,7 @@ class GraphBuilder:
             data=data,
             selection=chosen,
             perturbed=sets if CONTROLS[control] is Permuted else (),
+            published=None if CONTROLS[control] is Permuted else draws_of_control(config, self._of_set),
             section=config.perturbation,
             context=self.context,
         )

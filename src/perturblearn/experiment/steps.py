@@ -19,6 +19,7 @@ from perturblearn.config import AttackConfig, DataConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
 from perturblearn.experiment.context import ContextStage
+from perturblearn.experiment.draws import start_of_sources
 from perturblearn.experiment.measured import LearnerMeasures
 from perturblearn.experiment.measures import PerturbationCase, measure_perturbation, measure_standard
 from perturblearn.experiment.network_costs import estimate_shard
@@ -26,7 +27,7 @@ from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
-from perturblearn.seeding import PublishedDraws, PublishedTargets, derive_seed
+from perturblearn.seeding import PublishedDraws, PublishedSources, PublishedTargets, derive_seed
 from perturblearn.store import Artefact
 
 Part = Literal["training", "heldout"]
@@ -148,7 +149,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         rows: which of the set's samples.
         seed: the run's seed.
         data, standard: the sources and f.
-        targets: where a published script draws them; None for our own draws.
+        targets, sources: where a published script draws them; None for our own draws.
         is_whole: whether these are all rows.
     """
 
@@ -162,6 +163,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     data: Stage[Dataset]
     standard: Stage[Classifier]
     targets: PublishedTargets | None = optional()
+    sources: PublishedSources | None = optional()
     is_whole: bool = aside()
 
     @property
@@ -191,7 +193,8 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             seed=self.seed,
             heldout=self.part == "heldout",
             rows=self.rows,
-            published=self.targets,
+            published_sources=self.sources,
+            published_targets=self.targets,
             drafts=result.drafts,
             report=result.report,
         )
@@ -226,7 +229,7 @@ class Perturbed(ContextStage[PerturbedSet]):
         part: of the data.
         seed: the run's seed.
         made_from: f itself, or the set's shards.
-        targets: where a published script draws them; None for our own draws.
+        targets, sources: where a published script draws them; None for our own draws.
     """
 
     kind = "perturbed set"
@@ -238,6 +241,7 @@ class Perturbed(ContextStage[PerturbedSet]):
     data: Stage[Dataset]
     made_from: Stage[Classifier] | tuple[Shard, ...]
     targets: PublishedTargets | None = optional()
+    sources: PublishedSources | None = optional()
 
     @property
     def label(self) -> str:
@@ -260,10 +264,11 @@ class Perturbed(ContextStage[PerturbedSet]):
                 self.attack,
                 seed=self.seed,
                 heldout=heldout,
-                published=self.targets,
+                published_sources=self.sources,
+                published_targets=self.targets,
                 report=result.report,
             )
-        sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout)
+        sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout, published=self.sources)
         room = torch.empty_like(sources.inputs, device=self.context.data_device)
         parts = (result(shard) for shard in self.made_from)
         return replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
@@ -294,7 +299,13 @@ class LoadedSet(Stage[PerturbedSet]):
         """Read it."""
         stored = self.stored
         heldout = self.part == "heldout"
-        sources = sources_of(result(self.data), stored.config.attack, seed=stored.seed, heldout=heldout)
+        sources = sources_of(
+            result(self.data),
+            stored.config.attack,
+            seed=stored.seed,
+            heldout=heldout,
+            published=start_of_sources(stored.config, self.part),
+        )
         # On the set's own disk, if it can be written to: large sets do not fit into every folder of temporary files.
         beside = stored.folder.parent
         scratch = beside if os.access(beside, os.W_OK) else None

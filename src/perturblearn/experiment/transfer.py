@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.config import ExperimentConfig, Keys, resolve_config
 from perturblearn.data import Dataset, draws_split
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.audit import network_keys
@@ -58,7 +57,7 @@ class Transfer:
     def __init__(
         self,
         base: ExperimentConfig,
-        architectures: Mapping[str, Mapping[str, Any]],
+        architectures: Mapping[str, Keys],
         *,
         dataset: Dataset | None = None,
         data_dir: str | Path | None = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from perturblearn.config import JSON, Keys
 from perturblearn.pages.page import render
 from perturblearn.report.entries import KINDS, Entries, Entry, Span, readable
 from perturblearn.report.runs import SHOWN_MEASURES
@@ -32,7 +32,7 @@ def index_page(entries: Entries) -> str:
     )
 
 
-def _data(entries: Entries) -> dict[str, Any]:
+def _data(entries: Entries) -> dict[str, JSON]:
     """The entries as the page's script takes them: settings that most have are told once."""
     common = _common([entry.settings for entry in entries.found])
     taken = [name for name in SHOWN_MEASURES if any(name in entry.numbers for entry in entries.found)]
@@ -44,7 +44,7 @@ def _data(entries: Entries) -> dict[str, Any]:
     }
 
 
-def _row(entry: Entry, entries: Entries, common: Mapping[str, Any]) -> dict[str, Any]:
+def _row(entry: Entry, entries: Entries, common: Keys) -> dict[str, JSON]:
     command = None
     if entry.page is None and entry.kind != _WITHOUT_REPORT:
         command = shlex.join(["perturblearn", "report", str(entries.folder / entry.folder)])
@@ -75,7 +75,7 @@ def _span(span: Span) -> list[float | None]:
     return [round(span.low, 6), round(span.high, 6), None if span.std is None else round(span.std, 6)]
 
 
-def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _common(settings: Sequence[Keys]) -> dict[str, JSON]:
     """By key the value that most have, for keys that more than half have."""
     names = dict.fromkeys(name for one in settings for name in one)
     counts = {name: Counter(one[name] for one in settings if name in one) for name in names}

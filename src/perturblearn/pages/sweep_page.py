@@ -6,7 +6,7 @@ import json
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from perturblearn.pages.page import Card, render
 from perturblearn.report.charts.palette import AGREEMENT, OF_MEASURES, SERIES
 from perturblearn.report.runs import SHOWN_MEASURES
 from perturblearn.report.words import percent, plural, short_keys, shown_number, size_text
-from perturblearn.results import SweepResult, columns_of
+from perturblearn.results import SweepPoint, SweepResult, SweepRun, columns_of
 
 G = "perturbation_accuracy_heldout"
 """The measure that the answer tells of."""
@@ -35,7 +35,6 @@ _LOG_SPAN = 20
 """Ratio of the largest to the smallest value from which on an axis starts out logarithmic."""
 _SHOWN_ERRORS = 20
 """Different errors that are listed on top; the table of runs has each run's own."""
-_ABOUT_RUN = ("point", "key", "seed", "error")
 
 
 def sweep_page(sweep: SweepResult) -> str:
@@ -66,7 +65,7 @@ def sweep_question(sweep: SweepResult) -> str:
     runs, points = _many(len(sweep.runs), "run"), _many(len(sweep.table), "point")
     if not sweep.varied:
         return f"How much does g's accuracy on clean held-out inputs vary from seed to seed? {runs.capitalize()}."
-    per_point = Counter(row["point"] for row in sweep.runs)
+    per_point = Counter(run.point for run in sweep.runs)
     fewest, most = min(per_point.values()), max(per_point.values())
     each = "one run" if most == 1 else plural(most, "run") if fewest == most else f"{fewest} to {most} runs"
     keys = _listed(sweep.varied)
@@ -76,7 +75,7 @@ def sweep_question(sweep: SweepResult) -> str:
 def sweep_answer(sweep: SweepResult) -> str:
     """Where g does best and worst, and what its controls do there: two sentences."""
     known = _known(sweep)
-    total, failed = _many(len(sweep.runs), "run"), sum(row["error"] is not None for row in sweep.runs)
+    total, failed = _many(len(sweep.runs), "run"), len(sweep.failed)
     if not known:
         why = f"{failed:,} of {total} failed" if failed else "no run has an accuracy of g on held-out inputs"
         return f"Nothing was measured: {why}."
@@ -86,7 +85,7 @@ def sweep_answer(sweep: SweepResult) -> str:
     if len(known) == 1:
         place = f" at {_place(sweep, best)}" if sweep.varied else ""
         first = (
-            f"g classifies {_spread(best, G)} % {of_what}{place}, the mean of {_many(best['finished'], 'run')}{without}"
+            f"g classifies {_spread(best, G)} % {of_what}{place}, the mean of {_many(best.finished, 'run')}{without}"
         )
     elif _g(best) == _g(worst):
         first = f"g classifies {percent(_g(best))} % {of_what} at each of {_many(len(known), 'point')}{without}"
@@ -98,12 +97,13 @@ def sweep_answer(sweep: SweepResult) -> str:
     return f"{first}. {_against_controls(known, best)}"
 
 
-def _against_controls(known: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> str:
-    controls = [name for name in _CONTROLS["_heldout"] if any(_mean(row, name) is not None for row in known)]
+def _against_controls(known: Sequence[SweepPoint], best: SweepPoint) -> str:
+    controls = [name for name in _CONTROLS["_heldout"] if any(point.spread(name).mean is not None for point in known)]
     if not controls:
         return "Without controls, nothing shows how much of that comes from the perturbations."
-    compared = [row for row in known if all(_mean(row, name) is not None for name in controls)]
-    above = sum(all(_g(row) > row[f"{name}_mean"] for name in controls) for row in compared)
+    means = [(point, [mean for name in controls if (mean := point.spread(name).mean) is not None]) for point in known]
+    compared = [point for point, of_controls in means if len(of_controls) == len(controls)]
+    above = sum(_g(point) > max(of_controls) for point, of_controls in means if point in compared)
     every = "that of its control" if len(controls) == 1 else "those of both controls"
     counted = f"g's mean is above {every} at {above:,} of {_many(len(compared), 'point')}"
     reached = [f"the {_control(name)} reaches {_spread(best, name)} %" for name in controls if best in compared]
@@ -117,7 +117,7 @@ def sweep_remarks(sweep: SweepResult) -> list[str]:
     """What makes the numbers weaker than they look."""
     known = _known(sweep)
     found = []
-    if known and max(row["finished"] for row in known) == 1:
+    if known and max(point.finished for point in known) == 1:
         found.append("There is one run per point, so the spread over seeds is unknown.")
     missing = len(sweep.table) - len(known)
     if known and missing:
@@ -125,34 +125,33 @@ def sweep_remarks(sweep: SweepResult) -> list[str]:
     return found
 
 
-def _known(sweep: SweepResult) -> list[Mapping[str, Any]]:
+def _known(sweep: SweepResult) -> list[SweepPoint]:
     """The points at which g's accuracy was measured."""
-    return [row for row in sweep.table if _mean(row, G) is not None]
+    return [point for point in sweep.table if point.spread(G).mean is not None]
 
 
-def _mean(row: Mapping[str, Any], measure: str) -> float | None:
-    return row.get(f"{measure}_mean")
+def _g(point: SweepPoint) -> float:
+    mean = point.spread(G).mean
+    assert mean is not None, "only of known points"
+    return mean
 
 
-def _g(row: Mapping[str, Any]) -> float:
-    return row[f"{G}_mean"]
-
-
-def _place(sweep: SweepResult, row: Mapping[str, Any]) -> str:
+def _place(sweep: SweepResult, point: SweepPoint) -> str:
     """A point for a sentence, with keys by their last parts."""
-    return describe(dict(zip(short_keys(sweep.varied), (row[name] for name in sweep.varied), strict=True)))
+    return describe(dict(zip(short_keys(sweep.varied), (point.values[name] for name in sweep.varied), strict=True)))
 
 
-def _places(sweep: SweepResult, known: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+def _places(sweep: SweepResult, known: Sequence[SweepPoint], point: SweepPoint) -> str:
     """A point, and how many more have the same mean: shares of small data sets are often equal."""
-    equal = sum(_g(other) == _g(row) for other in known) - 1
-    return _place(sweep, row) + (f", and {_many(equal, 'point')} more" if equal else "")
+    equal = sum(_g(other) == _g(point) for other in known) - 1
+    return _place(sweep, point) + (f", and {_many(equal, 'point')} more" if equal else "")
 
 
-def _spread(row: Mapping[str, Any], measure: str) -> str:
+def _spread(point: SweepPoint, measure: str) -> str:
     """Mean and deviation in percent, without the sign."""
-    spread = row.get(f"{measure}_std")
-    return percent(row[f"{measure}_mean"]) + ("" if spread is None else f" ± {percent(spread)}")
+    found = point.spread(measure)
+    assert found.mean is not None, "only where it was measured"
+    return percent(found.mean) + ("" if found.std is None else f" ± {percent(found.std)}")
 
 
 def _control(name: str) -> str:
@@ -170,7 +169,7 @@ def _listed(parts: Sequence[str]) -> str:
 def _cards(sweep: SweepResult) -> list[Card]:
     """The headline numbers."""
     known = _known(sweep)
-    finished = sum(row["error"] is None for row in sweep.runs)
+    finished = len(sweep.runs) - len(sweep.failed)
     cards = []
     if known:
         best, worst = max(known, key=_g), min(known, key=_g)
@@ -188,7 +187,7 @@ def _cards(sweep: SweepResult) -> list[Card]:
             ("f", "standard_accuracy_heldout", "f, accuracy"),
             *(("control", name, _control(name)) for name in _CONTROLS["_heldout"]),
         ):
-            means = [row[f"{name}_mean"] for row in known if _mean(row, name) is not None]
+            means = [mean for point in known if (mean := point.spread(name).mean) is not None]
             if means:
                 about = f"median of {many}" if len(means) > 1 else "clean held-out inputs"
                 cards.append(Card(kind, title, f"{percent(statistics.median(means))} %", about))
@@ -197,22 +196,18 @@ def _cards(sweep: SweepResult) -> list[Card]:
 
 def _errors(sweep: SweepResult) -> list[tuple[str, str, str]]:
     """The different errors, most frequent first: the sentence, how many runs, and the first of them."""
-    failed = [row for row in sweep.runs if row["error"] is not None]
-    counts = Counter(_in_one_line(row["error"]) for row in failed)
-    first = {_in_one_line(row["error"]): row for row in reversed(failed)}
-    return [
-        (f"{count:,}", describe({name: first[text][name] for name in _told(sweep)}), text)
-        for text, count in counts.most_common(_SHOWN_ERRORS)
-    ]
+    counts = Counter(_in_one_line(run.error) for run in sweep.failed)
+    first = {_in_one_line(run.error): run for run in reversed(sweep.failed)}
+    return [(f"{count:,}", _told(first[text]), text) for text, count in counts.most_common(_SHOWN_ERRORS)]
 
 
-def _told(sweep: SweepResult) -> list[str]:
+def _told(run: SweepRun) -> str:
     """What tells a run from the others."""
-    return [name for name in sweep.varied if name != "seeds"] + ["seed"]
+    return describe({**{name: value for name, value in run.values.items() if name != "seeds"}, "seed": run.seed})
 
 
-def _in_one_line(text: str) -> str:
-    return " ".join(text.split())
+def _in_one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 @dataclass(frozen=True)
@@ -269,17 +264,17 @@ def _cell(value: Any) -> Any:
 def sweep_data(sweep: SweepResult) -> dict[str, Any]:
     """Everything the page's script draws and lists, column by column, each text once."""
     keys = _varied(sweep)
-    names = [name for name in columns_of(sweep.runs) if name not in (*_ABOUT_RUN, *sweep.varied)]
-    measures = [name for name in names if any(row.get(name) is not None for row in sweep.runs)]
-    errors = list(dict.fromkeys(_in_one_line(row["error"]) for row in sweep.runs if row["error"] is not None))
+    numbers = [run.numbers for run in sweep.runs]
+    measures = [name for name in columns_of(numbers) if any(each.get(name) is not None for each in numbers)]
+    errors = list(dict.fromkeys(_in_one_line(run.error) for run in sweep.failed))
     place = {text: number for number, text in enumerate(errors)}
     return {
         "name": sweep.sweep.name,
         "keys": [key.to_dict(label) for key, label in zip(keys, _labels(keys), strict=True)],
         "n_points": len(sweep.table),
-        "point": [row["point"] - 1 for row in sweep.runs],
-        "run_key": [row["key"] for row in sweep.runs],
-        "error": [None if row["error"] is None else place[_in_one_line(row["error"])] for row in sweep.runs],
+        "point": [run.point - 1 for run in sweep.runs],
+        "run_key": [run.key for run in sweep.runs],
+        "error": [None if run.error is None else place[_in_one_line(run.error)] for run in sweep.runs],
         "errors": errors,
         "measures": [
             {
@@ -289,12 +284,12 @@ def sweep_data(sweep: SweepResult) -> dict[str, Any]:
                 "share": name in MEASURES and MEASURES[name].is_heldout_share,
                 "colour": f"@{OF_MEASURES.get(name.removesuffix('_heldout'), AGREEMENT).colour}",
                 "controls": [control for control in _controls_beside(name) if control in measures],
-                "values": [row.get(name) for row in sweep.runs],
+                "values": [each.get(name) for each in numbers],
             }
             for name in measures
         ],
         "colours": [f"@{name}" for name in SERIES],
-        "n_heldout": [row.get("n_heldout") for row in sweep.table],
+        "n_heldout": [None if point.size is None else point.size.n_heldout for point in sweep.table],
         "with_interval": G,
         "shown": [name for name in SHOWN_MEASURES if name in measures],
         "start": _start(keys, measures),
@@ -303,7 +298,7 @@ def sweep_data(sweep: SweepResult) -> dict[str, Any]:
 
 def _varied(sweep: SweepResult) -> list[_Varied]:
     found = [
-        _Varied(name, number, axis.kind, [row[name] for row in sweep.table])
+        _Varied(name, number, axis.kind, [point.values[name] for point in sweep.table])
         for number, axis in enumerate(sweep.sweep.axes)
         for name in axis.settings
         if name != "seeds"
@@ -311,7 +306,7 @@ def _varied(sweep: SweepResult) -> list[_Varied]:
     of_seeds = next(
         ((number, axis.kind) for number, axis in enumerate(sweep.sweep.axes) if "seeds" in axis.settings), (-1, "seeds")
     )
-    return [*found, _Varied("seed", *of_seeds, [row["seed"] for row in sweep.runs])]
+    return [*found, _Varied("seed", *of_seeds, [run.seed for run in sweep.runs])]
 
 
 def _labels(keys: Sequence[_Varied]) -> list[str]:

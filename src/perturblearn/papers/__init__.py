@@ -4,7 +4,7 @@ from perturblearn.papers.figure import SCALES, Figure, FigurePoint, Panel, Scale
 from perturblearn.papers.iclr2024 import ARTIFICIAL_FIGURES, MAPS
 from perturblearn.papers.iclr2024_deep import DEEP_TABLES, IMAGES
 from perturblearn.papers.neurips2024 import ACCURACY_FIGURES, COSINE_FIGURE, DECISION_MAPS
-from perturblearn.papers.outline import outline_of
+from perturblearn.papers.outline import Outline
 from perturblearn.papers.published import Published, published
 from perturblearn.papers.studies import STUDIES
 from perturblearn.papers.study import Analysis, Chart, Line, Study, StudyRun, Table
@@ -34,6 +34,7 @@ __all__ = [
     "Figure",
     "FigurePoint",
     "Line",
+    "Outline",
     "Panel",
     "Published",
     "Scale",
@@ -42,6 +43,5 @@ __all__ = [
     "StudyRun",
     "Table",
     "label_of",
-    "outline_of",
     "published",
 ]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from perturblearn.config import ExperimentConfig, resolve_config
+from perturblearn.config import JSON, ExperimentConfig, Keys, resolve_config
 
-Settings = Mapping[str, Any]
+Settings = Keys
+"""What a figure sets, by the short names that its panels use or by keys of a configuration."""
 Scale = Literal["quick", "full"]
 SCALES: tuple[Scale, ...] = ("quick", "full")
 
@@ -83,6 +84,27 @@ _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_ep
 """Keys that say how something is computed, not what."""
 
 
+def number(settings: Settings, name: str) -> float:
+    """A setting that is a number."""
+    value = settings[name]
+    assert isinstance(value, (int, float)), f"{name} = {value!r} is no number"
+    return value
+
+
+def whole(settings: Settings, name: str) -> int:
+    """A setting that is a whole number."""
+    value = settings[name]
+    assert isinstance(value, int), f"{name} = {value!r} is no whole number"
+    return value
+
+
+def word(settings: Settings, name: str) -> str:
+    """A setting that is a word."""
+    value = settings[name]
+    assert isinstance(value, str), f"{name} = {value!r} is no word"
+    return value
+
+
 @dataclass(frozen=True)
 class Panel:
     """One panel.
@@ -112,7 +134,7 @@ class Panel:
         return next(iter(self.varied), None)
 
     @property
-    def points(self) -> list[tuple[int, dict[str, Any]]]:
+    def points(self) -> list[tuple[int, dict[str, JSON]]]:
         """Every point's place in the paper's panel, and its varied settings."""
         values = [dict(zip(self.varied, values, strict=True)) for values in zip(*self.varied.values(), strict=True)]
         values = values if self.varied else [{}]
@@ -177,7 +199,7 @@ class Smaller:
         """Whether the problem is another than the paper's, and not only the number of points."""
         return bool(self.divided or self.settings)
 
-    def of(self, settings: Settings) -> dict[str, Any]:
+    def of(self, settings: Settings) -> dict[str, JSON]:
         """Settings of the smaller problem."""
         return {name: self.settings.get(name, self._reduced(name, value)) for name, value in settings.items()}
 
@@ -186,7 +208,7 @@ class Smaller:
         found: dict[tuple[Any, ...], tuple[int, Settings]] = {}
         for place, values in panel.points:
             smaller = {name: self._divided(name, value) for name, value in values.items()}
-            if all(smaller.get(name, least) >= least for name, least in self.least.items()) and _within(
+            if all(number(smaller, name) >= least for name, least in self.least.items() if name in smaller) and _within(
                 smaller, self.most
             ):
                 found[tuple(smaller.values())] = place, smaller
@@ -310,7 +332,11 @@ class Figure:
         def kept(panel: Panel) -> Panel:
             return panel.with_points([point for point in panel.points if _within(point[1], most)])
 
-        settings = {name: type(value)(min(value, most[name])) for name, value in self.settings.items() if name in most}
+        settings = {
+            name: type(value)(min(value, most[name]))
+            for name, value in self.settings.items()
+            if name in most and isinstance(value, (int, float))
+        }
         return replace(self, settings={**self.settings, **settings}, panels=[kept(panel) for panel in self.panels])
 
     def default(
@@ -331,7 +357,7 @@ class Figure:
         """
         return self._config(self.panels[panel - 1].fixed, seeds, self._way(way), overrides or {})
 
-    def settings_at(self, point: FigurePoint) -> dict[str, Any]:
+    def settings_at(self, point: FigurePoint) -> dict[str, JSON]:
         """A point's settings, the figure's and its panel's included, by their short names."""
         return {**self.settings, **self.panels[point.panel - 1].fixed, **point.values}
 
@@ -371,7 +397,7 @@ class Figure:
 
 
 def _within(values: Settings, most: Mapping[str, float]) -> bool:
-    return all(values.get(name, limit) <= limit for name, limit in most.items())
+    return all(number(values, name) <= limit for name, limit in most.items() if name in values)
 
 
 def _thinned(points: Sequence[tuple[int, Settings]], count: int) -> list[tuple[int, Settings]]:

@@ -7,9 +7,9 @@ test accuracy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from perturblearn.papers.figure import Figure, Panel, Settings, Smaller
+from perturblearn.config import JSON
+from perturblearn.papers.figure import Figure, Panel, Settings, Smaller, number, whole, word
 
 ROWS = tuple(f"{norm} {targets}" for norm in ("l0", "l2", "linf") for targets in ("other", "next"))
 """Norm and targets of perturbed images."""
@@ -64,17 +64,17 @@ _QUICK_OF: Mapping[str, Settings] = {
 
 def _attacked(settings: Settings) -> Settings:
     """What a row of the table, or a share of the noise, says of attack and training."""
-    data = settings["data.name"]
+    data = word(settings, "data.name")
     on_noise = "share" in settings
-    norm, _, targets = settings["perturbations"].partition(" ")
-    keys: dict[str, Any] = {"attack.norm": norm, "lr": settings["rate"]}
+    norm, _, targets = word(settings, "perturbations").partition(" ")
+    keys: dict[str, JSON] = {"attack.norm": norm, "lr": settings["rate"]}
     if norm == "l0":
         keys |= {"attack.pixels": settings["pixels"]}
     else:
         keys |= {"epsilon": _EPSILONS[data][norm], "attack.steps": settings["steps"]}
     if on_noise:
         keys |= {"attack.source": "uniform", "attack.targets": "uniform"}
-        keys |= {"n_adv": round(settings["share"] * settings["noise_samples"])}
+        keys |= {"n_adv": round(number(settings, "share") * whole(settings, "noise_samples"))}
         keys |= {"perturbation.epochs": settings["noise_epochs"]}
     else:
         keys |= {"attack.source": "natural", "attack.targets": targets}

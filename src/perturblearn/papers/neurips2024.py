@@ -6,9 +6,9 @@ Settings as in the paper's section 5 and appendix; one point is one experiment w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from perturblearn.config import Keys
 from perturblearn.papers.figure import Figure, Panel, Settings, Smaller
 
 TENS = (*range(10, 100, 10), *range(100, 1001, 100))
@@ -266,7 +266,7 @@ COSINE_FIGURE = Figure(
 """Size of the cosine of perturbations with their prediction; every panel is a problem of its own."""
 
 
-def _map(name: str, caption: str, settings: Mapping[str, Any], limits: tuple[float, float], quick: Smaller) -> Figure:
+def _map(name: str, caption: str, settings: Keys, limits: tuple[float, float], quick: Smaller) -> Figure:
     return Figure(
         f"neurips2024/map_{name}",
         {**_COMMON, **settings},

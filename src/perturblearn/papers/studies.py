@@ -10,9 +10,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from perturblearn.config import JSON, Keys
 from perturblearn.papers.figure import Panel, Settings, Smaller
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import analyse_depth, analyse_orthogonality, analyse_smallest_perturbation
@@ -27,12 +27,12 @@ DEPTHS = (1, 2, 3, 4, 5, 6)
 WIDTHS = (32, 64, 128, 256, 512)
 
 
-def _limit(_: Settings) -> dict[str, Any]:
+def _limit(_: Settings) -> dict[str, JSON]:
     """Both as the limits of long training, and perturbations along the normal of f's boundary."""
     return {**_both({"model.name": "limit"}), "attack.name": "geometry"}
 
 
-def _flow(_: Settings) -> dict[str, Any]:
+def _flow(_: Settings) -> dict[str, JSON]:
     """Both trained by the flow for the time of ICLR24's 100,000 epochs, and one gradient step on f."""
     return {
         **_both({"model.name": "one_hidden", "model.hidden_dim": 200, "training": "flow"}),
@@ -40,29 +40,29 @@ def _flow(_: Settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _both(keys: Mapping[str, Any]) -> dict[str, Any]:
+def _both(keys: Keys) -> dict[str, JSON]:
     return {f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in keys.items()}
 
 
 _WAYS = {"limit": _limit, "flow": _flow}
 
 
-def _torch(_: Settings) -> dict[str, Any]:
+def _torch(_: Settings) -> dict[str, JSON]:
     """Torch's parametrisation, as networks are usually trained."""
     return {}
 
 
-def _ntk(_: Settings) -> dict[str, Any]:
+def _ntk(_: Settings) -> dict[str, JSON]:
     """The parametrisation that has a limit at infinite width, by plain descent at the rate of the kernel's time."""
     return _both({"model.parametrization": "ntk", "momentum": 0.0, "lr": 1.0})
 
 
-def _lazy(_: Settings) -> dict[str, Any]:
+def _lazy(_: Settings) -> dict[str, JSON]:
     """The same networks replaced by their linearisation at the start."""
     return {**_ntk(_), **_both({"training": "linearised"})}
 
 
-def _noise(n_adv: int) -> dict[str, Any]:
+def _noise(n_adv: int) -> dict[str, JSON]:
     return {"attack.source": "gauss", "n_adv": n_adv}
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perturblearn.papers.figure import Figure, Settings
+
+if TYPE_CHECKING:
+    from perturblearn.experiment import Number
 
 Cell = str | int | float | None
 
@@ -31,7 +34,7 @@ class StudyRun:
     way: str
     settings: Settings
     seed: int
-    measures: Mapping[str, Any]
+    measures: Mapping[str, Number]
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Study(Figure):
 
     analysis: Callable[[Sequence[StudyRun]], Analysis] = field(default=_nothing)
 
-    def run(self, panel: int, way: str, values: Settings, seed: int, measures: Mapping[str, Any]) -> StudyRun:
+    def run(self, panel: int, way: str, values: Settings, seed: int, measures: Mapping[str, Number]) -> StudyRun:
         """What a finished run of this study is to its analysis.
 
         Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perturblearn.experiment import Crossing, Fit, crossing, fit_line, fit_power_law
-from perturblearn.papers.figure import label_of
+from perturblearn.papers.figure import label_of, number, whole
 from perturblearn.papers.study import Analysis, Cell, Chart, Line, StudyRun, Table
 from perturblearn.theory import expected_perturbation_accuracy
 
@@ -118,10 +118,10 @@ def _size_law(run: StudyRun) -> float | None:
     if settings["attack.source"] != "gauss":
         return None
     return expected_perturbation_accuracy(
-        epsilon=settings["epsilon"] * math.sqrt(1 - settings["rho"]),
-        n_sources=settings["n_adv"],
-        n_samples=settings["n_samples"],
-        input_dim=settings["input_dim"],
+        epsilon=number(settings, "epsilon") * math.sqrt(1 - number(settings, "rho")),
+        n_sources=whole(settings, "n_adv"),
+        n_samples=whole(settings, "n_samples"),
+        input_dim=whole(settings, "input_dim"),
         data="gauss",
     )
 

@@ -15,7 +15,7 @@ from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import blocks_in, set_size
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.targets import draw_targets
-from perturblearn.seeding import PublishedTargets, derive_seed
+from perturblearn.seeding import PublishedSources, PublishedTargets, derive_seed
 from perturblearn.store import Drafts
 
 Report = Callable[[int, int, str], None]
@@ -29,7 +29,8 @@ def perturb(
     seed: int,
     heldout: bool = False,
     rows: range | None = None,
-    published: PublishedTargets | None = None,
+    published_sources: PublishedSources | None = None,
+    published_targets: PublishedTargets | None = None,
     drafts: Drafts | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> PerturbedSet:
@@ -44,7 +45,8 @@ def perturb(
         seed: the run's seed; sources and targets of both parts of the data have generators of their own.
         heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
         rows: which samples of the set, from the first of a block on; None for all.
-        published: where a published script draws the targets; None for our own draws.
+        published_sources, published_targets: where a published script draws noise sources and targets; None for our
+            own draws.
         drafts: keeps the blocks that an attack that searches has finished, for when it is interrupted.
         report: called with gradient steps done and in all, by an attack that takes many.
 
@@ -55,8 +57,8 @@ def perturb(
     """
     if rows is None:
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
-    sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows)
-    targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published)
+    sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_sources)
+    targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
     search = make_attack(attack, data.input_dim).for_network(standard.module)
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
@@ -65,7 +67,13 @@ def perturb(
 
 
 def sources_of(
-    data: Dataset, attack: AttackConfig, *, seed: int, heldout: bool = False, rows: range | None = None
+    data: Dataset,
+    attack: AttackConfig,
+    *,
+    seed: int,
+    heldout: bool = False,
+    rows: range | None = None,
+    published: PublishedSources | None = None,
 ) -> Sources:
     """The sources u of a perturbed set, or of some of its samples; see `perturb`."""
     return draw_sources(
@@ -73,8 +81,9 @@ def sources_of(
         data,
         heldout=heldout,
         count=set_size(attack, data.n_samples, data.n_heldout, heldout=heldout),
-        seed=derive_seed(seed, "sources", "heldout" if heldout else "training"),
+        seed=derive_seed(seed, "sources", "heldout" if heldout else "training") if published is None else seed,
         rows=rows,
+        published=published,
     )
 
 

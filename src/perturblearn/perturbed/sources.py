@@ -11,6 +11,7 @@ from torch import Tensor
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError
 from perturblearn.perturbed.shards import block_rows, blocks_in
+from perturblearn.seeding import PublishedSources
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,14 @@ class Sources:
 
 
 def draw_sources(
-    source: str, data: Dataset, *, heldout: bool, count: int, seed: int, rows: range | None = None
+    source: str,
+    data: Dataset,
+    *,
+    heldout: bool,
+    count: int,
+    seed: int,
+    rows: range | None = None,
+    published: PublishedSources | None = None,
 ) -> Sources:
     """The sources of a perturbed set.
 
@@ -54,8 +62,9 @@ def draw_sources(
         heldout: use the held-out part instead of the training part.
         count: how many the whole set has: noise is drawn so often, of the part's samples so many are taken, evenly
             spaced.
-        seed: fixes the noise, which is drawn in float32 on the CPU.
+        seed: fixes the noise, which is drawn in float32 on the CPU; that of a published script, if this draws it.
         rows: which of them, from the first of a block on; None for all.
+        published: where a published script draws the noise; None for our own draws.
 
     Raises:
         ConfigError: uniform noise over data without bounds.
@@ -78,7 +87,11 @@ def draw_sources(
         raise ConfigError(
             "attack.source = 'uniform' draws over the data's value range, but these data have no bounds; choose gauss"
         )
-    noise = _noise(source, tuple(inputs.shape[1:]), seed, rows)
+    shape = tuple(inputs.shape[1:])
+    if published is None:
+        noise = _noise(source, shape, seed, rows)
+    else:
+        noise = published.noise(source, (count, *shape), rows, seed=seed)
     if source == "uniform":
         noise.mul_(high - low).add_(low)
     noise = noise.to(inputs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from perturblearn.config import ExperimentConfig, fields, resolve_config, value_of
+from perturblearn.config import JSON, ExperimentConfig, Keys, fields, resolve_config, value_of
 from perturblearn.errors import PerturbLearnError, StoreError
 from perturblearn.perturbed import StoredSet
 from perturblearn.report.reproduction import compared_with_published
@@ -98,7 +98,7 @@ class Entry:
     combinations: int = 1
     seeds: int = 1
     failed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Keys = field(default_factory=dict)
     folder: str = ""
     written: str = ""
     page: str | None = None
@@ -155,7 +155,7 @@ class Entries:
         found.sort(key=lambda entry: (entry.written, entry.folder), reverse=True)
         return cls(place, found, unread)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """The folder as JSON values."""
         return {
             "schema": ENTRIES_SCHEMA,
@@ -320,7 +320,7 @@ def _data_and_attack(cells: Sequence[Result]) -> str:
 
 def _sweep(found: SweepResult) -> Entry:
     spans = {
-        name: _span([(point.get(f"{name}_mean"), point.get(f"{name}_std")) for point in found.table])
+        name: _span([(point.spread(name).mean, point.spread(name).std) for point in found.table])
         for name in SHOWN_MEASURES
     }
     over = f" over {', '.join(found.varied)}" if found.varied else ""
@@ -334,11 +334,11 @@ def _sweep(found: SweepResult) -> Entry:
         else f"g classifies {percent_range([g.low, g.high])} % of clean held-out inputs correctly.",
         numbers={name: span for name, span in spans.items() if span is not None},
         combinations=len(found.table),
-        seeds=len({run["seed"] for run in found.runs}),
-        failed=sum(run["error"] is not None for run in found.runs),
+        seeds=len({run.seed for run in found.runs}),
+        failed=len(found.failed),
         settings={
             **_settings([resolve_config(found.sweep.base)]),
-            **{name: _in_words([point[name] for point in found.table]) for name in found.varied},
+            **{name: _in_words([point.values[name] for point in found.table]) for name in found.varied},
         },
     )
 
@@ -376,7 +376,7 @@ def _span(points: Sequence[tuple[float | None, float | None]]) -> Span | None:
     return Span(min(known), max(known), points[0][1] if len(points) == 1 else None) if known else None
 
 
-def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, Any]:
+def _settings(configs: Sequence[ExperimentConfig]) -> dict[str, JSON]:
     """By dotted key its value, where all have the same; else the values in words."""
     return {name: _in_words(values) for name, values in _values(configs) if any(value is not None for value in values)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from perturblearn.config import describe
 from perturblearn.experiment import HELDOUT, Summary
@@ -21,7 +21,7 @@ from perturblearn.report.words import (
     size_text,
     with_spread,
 )
-from perturblearn.results import SIZE_COLUMNS, SweepResult, Values
+from perturblearn.results import SIZE_COLUMNS, SweepPoint, SweepResult, SweepRun
 
 SHOWN_POINTS = 40
 """Points up to which all are printed; the files hold all."""
@@ -83,23 +83,24 @@ class SweepReport:
         heads, *lines = self._cells(self.result.table)
         return latex_table(self.title, heads, lines, left=())
 
-    def _cells(self, rows: Sequence[Values]) -> list[list[str]]:
+    def _cells(self, points: Sequence[SweepPoint]) -> list[list[str]]:
         """Heads and lines of the table for people."""
         result, varied, table = self.result, self.result.varied, self.result.table
-        measured = [name for name in SHOWN_MEASURES if any(f"{name}_mean" in row for row in table)]
+        measured = [name for name in SHOWN_MEASURES if any(name in point.measures for point in table)]
         # One size is told in the title.
-        differs = result.size is None and any(row.get("n_samples") is not None for row in table)
-        size_heads, size_columns = (("N", "d", "held-out"), SIZE_COLUMNS) if differs else ((), ())
-        with_interval = _WITH_INTERVAL if any(f"{_WITH_INTERVAL}_low" in row for row in table) else None
+        differs = result.size is None and any(point.size is not None for point in table)
+        size_heads = ("N", "d", "held-out") if differs else ()
+        with_interval = _WITH_INTERVAL if any(point.spread(_WITH_INTERVAL).interval for point in table) else None
         measure_heads = [
             head for name in measured for head in (SHOWN_MEASURES[name], *["95 % interval"] * (name == with_interval))
         ]
         lines = [[*short_keys(varied), *size_heads, *measure_heads, "runs"]]
-        for row in rows:
-            values = [shown_number(row[name]) for name in (*varied, *size_columns)]
-            numbers = [text for name in measured for text in _texts(row, name, with_interval=name == with_interval)]
-            total = row["finished"] + row["failed"]
-            lines.append([*values, *numbers, f"{row['finished']} of {total}" if row["failed"] else str(total)])
+        for point in points:
+            size = (None,) * len(SIZE_COLUMNS) if point.size is None else astuple(point.size)
+            values = map(shown_number, (*(point.values[name] for name in varied), *(size if differs else ())))
+            numbers = [text for name in measured for text in _texts(point, name, with_interval=name == with_interval)]
+            total = point.finished + point.failed
+            lines.append([*values, *numbers, f"{point.finished} of {total}" if point.failed else str(total)])
         return lines
 
     @property
@@ -113,22 +114,21 @@ class SweepReport:
             lines.append(f"... and {plural(more, 'more point')}: {where}.")
         if failed:
             lines.append(f"{plural(len(failed), 'run')} failed; run the same command with --retry to repeat them:")
-            for row in failed[:SHOWN_ERRORS]:
-                lines.append(f"  {self._label(row)}: {' '.join(str(row['error']).split())}")
+            for run in failed[:SHOWN_ERRORS]:
+                lines.append(f"  {self._label(run)}: {' '.join(str(run.error).split())}")
             if len(failed) > SHOWN_ERRORS:
                 where = "failed has all" if result.folder is None else f"see {result.folder / 'runs.csv'}"
                 lines.append(f"  ... and {len(failed) - SHOWN_ERRORS} more: {where}")
         return lines
 
-    def _label(self, row: Values) -> str:
-        values = {name: row[name] for name in self.result.varied}
-        return describe(values if "seeds" in values else {**values, "seed": row["seed"]})
+    def _label(self, run: SweepRun) -> str:
+        return describe(run.values if "seeds" in run.values else {**run.values, "seed": run.seed})
 
 
-def _texts(row: Values, name: str, *, with_interval: bool) -> list[str]:
+def _texts(point: SweepPoint, name: str, *, with_interval: bool) -> list[str]:
     """Mean with spread of a measure, and possibly the sampling interval."""
-    values = Summary(mean=row.get(f"{name}_mean"), std=row.get(f"{name}_std"), median=None, values=[])
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    if low is not None and high is not None:
-        values["interval"] = [low, high]
+    spread = point.spread(name)
+    values = Summary(mean=spread.mean, std=spread.std, median=None, values=[])
+    if spread.interval is not None:
+        values["interval"] = list(spread.interval)
     return [with_spread(values), *[interval_text(values)] * with_interval]

@@ -34,10 +34,10 @@ from perturblearn.results.points import (
 )
 from perturblearn.results.reproduction import COLUMNS, ControlsOfWay, FailedRun, Reproduction, analysis_from_dict
 from perturblearn.results.result import SCHEMA, Result
-from perturblearn.results.rows import Values, check_column, columns_of, select
+from perturblearn.results.rows import Row, check_column, columns_of, select
 from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
 from perturblearn.results.shown import Shown, report_on
-from perturblearn.results.sweep import SweepResult
+from perturblearn.results.sweep import Spread, SweepPoint, SweepResult, SweepRun
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.results.transfer import TransferMatrix
 
@@ -71,14 +71,17 @@ __all__ = [
     "PointRow",
     "Reproduction",
     "Result",
+    "Row",
     "Runs",
     "Shown",
     "ShownPanel",
+    "Spread",
     "Style",
+    "SweepPoint",
     "SweepResult",
+    "SweepRun",
     "TheoryComparison",
     "TransferMatrix",
-    "Values",
     "analysis_from_dict",
     "check_column",
     "columns_of",

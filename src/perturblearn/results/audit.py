@@ -18,7 +18,7 @@ from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names, size_of
 from perturblearn.results.result import Result
-from perturblearn.results.rows import Values
+from perturblearn.results.rows import Row
 from perturblearn.results.shown import report_on
 
 if TYPE_CHECKING:
@@ -146,13 +146,13 @@ class Audit(Finished):
         return self._describe(repr(self.name), f"{len(self.cells)} combinations", f"{len(self.cells[0].seeds)} seeds")
 
 
-def _coordinates(cell: Result) -> Values:
+def _coordinates(cell: Result) -> Row:
     """What tells a cell from the others; of an attack that coordinates alone bound, epsilon is their number."""
     attack = cell.config.attack
     return {"learner": cell.learner, "norm": attack.norm, "epsilon": size_of(attack)[0]}
 
 
-def _row(cell: Result) -> Values:
+def _row(cell: Result) -> Row:
     """A row of ``table.csv``."""
     summary, g = cell.summary, cell.summary[HELDOUT.perturbation]
     return {

@@ -14,7 +14,7 @@ from perturblearn.experiment import HELDOUT, ControlSummary, Spread
 from perturblearn.results.examples import Examples
 from perturblearn.results.files import File
 from perturblearn.results.result import Result
-from perturblearn.results.rows import Values, to_frame
+from perturblearn.results.rows import Row, to_frame
 
 if TYPE_CHECKING:
     import pandas
@@ -42,7 +42,7 @@ def interval_columns(cell: Result) -> dict[str, float | None]:
     return {"perturbation_accuracy_heldout_low": low, "perturbation_accuracy_heldout_high": high}
 
 
-def frame_of(cells: Iterable[tuple[Values, Result]]) -> pandas.DataFrame:
+def frame_of(cells: Iterable[tuple[Row, Result]]) -> pandas.DataFrame:
     """One row per cell and seed: what tells the cell from others, the seed, and the columns of `Result.to_frame`.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from perturblearn.config import JSON, Keys
 from perturblearn.experiment import Summary
 from perturblearn.papers import Analysis, Chart, Line, Table
 from perturblearn.results.data_size import SIZE_COLUMNS, DataSize, only_size
@@ -93,7 +94,7 @@ class Reproduction(Finished):
     controls: Sequence[ControlsOfWay] = ()
     failed: Sequence[FailedRun] = ()
     analysis: Analysis | None = None
-    changed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    changed: Keys = field(default_factory=dict[str, JSON])
     command: str = ""
 
     @property

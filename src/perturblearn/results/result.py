@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from perturblearn.classifiers import Classifier
-from perturblearn.config import ExperimentConfig, config_tree, resolve_config, to_toml
+from perturblearn.config import JSON, ExperimentConfig, Keys, config_tree, leaves, resolve_config, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import (
     BEATEN_SHARE,
@@ -33,7 +33,7 @@ from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import size_of
-from perturblearn.results.rows import Values, to_frame
+from perturblearn.results.rows import Row, to_frame
 from perturblearn.results.shown import report_on
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Result(Finished):
         )
 
     @cached_property
-    def rows(self) -> list[Values]:
+    def rows(self) -> list[Row]:
         """A row per seed: the chosen learning rates, every measure, and the mean of every control."""
         return [{"seed": seed.seed, **numbers_of(seed)} for seed in self.seeds]
 
@@ -304,15 +304,7 @@ def _numbers_in(content: Mapping[str, Any]) -> dict[str, Any]:
     return {"seeds": seeds, "summary": content["summary"], "size": size}
 
 
-def _changes(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(first: Keys, other: Keys) -> dict[str, JSON]:
     """Values by dotted name that make the first tree the other one; None takes a value away."""
-    before, after = dict(_leaves(first)), dict(_leaves(other))
+    before, after = dict(leaves(first)), dict(leaves(other))
     return {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perturblearn.config import JSON
 from perturblearn.errors import ConfigError, StoreError
 from perturblearn.store import replacing
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas
 
-Values = Mapping[str, Any]
+Row = Mapping[str, JSON]
 """A row: what it holds by the name of the column."""
 
 FORMATS = {".csv": "FORMAT csv, HEADER", ".json": "FORMAT json, ARRAY true", ".parquet": "FORMAT parquet"}
@@ -28,7 +29,7 @@ _ADVICE = 'write conditions as in SQL, such as "attack.epsilon > 0.1 and seed = 
 _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\d[\w.]*""")
 
 
-def columns_of(rows: Iterable[Values]) -> list[str]:
+def columns_of(rows: Iterable[Row]) -> list[str]:
     """Every key of some rows, in the order in which they first come."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
@@ -38,7 +39,7 @@ def plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, tuple)) else value
 
 
-def to_frame(rows: Sequence[Values], columns: Sequence[str] | None = None) -> pandas.DataFrame:
+def to_frame(rows: Sequence[Row], columns: Sequence[str] | None = None) -> pandas.DataFrame:
     """Rows as a pandas frame.
 
     Args:
@@ -58,8 +59,8 @@ def to_frame(rows: Sequence[Values], columns: Sequence[str] | None = None) -> pa
 
 
 def select(
-    rows: Sequence[Values], columns: Sequence[str], where: Sequence[str] = (), sort: str | None = None
-) -> list[Values]:
+    rows: Sequence[Row], columns: Sequence[str], where: Sequence[str] = (), sort: str | None = None
+) -> list[Row]:
     """The rows for which every condition holds, sorted.
 
     Args:
@@ -90,7 +91,7 @@ def select(
     return [rows[number] for (number,) in found]
 
 
-def write_rows(rows: Sequence[Values], columns: Sequence[str], path: Path) -> None:
+def write_rows(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
     """Write rows as CSV, JSON or Parquet, whole or not at all.
 
     Args:
@@ -176,7 +177,7 @@ def _execute(connection: duckdb.DuckDBPyConnection, query: str, told: str) -> li
         raise ConfigError(f"{told!r} cannot be used ({reason}); {_ADVICE}") from None
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, rows: Sequence[Values], columns: Sequence[str]) -> None:
+def _fill(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Rows as the table ``given``, numbered by its column ``row``."""
     import numpy as np
 

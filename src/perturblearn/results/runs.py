@@ -4,14 +4,14 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perturblearn.config import fields
+from perturblearn.config import JSON, fields, leaves
 from perturblearn.experiment import MEASURES, SeedMeasures, numbers_of
-from perturblearn.results.rows import Values, columns_of, to_frame, write_rows
+from perturblearn.results.rows import Row, columns_of, to_frame, write_rows
 from perturblearn.results.shown import Shown, report_on
 from perturblearn.store import Record
 
@@ -24,7 +24,7 @@ _NO_SETTINGS = ("name", "seeds")
 """Keys of a configuration that a row tells by itself."""
 
 
-def rows_of(records: Iterable[Record]) -> list[dict[str, Any]]:
+def rows_of(records: Iterable[Record]) -> list[dict[str, JSON]]:
     """A row per run and seed: key, name, state, seed, error, every setting by its dotted key, every number.
 
     Args:
@@ -33,12 +33,12 @@ def rows_of(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [row for record in records for row in _rows_of(record)]
 
 
-def known_columns(rows: Sequence[Values]) -> list[str]:
+def known_columns(rows: Sequence[Row]) -> list[str]:
     """What rows can be chosen by: what they hold, and settings and measures that none of them has."""
     return list(dict.fromkeys((*ABOUT, *_setting_names(), *columns_of(rows), *MEASURES)))
 
 
-def telling_columns(rows: Sequence[Values]) -> list[str]:
+def telling_columns(rows: Sequence[Row]) -> list[str]:
     """The columns that tell rows apart: what each is, settings in which two of them differ, and every number."""
 
     def tells(name: str) -> bool:
@@ -58,7 +58,7 @@ class Runs(Shown):
         columns: which of their values are asked for, in this order; None for those that tell them apart.
     """
 
-    rows: Sequence[Values]
+    rows: Sequence[Row]
     columns: Sequence[str] | None = None
 
     @property
@@ -100,10 +100,10 @@ class Runs(Shown):
         return f"Runs({len(self.rows)} rows of {len(self.all_columns)} columns)"
 
 
-def _rows_of(record: Record) -> Iterator[dict[str, Any]]:
+def _rows_of(record: Record) -> Iterator[dict[str, JSON]]:
     if record.result is not None and record.result.get("kind") != "run":
         return
-    given = {name: _alone(value) for name, value in _leaves(record.config, "")}
+    given = {name: _alone(value) for name, value in leaves(record.config) if name not in _NO_SETTINGS}
     settings = {name: given[name] for name in (*_setting_names(), *given) if name in given}
     seeds = record.config.get("seeds", [])
     found = [] if record.result is None else [SeedMeasures.from_dict(seed) for seed in record.result["seeds"]]
@@ -121,14 +121,6 @@ def _setting_names() -> list[str]:
 def _alone(value: Any) -> Any:
     """The value of a list that has but one, such as a learning rate that is no grid."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif prefix or name not in _NO_SETTINGS:
-            yield f"{prefix}{name}", value
 
 
 def is_setting(name: str) -> bool:

@@ -18,7 +18,7 @@ from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names
 from perturblearn.results.result import Result
-from perturblearn.results.rows import Values
+from perturblearn.results.rows import Row
 from perturblearn.results.shown import report_on
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class TransferMatrix(Finished):
             ModuleNotFoundError: pandas is not installed.
         """
 
-        def columns(pair: Pair) -> Values:
+        def columns(pair: Pair) -> Row:
             fooling = self.fooling_of(pair)
             return {
                 "standard": pair[0],
@@ -168,7 +168,7 @@ class TransferMatrix(Finished):
             [(f"{short[pair[0]]}-{short[pair[1]]}", cell.config) for pair, cell in self.cells.items()]
         )
 
-    def _row(self, pair: Pair) -> Values:
+    def _row(self, pair: Pair) -> Row:
         """A row of ``table.csv``."""
         cell, fooling = self.cells[pair], self.fooling_of(pair)
         g = cell.summary[HELDOUT.perturbation]

@@ -3,13 +3,23 @@
 from perturblearn.seeding.cuda import CARDS, CudaGenerator
 from perturblearn.seeding.derived import default_settings, derive_seed, reproducible
 from perturblearn.seeding.philox import philox
-from perturblearn.seeding.published import DRAWS, PublishedDraws, PublishedStart, PublishedTargets, random_signs
+from perturblearn.seeding.published import (
+    DRAWS,
+    PublishedControl,
+    PublishedDraws,
+    PublishedSources,
+    PublishedStart,
+    PublishedTargets,
+    random_signs,
+)
 
 __all__ = [
     "CARDS",
     "DRAWS",
     "CudaGenerator",
+    "PublishedControl",
     "PublishedDraws",
+    "PublishedSources",
     "PublishedStart",
     "PublishedTargets",
     "default_settings",

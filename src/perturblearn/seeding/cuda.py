@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,13 +71,16 @@ class CudaGenerator:
         self._most_threads = CARDS[card].most_threads
         self.offset = 0
 
-    def uniform(self, *shape: int) -> Tensor:
-        """As ``torch.rand``: uniform on [0, 1), float32."""
-        return self._draw(shape, torch.float32, lambda words, kind: _uniform(words[kind]))
+    def uniform(self, *shape: int, rows: range | None = None) -> Tensor:
+        """As ``torch.rand``: uniform on [0, 1), float32; all rows of the first dimension, or only these."""
+        return self._draw(shape, torch.float32, lambda words, kind: _uniform(words[kind]), rows)
 
-    def normal(self, *shape: int) -> Tensor:
-        """As ``torch.randn``: N(0, 1), float32, up to about 1e-6, by which a GPU's sine differs from a CPU's."""
-        return self._draw(shape, torch.float32, _normal)
+    def normal(self, *shape: int, rows: range | None = None) -> Tensor:
+        """As ``torch.randn``: N(0, 1), float32, up to about 1e-6, by which a GPU's sine differs from a CPU's.
+
+        All rows of the first dimension, or only these.
+        """
+        return self._draw(shape, torch.float32, _normal, rows)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """As ``torch.randint``: 0 .. high - 1, int64; for high below 2**28."""
@@ -98,24 +102,30 @@ class CudaGenerator:
         shape: tuple[int, ...],
         dtype: torch.dtype,
         element: Callable[[tuple[NDArray[np.uint32], ...], int], NDArray[np.generic]],
+        rows: range | None = None,
     ) -> Tensor:
         """Elements made of a thread's four words and their place among its four elements."""
-        drawn = torch.empty(shape, dtype=dtype)
-        flat = drawn.view(-1).numpy()
-        threads = self._threads(len(flat))
+        count, of_row = math.prod(shape), math.prod(shape[1:])
+        rows = range(shape[0]) if rows is None else rows
+        drawn = torch.empty((len(rows), *shape[1:]), dtype=dtype)
+        flat, begin = drawn.view(-1).numpy(), rows.start * of_row
+        threads = self._threads(count)
         zero = np.zeros(1, dtype=np.uint32)
-        for number in range(self._rounds(len(flat))):
+        for number in range(self._rounds(count)):
             counter = self.offset // _WORDS + number
             low, high = (np.array([part], dtype=np.uint32) for part in (counter % 2**32, counter // 2**32))
             for start in range(0, threads, _SLICE):
                 ids = np.arange(start, min(start + _SLICE, threads), dtype=np.uint32)
+                firsts = [threads * (_WORDS * number + kind) + start - begin for kind in range(_WORDS)]
+                if not any(first < len(flat) and first + len(ids) > 0 for first in firsts):
+                    continue
                 words = philox((low, high, ids, zero), self._seed)
-                for kind in range(_WORDS):
-                    first = threads * (_WORDS * number + kind) + start
-                    part = flat[first : first + len(ids)]
+                for kind, first in enumerate(firsts):
+                    part = flat[max(first, 0) : max(first + len(ids), 0)]
                     if len(part):
-                        part[:] = element(words, kind)[: len(part)]
-        self.skip(len(flat))
+                        left = max(-first, 0)
+                        part[:] = element(words, kind)[left : left + len(part)]
+        self.skip(count)
         return drawn
 
 
