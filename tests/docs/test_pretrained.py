@@ -79,17 +79,17 @@ def test_the_pretrained_network_is_audited_on_ten_of_its_classes(data_dir: Path,
     parts = [some_images(archive, part, per_class) for part, per_class in (("train", 1), ("val", 4))]
     data = dataset_from(parts[0], heldout=parts[1], model_classes=OUTPUTS, flatten=False)
     found = audit(
-        nets.load_96,
+        nets.load_64,
         data,
         epsilons={"linf": 0.1},
         learners={"mlp": {"epochs": 1, "model.hidden_dim": 8}},
         overrides={"seeds": 1, "attack.steps": 1, "controls.draws": 1, "controls.linear_probe": False},
     )
     measures = found.cells[0].seeds[0].measures
-    # Of 40 images; with a share of 0.7 in all of them, fewer than 20 come once in 500 times.
-    assert measures["standard_accuracy_heldout"] >= 20 / 40
+    # Of 40 images; with a share of 0.6 in all of them, fewer than 15 come once in 800 times.
+    assert measures["standard_accuracy_heldout"] >= 15 / 40
     # The network's own outputs, the same way round.
     images = torch.from_numpy(parts[1][0]).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        logits = nets.load_96().eval()(images)[:, [OUTPUTS[name] for name in data.class_names]]
+        logits = nets.load_64().eval()(images)[:, [OUTPUTS[name] for name in data.class_names]]
     assert int((logits.argmax(dim=1) == data.heldout_labels).sum()) == 40 * measures["standard_accuracy_heldout"]

@@ -448,7 +448,7 @@ class PreparedReproduction(Prepared[Reproduction]):
     ) -> Picture:
         title = f"{self.figure.name}, {self.figure.panels[point.panel - 1].name}"
         if self.figure.smaller:
-            title += f"\n{self.scale}: {self.figure.smaller}"
+            title += f"; {self.scale}: {self.figure.smaller}"
         if self.figure.draws == "decision maps":
             has_bias = isinstance(experiment.config.standard.model, TwoLayerConfig)
             return draw_map_of(executor.result(stages[0]), has_bias=has_bias, title=title, style=style)

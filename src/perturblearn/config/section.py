@@ -39,4 +39,8 @@ LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValid
 class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+    # Built when they are first used: families then have all their variants, and parts of a larger section are never
+    # built by themselves.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, defer_build=True
+    )

@@ -17,8 +17,7 @@ from perturblearn.config.section import Section, as_tuple
 from perturblearn.config.values import Keys
 
 
-# Families are built when they are first used: by then all their variants are defined.
-class Variants(Section, defer_build=True):
+class Variants(Section):
     """A family of variants, or one of them."""
 
     tag: ClassVar[str] = ""

@@ -62,7 +62,9 @@ def transfer_page(matrix: TransferMatrix, folder: Path) -> str:
         answer=matrix.reading,
         remarks=[],
         charts=transfer_charts(matrix),
-        tables=[(head.capitalize(), lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in report.tables],
+        tables=[
+            (head[0].upper() + head[1:], lines[0], lines[1:], range(1, len(lines[0]))) for head, lines in report.tables
+        ],
         legend=[],
         examples=_examples(folder, first, "perturbations of "),
         **_origin(matrix, report.title, first, folder),

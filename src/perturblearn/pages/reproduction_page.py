@@ -10,7 +10,7 @@ from typing import Any
 
 from perturblearn.pages.page import render
 from perturblearn.papers import STUDIES, published
-from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_chart
+from perturblearn.report.charts.figure import PanelChart, curve_looks, curve_name, panel_charts, study_charts
 from perturblearn.report.reproduction import RULE, SEED_RULE, ReproductionReport, columns_with_values, describe_panel
 from perturblearn.report.words import plural, with_spread
 from perturblearn.results import READING_ERROR, Reproduction
@@ -50,7 +50,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         rows=[{name: value for name, value in asdict(row).items() if name != "figure"} for row in found.rows],
         verdicts=list(dict.fromkeys(row.verdict for row in found.rows)),
         seed_verdicts=list(dict.fromkeys(row.seed_verdict for row in found.rows if row.seed_verdict)),
-        charts=[] if found.analysis is None else list(map(study_chart, found.analysis.charts)),
+        charts=[] if found.analysis is None else study_charts(found.analysis.charts),
         tables=[] if found.analysis is None else [_table(table) for table in found.analysis.tables],
         pictures=pictures,
         left_out=left_out,

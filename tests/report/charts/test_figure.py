@@ -10,7 +10,7 @@ from tests.pages.made_runs import made_reproduction
 from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import Line, label_of
 from perturblearn.papers.figure import Panel
-from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_chart
+from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_charts
 from perturblearn.report.charts.marks import Curve
 from perturblearn.report.reproduction import ReproductionReport
 from perturblearn.results import PointRow, ShownPanel
@@ -106,9 +106,8 @@ def test_settings_are_in_words() -> None:
 
 
 def test_ticks_of_a_logarithmic_axis_do_not_touch() -> None:
-    chart = study_chart(
-        StudyChart("one", "d", "epsilon", [Line("", [1.25, 1.3, 5, 14.142, 15], [0.5] * 5)], log_x=True)
-    )
+    line = Line("", [1.25, 1.3, 5, 14.142, 15], [0.5] * 5)
+    (chart,) = study_charts([StudyChart("one", "d", "epsilon", [line], log_x=True)])
     assert chart.x.ticks == {1.25: "1.25", 5: "5", 15: "15"}
 
 
@@ -118,7 +117,7 @@ def test_a_study_s_chart() -> None:
         Line("expected", [1, 100], [1.0, 3.0], is_reference=True),
         Line("other", [1, 2], [0.5, 0.6]),
     ]
-    chart = study_chart(StudyChart("one", "d", "epsilon", lines, log_x=True, log_y=True))
+    (chart,) = study_charts([StudyChart("one", "d", "epsilon", lines, log_x=True, log_y=True)])
     measured, other, expected = chart.marks
     assert isinstance(measured, Curve)
     assert isinstance(other, Curve)
@@ -131,3 +130,15 @@ def test_a_study_s_chart() -> None:
     assert measured.edges(is_log=True)[0] == pytest.approx([0.9, 1.0, 3.0])
     assert chart.x.ticks == {1.0: "1", 2.0: "2", 10.0: "10", 100.0: "100"}
     assert (chart.x.label, chart.y.label, chart.title) == ("d", "epsilon", "one")
+
+
+def test_curves_of_a_study_look_the_same_in_all_its_charts_and_f_and_g_as_everywhere() -> None:
+    labels = ("kernel", "g, accuracy", "f, accuracy", "agreement of f and g", "other")
+    names = [labels, labels[:0:-1]]
+    charts = study_charts([StudyChart("", "d", "", [Line(name, [1], [1.0]) for name in chart]) for chart in names])
+    first, second = (curves_of(chart.marks) for chart in charts)
+    assert {name: curve.look for name, curve in first.items() if name in second} == {
+        name: curve.look for name, curve in second.items()
+    }
+    assert [first[name].look.colour for name in labels[1:4]] == ["g", "f", "agreement"]
+    assert len({curve.look.colour for curve in first.values()}) == 5

@@ -30,7 +30,7 @@ from tests.report.looking import text_lies_inside
 from perturblearn import Audit, Result, TheoryComparison, TransferMatrix
 from perturblearn.report import draw_decision_map
 from perturblearn.report.charts import Axis, Chart, Level, Picture, draw, draw_examples, to_plotly
-from perturblearn.report.charts.figure import panel_charts, study_chart
+from perturblearn.report.charts.figure import panel_charts, study_charts
 from perturblearn.report.charts.grid import audit_charts, transfer_charts
 from perturblearn.report.charts.marks import Band, Boundary, Curve, Heat, Region, Strip
 from perturblearn.report.charts.palette import CHANCE, COLOURS, CONTROLS, F, G, Look, css, series_looks
@@ -71,7 +71,7 @@ def charts_of(result: Result) -> list[Chart]:
         *theory_charts(theory),
         *map_charts(theory.drawn, **plane_names(has_bias=True)),
         *(panel.chart for panel in panel_charts(made_reproduction())),
-        study_chart(study.charts[0]),
+        study_charts(study.charts)[0],
         *audit_charts(made_audit()),
         *audit_charts(one_size),
         *transfer_charts(made_matrix()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -10,13 +10,27 @@ from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import label_of, published
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Picture
 from perturblearn.report.charts.marks import Curve
-from perturblearn.report.charts.palette import DASHES, OF_MEASURES, SERIES, THEORY, Dash, Look, Marker, series_looks
+from perturblearn.report.charts.palette import (
+    AGREEMENT,
+    DASHES,
+    OF_MEASURES,
+    SERIES,
+    THEORY,
+    Dash,
+    F,
+    G,
+    Look,
+    Marker,
+    series_looks,
+)
 from perturblearn.report.words import plural
 from perturblearn.results import PointRow, Reproduction, ShownPanel, curve_of
 
 _FEW = 8
 """Places along an axis up to which each has a tick."""
 _WAYS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond")
+_ROLES = {"f, ": F, "g, ": G, "agreement of f and g": AGREEMENT}
+"""Looks of a study's curves, by how their names start."""
 _STUDY = "Bands are one standard deviation over the seeds."
 
 
@@ -35,7 +49,7 @@ def figure_picture(found: Reproduction, title: str) -> Picture:
 
 def study_picture(charts: Sequence[StudyChart], *, title: str) -> Picture:
     """A study's charts, each of which names its curves."""
-    return Picture([study_chart(chart) for chart in charts], title, _STUDY, columns=2 if len(charts) < 5 else 3)
+    return Picture(study_charts(charts), title, _STUDY, columns=2 if len(charts) < 5 else 3)
 
 
 def panel_charts(found: Reproduction) -> list[PanelChart]:
@@ -143,14 +157,34 @@ def _note(found: Reproduction) -> str:
     return f"{told[:1].upper()}{told[1:]}."
 
 
-def study_chart(chart: StudyChart) -> Chart:
-    """A chart of a study: what was measured in colours, with one standard deviation, predictions in black."""
+def study_charts(charts: Sequence[StudyChart]) -> list[Chart]:
+    """A study's charts: what was measured in colours, with one standard deviation, predictions in black.
+
+    A curve looks the same in all of them, and f, g and their agreement as everywhere.
+    """
+    lines = [line for chart in charts for line in chart.lines]
+    measured = list(dict.fromkeys(line.label for line in lines if not line.is_reference))
+    predicted = dict.fromkeys(line.label for line in lines if line.is_reference)
+    looks = {label: look for label in measured for start, look in _ROLES.items() if label.startswith(start)}
+    taken = {look.colour for look in looks.values()}
+    free = (look for look in series_looks(len(SERIES) * len(measured)) if look.colour not in taken)
+    looks |= {label: next(free) for label in measured if label not in looks}
+    looks |= dict(zip(predicted, cycle(THEORY), strict=False))
+    return [_study_chart(chart, looks) for chart in charts]
+
+
+def _study_chart(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
     measured = [line for line in chart.lines if not line.is_reference]
     predicted = [line for line in chart.lines if line.is_reference]
-    looks = [*series_looks(len(measured)), *(look for _, look in zip(predicted, cycle(THEORY), strict=False))]
     marks = [
-        Curve(line.label, list(line.x), list(line.y), look, None if line.spread is None else list(line.spread))
-        for line, look in zip([*measured, *predicted], looks, strict=True)
+        Curve(
+            line.label,
+            list(line.x),
+            list(line.y),
+            looks[line.label],
+            None if line.spread is None else list(line.spread),
+        )
+        for line in (*measured, *predicted)
     ]
     ticks = _few_ticks(sorted({place for line in measured for place in line.x})) if chart.log_x else None
     return Chart(
