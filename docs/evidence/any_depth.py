@@ -167,7 +167,7 @@ def attribution(images: int, seeds: int) -> None:
             "data.n_heldout": 1000, "data.centre": False, "data.flatten": False, "attack.name": "pgd",
             "attack.epsilon": 2.0, "attack.steps": 10, "attack.source": source, "attack.targets": targets,
             "controls.draws": 0, "controls.linear_probe": False, "measures.attribution": True,
-            "measures.attribution_inputs": 200, "measures.attribution_merged": 1,
+            "measures.attribution_inputs": 200,
             **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in NETWORK.items()},
         }  # fmt: skip
         summary = learn_from_perturbations({}, overrides=keys, out="runs", report=False).summary

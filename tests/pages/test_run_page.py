@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ from perturblearn.experiment import AttributionMeasures
 from perturblearn.pages import PAGE_NAME, run_page
 from perturblearn.pages.run_page import shown_examples
 from perturblearn.report import RunReport
-from perturblearn.results import EXAMPLES, Examples
+from perturblearn.results import ATTRIBUTED, EXAMPLES, AttributedInputs, Examples
 
 CONFIG = resolve_config()
 
@@ -110,6 +112,29 @@ def test_what_taught_g_is_a_table_by_class(tiny_result: Result) -> None:
     assert [cell.strip() for cell in cells] == [
         "class signal", "perturbation", "total", "3", "+1.500", "+0.250", "8", "-", "-0.500",
     ]  # fmt: skip
+
+
+def test_inputs_that_perturbations_taught(tmp_path: Path, tiny_result: Result) -> None:
+    images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    signals = {"perturbation": (2.0, 1.0), "source": (-1.0, 0.5), "total": (1.0, 1.5)}
+    made = AttributedInputs(
+        images, ("<cat>", "dog"), signals, (True, False), (False, False), (3, 4, 5), (0.0, 1.0)
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    shutil.copytree(folder_of(tiny_result), folder)
+    made.save(folder / ATTRIBUTED)
+    page = run_page(replace(tiny_result, folder=folder), folder)
+    assert "&lt;cat&gt;</bdi></b>: g is right, and would not without the perturbations." in page
+    assert "dog</bdi></b>: g is wrong." in page
+    assert re.findall(r'class="(more|less)" style="margin-left: ([0-9.]+)%; width: ([0-9.]+)%"', page)[:2] == [
+        ("more", "50.0", "50.0"), ("less", "25.0", "25.0"),
+    ]  # fmt: skip
+    shown = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+    pixels = matplotlib.image.imread(io.BytesIO(shown[1]), format="png")
+    assert np.abs(pixels - images[1].permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+    (folder / ATTRIBUTED).write_bytes(b"damaged")
+    with pytest.raises(StoreError, match=r"attributed\.safetensors is damaged"):
+        AttributedInputs.load(folder / ATTRIBUTED)
 
 
 def decoded(text: str, kind: str) -> np.ndarray:

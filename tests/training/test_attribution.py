@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from perturblearn.classifiers import Network, initialise
 from perturblearn.config import TwoLayerConfig
-from perturblearn.errors import DataError, ModelError
+from perturblearn.errors import DataError
 from perturblearn.theory import EmpiricalKernel, perturbation_terms
 from perturblearn.training import LOSSES, Descent, MinibatchDescent, PathAttribution, attribute_training
 
@@ -40,13 +40,11 @@ def test_parts_add_up_and_the_training_is_the_same(case: str) -> None:
     def attribute(sources: Tensor, **options: Any) -> PathAttribution:
         return attribute_training(descent, network, inputs, sources, labels, heldout, seed=3, **options)
 
-    found, finer = attribute(moved(inputs)), attribute(moved(inputs), substeps=4)
+    found = attribute(moved(inputs))
     for name, tensor in state_of(trained.module).items():
         assert torch.equal(tensor, state_of(found.network)[name]), name
     assert torch.allclose(found.final, trained.outputs(heldout))
-    # The middle of a step is exact to second order, but for kinks, which are first order: 4 sub-steps err less.
-    assert finer.error < found.error < 0.02
-    assert finer.error < 0.006
+    assert found.error < 0.005  # the tolerance
     # Nothing is perturbed: both gradients are the same numbers, in the same order.
     same = attribute(inputs, merged=2)
     assert not bool(same.parts["perturbation"].any())
@@ -143,11 +141,21 @@ class NoForwardDerivative(nn.Module):
         return self.Plain.apply(self.linear(inputs))
 
 
+def test_a_network_without_forward_derivatives() -> None:
+    inputs, labels = samples(24, (6,), 2)
+    descent = MinibatchDescent("logistic", 0.05, 3, 8)
+    found = attribute_training(
+        descent, wrapped(NoForwardDerivative(), (6,), 2), moved(inputs), inputs, labels, inputs, seed=0
+    )
+    # A linear network's outputs are linear in its weights: nothing is missed but roundings.
+    assert found.error < 1e-9
+    assert bool(found.parts["perturbation"].any())
+
+
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_what_cannot_be_attributed() -> None:
+def test_one_source_for_each_input() -> None:
     inputs, labels = samples(8, (6,), 2)
-    descent = MinibatchDescent("logistic", 0.02, 1, 8)
-    with pytest.raises(ModelError, match=r"own.package:network has no forward derivative .* measures.attribution"):
-        attribute_training(descent, wrapped(NoForwardDerivative(), (6,), 2), inputs, inputs, labels, inputs, seed=0)
     with pytest.raises(DataError, match=r"sources have shape \(7, 6\) and the inputs \(8, 6\); give one source"):
-        attribute_training(descent, dense(2), inputs, inputs[1:], labels, inputs, seed=0)
+        attribute_training(
+            MinibatchDescent("logistic", 0.02, 1, 8), dense(2), inputs, inputs[1:], labels, inputs, seed=0
+        )

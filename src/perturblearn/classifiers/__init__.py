@@ -8,7 +8,7 @@ from perturblearn.classifiers.evaluating import differentiable_forward, evaluati
 from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
-from perturblearn.classifiers.linearised import linearised
+from perturblearn.classifiers.linearised import is_linearised, linearised
 from perturblearn.classifiers.make import make_network, sigmas_of
 from perturblearn.classifiers.mlp import MLP
 from perturblearn.classifiers.network import Network
@@ -44,6 +44,7 @@ __all__ = [
     "identify_import",
     "import_object",
     "initialise",
+    "is_linearised",
     "is_target",
     "label_loss",
     "linearised",

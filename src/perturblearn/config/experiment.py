@@ -38,11 +38,11 @@ class MeasuresConfig(Section):
     )
     attribution_merged: PositiveInt | None = Field(
         default=None,
-        description="steps that share one derivative (256 / batch_size, at most 4; 1 for a full batch and for running "
-        "statistics): more cost less and err more",
+        description="steps that are split as one (1024 / batch_size, at most 8; 1 for a full batch): more cost less "
+        "and follow the path less closely",
     )
-    attribution_substeps: PositiveInt = Field(
-        default=1, description="derivatives along each of these chords: more cost more and err less"
+    attribution_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.003, description="share of what g has learned that the split may miss; a smaller one costs more"
     )
 
 

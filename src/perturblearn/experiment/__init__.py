@@ -1,5 +1,6 @@
 """The five steps of perturbation learning as stages, with controls and measures; knows no terminal and no files."""
 
+from perturblearn.experiment.attribution import Attribution
 from perturblearn.experiment.audit import (
     DEEP_DEFAULTS,
     audit_configs,
@@ -74,6 +75,7 @@ __all__ = [
     "SELECTED_BY",
     "TRAINING",
     "AccuracyNames",
+    "Attribution",
     "AttributionMeasures",
     "Branch",
     "Case",

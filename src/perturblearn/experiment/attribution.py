@@ -22,9 +22,9 @@ from perturblearn.training import PathAttribution, Resumption, attribute_trainin
 
 Report = Callable[[int, int, str], None]
 _ROLE = "perturbation"
-_BATCH, _MOST_MERGED = 256, 4
-"""Samples of the steps that share one derivative, so that its cost stays in proportion to that of training; and how
-many steps that are at most, as a chord departs from its path."""
+_BATCH, _MOST_MERGED = 1024, 8
+"""Samples of the steps that are split as one, so that its cost stays in proportion to that of training; and how many
+steps that are at most, as a chord departs from its path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def attribute(
     seed: int,
     n_inputs: int,
     merged: int | None,
-    substeps: int,
+    tolerance: float,
     device: str,
     report: Report = lambda done, steps, note: None,
 ) -> Attribution:
@@ -90,13 +90,10 @@ def attribute(
         section: how g was trained, with one learning rate.
         seed: the run's seed.
         n_inputs: held-out inputs to look at, drawn at random if there are more.
-        merged: steps that share a derivative; None for those of 256 samples.
-        substeps: derivatives along each of their chords.
+        merged: steps that are split as one; None for those of 1,024 samples.
+        tolerance: completeness error to stay below.
         device: where to train.
         report: called with steps done and in all.
-
-    Raises:
-        ModelError: a network without a forward derivative along its parameters.
     """
     count = len(data.heldout_inputs)
     rows = torch.arange(count)
@@ -106,7 +103,7 @@ def attribute(
     inputs, labels = (part[rows.to(part.device)] for part in (data.heldout_inputs, data.heldout_labels))
     sources = torch.zeros_like(perturbed.inputs) if perturbed.source == "none" else perturbed.sources
     assert sources is not None, "a stage has a set with its sources"
-    path = _follow(data, perturbed, sources, inputs, section, seed, merged, substeps, device, report)
+    path = _follow(data, perturbed, sources, inputs, section, seed, merged, tolerance, device, report)
     outputs = {"start": path.start, **path.parts, "total": path.final}
     signals = {part: class_signal(values.cpu(), labels.cpu()) for part, values in outputs.items()}
     means = {f"attribution_{part}": float(signal.mean()) for part, signal in signals.items()}
@@ -152,7 +149,7 @@ def _follow(
     section: ClassifierConfig,
     seed: int,
     merged: int | None,
-    substeps: int,
+    tolerance: float,
     device: str,
     report: Report,
 ) -> PathAttribution:
@@ -160,9 +157,7 @@ def _follow(
     if isinstance(section, SGDConfig):
         network = first_network(section, Signature.of(data), seed=seed, role=_ROLE)
         network, descent = network.to(device=device, dtype=inputs.dtype), minibatch_descent(section)
-        # Along a chord of several steps running statistics move too far.
-        has_statistics = any(buffer.is_floating_point() for buffer in network.body.buffers())
-        usual = 1 if has_statistics else min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
+        usual = min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
     else:
         assert isinstance(section, DescentConfig), "the configuration refuses all others"
         network = initialise(section.model, inputs[0].numel(), seed=seed, role=_ROLE).to(inputs)
@@ -177,7 +172,7 @@ def _follow(
         seed=minibatch_seed(seed, _ROLE),
         device=device,
         merged=usual if merged is None else merged,
-        substeps=substeps,
+        tolerance=tolerance,
         report=report,
     )
 

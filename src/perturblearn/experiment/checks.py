@@ -270,7 +270,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
 
     Args:
         n_inputs: held-out inputs that are looked at.
-        merged, substeps: how finely g's training is followed; see `attribute_training`.
+        merged, tolerance: how finely g's training is followed; see `attribute_training`.
         seed: the run's seed.
         selection: of learning rates; None where there is one of each.
         perturbed: the set for each learning rate of f.
@@ -281,7 +281,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     kind = "attribution"
     n_inputs: int
     merged: int | None
-    substeps: int
+    tolerance: float
     seed: int
     data: Stage[Dataset]
     selection: Selection | None
@@ -310,7 +310,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
                 seed=self.seed,
                 n_inputs=self.n_inputs,
                 merged=self.merged,
-                substeps=self.substeps,
+                tolerance=self.tolerance,
                 device=self.device,
                 report=result.report,
             )

@@ -430,7 +430,7 @@ class GraphBuilder:
         return AttributionOf(
             n_inputs=measures.attribution_inputs,
             merged=measures.attribution_merged,
-            substeps=measures.attribution_substeps,
+            tolerance=measures.attribution_tolerance,
             seed=seed,
             data=data,
             selection=chosen,

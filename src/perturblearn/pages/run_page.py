@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import shlex
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from perturblearn.config import ExperimentConfig, PythonConfig, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import Summary
 from perturblearn.pages.page import Card, render, shown_toml
+from perturblearn.report.attribution import PARTS
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
 from perturblearn.report.run import HEADS, RunReport
 from perturblearn.report.theory import HEADS as THEORY_HEADS
 from perturblearn.report.theory import TheoryReport
 from perturblearn.report.words import attack_text, title
-from perturblearn.results import EXAMPLES, Examples, Result, TheoryComparison
+from perturblearn.results import ATTRIBUTED, EXAMPLES, AttributedInputs, Examples, Result, TheoryComparison
 
 _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
@@ -41,6 +44,7 @@ def run_page(result: Result, folder: Path) -> str:
     """
     config, place = result.config, result.folder or folder
     examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
+    attributed = AttributedInputs.load(folder / ATTRIBUTED) if (folder / ATTRIBUTED).is_file() else None
     theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
     curves = _curves(result, folder)
     report = RunReport(result)
@@ -63,6 +67,7 @@ def run_page(result: Result, folder: Path) -> str:
         confusion=confusion_chart(result) if len(result.seeds[0].classes.names) > 2 else None,
         groups=report.group_lines,
         attribution=report.attribution_lines,
+        attributed=None if attributed is None else shown_attributed(attributed),
         rates=rates_chart(result) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,
@@ -125,6 +130,51 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
             "samples": samples,
         },
     }
+
+
+def shown_attributed(attributed: AttributedInputs) -> list[dict[str, Any]]:
+    """Held-out inputs as the page's template takes them: a picture, a label, and a bar for each part.
+
+    Args:
+        attributed: what to show.
+    """
+    low, high = attributed.limits
+    largest = max((abs(value) for values in attributed.signals.values() for value in values), default=0.0) or 1.0
+    shown: list[dict[str, Any]] = []
+    for number, label in enumerate(attributed.true_labels):
+        right, without = attributed.is_right[number], attributed.is_right_without[number]
+        needs = ", and would not without the perturbations" if right and not without else ""
+        # In shares of the bar's width, from its middle to the side of the sign.
+        bars = [
+            {
+                "name": {**PARTS, "total": "in all"}[part],
+                "value": f"{values[number]:+.2f}",
+                "sign": "less" if values[number] < 0 else "more",
+                "left": f"{50 + 50 * min(values[number], 0.0) / largest:.1f}",
+                "width": f"{50 * abs(values[number]) / largest:.1f}",
+            }
+            for part, values in attributed.signals.items()
+        ]
+        picture = None
+        if attributed.image_shape is not None:
+            image = attributed.inputs[number].double().reshape(attributed.image_shape)
+            picture = _png(((image - low) / (high - low or 1.0)).clamp(0, 1))
+        verdict = f"g is {'right' if right else 'wrong'}{needs}"
+        shown.append({"label": label, "verdict": verdict, "bars": bars, "picture": picture})
+    return shown
+
+
+def _png(image: Tensor) -> str:
+    """An image (channels, height, width) of values in [0, 1] in base64: in colours if it has three, else its first."""
+    channels, height, width = image.shape
+    pixels = (255 * (image if channels == 3 else image[:1])).round().to(torch.uint8).permute(1, 2, 0)
+    lines = b"".join(b"\0" + line.contiguous().numpy().tobytes() for line in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    chunks = [
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    ]
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
 def _bytes(values: Tensor, dtype: torch.dtype) -> str:

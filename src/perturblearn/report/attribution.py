@@ -46,7 +46,7 @@ def attribution_remarks(result: Result) -> Iterator[str]:
     if error > MOST_ERROR:
         yield (
             f"The parts miss up to {percent(error)} % of what g has learned; set measures.attribution_merged = 1, or "
-            "raise measures.attribution_substeps."
+            "lower the learning rate."
         )
 
 

@@ -1,5 +1,6 @@
 """Results of finished work as types, with one loader and one writer; knows neither words nor pictures."""
 
+from perturblearn.results.attributed import ATTRIBUTED, AttributedInputs
 from perturblearn.results.audit import Audit
 from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
 from perturblearn.results.drawing import (
@@ -44,6 +45,7 @@ from perturblearn.results.transfer import TransferMatrix
 __all__ = [
     "ABOUT",
     "AGREES",
+    "ATTRIBUTED",
     "CHANGED",
     "COLUMNS",
     "DIFFERS",
@@ -58,6 +60,7 @@ __all__ = [
     "SMALLER",
     "TRACKING",
     "UNREADABLE",
+    "AttributedInputs",
     "Audit",
     "ControlsOfWay",
     "DataSize",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor
+from perturblearn.results.attributed import ATTRIBUTED, AttributedInputs
 from perturblearn.results.drawing import Drawing, FigureOptions
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.files import File
@@ -79,6 +80,9 @@ def _contents(experiment: Experiment, executor: Executor, seed: int, *, has_exam
         yield f"{place}/{TRAINING_SET}", partial(write_artefact, executor.result(branch.mixed).dump())
         if has_examples:
             yield EXAMPLES, first_examples(experiment, executor).save
+        if has_examples and stages.attribution is not None:
+            attribution, data = executor.result(stages.attribution), executor.result(stages.data)
+            yield ATTRIBUTED, AttributedInputs.of(attribution, data).save
     with executor.holding(stages.data):
         yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_mixed).dump())
 

@@ -3,12 +3,15 @@
 The gradient of a batch of perturbed inputs is split by where it is taken: at the sources, with the weights
 -loss'(y' g(x')) y' of training on the perturbed inputs, and the rest, which is what moving the sources adds. Optimisers
 that are linear in the gradient carry a velocity for each part, and these add up to the real one. What a part of a step
-does to outputs anywhere is a forward derivative along it, taken at the middle of the whole step [own].
+does to outputs anywhere is an integral of derivatives along the step, see `split_change`. Running statistics are
+variables of the same path: they go from their values before a step to those after it as the parameters do, and what
+this does to the outputs is a part of its own [own].
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +19,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
 
-from perturblearn.classifiers import Network, TwoLayer, differentiable_forward
-from perturblearn.errors import DataError, ModelError
+from perturblearn.classifiers import Network, TwoLayer, is_linearised
+from perturblearn.errors import DataError
 from perturblearn.seeding import derive_seed
+from perturblearn.training.chords import State, between, split_change
 from perturblearn.training.descent import Descent
 from perturblearn.training.distributed import Team
 from perturblearn.training.losses import LOSSES
@@ -31,6 +34,11 @@ from perturblearn.training.sgd import Sgd
 Report = Callable[[int, int, str], None]
 Moves = Mapping[str, Sequence[Tensor]]
 """By how much each part of a step moves each parameter."""
+TOLERANCE = 0.003
+"""Completeness error that chords are halved for."""
+_HALVINGS = 5
+_ROUNDINGS = 100.0
+"""Times that a chord is halved at most; and roundings of the outputs that are no reason to."""
 SOURCE, PERTURBATION, DECAY, STATISTICS = "source", "perturbation", "decay", "statistics"
 
 
@@ -70,7 +78,7 @@ def attribute_training(
     seed: int,
     device: str | torch.device = "cpu",
     merged: int = 1,
-    substeps: int = 1,
+    tolerance: float = TOLERANCE,
     report: Report = lambda done, steps, note: None,
 ) -> PathAttribution:
     """Train once more as the descent does, and split what that does to the outputs for some inputs.
@@ -88,13 +96,14 @@ def attribute_training(
         heldout: where outputs are split, (M, ...).
         seed: that of `MinibatchDescent.train`; a full batch draws nothing.
         device: where to train.
-        merged: steps whose moves share one derivative along their chord; more cost less and err more.
-        substeps: derivatives along each chord; more cost more and err less.
+        merged: steps that are one chord; more cost less. The parts still add up, but where the path leaves its chord
+            they are those of the chord.
+        tolerance: completeness error to stay below: chords that miss more than their share of it are halved, up to
+            5 times.
         report: called with steps done and in all.
 
     Raises:
         DataError: sources that are not shaped like the inputs.
-        ModelError: a network that cannot be differentiated along its parameters.
     """
     if sources.shape != inputs.shape:
         raise DataError(
@@ -107,7 +116,10 @@ def attribute_training(
         else _full_batch_steps(descent, network, inputs.to(device), sources.to(device), labels.to(device))
     )
     total = descent.epochs * (max(1, len(inputs) // descent.batch_size) if isinstance(descent, MinibatchDescent) else 1)
-    path = _Path(network, heldout.to(device), substeps)
+    decays = isinstance(descent, MinibatchDescent) and descent.weight_decay > 0
+    # As many held-out inputs at a time as a batch has, so that memory is that of a training step.
+    block = descent.batch_size if isinstance(descent, MinibatchDescent) else len(inputs)
+    path = _Path(network, heldout.to(device), total, tolerance, block, decays=decays)
     for done, moves in enumerate(steps, start=1):
         path.add(moves)
         if done % merged == 0 or done == total:
@@ -119,21 +131,27 @@ def attribute_training(
 class _Path:
     """Outputs for some inputs along the path of a network whose parameters and buffers others move."""
 
-    def __init__(self, network: TwoLayer | Network, inputs: Tensor, substeps: int) -> None:
-        self._network, self._inputs, self._substeps = network, inputs, substeps
-        # Torch's transforms of functions do not know the channels-last format of our own networks of images.
-        self._module = copy.deepcopy(network)
-        if isinstance(network, Network) and network.is_channels_last:
-            self._module = network.channels_first()
-        self._module.eval()
+    def __init__(
+        self, network: TwoLayer | Network, inputs: Tensor, steps: int, tolerance: float, block: int, *, decays: bool
+    ) -> None:
+        self._network, self._inputs, self._steps, self._tolerance = network, inputs, steps, tolerance
+        self._block, self._decays = block, decays
+        self._module = copy.deepcopy(network).eval()
+        self._straighten = not (isinstance(network, Network) and is_linearised(network))
         self._names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        self._parameters, self._buffers = self._state()
+        # A mask may hold infinities, and what counts batches is no number on a line.
+        buffers = network.named_buffers()
+        self._buffers = [name for name, b in buffers if b.is_floating_point() and bool(b.isfinite().all())]
+        self._at = self._state()
         self._moves: dict[str, list[Tensor]] = {}
+        self._done = self._since = 0
+        self._start, _, _ = self._split(self._at, self._at, {})
         self._parts: dict[str, Tensor] = {}
-        self._start = self._outputs(self._parameters, self._buffers)
+        self._final, self._missed = self._start, torch.zeros_like(self._start)
 
     def add(self, moves: Moves) -> None:
         """Take note of a step's parts."""
+        self._since += 1
         for name, of_part in moves.items():
             if name in self._moves:
                 for total, move in zip(self._moves[name], of_part, strict=True):
@@ -143,68 +161,64 @@ class _Path:
 
     def advance(self) -> None:
         """Split what the steps since the last call have done to the outputs."""
-        parameters, buffers = self._state()
-        if self._has_changed(buffers):
-            # As in training, where a batch moves the running statistics before the step is taken. They enter by a root
-            # and a quotient and move far at first, so the whole difference counts, and nothing is missed.
-            change = self._outputs(self._parameters, buffers) - self._outputs(self._parameters, self._buffers)
-            self._credit(STATISTICS, change)
-        for number in range(self._substeps):
-            # In the middle of a step its first order is exact to second order, kinks of the activation aside.
-            middle = _between(self._parameters, parameters, (number + 0.5) / self._substeps)
-            for name, moves in self._moves.items():
-                if any(bool(move.any()) for move in moves):
-                    along = {key: move / self._substeps for key, move in zip(self._names, moves, strict=True)}
-                    self._credit(name, self._derivative(middle, buffers, along))
-                else:
-                    self._credit(name, torch.zeros_like(self._start))
-        self._parameters, self._buffers = parameters, buffers
-        self._moves = {}
+        end = self._state()
+        directions: dict[str, State] = {
+            part: dict(zip(self._names, moves, strict=True)) for part, moves in self._moves.items()
+        }
+        if self._decays:  # what the gradients leave of the chord
+            directions[DECAY] = {
+                name: end[name] - self._at[name] - sum(part[name] for part in directions.values())
+                for name in self._names
+            }
+        statistics = {name: end[name] - self._at[name] for name in self._buffers}
+        if any(bool(change.any()) for change in statistics.values()):
+            directions[STATISTICS] = statistics
+        self._done += self._since
+        self._follow(self._at, end, directions, self._since / self._steps, _HALVINGS)
+        self._at, self._moves, self._since = end, {}, 0
 
     def result(self) -> PathAttribution:
         """What all steps have done."""
-        final = self._outputs(self._parameters, self._buffers)
-        return PathAttribution(self._start, self._parts, final, self._network)
+        return PathAttribution(self._start, self._parts, self._final, self._network)
 
-    def _credit(self, part: str, change: Tensor) -> None:
-        self._parts[part] = self._parts[part] + change if part in self._parts else change
+    def _follow(self, start: State, end: State, directions: Mapping[str, State], share: float, halvings: int) -> None:
+        """Split a chord, which is a share of the training; in halves, as often as this is allowed, if it errs."""
+        before, after, changes = self._split(start, end, directions)
+        missed = sum(changes.values()) - (after - before)
+        if halvings and not self._is_little(missed, after, share):
+            middle = between(start, end, 0.5)
+            half = {part: {name: move / 2 for name, move in moves.items()} for part, moves in directions.items()}
+            self._follow(start, middle, half, share / 2, halvings - 1)
+            self._follow(middle, end, half, share / 2, halvings - 1)
+            return
+        for part, change in changes.items():
+            self._parts[part] = self._parts[part] + change if part in self._parts else change
+        self._missed = self._missed + missed
+        self._final = after
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        own = dict(self._network.named_parameters())
-        parameters = {name: own[name].detach().clone() for name in self._names}
-        return parameters, {name: buffer.detach().clone() for name, buffer in self._network.named_buffers()}
-
-    def _has_changed(self, buffers: Mapping[str, Tensor]) -> bool:
-        """Whether numbers have changed outside of gradients: running statistics; a count of batches is none."""
-        return any(
-            buffer.is_floating_point() and not torch.equal(buffer, self._buffers[name])
-            for name, buffer in buffers.items()
+    def _is_little(self, missed: Tensor, outputs: Tensor, share: float) -> bool:
+        """Whether what a chord misses leaves the whole training within the tolerance."""
+        size, allowed = float(missed.norm()), self._tolerance * float((outputs - self._start).norm())
+        roundings = _ROUNDINGS * torch.finfo(self._inputs.dtype).eps * float(outputs.norm())
+        # Errors of chords are nearly independent, so squares add up; but not where they lean to one side.
+        in_all = float((self._missed + missed).norm())
+        return (
+            in_all <= allowed * math.sqrt(self._done / self._steps)
+            or size <= allowed * math.sqrt(share) / 10
+            or size <= roundings
         )
 
-    def _outputs(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Tensor:
-        with torch.no_grad():
-            return functional_call(self._module, {**parameters, **buffers}, (self._inputs,)).double()
+    def _state(self) -> dict[str, Tensor]:
+        """Parameters that are trained, and buffers."""
+        own = {**dict(self._network.named_parameters()), **dict(self._network.named_buffers())}
+        return {name: own[name].detach().clone() for name in (*self._names, *self._buffers)}
 
-    def _derivative(
-        self, parameters: dict[str, Tensor], buffers: Mapping[str, Tensor], along: dict[str, Tensor]
-    ) -> Tensor:
-        def outputs(values: dict[str, Tensor]) -> Tensor:
-            return functional_call(self._module, {**values, **buffers}, (self._inputs,))
-
-        try:
-            with torch.no_grad(), differentiable_forward():
-                return jvp(outputs, (parameters,), (along,))[1].double()
-        except (RuntimeError, NotImplementedError) as error:
-            name = self._module.config.name if isinstance(self._module, Network) else "two_layer"
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the network {name} has no forward derivative along its parameters ({reason}), which attribution "
-                "needs; set measures.attribution = false"
-            ) from error
-
-
-def _between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    return {name: torch.lerp(start[name], tensor, share) for name, tensor in end.items()}
+    def _split(
+        self, start: State, end: State, directions: Mapping[str, State]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        return split_change(
+            self._module, self._inputs, start, end, directions, straighten=self._straighten, block=self._block
+        )
 
 
 class _Velocities:
@@ -228,7 +242,10 @@ class _Velocities:
             velocity.mul_(self._momentum).add_(gradient)
         if not self._nesterov:
             return velocities
-        return [gradient + self._momentum * velocity for gradient, velocity in zip(gradients, velocities, strict=True)]
+        return [
+            torch.add(gradient, velocity, alpha=self._momentum)
+            for gradient, velocity in zip(gradients, velocities, strict=True)
+        ]
 
 
 class _SplitSgd(Sgd):
@@ -254,8 +271,6 @@ class _SplitSgd(Sgd):
             SOURCE: at_sources,
             PERTURBATION: [a - b for a, b in zip(whole, at_sources, strict=True)],
         }
-        if self.weight_decay:
-            gradients[DECAY] = [self.weight_decay * parameter.detach() for parameter in self.parameters]
         moves = self._split.moves(gradients, self.next_rate)
         for parameter, gradient in zip(self.parameters, whole, strict=True):
             parameter.grad = gradient
