@@ -56,6 +56,7 @@ nitpick_ignore = [
     # Types within signatures that users do not need by name.
     ("py:class", "perturblearn.classifiers.classifier.AnyNetwork"),
     ("py:class", "perturblearn.classifiers.copying.SomeModule"),
+    ("py:class", "perturblearn.classifiers.folding.SomeModule"),
     ("py:class", "perturblearn.experiment.case.Limits"),
     ("py:class", "perturblearn.experiment.case.Trained"),
     ("py:class", "perturblearn.store.files.Built"),
@@ -67,7 +68,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.(report|results)\..*"),  # parts of results
     (r"py:class", r"perturblearn\.experiment\.(checks|context|controls|steps)\..*"),  # stages
     (r"py:class", r"perturblearn\.attacks\.(ball|context)\..*"),
-    (r"py:.*", r"(perturblearn\.graph\.stage\.ResultT(_co)?|Ball|Context|DrawFigure|Float|Part|Style|Values)"),
+    (r"py:class", r"perturblearn\.config\.(section\.Section|values\.JSON)"),
+    (r"py:.*", r"(perturblearn\.graph\.stage\.ResultT(_co)?|Ball|Context|DrawFigure|Float|Number|Part|Settings|Style|Values)"),
     (r"py:.*", r"(torch|jaxtyping|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
     (r"py:.*", r"(Tensor|Path|Figure|NoneType)"),
     (r"py:.*", r"(collections|os|pathlib|typing|typing_extensions|types|datetime|functools|io)\..*"),
