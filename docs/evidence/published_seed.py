@@ -79,9 +79,8 @@ def plan() -> Iterator[Task]:
     yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
     for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
         yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
-    for name, most in (("l2_uniform", 1000.0), ("linf_uniform", 500.0)):
-        figure = f"iclr2024/artificial_{name}"
-        yield Task(figure, 2, (("n_adv", most),), curves="flow", keys=QUICK_SEARCH)
+    for norm in ("l2", "linf"):
+        yield Task(f"iclr2024/artificial_{norm}_uniform", 2, (("n_adv", 1000.0),), curves="flow", keys=QUICK_SEARCH)
     # Along epsilon, where the default point lies too, beside our own seeds.
     for name in ("shifted_gauss_a", "mnist_a", "fmnist_a", "fmnist_b", "mnist_b"):
         yield Task(f"neurips2024/{name}", 1, own_seeds=10)
