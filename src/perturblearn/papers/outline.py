@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from perturblearn.papers.figure import SCALES, Figure
+from perturblearn.papers.figure import Figure
 from perturblearn.papers.published import published
 
 
 def outline_of(figure: Figure) -> dict[str, Any]:
     """A figure in JSON values: name, caption, panels, points by scale, whether published values are known, time."""
     known = published(figure.name)
-    points = {scale: sum(len(panel.points) for panel in figure.at(scale).panels) for scale in SCALES}
+    points = {scale: sum(len(panel.points) for panel in figure.at(scale).panels) for scale in figure.scales}
     return {
         "name": figure.name,
         "caption": figure.caption,
