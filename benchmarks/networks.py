@@ -108,7 +108,8 @@ def plain_attack(network: nn.Module, images: Tensor, targets: Tensor, steps: int
 
 def compare(what: str, plain: Callable[[], object], ours: Callable[[], object], repeats: int) -> Times:
     """Both in turn."""
-    plain(), ours()
+    plain()
+    ours()
     pairs = []
     for _ in range(repeats):
         pair = []
@@ -118,8 +119,8 @@ def compare(what: str, plain: Callable[[], object], ours: Callable[[], object], 
             pair.append(time.process_time() - started)
         pairs.append(pair)
     ratios = [one / other for one, other in pairs]
-    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-    return Times(what, *medians, statistics.median(ratios), min(ratios), max(ratios))
+    plain_seconds, our_seconds = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+    return Times(what, plain_seconds, our_seconds, statistics.median(ratios), min(ratios), max(ratios))
 
 
 def measure(model: str, options: argparse.Namespace) -> list[Times]:

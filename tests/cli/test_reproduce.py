@@ -289,7 +289,7 @@ def test_from_python(tmp_path: Path) -> None:
     assert found.folder is None
     assert list(found.seeds) == [4]
     assert [row.x for row in found.rows if row.measure == "accuracy"] == [20, 40]
-    with pytest.raises(perturblearn.ConfigError, match="scale = 'half', but it must be one of quick, full"):
+    with pytest.raises(perturblearn.ConfigError, match="scale = 'half', but it must be one of quick, modern, full"):
         perturblearn.reproduce("paper/curves", scale="half")
     with pytest.raises(perturblearn.ConfigError, match="panels is empty"):
         perturblearn.reproduce("paper/curves", panels=[])

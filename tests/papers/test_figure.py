@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perturblearn.config import Keys, value_of
-from perturblearn.papers import ALL, FIGURES, SCALES, Figure, Outline, Panel, Smaller
+from perturblearn.papers import ALL, FIGURES, Figure, Outline, Panel, Smaller
 
 FIGURE = Figure(
     "paper/figure",
@@ -91,7 +91,7 @@ def test_every_figure_is_one_at_every_scale(name: str) -> None:
     assert figure.name == name
     assert figure.caption.endswith(".")
     assert figure.full_takes
-    for scale in SCALES:
+    for scale in figure.scales:
         scaled = figure.at(scale)
         for way in figure.ways:
             points = list(scaled.points(seeds=[1], way=way))

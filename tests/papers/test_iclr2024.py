@@ -146,3 +146,25 @@ def test_noise_of_the_deep_table() -> None:
         (0.01,),
     )
     assert points[-1].config.attack.n_sources == 1_200_000
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("deep_mnist", 24), ("deep_fashion_mnist", 24), ("deep_cifar10", 64)])
+def test_the_modern_scale_has_all_images_a_fast_recipe_and_says_so(name: str, epochs: int) -> None:
+    figure = FIGURES[f"iclr2024/{name}"].at("modern")
+    assert not figure.is_the_paper_s
+    assert "standard.model.name = resnet9 instead of" in figure.smaller
+    assert "steps = 12 instead of 100" in figure.smaller
+    points = list(figure.points(panels=[1]))
+    assert [point.place for point in points] == list(range(6))
+    for config in (point.config for point in points):
+        assert config.data.n_samples is None
+        for part in (config.standard, config.perturbation):
+            assert (part.model.name, part.lr, value_of(part, "epochs")) == ("resnet9", (0.1,), epochs)
+            assert (value_of(part, "schedule"), value_of(part, "warmup_epochs")) == ("linear", 5)
+    noise = [point.config.attack.n_sources for point in figure.points(panels=[2, 3, 4])]
+    assert noise == [50_000] * 3
+
+
+def test_only_tables_of_deep_networks_have_a_modern_scale() -> None:
+    modern = {name for name, figure in FIGURES.items() if "modern" in figure.scales}
+    assert modern == {f"iclr2024/deep_{data}" for data in ("mnist", "fashion_mnist", "cifar10")}

@@ -85,7 +85,8 @@ def reproduce(
     Args:
         name: the figure's name, such as ``neurips2024/shifted_gauss_a``; `perturblearn.papers.ALL` lists all.
         seeds: number of seeds of every point, or the seeds.
-        scale: ``full`` for the paper's problem, or ``quick`` for a smaller one of the same kind, whose points are
+        scale: ``full`` for the paper's problem, ``modern`` (deep networks) for all data by a network and
+            a recipe that learn fast, or ``quick`` for a smaller one of the same kind, whose points are
             shown beside the published ones but not judged by them.
         panels: numbers of panels, counted from 1; None for all.
         curves: one of the ways to compute the figure, such as ``limit``; None for all.
@@ -160,7 +161,10 @@ def prepare_reproduction(
         raise ConfigError(f"scale = {scale!r}, but it must be one of {', '.join(SCALES)}")
     if draws not in DRAWS:
         raise ConfigError(f"draws = {draws!r}, but it must be one of {', '.join(DRAWS)}")
-    figure = _figure(name).at(scale)
+    figure = _figure(name)
+    if scale not in figure.scales:
+        raise ConfigError(f"scale = {scale!r}, but {name} has the scales {' and '.join(figure.scales)}; choose one")
+    figure = figure.at(scale)
     for panel in panels or ():
         if not 1 <= panel <= len(figure.panels):
             raise ConfigError(f"panel = {panel}, but {name} has panels from 1 to {len(figure.panels)}; choose one")

@@ -34,8 +34,11 @@ def reproduce(
     ],
     seeds: Annotated[int, Parameter(help="Number of seeds of every point.")] = 3,
     scale: Annotated[
-        Literal["quick", "full"],
-        Parameter(help="full: the paper's problem. quick: a smaller one of the same kind, in under 2 minutes."),
+        Literal["quick", "modern", "full"],
+        Parameter(
+            help="full: the paper's problem. quick: a smaller one of the same kind, in under 2 minutes. modern: all "
+            "data by a network and a recipe that learn fast (iclr2024/deep_*)."
+        ),
     ] = "quick",
     panel: Annotated[
         tuple[int, ...],

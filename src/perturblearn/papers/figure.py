@@ -10,8 +10,9 @@ from perturblearn.config import JSON, ExperimentConfig, Keys, resolve_config
 
 Settings = Keys
 """What a figure sets, by the short names that its panels use or by keys of a configuration."""
-Scale = Literal["quick", "full"]
-SCALES: tuple[Scale, ...] = ("quick", "full")
+Scale = Literal["quick", "modern", "full"]
+SCALES: tuple[Scale, ...] = ("quick", "modern", "full")
+"""All scales; `modern` is that of figures of deep networks alone."""
 
 _KEYS = {
     "input_dim": ("data.input_dim",),
@@ -263,6 +264,7 @@ class Figure:
         laws: predictions of the first measure by name, from a point's settings; None where one says nothing.
         control_draws: draws of both controls in the default setting, which every reproduction runs besides.
         quick: the smaller problem of the scale ``quick``.
+        modern: all data by today's networks and recipes, for the scale ``modern``; None where there is no such scale.
         full_takes: how long the scale ``full`` takes for one seed on two cores, in words.
         smaller: what is smaller than in the paper, in one line; empty where nothing is.
         changed: keys of a configuration that somebody has set otherwise than the paper, for all points.
@@ -280,6 +282,7 @@ class Figure:
     laws: Mapping[str, Callable[[Settings], float | None]] = field(default_factory=dict)
     control_draws: int = 5
     quick: Smaller = field(default_factory=Smaller)
+    modern: Smaller | None = None
     full_takes: str = ""
     smaller: str = ""
     changed: Settings = field(default_factory=dict)
@@ -317,13 +320,20 @@ class Figure:
         """The figure with these keys of a configuration in the place of the paper's, at all points."""
         return replace(self, changed={**self.changed, **keys})
 
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """The scales at which it can be run."""
+        return tuple(scale for scale in SCALES if scale != "modern" or self.modern is not None)
+
     def at(self, scale: Scale) -> Figure:
-        """The figure as it is run at a scale."""
+        """The figure as it is run at one of its scales."""
         if scale == "full":
             return self
-        settings = {**self.quick.of(self.settings), **self.quick.settings}
-        panels = [self.quick.panel(panel) for panel in self.panels]
-        smaller = self.quick.describe(self.settings) if self.quick.is_smaller else ""
+        other = self.quick if scale == "quick" else self.modern
+        assert other is not None, f"{self.name} has no scale {scale}"
+        settings = {**other.of(self.settings), **other.settings}
+        panels = [other.panel(panel) for panel in self.panels]
+        smaller = other.describe(self.settings) if other.is_smaller else ""
         return replace(self, settings=settings, panels=panels, smaller=smaller)
 
     def up_to(self, most: Mapping[str, float]) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from perturblearn.papers.figure import SCALES, Figure, Scale
+from perturblearn.papers.figure import Figure, Scale
 from perturblearn.papers.published import published
 
 
@@ -42,7 +42,7 @@ class Outline:
             panels=len(figure.panels),
             points={
                 scale: len(figure.ways) * sum(len(panel.points) for panel in figure.at(scale).panels)
-                for scale in SCALES
+                for scale in figure.scales
             },
             published=known is not None and known.is_given,
             smaller=figure.at("quick").smaller,
