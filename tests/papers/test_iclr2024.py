@@ -157,7 +157,7 @@ def test_the_modern_scale_has_all_images_a_fast_recipe_and_says_so(name: str, ep
     points = list(figure.points(panels=[1]))
     assert [point.place for point in points] == list(range(6))
     for config in (point.config for point in points):
-        assert config.data.n_samples is None
+        assert value_of(config.data, "n_samples") is None
         for part in (config.standard, config.perturbation):
             assert (part.model.name, part.lr, value_of(part, "epochs")) == ("resnet9", (0.1,), epochs)
             assert (value_of(part, "schedule"), value_of(part, "warmup_epochs")) == ("linear", 5)

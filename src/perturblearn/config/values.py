@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from typing_extensions import TypeAliasType
-
-JSON = TypeAliasType("JSON", "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None")
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A value that a JSON or TOML file can hold."""
 Keys: TypeAlias = Mapping[str, JSON]
 """Keys of a configuration, dotted or nested, with what is said of them; nothing of it is validated yet."""

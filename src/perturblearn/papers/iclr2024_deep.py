@@ -62,7 +62,7 @@ _QUICK_OF: Mapping[str, Settings] = {
 }  # fmt: skip
 
 
-def _both(keys: Settings) -> dict[str, Any]:
+def _both(keys: Settings) -> dict[str, JSON]:
     """Keys of both classifiers."""
     return {f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in keys.items()}
 
