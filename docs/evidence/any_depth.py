@@ -2,16 +2,19 @@
 
     python docs/evidence/any_depth.py theory [--depths 1 2 3 4] [--widths 128 512] [--seeds 2]
     python docs/evidence/any_depth.py attribution [--images 2000] [--seeds 3]
+    python docs/evidence/any_depth.py error [--seeds 2]
 
 ``theory``: MNIST, 1 against 2, 500 images, logistic loss, 300 full-batch steps of rate 1 without momentum, slope 0.01,
 sigma_b 0.1; the kernel at infinite width beside networks in its parametrisation. ``attribution``: MNIST, ten classes,
-a network of three hidden layers, by target rule and source. Needs the data in PERTURBLEARN_DATA.
+a network of three hidden layers, by target rule and source. ``error``: what its parts miss, and what it costs, by
+network, batch size and rate. Needs the data in PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +27,7 @@ from perturblearn.classifiers import Network, make_network
 from perturblearn.config import NetworkConfig, resolve_config
 from perturblearn.data import Signature, load_dataset
 from perturblearn.theory import DeepKernel, PerturbationTerms, kernel_training, perturbation_terms
-from perturblearn.training import LOSSES, MinibatchDescent
+from perturblearn.training import LOSSES, MinibatchDescent, attribute_training
 
 STEPS, RATE, SLOPE, SIGMA_B = 300, 1.0, 0.01, 0.1
 SIZES = {"bare": 1.0, "images": 4.0}
@@ -179,10 +182,64 @@ def attribution(images: int, seeds: int) -> None:
         print(f"| {source} | {targets} | {' | '.join(cells)} |", flush=True)
 
 
+NETWORKS: dict[str, dict[str, Any]] = {
+    "MLP": {"name": "mlp", "hidden_dim": 256, "depth": 3},
+    "ConvNet": {"name": "convnet", "width": 0.25},
+    "ResNet-18, GroupNorm": {"name": "resnet18", "width": 0.125},
+    "ResNet-18, BatchNorm": {"name": "resnet18", "width": 0.125},
+}
+
+
+def error(seeds: int) -> None:
+    """Completeness error, and the time of attribution over that of the training by itself."""
+    keys = {"data.name": "mnist", "data.n_samples": 1024, "data.n_heldout": 300, "data.centre": False}
+    data = load_dataset(resolve_config({}, {**keys, "data.flatten": False}).data, seed=0)
+    x, y, z, signature = data.inputs, data.labels, data.heldout_inputs, Signature.of(data)
+    f = MinibatchDescent("logistic", 0.05, 5, 64, schedule="one_cycle").train(
+        make_network(NetworkConfig(**NETWORKS["MLP"]), signature, seed=0, role="standard"), x, y, seed=0
+    )
+    heads = ("network", "batch size", "steps merged", "rate", "completeness error", "times plain training")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
+    for name, keys_of_network in NETWORKS.items():
+        for batch_size, epochs, merged in ((512, 4, 2), (64, 2, 8)):
+            for rate in (0.01, 0.05):
+                descent = MinibatchDescent("logistic", rate, epochs, batch_size, schedule="one_cycle")
+                errors: list[float] = []
+                times: list[float] = []
+                for seed in range(seeds):
+                    g = make_network(NetworkConfig(**keys_of_network), signature, seed=seed, role="perturbation")
+                    if "GroupNorm" in name:
+                        without_batch_statistics(g.body)
+                    generator = torch.Generator().manual_seed(seed)
+                    targets = torch.randint(10, (len(x),), generator=generator)
+                    leaf = x.clone().requires_grad_()
+                    loss = torch.nn.functional.cross_entropy(f.module(leaf), targets, reduction="sum")
+                    (gradients,) = torch.autograd.grad(loss, leaf)
+                    lengths = gradients.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1, 1)
+                    seen = x - 2 * gradients / lengths
+                    start = time.process_time()
+                    descent.train(g, seen, targets, seed=seed)
+                    trained = time.process_time()
+                    found = attribute_training(descent, g, seen, x, targets, z, seed=seed, merged=merged)
+                    times.append((time.process_time() - trained) / (trained - start))
+                    errors.append(100 * found.error)
+                cells = (name, batch_size, merged, rate, f"{max(errors):.2f} %", f"{statistics.fmean(times):.1f}")
+                print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def without_batch_statistics(module: torch.nn.Module) -> None:
+    """Replace every BatchNorm by GroupNorm of four groups."""
+    for name, part in module.named_children():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            setattr(module, name, torch.nn.GroupNorm(4, part.num_features))
+        else:
+            without_batch_statistics(part)
+
+
 def main() -> None:
     """Run the chosen part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("theory", "attribution"))
+    parser.add_argument("part", choices=("theory", "attribution", "error"))
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--images", type=int, default=2000)
@@ -190,8 +247,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.part == "theory":
         theory(arguments.depths, arguments.widths, arguments.seeds)
-    else:
+    elif arguments.part == "attribution":
         attribution(arguments.images, arguments.seeds)
+    else:
+        error(arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from perturblearn.training.sgd import Sgd
 Report = Callable[[int, int, str], None]
 Moves = Mapping[str, Sequence[Tensor]]
 """By how much each part of a step moves each parameter."""
-TOLERANCE = 0.003
+TOLERANCE = 0.004
 """Completeness error that chords are halved for."""
 _HALVINGS = 5
 _ROUNDINGS = 100.0
