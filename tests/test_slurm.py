@@ -89,7 +89,7 @@ def processes(job: dict[str, str]) -> list[str]:
     return [words for words in found if words]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_whose_time_is_over_goes_on_when_it_is_submitted_again(tmp_path: Path, job: dict[str, str]) -> None:
     with submit(tmp_path, job) as first:
         while not finished(tmp_path):

@@ -107,7 +107,7 @@ def test_ctrl_c_while_the_folder_is_written_leaves_none(
 
     with monkeypatch.context() as patch:
         patch.setattr("perturblearn.report.charts.draw_examples", interrupted)
-        said = say(capsys, "run", *QUICK, "--out", tmp_path)
+        said = say(capsys, "run", *QUICK, "--format", "png", "--out", tmp_path)
     assert (said.code, said.out, said.err) == (130, "", SENTENCE)
     assert run_folders(tmp_path) == []
     assert [record.state for record in records(tmp_path)] == ["interrupted"]

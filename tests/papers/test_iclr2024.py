@@ -152,8 +152,8 @@ def test_noise_of_the_deep_table() -> None:
 def test_the_modern_scale_has_all_images_a_fast_recipe_and_says_so(name: str, epochs: int) -> None:
     figure = FIGURES[f"iclr2024/{name}"].at("modern")
     assert not figure.is_the_paper_s
-    assert "standard.model.name = resnet9 instead of" in figure.smaller
-    assert "steps = 12 instead of 100" in figure.smaller
+    assert "network = resnet9 instead of" in figure.smaller
+    assert "attack steps = 12 instead of 100" in figure.smaller
     points = list(figure.points(panels=[1]))
     assert [point.place for point in points] == list(range(6))
     for config in (point.config for point in points):

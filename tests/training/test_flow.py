@@ -119,6 +119,7 @@ def compared(first: Classifier[TwoLayer], second: Classifier[TwoLayer], dim: int
     return agreement, torch.corrcoef(torch.stack((one, other)).double())[0, 1].item()
 
 
+@pytest.mark.long
 def test_ends_where_long_descent_ends() -> None:
     """The page Theory, third object: the network of very long training from some hundred steps."""
     inputs, labels = noise(40, 400, dtype=torch.float32)

@@ -235,7 +235,7 @@ class Smaller:
             elif section == "standard":  # what changes alike for f and g is said once
                 parts.append(f"{_in_words(key)} {text}")
         most = (f"{_in_words(name)} up to {_number(value)}" for name, value in self.most.items())
-        return ", ".join((*parts, *most))
+        return ", ".join(dict.fromkeys((*parts, *most)))  # products of training and of the attack read alike
 
     def _reduced(self, name: str, value: Any) -> Any:
         divided = self._divided(name, value)
