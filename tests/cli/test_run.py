@@ -219,6 +219,11 @@ def test_help_answers_without_torch(command: list[str]) -> None:
     assert done.stdout
 
 
+def test_the_list_of_commands_loads_no_configuration() -> None:
+    program = "import sys; from perturblearn.cli import main; main(['--help']); sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
 def test_a_run_without_a_report_loads_nothing_that_draws_or_reads_other_files() -> None:
     # DIGITS are read without scikit-learn; each of these takes a tenth of a second or more to load.
     seldom = "contourpy jinja2 matplotlib pandas plotly ray scipy sklearn sympy torch._dynamo torchvision"

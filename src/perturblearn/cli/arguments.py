@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perturblearn.config import JSON, Keys
 from perturblearn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from perturblearn.config import JSON, Keys
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, JSON]]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from perturblearn.config import JSON
 from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
     from perturblearn.api import RunOptions
+    from perturblearn.config import JSON
 
 Flag = Parameter(negative=(), show_default=False)
 Flattened = Parameter(name="*")
