@@ -114,7 +114,7 @@ def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 pytestmark = pytest.mark.filterwarnings(
-    # Trackers and what they import are not ours to mend.
+    # Warnings of trackers and of what they import cannot be corrected here.
     "ignore::DeprecationWarning",
     "ignore::FutureWarning",
     "ignore::ResourceWarning",

@@ -141,7 +141,7 @@ class ProjectedDescent(Attack):
 
 
 class _Watch:
-    """What becomes of a search's iterates: the best ones are kept, and who wants to know is told.
+    """The best iterates of a search. An observer, if there is one, is called with each iterate.
 
     Args:
         attack, context: whose search it is.

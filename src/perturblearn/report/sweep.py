@@ -87,7 +87,7 @@ class SweepReport:
         """Heads and lines of the table for people."""
         result, varied, table = self.result, self.result.varied, self.result.table
         measured = [name for name in SHOWN_MEASURES if any(name in point.measures for point in table)]
-        # One size is told in the title.
+        # If all points have one size, the title has it.
         differs = result.size is None and any(point.size is not None for point in table)
         size_heads = ("N", "d", "held-out") if differs else ()
         with_interval = _WITH_INTERVAL if any(point.spread(_WITH_INTERVAL).interval for point in table) else None
