@@ -2,7 +2,7 @@
 
 from perturblearn.store.artefact import Artefact
 from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, file_hash
-from perturblearn.store.drafts import Drafts
+from perturblearn.store.drafts import Drafts, drafts_in
 from perturblearn.store.files import load_from, replacing, separate, write_artefact, write_tensors
 from perturblearn.store.places import expanded
 from perturblearn.store.records import Collection, Record, RecordStore, State
@@ -18,6 +18,7 @@ __all__ = [
     "Record",
     "RecordStore",
     "State",
+    "drafts_in",
     "expanded",
     "file_hash",
     "load_from",

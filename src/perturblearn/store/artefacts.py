@@ -72,6 +72,10 @@ class ArtefactStore:
         # Not Path.is_file, which raises an error if another user's folder is not readable.
         return os.path.isfile(self._place(key) / _RECORD)
 
+    def keys(self, pattern: str) -> list[str]:
+        """The keys that match a glob pattern, of which the first two characters name a folder; opens no file."""
+        return [place.name for place in self.folder.glob(f"artefacts/{pattern[:2]}/{pattern}")]
+
     def write(self, key: str, artefact: Artefact, *, origin: Mapping[str, Any], replace: bool = False) -> None:
         """Store an artefact under a key.
 
