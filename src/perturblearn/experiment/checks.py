@@ -279,6 +279,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     """
 
     kind = "attribution"
+    result_type = Attribution
     n_inputs: int
     merged: int | None
     tolerance: float
@@ -316,16 +317,6 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
             )
         except PerturbLearnError as error:
             raise named(self, error) from None
-
-    @classmethod
-    def dump(cls, result: Attribution) -> Artefact:
-        """The attribution as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Attribution:
-        """The attribution again."""
-        return Attribution.load(artefact)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -408,21 +399,12 @@ class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
 
     kind = "comparison with theory"
     version = 2
+    result_type = Comparison
     sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
 
     def run(self, result: Results) -> Comparison:
         """Compare them."""
         return compare(self.case(result), report=result.report)
-
-    @classmethod
-    def dump(cls, result: Comparison) -> Artefact:
-        """The comparison as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Comparison:
-        """The comparison again."""
-        return Comparison.load(artefact)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -155,6 +155,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
 
     kind = "shard of a perturbed set"
     version = 2
+    result_type = PerturbedSet
     is_read_back = True
     attack: AttackConfig
     own: Identity | None
@@ -199,16 +200,6 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             drafts=result.drafts,
             report=result.report,
         )
-
-    @classmethod
-    def dump(cls, result: PerturbedSet) -> Artefact:
-        """The samples as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> PerturbedSet:
-        """The samples again."""
-        return PerturbedSet.load(artefact)
 
     @classmethod
     def estimate(cls, group: Sequence[Any]) -> Estimate:

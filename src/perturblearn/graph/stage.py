@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from perturblearn.store import Artefact, Drafts
 
@@ -193,18 +193,34 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
         return f"{type(self).__name__}({self.key[:10]}: {self.label})"
 
 
+class Storable(Protocol):
+    """A value that becomes an artefact and is made of one again."""
+
+    def dump(self) -> Artefact:
+        """The value as an artefact."""
+        ...
+
+    @classmethod
+    def load(cls, artefact: Artefact, /) -> Self:
+        """The value again."""
+        ...
+
+
 class Stored(Stage[ResultT]):
     """A stage whose result is kept. Others are cheaper to make again than to read back."""
 
-    @classmethod
-    @abstractmethod
-    def dump(cls, result: ResultT) -> Artefact:
-        """The result as an artefact."""
+    result_type: ClassVar[type[Storable]]
+    """The type of its result; a kind whose result is no `Storable` has ``dump`` and ``load`` of its own instead."""
 
     @classmethod
-    @abstractmethod
+    def dump(cls, result: ResultT) -> Artefact:
+        """The result as an artefact."""
+        return cast(Storable, result).dump()
+
+    @classmethod
     def load(cls, artefact: Artefact) -> ResultT:
         """The result that `dump` made an artefact of."""
+        return cast(ResultT, cls.result_type.load(artefact))
 
 
 class Grouped(Stored[ResultT]):
