@@ -41,7 +41,7 @@ from perturblearn.config.data import (
     UniformConfig,
 )
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
-from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
+from perturblearn.config.keys import fields, inline_table, parse_value, value_of
 from perturblearn.config.loading import (
     ConfigLike,
     commented_toml,
@@ -68,12 +68,11 @@ from perturblearn.config.model import (
     TwoLayerModelConfig,
     WideResNetConfig,
 )
-from perturblearn.config.sweep import KEEPS, Keep, Sweep, describe, resolve_sweep
+from perturblearn.config.sweep import Keep, Sweep, describe, resolve_sweep
 from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
     "JSON",
-    "KEEPS",
     "NETWORKS",
     "NOISE_SOURCES",
     "AttackConfig",
@@ -95,7 +94,6 @@ __all__ = [
     "GeometryConfig",
     "IterativeConfig",
     "Keep",
-    "Key",
     "Keys",
     "LimitClassifierConfig",
     "LimitConfig",
