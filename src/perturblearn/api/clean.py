@@ -205,13 +205,13 @@ class _Stages:
         self._records = record_store(out)
         self.folders: dict[str, Path] = {}
         self.drafts: dict[str, str] = {}
-        self._inputs: dict[str, set[str]] = {}
+        self._inputs: dict[str, frozenset[str]] = {}
         if (out / ".store").is_dir():
-            for key, folder, origin in artefact_store(out).artefacts():
-                self.folders[key] = folder
-                if "draft of" in origin:
-                    self.drafts[key] = origin["draft of"]
-                self._inputs[key] = {*_flat(origin.get("inputs", {}).values())}
+            for known in artefact_store(out).artefacts():
+                self.folders[known.key] = known.folder
+                if known.draft_of is not None:
+                    self.drafts[known.key] = known.draft_of
+                self._inputs[known.key] = known.inputs
 
     @property
     def finished(self) -> list[str]:
@@ -333,15 +333,6 @@ def _freed(folders: Sequence[Path]) -> int:
         names[inode] = names.get(inode, 0) + 1
         total += each.st_size if names[inode] == each.st_nlink else 0
     return total
-
-
-def _flat(value: Any) -> Iterator[str]:
-    """The keys in an origin's inputs, which are keys and lists of keys."""
-    if isinstance(value, str):
-        yield value
-    else:
-        for one in value:
-            yield from _flat(one)
 
 
 def size_text(size: float) -> str:

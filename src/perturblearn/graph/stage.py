@@ -8,9 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from perturblearn.store import Artefact, Drafts
+
+if TYPE_CHECKING:
+    from perturblearn.config import JSON
 
 Report = Callable[[int, int, str], None]
 """Called by a running stage with steps done, steps in all, and a short word on how it goes."""
@@ -160,7 +163,7 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
         return getattr(self, "seed", None)
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, JSON]:
         """What the key is the hash of."""
         optional = _optional(type(self))
         parameters = {
