@@ -41,7 +41,7 @@ from perturblearn.config.data import (
     UniformConfig,
 )
 from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
-from perturblearn.config.keys import fields, inline_table, parse_value, value_of
+from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
 from perturblearn.config.loading import (
     ConfigLike,
     commented_toml,
@@ -94,6 +94,7 @@ __all__ = [
     "GeometryConfig",
     "IterativeConfig",
     "Keep",
+    "Key",
     "Keys",
     "LimitClassifierConfig",
     "LimitConfig",

@@ -1,7 +1,7 @@
 """Artefacts by their hash and records of runs, each written atomically, without knowledge of what they mean."""
 
 from perturblearn.store.artefact import Artefact
-from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, file_hash
+from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, KnownArtefact, file_hash
 from perturblearn.store.drafts import Drafts, drafts_in
 from perturblearn.store.files import load_from, replacing, separate, write_artefact, write_tensors
 from perturblearn.store.places import expanded
@@ -15,6 +15,7 @@ __all__ = [
     "Collection",
     "DamagedArtefact",
     "Drafts",
+    "KnownArtefact",
     "Record",
     "RecordStore",
     "State",
