@@ -125,13 +125,9 @@ class LoadedStandard(Stage[Classifier]):
     """
 
     kind = "stored standard classifier"
+    title = "standard classifier of the set"
     hash: str
     stored: StoredSet = aside()
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "standard classifier of the set"
 
     def run(self, result: Results) -> Classifier:
         """Read it."""
@@ -384,15 +380,11 @@ class StandardMeasures(ContextStage[Numbers], NumbersStage):
     """
 
     kind = "standard measures"
+    title = "measures of f"
     version = 2
     taken: tuple[str, ...]
     data: Stage[Dataset]
     standard: Stage[Classifier]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "measures of f"
 
     def run(self, result: Results) -> Numbers:
         """Measure f."""
@@ -409,6 +401,7 @@ class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures
     """
 
     kind = "perturbation measures"
+    title = "measures of g"
     version = 3
     loss: str
     taken: tuple[str, ...]
@@ -417,11 +410,6 @@ class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures
     perturbed: Stage[PerturbedSet]
     heldout_perturbed: Stage[PerturbedSet]
     perturbation: Stage[Classifier]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "measures of g"
 
     def run(self, result: Results) -> LearnerMeasures:
         """Measure g."""

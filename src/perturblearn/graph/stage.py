@@ -108,6 +108,8 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
 
     kind: ClassVar[str]
     """The kind's name."""
+    title: ClassVar[str] = ""
+    """Words for people where the kind's name says too little; no part of the identity."""
     version: ClassVar[int] = 1
     """Raised whenever the same fields would give other numbers."""
     is_read_back: ClassVar[bool] = False
@@ -135,7 +137,7 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     @property
     def label(self) -> str:
         """Words for people; no part of the identity."""
-        return self.kind
+        return self.title or self.kind
 
     @property
     def work(self) -> float:
