@@ -70,10 +70,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"perturblearn\.attacks\.(ball|context)\..*"),
     (
         r"py:.*",
-        r"(perturblearn\.graph\.stage\.ResultT(_co)?|Ball|Context|DrawFigure|Float|Part|Style|Values)",
+        r"(perturblearn\.graph\.stage\.ResultT(_co)?|AnyNetwork|Ball|Context|DrawFigure|Float|Part|Values)",
     ),
-    # A signature with the recursive type JSON in it shows the short names of all its types.
-    (r"py:class", r"(ConfigLike|JSON|Keys|Learners|Number|PathLike|Section|SetLike|Settings|SweepLike|Watcher)"),
     (r"py:.*", r"(torch|jaxtyping|numpy|np|pandas|matplotlib|pydantic|pydantic_core|duckdb|PIL)\b.*"),
     (r"py:.*", r"(Tensor|Path|Figure|NoneType)"),
     (r"py:.*", r"(collections|os|pathlib|typing|typing_extensions|types|datetime|functools|io)\..*"),

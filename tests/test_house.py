@@ -62,19 +62,8 @@ UNTYPED = re.compile(r"\b(Mapping|dict)\[str, (Any|object)\]")
 FILE_BOUNDARY = ("to_dict", "from_dict", "as_cell", "from_cell", "from_row")
 """Methods by which values become the content of a file, and are made of it."""
 UNTYPED_BY_DESIGN = {
-    "store.Artefact.content": "the JSON of a file",
-    "store.ArtefactStore.write": "the JSON of a file",
-    "store.ArtefactStore.artefacts": "the JSON of files",
-    "store.Record.config": "the JSON of a record",
-    "store.Record.result": "the JSON of a record",
-    "store.Collection.config": "the JSON of a record",
-    "graph.Stage.identity": "what is hashed, and kept beside a result",
-    "classifiers.Classifier.training": "how a classifier was trained, for its file",
-    "perturbed.ShardSource.content": "the JSON of a shard",
-    "perturbed.write_set": "the JSON of a manifest",
-    "results.Style": "settings of matplotlib, whose values are of any type",
-    "results.settings_of": "settings of matplotlib, whose values are of any type",
-    "results.own_settings": "settings of matplotlib, whose values are of any type",
+    "store.Artefact.content": "the JSON of a file, of any form, that is read",
+    "store.Record.result": "the JSON of a record, of any form, that is read",
     "report.to_plotly": "the JSON of a chart, for the page's script",
 }
 """What may nevertheless pass between rooms as such a map, and why."""

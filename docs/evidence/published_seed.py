@@ -10,14 +10,13 @@ by hand in ``docs/reproduction/notes/published_seed.md``.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from perturblearn import PerturbLearnError, Reproduction
-from perturblearn.api import RunOptions, prepare_reproduction
+import figures
+from perturblearn import Reproduction
+from perturblearn.api import prepare_reproduction
 from perturblearn.api.reproduce import PreparedReproduction
 from perturblearn.papers import ACCURACY_FIGURES, COSINE_FIGURE, FIGURES, published
 from perturblearn.results import AGREES, PointRow, ShownPanel
@@ -65,10 +64,6 @@ SIZES = (("input_dim", 1000.0),)
 """Up to this many dimensions a point of Gaussian noise takes under two minutes on two cores."""
 
 
-QUICK_SEARCH = (("attack.products", "bfloat16"),)
-"""As in `reproduction.py`: the same search, several times faster on processors that support it."""
-
-
 def plan() -> Iterator[Task]:
     """All panels of images and of shifted Gauss (a), and of the others what fits two cores."""
     for name in ("fmnist_a", "mnist_a", "mnist_b", "fmnist_b", "shifted_gauss_a"):
@@ -80,7 +75,9 @@ def plan() -> Iterator[Task]:
     for name in ("shifted_gauss_b", "gauss_a", "gauss_b"):
         yield from (Task(f"neurips2024/{name}", panel, SIZES) for panel in (1, 2))
     for norm in ("l2", "linf"):
-        yield Task(f"iclr2024/artificial_{norm}_uniform", 2, (("n_adv", 1000.0),), curves="flow", keys=QUICK_SEARCH)
+        yield Task(
+            f"iclr2024/artificial_{norm}_uniform", 2, (("n_adv", 1000.0),), curves="flow", keys=figures.QUICK_SEARCH
+        )
     # Along epsilon, where the default point lies too, beside our own seeds.
     for name in ("shifted_gauss_a", "mnist_a", "fmnist_a", "fmnist_b", "mnist_b"):
         yield Task(f"neurips2024/{name}", 1, own_seeds=10)
@@ -111,36 +108,17 @@ class Done:
         return [row for row in self.found.readable_at_seed if row.seed_verdict != AGREES]
 
 
-def run(tasks: list[Task], out: Path, data_dir: Path | None) -> None:
-    """Run tasks, and write the page after each."""
-    for task in tasks:
-        started = time.perf_counter()
-        print(task.words, flush=True)
-        try:
-            found = task.prepare(data_dir).run(RunOptions(out=out))
-        except PerturbLearnError as error:
-            print(f"    not run: {error}", flush=True)
-            continue
-        met = len(found.readable_at_seed) - len(Done(task, found).beyond)
-        print(f"    {met} of {len(found.readable_at_seed)}, {time.perf_counter() - started:.0f} s", flush=True)
-        write_page(out, data_dir)
-
-
-def finished(out: Path, data_dir: Path | None) -> Iterator[Done]:
-    """Tasks that have a result in the folder; of a panel that was run in part and as a whole the whole."""
-    done: dict[tuple[str, int], Done] = {}
-    for task in PLAN:
-        try:
-            found = Reproduction.load(task.prepare(data_dir).folder_in(out))
-        except PerturbLearnError:
-            continue  # its data are missing, or it has not been run
-        done[task.figure, task.panel] = Done(task, found)
-    yield from done.values()
+def tell(found: Reproduction) -> Iterator[str]:
+    """How many readable points are met."""
+    readable = found.readable_at_seed
+    yield f"{sum(row.seed_verdict == AGREES for row in readable)} of {len(readable)}"
 
 
 def write_page(out: Path, data_dir: Path | None) -> None:
     """The page from what has finished."""
-    done = list(finished(out, data_dir))
+    # Of a panel that was run in part and as a whole the whole.
+    last = {(task.figure, task.panel): Done(task, found) for task, found in figures.finished(PLAN, out, data_dir)}
+    done = list(last.values())
     parts = [
         "# At the published seed",
         "Every point of the papers' curves that was run with the draws of its own seed ([The published draws]"
@@ -222,19 +200,5 @@ def shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def main() -> None:
-    """Run what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("published_seed"))
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--pages", action="store_true")
-    arguments = parser.parse_args()
-    if not arguments.pages:
-        wanted = [task for task in PLAN if not arguments.only or any(word in task.words for word in arguments.only)]
-        run(wanted, arguments.out, arguments.data_dir)
-    write_page(arguments.out, arguments.data_dir)
-
-
 if __name__ == "__main__":
-    main()
+    figures.main(__doc__, "published_seed", PLAN, tell, write_page)

@@ -12,17 +12,16 @@ These are our own seeds; `published_seed.py` runs the published ones.
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from perturblearn import PerturbLearnError, Reproduction
-from perturblearn.api import RunOptions, prepare_reproduction
+import figures
+from perturblearn import Reproduction
+from perturblearn.api import prepare_reproduction
 from perturblearn.api.reproduce import PreparedReproduction
 from perturblearn.papers import ACCURACY_FIGURES, ALL, ARTIFICIAL_FIGURES, STUDIES
 from perturblearn.report import ReproductionReport
@@ -73,9 +72,6 @@ class Task:
         )
 
 
-QUICK_SEARCH = (("attack.products", "bfloat16"),)
-"""The same search with products in bfloat16, several times faster on processors that support them."""
-
 CIFAR10 = (("data.name", "folder:cifar10-jpeg.tar.xz"),)
 """CIFAR-10 as JPEG images, ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, in an archive in the working folder."""
 
@@ -94,7 +90,7 @@ def plan() -> Iterator[Task]:
         yield Task(name, "full", 1, whole, "limit", (("n_adv", 1000.0),) if "_l0_" in name else ())
         most = {"iclr2024/artificial_l2_uniform": 2500.0, "iclr2024/artificial_linf_uniform": 1500.0}
         n_adv = most.get(name, 100.0 if "_l0_" in name else 500.0)
-        yield Task(name, "full", 2, (2,), "flow", (("n_adv", n_adv),), QUICK_SEARCH)
+        yield Task(name, "full", 2, (2,), "flow", (("n_adv", n_adv),), figures.QUICK_SEARCH)
         yield Task(name, "quick", 3)
     # Parts of the above: how far single seeds lie apart in early training.
     yield Task("neurips2024/shifted_gauss_a", "full", 20, panels=(7, 8))
@@ -117,36 +113,9 @@ class Done:
     found: Reproduction
 
 
-def run(tasks: Iterable[Task], out: Path, data_dir: Path | None) -> None:
-    """Run tasks, and write the pages after each."""
-    for task in tasks:
-        started = time.perf_counter()
-        print(task.words, flush=True)
-        try:
-            found = task.prepare(data_dir).run(RunOptions(out=out))
-        except PerturbLearnError as error:
-            print(f"    not run: {error}", flush=True)
-            continue
-        for line in ReproductionReport(found).lines:
-            print(f"    {line}", flush=True)
-        print(f"    {time.perf_counter() - started:.0f} s", flush=True)
-        write_pages(out, data_dir)
-
-
-def finished(out: Path, data_dir: Path | None) -> Iterator[Done]:
-    """Tasks that have a result in the folder."""
-    for task in PLAN:
-        try:
-            prepared = task.prepare(data_dir)
-            found = Reproduction.load(prepared.folder_in(out))
-        except PerturbLearnError:
-            continue  # its data are missing, or it has not been run
-        yield Done(task, found)
-
-
 def write_pages(out: Path, data_dir: Path | None) -> None:
     """Every page from what has finished."""
-    done = list(finished(out, data_dir))
+    done = [Done(task, found) for task, found in figures.finished(PLAN, out, data_dir)]
     (PAGES / "images").mkdir(parents=True, exist_ok=True)
     for figure in dict.fromkeys(each.task.figure for each in done):
         of_figure = [each for each in done if each.task.figure == figure]
@@ -208,19 +177,5 @@ def index(done: Sequence[Done]) -> str:
     return f"# Reproduction\n\n{notes('index')}\n\n{explanation}\n\n{table}\n"
 
 
-def main() -> None:
-    """Run what is missing, and write the pages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("reproduction"))
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--pages", action="store_true")
-    arguments = parser.parse_args()
-    if not arguments.pages:
-        wanted = [task for task in PLAN if not arguments.only or any(word in task.words for word in arguments.only)]
-        run(wanted, arguments.out, arguments.data_dir)
-    write_pages(arguments.out, arguments.data_dir)
-
-
 if __name__ == "__main__":
-    main()
+    figures.main(__doc__, "reproduction", PLAN, lambda found: ReproductionReport(found).lines, write_pages)

@@ -14,9 +14,10 @@ from tests.cli.commands import TINY, file_bytes, records, refuse, run_folders, s
 import perturblearn
 from perturblearn import Result
 from perturblearn.api.clean import size_text
-from perturblearn.api.stores import record_store
+from perturblearn.api.stores import artefact_store, record_store
 from perturblearn.cli.arguments import split_arguments
 from perturblearn.graph import Progress
+from perturblearn.store import Artefact, Drafts, drafts_in
 
 KEYS = split_arguments(TINY)[1]
 Run = Callable[..., Result]
@@ -93,6 +94,29 @@ def test_an_interrupted_run_keeps_what_it_has_finished(run: Run, out: Path) -> N
     numbers: list[int] = []
     run(lambda progress: numbers.append(progress.total))
     assert set(numbers) - {0} == {6}, "f was finished before"
+
+
+def test_drafts_go_unless_an_unfinished_run_needs_them(run: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(name="finished")
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt, name="other", attack__epsilon=0.5)
+    store = artefact_store(out)
+    of_run = {record.name: list(record.seconds) for record in record_store(out).all()}
+    begun = next(key for key in of_run["other"] if not store.has(key))
+    done = next(key for key in of_run["finished"] if store.has(key))
+    for key in (begun, done, "c" * 64):
+        Drafts(store, key).write("state", Artefact({"value": 1}))
+    stages = n_stages(out) - 3
+    use = say(capsys, "results", "--out", out, "--disk", "--json").json
+    assert (use["stages"]["n"], use["drafts"]["n"]) == (stages, 3)
+    assert "Drafts of unfinished stages: " in say(capsys, "results", "--out", out, "--disk").out
+    assert "- 2 drafts that no unfinished run needs\n" in say(capsys, "clean", "--out", out).out
+    removed = perturblearn.clean(out=out, dry_run=False)
+    assert (set(drafts_in(store)), len(removed.drafts), n_stages(out)) == ({begun}, 2, stages + 1)
 
 
 def test_a_running_run_is_not_touched(run: Run, out: Path) -> None:

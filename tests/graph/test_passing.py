@@ -9,7 +9,7 @@ import pytest
 from tests.graph.kinds import InGroup, Kept, Number, OnDemand, stage
 
 from perturblearn.graph import AnyStage, Executor, Results, make_plan
-from perturblearn.store import Artefact, ArtefactStore
+from perturblearn.store import Artefact, ArtefactStore, Drafts
 
 RAN: list[str] = []
 
@@ -116,6 +116,10 @@ def test_drafts_of_what_is_passed_on_stay_until_it_has_been_used(tmp_path: Path)
     assert heard == [0, 7]  # the second time it found what the first had put aside
     assert count(store) == 1
     assert store.has(measure.key)
+    # As a process leaves them that dies once its measure is kept: the next one finds them.
+    Drafts(store, long.key).write("all of it", Artefact({"value": 7}))
+    Executor(make_plan([measure], store, keeps=is_measure), store).run()
+    assert count(store) == 1
 
 
 def test_stages_beside_the_targets_belong_to_their_groups(tmp_path: Path) -> None:

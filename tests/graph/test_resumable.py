@@ -9,7 +9,7 @@ import pytest
 from tests.graph.kinds import Number, StoredNumber
 
 from perturblearn.graph import Executor, Results, aside, make_plan
-from perturblearn.store import Artefact, ArtefactStore
+from perturblearn.store import Artefact, ArtefactStore, Drafts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,3 +65,38 @@ def test_without_a_store_it_starts_again(tmp_path: Path) -> None:
         executed(3, counted, None)
     assert executed(5, counted, None) == 15
     assert counted == [1, 2, 3, 4, 1, 2, 3, 4, 5]
+
+
+def test_drafts_left_by_a_death_after_the_result_was_kept_go_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: Drafts) -> None:
+        raise KeyboardInterrupt
+
+    store, counted = ArtefactStore(tmp_path), list[int]()
+    with pytest.raises(KeyboardInterrupt):
+        executed(1, counted, store, value=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(Drafts, "clear", die)
+        with pytest.raises(KeyboardInterrupt):
+            executed(5, counted, store)
+    assert artefacts(tmp_path) == 3  # a result with its draft, and the draft of another
+    # Whatever is run next: the finished stage itself, or one that knows nothing of it.
+    assert executed(5, counted, store, value=6) == 30
+    assert artefacts(tmp_path) == 3
+    counted.clear()
+    assert executed(5, counted, store, value=4) == 20
+    assert counted == [2, 3, 4, 5], "the draft of an unfinished stage stays"
+    assert artefacts(tmp_path) == 3
+
+
+def test_a_stage_that_is_made_again_keeps_its_drafts(tmp_path: Path) -> None:
+    store, counted = ArtefactStore(tmp_path), list[int]()
+    executed(5, counted, store)
+    for limit in (2, 4):
+        stage = Counting(value=3, limit=limit, counted=counted)
+        with pytest.raises(KeyboardInterrupt):
+            Executor(make_plan([stage], store, force=True), store).run()
+    assert counted[5:] == [1, 2, 3, 3, 4, 5]
+    assert executed(5, counted, store) == 15
+    assert artefacts(tmp_path) == 1

@@ -96,17 +96,20 @@ def about(kind: Kind) -> dict[str, Any]:
         "image_shape": kind.image_shape,
         "value_range": [-1.0, None],
         "offset": 0.3,
-        "class_names": [f"Ä{position}" for position in range(kind.n_classes)],
-        "label_values": kind.label_values,
         "signature": {"input_shape": list(kind.shape)},
         "data": {"name": "digits", "fingerprint": "ab" * 32},
         "config": config_tree(CONFIG),
     }
 
 
+def classes(kind: Kind) -> dict[str, int]:
+    return {f"Ä{position}": label for position, label in enumerate(kind.label_values)}
+
+
 def source(whole: PerturbedSet, rows: range) -> ShardSource:
-    artefact = cut(whole, rows).dump()
-    return ShardSource(rows, artefact.content, lambda path: save_file(separate(artefact.tensors), path))
+    part = cut(whole, rows)
+    artefact = part.dump()
+    return ShardSource(rows, part.zero_gradients, lambda path: save_file(separate(artefact.tensors), path))
 
 
 def write(folder: Path, kind: Kind = KINDS["flat images"], n: int = 20, step: int = 8, **changes: Any) -> Path:
@@ -119,6 +122,7 @@ def write(folder: Path, kind: Kind = KINDS["flat images"], n: int = 20, step: in
         folder,
         # In the order of a set of names, which is another one in every process.
         about={name: said[name] for name in set(said)},
+        classes=classes(kind),
         parts={
             "training": (source(training, rows) for rows in shards),
             "heldout": [source(heldout, range(3))],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.perturbed.sets import ALL_FILES, KINDS, STANDARD, Kind, about, files_of, made, source, write
+from tests.perturbed.sets import ALL_FILES, KINDS, STANDARD, Kind, about, classes, files_of, made, source, write
 
 from perturblearn.errors import StoreError
 from perturblearn.perturbed.set_files import shard_bytes
@@ -80,9 +80,16 @@ def test_statistics_against_the_whole_set(tmp_path: Path, kind: Kind) -> None:
 def test_without_redirected_samples_there_is_no_success(tmp_path: Path) -> None:
     kind = Kind()
     part = replace(made(kind, 4), redirected=torch.zeros(4, dtype=torch.bool)).dump()
-    place = ShardSource(range(4), part.content, lambda path: save_file(separate(part.tensors), path))
+    place = ShardSource(range(4), 0, lambda path: save_file(separate(part.tensors), path))
     (tmp_path / "set").mkdir()
-    write_set(tmp_path / "set", about=about(kind), parts={"training": [place]}, standard=STANDARD.dump(), accuracy={})
+    write_set(
+        tmp_path / "set",
+        about=about(kind),
+        classes=classes(kind),
+        parts={"training": [place]},
+        standard=STANDARD.dump(),
+        accuracy={},
+    )
     stored = StoredSet(tmp_path / "set")
     assert stored.statistics["success_rate"] is None
     assert "no target differs from its label" in repr(stored)
@@ -102,7 +109,14 @@ def test_a_damaged_file_is_not_made_part_of_a_set(tmp_path: Path, content: bytes
     whole = made(kind, 16)
     shards = [source(whole, range(8)), replace(source(whole, range(8, 16)), place=lambda path: put(path, content))]
     with pytest.raises(StoreError, match=rf"samples 8 to 15 of the training part .* a file that {reason}; remove"):
-        write_set(tmp_path, about=about(kind), parts={"training": shards}, standard=STANDARD.dump(), accuracy={})
+        write_set(
+            tmp_path,
+            about=about(kind),
+            classes=classes(kind),
+            parts={"training": shards},
+            standard=STANDARD.dump(),
+            accuracy={},
+        )
     assert not (tmp_path / "manifest.json").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perturblearn.errors import StoreError
-from perturblearn.store import Artefact, ArtefactStore, Drafts
+from perturblearn.store import Artefact, ArtefactStore, Drafts, drafts_in
 
 KEY, OTHER = "a" * 64, "b" * 64
 
@@ -56,7 +56,10 @@ def test_pieces_have_names_of_their_own_and_are_cleared_together(tmp_path: Path)
     assert [None if artefact is None else artefact.content["value"] for artefact in found] == [1, 2, 3]
     other = Drafts(store, OTHER)
     other.write("state", part(4))
-    later.clear()
+    assert {key: len(drafts) for key, drafts in drafts_in(store).items()} == {KEY: 3, OTHER: 1}
+    # Whoever keeps the result removes them all, though others wrote them.
+    Drafts(store, KEY).clear()
+    assert set(drafts_in(store)) == {OTHER}
     assert [drafts.read("state") for drafts in (first, later, second)] == [None] * 3
     assert other.read("state") is not None
 

@@ -32,6 +32,7 @@ class DiskUse:
         folders: the results, the latest first, each with its files' bytes.
         n_stages, stages: how many finished stages are stored, and their bytes.
         n_unused, unused: those that no recorded run needs.
+        n_drafts, drafts: how many drafts of unfinished stages are stored, and their bytes.
         total: bytes of all files in the folder, where a file that a result and the store share counts once.
     """
 
@@ -41,6 +42,8 @@ class DiskUse:
     stages: int
     n_unused: int
     unused: int
+    n_drafts: int
+    drafts: int
     total: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,16 +53,20 @@ class DiskUse:
             for entry, size in self.folders
         ]
         stages = {"n": self.n_stages, "bytes": self.stages, "n_unused": self.n_unused, "bytes_unused": self.unused}
-        return {"kind": "disk use", "out": str(self.out), "folders": folders, "stages": stages, "bytes": self.total}
+        drafts = {"n": self.n_drafts, "bytes": self.drafts}
+        told = {"folders": folders, "stages": stages, "drafts": drafts, "bytes": self.total}
+        return {"kind": "disk use", "out": str(self.out), **told}
 
     def __str__(self) -> str:
         lines = [("folder", "kind", "written (UTC)", "size")]
         lines += [(entry.folder, entry.kind, entry.written, size_text(size)) for entry, size in self.folders]
         unused = f", of which {size_text(self.unused)} in {self.n_unused:,} that no recorded run needs"
+        drafts = f"Drafts of unfinished stages: {size_text(self.drafts)} in {self.n_drafts:,}."
         return "\n".join(
             (
                 *aligned(lines, left=(0, 1, 2)),
                 f"Finished stages: {size_text(self.stages)} in {self.n_stages:,}{unused if self.n_unused else ''}.",
+                *((drafts,) if self.n_drafts else ()),
                 f"Total: {size_text(self.total)}. A file that a result shares with the finished stages counts once.",
             )
         )
@@ -73,6 +80,7 @@ class Cleaning:
         out: the folder.
         folders: results.
         stages: keys of finished stages.
+        drafts: keys of parts of stages that are finished, or that no recorded run has to finish.
         freed: bytes that this frees.
         kept: why no stages are removed; None if they are.
         is_done: whether it has been removed.
@@ -81,6 +89,7 @@ class Cleaning:
     out: Path
     folders: Sequence[Path]
     stages: Sequence[str]
+    drafts: Sequence[str]
     freed: int
     kept: str | None
     is_done: bool
@@ -92,6 +101,7 @@ class Cleaning:
             "out": str(self.out),
             "folders": [str(folder) for folder in self.folders],
             "stages": list(self.stages),
+            "drafts": list(self.drafts),
             "bytes": self.freed,
             "kept": self.kept,
             "is_done": self.is_done,
@@ -101,6 +111,8 @@ class Cleaning:
         what = [*map(str, self.folders)]
         if self.stages:
             what.append(f"{plural(len(self.stages), 'finished stage')} that no recorded run needs")
+        if self.drafts:
+            what.append(f"{plural(len(self.drafts), 'draft')} that no unfinished run needs")
         lines = [f"- {each}" for each in what]
         if self.kept is not None:
             lines.append(f"Finished stages stay: {self.kept}.")
@@ -130,16 +142,18 @@ def disk_use(out: PathLike = "runs") -> DiskUse:
     return DiskUse(
         place,
         sizes,
-        n_stages=len(stages.folders),
-        stages=stages.size(stages.folders),
+        n_stages=len(stages.finished),
+        stages=stages.size(stages.finished),
         n_unused=len(unused),
         unused=stages.size(unused),
+        n_drafts=len(stages.drafts),
+        drafts=stages.size(stages.drafts),
         total=sum(_bytes(_files(place)).values()),
     )
 
 
 def clean(*folders: PathLike, out: PathLike = "runs", dry_run: bool = True) -> Cleaning:
-    """Remove results, with their records, and finished stages that no recorded run needs any more.
+    """Remove results, with their records, and finished stages and drafts that no recorded run needs any more.
 
     Nothing but what perturblearn wrote is removed: a folder that is a link, that holds no result, or that holds a link
     or a file of another kind is refused. The finished stages stay if some run in the folder may still need them and it
@@ -168,18 +182,19 @@ def clean(*folders: PathLike, out: PathLike = "runs", dry_run: bool = True) -> C
     without = {folder.name for folder in chosen}
     kept = stages.why_kept(dropped, collections, without)
     unused = [] if kept is not None else stages.unused(dropped)
-    gone = [*chosen, *(stages.folders[key] for key in unused)]
+    drafts = stages.unused_drafts(None if kept is not None else dropped)
+    gone = [*chosen, *(stages.folders[key] for key in (*unused, *drafts))]
     freed = _freed(gone)
     if not dry_run:
         if dropped or collections or shared:
             records.remove(dropped, collections)
             records.write_many(replace(record, folder=None) for record in shared)
         store = artefact_store(place)
-        for key in unused:
+        for key in (*unused, *drafts):
             store.remove(key)
         for folder in chosen:
             _remove(folder, store)
-    return Cleaning(place, chosen, unused, freed, kept, is_done=not dry_run)
+    return Cleaning(place, chosen, unused, drafts, freed, kept, is_done=not dry_run)
 
 
 class _Stages:
@@ -189,14 +204,19 @@ class _Stages:
         self._out = out
         self._records = record_store(out)
         self.folders: dict[str, Path] = {}
-        self._inputs: dict[str, set[str]] = {}
+        self.drafts: dict[str, str] = {}
+        self._inputs: dict[str, frozenset[str]] = {}
         if (out / ".store").is_dir():
-            for key, folder, origin in artefact_store(out).artefacts():
-                self.folders[key] = folder
-                self._inputs[key] = {*_flat(origin.get("inputs", {}).values()), *_flat([origin.get("draft of", [])])}
-                # A draft is needed by its unfinished stage, which is not there yet.
-                if "draft of" in origin:
-                    self._inputs.setdefault(origin["draft of"], set()).add(key)
+            for known in artefact_store(out).artefacts():
+                self.folders[known.key] = known.folder
+                if known.draft_of is not None:
+                    self.drafts[known.key] = known.draft_of
+                self._inputs[known.key] = known.inputs
+
+    @property
+    def finished(self) -> list[str]:
+        """The keys of all that is no draft."""
+        return [key for key in self.folders if key not in self.drafts]
 
     def size(self, keys: Iterable[str]) -> int:
         """Bytes of some stages."""
@@ -221,15 +241,28 @@ class _Stages:
         return f"the perturbed set {sets[0]} may need them" if sets else None
 
     def unused(self, dropped: Sequence[Record]) -> list[str]:
-        """The stages that no record but these needs."""
+        """The finished stages that no record but these needs."""
+        needed = self._needed(self._remaining(dropped))
+        return [key for key in self.finished if key not in needed]
+
+    def unused_drafts(self, dropped: Sequence[Record] | None) -> list[str]:
+        """The drafts of finished stages, and of those that no unfinished run but these records' needs (None: any)."""
+        if dropped is None:
+            return [draft for draft, key in self.drafts.items() if key in self.folders]
+        unfinished = [record for record in self._remaining(dropped) if record.state != "finished"]
+        needed = self._needed(unfinished).difference(self.folders)
+        return [draft for draft, key in self.drafts.items() if key not in needed]
+
+    def _needed(self, records: Iterable[Record]) -> set[str]:
+        """The keys of all stages behind these records, whether or not they are stored."""
         needed: set[str] = set()
-        waiting = [key for record in self._remaining(dropped) for key in record.seconds]
+        waiting = [key for record in records for key in record.seconds]
         while waiting:
             key = waiting.pop()
             if key not in needed:
                 needed.add(key)
                 waiting.extend(self._inputs.get(key, ()))
-        return [key for key in self.folders if key not in needed]
+        return needed
 
     def _remaining(self, dropped: Sequence[Record]) -> list[Record]:
         gone = {(record.key, record.name) for record in dropped}
@@ -300,15 +333,6 @@ def _freed(folders: Sequence[Path]) -> int:
         names[inode] = names.get(inode, 0) + 1
         total += each.st_size if names[inode] == each.st_nlink else 0
     return total
-
-
-def _flat(value: Any) -> Iterator[str]:
-    """The keys in an origin's inputs, which are keys and lists of keys."""
-    if isinstance(value, str):
-        yield value
-    else:
-        for one in value:
-            yield from _flat(one)
 
 
 def size_text(size: float) -> str:

@@ -169,8 +169,6 @@ class PreparedSets(Prepared[list[StoredSet]]):
             "image_shape": None if data.image_shape is None else list(data.image_shape),
             "value_range": data.dump().content["value_range"],
             "offset": data.mean,
-            "class_names": list(data.class_names),
-            "label_values": data.label_values,
             "signature": Signature.of(data).to_dict(),
             "data": {"name": config.data.provider, "fingerprint": experiment.fingerprint},
             "config": self._tree(seed),
@@ -180,6 +178,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
         write_set(
             folder,
             about=about,
+            classes=dict(zip(data.class_names, data.label_values, strict=True)),
             parts={part: self._sources(stages, executor) for part, stages in self.shards[seed].items()},
             standard=executor.result(of_seed.branches[0].standard).dump(),
             accuracy=executor.result(of_seed.branches[0].measures),
@@ -187,5 +186,4 @@ class PreparedSets(Prepared[list[StoredSet]]):
 
     def _sources(self, shards: tuple[Shard, ...], executor: Executor) -> Iterator[ShardSource]:
         for shard in shards:
-            content = executor.result(shard).dump().content
-            yield ShardSource(shard.rows, content, partial(executor.place, shard))
+            yield ShardSource(shard.rows, executor.result(shard).zero_gradients, partial(executor.place, shard))

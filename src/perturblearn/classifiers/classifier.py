@@ -21,7 +21,7 @@ from perturblearn.classifiers.linearised import is_linearised, linearised
 from perturblearn.classifiers.make import make_network
 from perturblearn.classifiers.network import Network, full_state, put_state
 from perturblearn.classifiers.two_layer import TwoLayer
-from perturblearn.config import NetworkConfig
+from perturblearn.config import Keys, NetworkConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
 from perturblearn.seeding import derive_seed, reproducible
@@ -49,7 +49,7 @@ class Classifier(Generic[AnyNetwork]):
     """
 
     module: AnyNetwork
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: Keys = field(default_factory=dict)
     losses: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
     final_lr: float | None = None
 

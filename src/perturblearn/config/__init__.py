@@ -68,12 +68,11 @@ from perturblearn.config.model import (
     TwoLayerModelConfig,
     WideResNetConfig,
 )
-from perturblearn.config.sweep import KEEPS, Keep, Sweep, describe, resolve_sweep
+from perturblearn.config.sweep import Keep, Sweep, describe, resolve_sweep
 from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
     "JSON",
-    "KEEPS",
     "NETWORKS",
     "NOISE_SOURCES",
     "AttackConfig",

@@ -16,9 +16,7 @@ from perturblearn.config.data import (
     ShiftedGaussConfig,
     SplitConfig,
     SyntheticConfig,
-    UniformConfig,
 )
-from perturblearn.data import synthetic
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.decoded import DecodedCache
 from perturblearn.data.npz import npz_has_split
@@ -30,6 +28,7 @@ from perturblearn.data.raw import RawData
 from perturblearn.data.scan import scan_folder
 from perturblearn.data.signature import Signature
 from perturblearn.data.standardise import warn_of_scale
+from perturblearn.data.synthetic import draw_samples
 from perturblearn.seeding import PublishedDraws
 
 _last_decoded = DecodedCache()
@@ -58,7 +57,7 @@ def load_dataset(
     provenance: dict[str, JSON] = {"name": _name(config), "sha256": fingerprint}
     if isinstance(config, SyntheticConfig):
         # Exactly as many samples are drawn as the configuration asks for, so there is nothing left to limit.
-        raw = _draw(config, seed) if draws is None else draw_published(config, draws, seed=seed)
+        raw = draw_samples(config, seed=seed) if draws is None else draw_published(config, draws, seed=seed)
         provenance["input_dim"] = raw.inputs.shape[1]
         if isinstance(config, ShiftedGaussConfig):
             provenance["shift"] = config.shift
@@ -163,19 +162,6 @@ def draws_split(config: DataConfig) -> bool:
 def _name(config: DataConfig) -> str:
     # Only the last part of the path: full paths may reveal private names and must not enter results.
     return config.provider if config.path is None else f"{config.provider}:{user_path(config).name}"
-
-
-def _draw(config: SyntheticConfig, seed: int) -> RawData:
-    sizes = {"n_samples": config.n_samples, "n_heldout": config.n_heldout, "input_dim": config.input_dim}
-    match config:
-        case ShiftedGaussConfig():
-            return synthetic.shifted_gauss(**sizes, shift=config.shift, seed=seed)
-        case CorrelatedConfig():
-            return synthetic.correlated(**sizes, rho=config.rho, seed=seed)
-        case UniformConfig():
-            return synthetic.uniform(**sizes, seed=seed)
-        case _:
-            return synthetic.gauss(**sizes, seed=seed)
 
 
 def _decoded(config: RealConfig, fingerprint: str | None, data_dir: str | Path | None) -> RawData:

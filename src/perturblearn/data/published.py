@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from perturblearn.config.data import ShiftedGaussConfig, SyntheticConfig, UniformConfig
-from perturblearn.data.labels import SIGN_NAMES
 from perturblearn.data.raw import RawData
-from perturblearn.data.synthetic import UNBOUNDED, normal_inputs, random_labels, require_halves, uniform_inputs
+from perturblearn.data.synthetic import Samples, draw_part, drawn_data, require_halves
 from perturblearn.seeding import CudaGenerator, PublishedDraws, random_signs
 
 
@@ -28,27 +26,15 @@ def draw_published(config: SyntheticConfig, draws: PublishedDraws, *, seed: int)
     """
     part = _shifted_part if isinstance(config, ShiftedGaussConfig) else _random_part
     generator = draws.generator(seed)
-    inputs, labels = part(config, config.n_samples, generator)
+    training = part(config, config.n_samples, generator)
     if draws.has_fresh_samples:
         # Between both parts the script draws the targets.
         generator.skip(config.n_samples)
-        heldout_inputs, heldout_labels = part(config, config.n_heldout, generator)
-    else:
-        draw = uniform_inputs if isinstance(config, UniformConfig) else normal_inputs
-        heldout_inputs = draw(config.n_heldout, config.input_dim, seed, "held-out")
-        heldout_labels = random_labels(config.n_heldout, seed, "held-out")
-    return RawData(
-        inputs=inputs,
-        labels=labels,
-        class_names=SIGN_NAMES,
-        value_range=(-1.0, 1.0) if isinstance(config, UniformConfig) else UNBOUNDED,
-        mean=0.0,
-        heldout_inputs=heldout_inputs,
-        heldout_labels=heldout_labels,
-    )
+        return drawn_data(config, training, part(config, config.n_heldout, generator))
+    return drawn_data(config, training, draw_part(config, config.n_heldout, seed, "held-out"))
 
 
-def _random_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> tuple[Tensor, Tensor]:
+def _random_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> Samples:
     if isinstance(config, UniformConfig):
         inputs = generator.uniform(count, config.input_dim).mul_(2).sub_(1)
     else:
@@ -56,9 +42,9 @@ def _random_part(config: SyntheticConfig, count: int, generator: CudaGenerator) 
     return inputs, (1 - random_signs(generator, count)) // 2
 
 
-def _shifted_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> tuple[Tensor, Tensor]:
+def _shifted_part(config: SyntheticConfig, count: int, generator: CudaGenerator) -> Samples:
     assert isinstance(config, ShiftedGaussConfig)
-    require_halves(config.n_samples, config.n_heldout)
+    require_halves(config)
     half = count // 2
     positive = generator.normal(half, config.input_dim).add_(config.shift)
     negative = generator.normal(half, config.input_dim).sub_(config.shift)

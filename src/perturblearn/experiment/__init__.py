@@ -9,11 +9,11 @@ from perturblearn.experiment.audit import (
     default_targets,
 )
 from perturblearn.experiment.case import Case
-from perturblearn.experiment.comparison import COMPARISONS, Comparison, compare
+from perturblearn.experiment.comparison import COMPARISONS, Comparison
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.draws import draws_of_data, start_of_sources, start_of_targets
 from perturblearn.experiment.experiment import Experiment
-from perturblearn.experiment.maps import MAP_POINTS, draw_map, dump_map, load_map
+from perturblearn.experiment.maps import MAP_POINTS, dump_map, load_map
 from perturblearn.experiment.measured import (
     HELDOUT,
     TRAINING,
@@ -39,7 +39,7 @@ from perturblearn.experiment.measures import (
     measure_perturbation,
     measure_standard,
 )
-from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS, compare_networks
+from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS
 from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_graph import Branch, Learner, SeedGraph
 from perturblearn.experiment.selection import SELECTED_BY, Selected, select
@@ -115,14 +115,11 @@ __all__ = [
     "agreement",
     "audit_configs",
     "chance_of",
-    "compare",
-    "compare_networks",
     "controls_of",
     "crossing",
     "default_epsilons",
     "default_learner",
     "default_targets",
-    "draw_map",
     "draws_of_data",
     "dump_map",
     "fit_line",

@@ -50,13 +50,9 @@ class Directions(Stage[Tensor | None]):
     """
 
     kind = "perturbation directions"
+    title = "predicted directions"
     kernel: GateKernel
     data: Stage[Dataset]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "predicted directions"
 
     def run(self, result: Results) -> Tensor | None:
         """Predict them."""
@@ -76,15 +72,11 @@ class DirectionMeasures(ContextStage[Numbers], NumbersStage):
     """
 
     kind = "direction measures"
+    title = "cosine similarity"
     kernel: GateKernel
     data: Stage[Dataset]
     perturbed: Stage[PerturbedSet]
     directions: Directions | None
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "cosine similarity"
 
     def run(self, result: Results) -> Numbers:
         """Measure the cosines."""
@@ -114,16 +106,12 @@ class Selection(Stored[Selected]):
     """
 
     kind = "selection"
+    title = "selection of learning rates"
     standard_lr: tuple[float, ...]
     perturbation_lr: tuple[float, ...]
     standard: tuple[StandardMeasures, ...]
     directions: tuple[DirectionMeasures, ...]
     perturbation: tuple[tuple[PerturbationMeasures, ...], ...]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "selection of learning rates"
 
     def run(self, result: Results) -> Selected:
         """Choose it."""
@@ -279,6 +267,8 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     """
 
     kind = "attribution"
+    title = "attribution of what g knows"
+    result_type = Attribution
     n_inputs: int
     merged: int | None
     tolerance: float
@@ -288,11 +278,6 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     perturbed: tuple[Stage[PerturbedSet], ...]
     perturbation: tuple[tuple[Stage[Classifier], ...], ...]
     section: ClassifierConfig = aside()
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "attribution of what g knows"
 
     @property
     def work(self) -> float:
@@ -316,16 +301,6 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
             )
         except PerturbLearnError as error:
             raise named(self, error) from None
-
-    @classmethod
-    def dump(cls, result: Attribution) -> Artefact:
-        """The attribution as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Attribution:
-        """The attribution again."""
-        return Attribution.load(artefact)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -408,21 +383,12 @@ class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
 
     kind = "comparison with theory"
     version = 2
+    result_type = Comparison
     sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
 
     def run(self, result: Results) -> Comparison:
         """Compare them."""
         return compare(self.case(result), report=result.report)
-
-    @classmethod
-    def dump(cls, result: Comparison) -> Artefact:
-        """The comparison as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Comparison:
-        """The comparison again."""
-        return Comparison.load(artefact)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

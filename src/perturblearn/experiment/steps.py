@@ -125,13 +125,9 @@ class LoadedStandard(Stage[Classifier]):
     """
 
     kind = "stored standard classifier"
+    title = "standard classifier of the set"
     hash: str
     stored: StoredSet = aside()
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "standard classifier of the set"
 
     def run(self, result: Results) -> Classifier:
         """Read it."""
@@ -155,6 +151,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
 
     kind = "shard of a perturbed set"
     version = 2
+    result_type = PerturbedSet
     is_read_back = True
     attack: AttackConfig
     own: Identity | None
@@ -199,16 +196,6 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             drafts=result.drafts,
             report=result.report,
         )
-
-    @classmethod
-    def dump(cls, result: PerturbedSet) -> Artefact:
-        """The samples as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> PerturbedSet:
-        """The samples again."""
-        return PerturbedSet.load(artefact)
 
     @classmethod
     def estimate(cls, group: Sequence[Any]) -> Estimate:
@@ -393,15 +380,11 @@ class StandardMeasures(ContextStage[Numbers], NumbersStage):
     """
 
     kind = "standard measures"
+    title = "measures of f"
     version = 2
     taken: tuple[str, ...]
     data: Stage[Dataset]
     standard: Stage[Classifier]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "measures of f"
 
     def run(self, result: Results) -> Numbers:
         """Measure f."""
@@ -418,6 +401,7 @@ class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures
     """
 
     kind = "perturbation measures"
+    title = "measures of g"
     version = 3
     loss: str
     taken: tuple[str, ...]
@@ -426,11 +410,6 @@ class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures
     perturbed: Stage[PerturbedSet]
     heldout_perturbed: Stage[PerturbedSet]
     perturbation: Stage[Classifier]
-
-    @property
-    def label(self) -> str:
-        """Words for people."""
-        return "measures of g"
 
     def run(self, result: Results) -> LearnerMeasures:
         """Measure g."""

@@ -20,7 +20,6 @@ from perturblearn.experiment.network_costs import estimate_network
 from perturblearn.experiment.networks import learn_network, unidentified_in
 from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key, optional
 from perturblearn.seeding import PublishedStart
-from perturblearn.store import Artefact
 from perturblearn.training import Resumption
 
 Role = Literal["standard", "perturbation"]
@@ -53,6 +52,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         start: where a published script draws its first weights; None for our own draws.
     """
 
+    result_type = Classifier
     role: ClassVar[Role]
     section: ClassifierConfig
     dtype: str
@@ -94,16 +94,6 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
             yield position, named(group[position], found) if isinstance(found, Exception) else found
 
     @classmethod
-    def dump(cls, result: Classifier) -> Artefact:
-        """The classifier as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Classifier:
-        """The classifier again."""
-        return Classifier.load(artefact)
-
-    @classmethod
     def estimate(cls, group: Sequence[Any]) -> Estimate:
         """What training them together costs."""
         return estimate_classifiers(
@@ -125,6 +115,7 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         section: network, loss and training, with one learning rate, as found on this machine.
     """
 
+    result_type = Classifier
     role: ClassVar[Role]
     known_as: Mapping[str, Any]
     dtype: str
@@ -166,16 +157,6 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
             )
         except PerturbLearnError as error:
             raise named(self, error) from None
-
-    @classmethod
-    def dump(cls, result: Classifier) -> Artefact:
-        """The classifier as an artefact."""
-        return result.dump()
-
-    @classmethod
-    def load(cls, artefact: Artefact) -> Classifier:
-        """The classifier again."""
-        return Classifier.load(artefact)
 
     @classmethod
     def estimate(cls, group: Sequence[Any]) -> Estimate:

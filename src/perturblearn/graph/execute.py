@@ -15,7 +15,7 @@ from perturblearn.errors import StoreError
 from perturblearn.graph.plan import Plan
 from perturblearn.graph.stage import AnyStage, Grouped, Report, Results, ResultT, Stage, Stored
 from perturblearn.seeding import derive_seed, reproducible
-from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, write_tensors
+from perturblearn.store import Artefact, ArtefactStore, DamagedArtefact, Drafts, drafts_in, write_tensors
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,8 @@ class Executor:
         Raises:
             Exception: whatever the first stage that fails raises, unless others are to go on.
         """
-        self._warn_of_unidentified()
+        self._begin(keep_going=keep_going)
         pending = self.plan.to_run
-        self._keeps_going = keep_going
         for number, stage in enumerate(pending, start=1):
             if stage.key not in self.seconds and stage.key not in self.errors:
                 try:
@@ -109,9 +108,20 @@ class Executor:
                         raise
             self._release(self._reachable(stage))
 
-    def _warn_of_unidentified(self) -> None:
+    def _begin(self, *, keep_going: bool) -> None:
+        self._keeps_going = keep_going
         for sentence in self.plan.unidentified:
             warnings.warn(sentence, stacklevel=3)
+        if self._store is not None:
+            self._remove_leftover_drafts(self._store)
+
+    def _remove_leftover_drafts(self, store: ArtefactStore) -> None:
+        """Remove the drafts of what is finished, left by a process that died between keeping a result and this."""
+        for key in drafts_in(store):
+            # What was passed on is nowhere; it is done with when all that would use it are finished.
+            is_done = key in self.plan.passing or store.has(key)
+            if is_done and self.plan.status.get(key) != "run":
+                Drafts(store, key).clear()
 
     @contextmanager
     def holding(self, *stages: AnyStage) -> Generator[None, None, None]:
@@ -232,9 +242,11 @@ class Executor:
             yield from stage.run_group(cast("Sequence[Grouped[Any]]", group), wanted, result)
             return
         yield 0, stage.run(result)
+        if not drafts.are_used:
+            return
         if self.plan.is_kept(stage):  # the result is, by now
             drafts.clear()
-        elif drafts.are_used:  # an interruption loses the result, but not the drafts
+        else:  # an interruption loses the result, but not the drafts
             self._drafts[stage.key] = drafts
 
     def _keep(self, stage: AnyStage, result: Any) -> None:

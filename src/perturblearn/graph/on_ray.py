@@ -59,8 +59,7 @@ class RayExecutor(Executor):
 
     def run(self, *, keep_going: bool = False) -> None:
         """Run every stage of the plan that is not finished, inputs first; see `Executor.run`."""
-        self._warn_of_unidentified()
-        self._keeps_going = keep_going
+        self._begin(keep_going=keep_going)
         pieces = cut(self.plan)
         if not pieces:
             return

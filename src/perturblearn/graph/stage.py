@@ -8,9 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from perturblearn.store import Artefact, Drafts
+
+if TYPE_CHECKING:
+    from perturblearn.config import JSON
 
 Report = Callable[[int, int, str], None]
 """Called by a running stage with steps done, steps in all, and a short word on how it goes."""
@@ -105,6 +108,8 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
 
     kind: ClassVar[str]
     """The kind's name."""
+    title: ClassVar[str] = ""
+    """Words for people where the kind's name says too little; no part of the identity."""
     version: ClassVar[int] = 1
     """Raised whenever the same fields would give other numbers."""
     is_read_back: ClassVar[bool] = False
@@ -132,7 +137,7 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     @property
     def label(self) -> str:
         """Words for people; no part of the identity."""
-        return self.kind
+        return self.title or self.kind
 
     @property
     def work(self) -> float:
@@ -160,7 +165,7 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
         return getattr(self, "seed", None)
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, JSON]:
         """What the key is the hash of."""
         optional = _optional(type(self))
         parameters = {
@@ -193,18 +198,34 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
         return f"{type(self).__name__}({self.key[:10]}: {self.label})"
 
 
+class Storable(Protocol):
+    """A value that becomes an artefact and is made of one again."""
+
+    def dump(self) -> Artefact:
+        """The value as an artefact."""
+        ...
+
+    @classmethod
+    def load(cls, artefact: Artefact, /) -> Self:
+        """The value again."""
+        ...
+
+
 class Stored(Stage[ResultT]):
     """A stage whose result is kept. Others are cheaper to make again than to read back."""
 
-    @classmethod
-    @abstractmethod
-    def dump(cls, result: ResultT) -> Artefact:
-        """The result as an artefact."""
+    result_type: ClassVar[type[Storable]]
+    """The type of its result; a kind whose result is no `Storable` has ``dump`` and ``load`` of its own instead."""
 
     @classmethod
-    @abstractmethod
+    def dump(cls, result: ResultT) -> Artefact:
+        """The result as an artefact."""
+        return cast(Storable, result).dump()
+
+    @classmethod
     def load(cls, artefact: Artefact) -> ResultT:
         """The result that `dump` made an artefact of."""
+        return cast(ResultT, cls.result_type.load(artefact))
 
 
 class Grouped(Stored[ResultT]):

@@ -2,7 +2,7 @@
 
 from perturblearn.pages.grid_page import audit_page, transfer_page
 from perturblearn.pages.index_page import INDEX_NAME, index_page
-from perturblearn.pages.page import PAGE_NAME, as_data, render, visible, write_page
+from perturblearn.pages.page import PAGE_NAME, as_data, visible, write_page
 from perturblearn.pages.reproduction_page import reproduction_page
 from perturblearn.pages.run_page import run_page
 from perturblearn.pages.sweep_page import sweep_page
@@ -13,7 +13,6 @@ __all__ = [
     "as_data",
     "audit_page",
     "index_page",
-    "render",
     "reproduction_page",
     "run_page",
     "sweep_page",

@@ -4,7 +4,7 @@ from perturblearn.perturbed.mixing import mix
 from perturblearn.perturbed.perturb import perturb, sources_of, targets_of
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.set_files import lost_standard
-from perturblearn.perturbed.shards import HELDOUT_SOURCES, set_size, shard_ranges
+from perturblearn.perturbed.shards import set_size, shard_ranges
 from perturblearn.perturbed.sources import Sources, draw_sources
 from perturblearn.perturbed.stored_set import StoredSet
 from perturblearn.perturbed.targets import draw_targets
@@ -12,7 +12,6 @@ from perturblearn.perturbed.verify import Damage, repair, verify
 from perturblearn.perturbed.write_set import ShardSource, write_set
 
 __all__ = [
-    "HELDOUT_SOURCES",
     "Damage",
     "PerturbedSet",
     "ShardSource",

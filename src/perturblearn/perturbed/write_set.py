@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from perturblearn.config import Keys
 from perturblearn.errors import StoreError
 from perturblearn.perturbed.manifest import (
     ABOUT,
@@ -34,19 +35,20 @@ class ShardSource:
 
     Args:
         rows: the samples it holds, by their position in the part.
-        content: of ``PerturbedSet.dump()`` for these samples.
+        zero_gradients: how many of them could not be moved, as `PerturbedSet` counts them.
         place: puts the shard's file, as the artefact store writes it, where it is told.
     """
 
     rows: range
-    content: Mapping[str, Any]
+    zero_gradients: int
     place: Callable[[Path], None]
 
 
 def write_set(
     folder: Path,
     *,
-    about: Mapping[str, Any],
+    about: Keys,
+    classes: Mapping[str, int],
     parts: Mapping[str, Iterable[ShardSource]],
     standard: Artefact,
     accuracy: Mapping[str, float],
@@ -57,9 +59,10 @@ def write_set(
 
     Args:
         folder: an empty one; it is a set once the manifest, written last, is there.
-        about: JSON values for every name in ``ABOUT`` and more: ``dtype`` as in the configuration, ``input_shape`` of
-            one input as it is stored, ``image_shape`` or None, ``offset`` that was subtracted from the original data,
-            and ``standardisation`` where every feature was standardised instead.
+        about: JSON values for every name in ``ABOUT`` but those of the classes, and more: ``dtype`` as in the
+            configuration, ``input_shape`` of one input as it is stored, ``image_shape`` or None, ``offset`` that was
+            subtracted from the original data, and ``standardisation`` where every feature was standardised instead.
+        classes: the label of every class by its name, in order.
         parts: the shards of the training and the held-out part, in the order of their samples.
         standard: ``Classifier.dump()`` of f, whose hash the shards name.
         accuracy: of f, by what it was measured on.
@@ -69,6 +72,9 @@ def write_set(
         OSError: the folder cannot be written.
     """
     assert not any(folder.iterdir()), "a set is written into an empty folder"
+    labels: Keys = {"class_names": list(classes), "label_values": list(classes.values())}
+    assert not about.keys() & labels.keys(), "the classes are given by themselves"
+    about = {**about, **labels}
     assert about.keys() >= set(ABOUT), f"about does not say {sorted(set(ABOUT) - about.keys())}"
     assert parts.keys() <= set(PARTS), f"a set has the parts {PARTS}"
     weights = standard_bytes(standard)
@@ -84,26 +90,21 @@ def write_set(
             "hash": standard.content["hash"],
             "accuracy": dict(accuracy),
         },
-        "parts": {
-            part: _write_part(folder, part, sources, about, standard.content["hash"]) for part, sources in parts.items()
-        },
+        "parts": {part: _write_part(folder, part, sources, about, classes) for part, sources in parts.items()},
     }
     assert not own.keys() & about.keys(), "about says what the manifest says by itself"
     (folder / MANIFEST).write_bytes(manifest_text(sealed({**about, **own})).encode())
 
 
 def _write_part(
-    folder: Path, part: str, sources: Iterable[ShardSource], about: Mapping[str, Any], classifier: str
+    folder: Path, part: str, sources: Iterable[ShardSource], about: Keys, classes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Put the shards of a part in their places; returns what the manifest says of it."""
     (folder / part).mkdir()
-    common = {name: about[name] for name in ("source", "norm", "epsilon")} | {"classifier_hash": classifier}
     counts = _Counts()
     shards: list[dict[str, Any]] = []
     types: dict[str, str] = {}
     for number, source in enumerate(sources):
-        unmoved = source.content["zero_gradients"]
-        assert source.content == {**common, "zero_gradients": unmoved}, f"{source.content} is not of {common}"
         assert source.rows == range(counts.n_samples, source.rows.stop), "shards follow one after the other"
         file = shard_file(part, number)
         source.place(folder / file)
@@ -117,7 +118,7 @@ def _write_part(
                 f"samples {source.rows.start} to {source.rows.stop - 1} of the {part} part were cached in a file that "
                 f"{fault}; remove the cache folder (--cache-dir), and run the same command again"
             ) from None
-        counts.add(tensors, unmoved)
+        counts.add(tensors, source.zero_gradients)
         checksum = hashlib.sha256(content).hexdigest()
         rows = [source.rows.start, source.rows.stop]
         shards.append({"file": file, "rows": rows, "sha256": checksum, "bytes": len(content)})
@@ -126,7 +127,7 @@ def _write_part(
     return {
         "n_samples": counts.n_samples,
         "tensors": types,
-        "statistics": counts.statistics(about["class_names"], about["label_values"]),
+        "statistics": counts.statistics(classes),
         "shards": shards,
     }
 
@@ -151,10 +152,10 @@ class _Counts:
             self._size_sums.append(math.fsum(sizes))
             self._largest = max(self._largest, *sizes)
 
-    def statistics(self, names: Sequence[str], labels: Sequence[int]) -> dict[str, Any]:
+    def statistics(self, classes: Mapping[str, int]) -> dict[str, Any]:
         redirected = sum(count for (_, is_redirected, _), count in self._kinds.items() if is_redirected)
         return {
-            "success_rate": self._success_rate(labels),
+            "success_rate": self._success_rate(classes.values()),
             "redirected_share": redirected / self.n_samples,
             "zero_gradients": self._zero_gradients,
             "mean_size": math.fsum(self._size_sums) / self.n_samples if self._size_sums else None,
@@ -165,11 +166,11 @@ class _Counts:
                     "n_samples": sum(count for (target, *_), count in self._kinds.items() if target == label),
                     "success_rate": self._success_rate([label]),
                 }
-                for name, label in zip(names, labels, strict=True)
+                for name, label in classes.items()
             ],
         }
 
-    def _success_rate(self, labels: Sequence[int]) -> float | None:
+    def _success_rate(self, labels: Collection[int]) -> float | None:
         """Share of the redirected samples with these targets that f gives their target; None without any."""
         reached, missed = (sum(self._kinds[label, True, success] for label in labels) for success in (True, False))
         return reached / (reached + missed) if reached + missed else None

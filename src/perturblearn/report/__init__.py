@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perturblearn.report.audit import AuditReport
-from perturblearn.report.charts import draw_decision_map, draw_map_of
+from perturblearn.report.charts import draw_decision_map
 from perturblearn.report.comparison import Comparison
-from perturblearn.report.entries import Entries, Entry, Unread
+from perturblearn.report.entries import Entries
 from perturblearn.report.reproduction import ReproductionReport
 from perturblearn.report.run import RunReport
 from perturblearn.report.runs import RunsReport
@@ -32,15 +32,12 @@ __all__ = [
     "AuditReport",
     "Comparison",
     "Entries",
-    "Entry",
     "ReproductionReport",
     "RunReport",
     "RunsReport",
     "SweepReport",
     "TheoryReport",
     "TransferReport",
-    "Unread",
     "draw_decision_map",
-    "draw_map_of",
     "title",
 ]

@@ -3,18 +3,10 @@
 from perturblearn.results.attributed import ATTRIBUTED, AttributedInputs
 from perturblearn.results.audit import Audit
 from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
-from perturblearn.results.drawing import (
-    Drawing,
-    FigureOptions,
-    Style,
-    drawn_or_warned,
-    figure_files,
-    own_settings,
-    settings_of,
-)
+from perturblearn.results.drawing import FigureOptions, Style, drawn_or_warned, figure_files, own_settings, settings_of
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.export import export_run, first_examples
-from perturblearn.results.files import TRACKING, File, Form, csv_text, json_text, write_folder
+from perturblearn.results.files import TRACKING, File
 from perturblearn.results.finished import Finished
 from perturblearn.results.loading import FILES, load
 from perturblearn.results.names import short_names, size_of
@@ -35,9 +27,9 @@ from perturblearn.results.points import (
 )
 from perturblearn.results.reproduction import COLUMNS, ControlsOfWay, FailedRun, Reproduction, analysis_from_dict
 from perturblearn.results.result import SCHEMA, Result
-from perturblearn.results.rows import Row, check_column, columns_of, select
+from perturblearn.results.rows import check_column, columns_of, select
 from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
-from perturblearn.results.shown import Shown, report_on
+from perturblearn.results.shown import report_on
 from perturblearn.results.sweep import Spread, SweepPoint, SweepResult, SweepRun
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.results.transfer import TransferMatrix
@@ -64,19 +56,15 @@ __all__ = [
     "Audit",
     "ControlsOfWay",
     "DataSize",
-    "Drawing",
     "Examples",
     "FailedRun",
     "FigureOptions",
     "File",
     "Finished",
-    "Form",
     "PointRow",
     "Reproduction",
     "Result",
-    "Row",
     "Runs",
-    "Shown",
     "ShownPanel",
     "Spread",
     "Style",
@@ -88,14 +76,12 @@ __all__ = [
     "analysis_from_dict",
     "check_column",
     "columns_of",
-    "csv_text",
     "curve_of",
     "drawn_or_warned",
     "export_run",
     "figure_files",
     "first_examples",
     "is_setting",
-    "json_text",
     "known_columns",
     "load",
     "own_settings",
@@ -107,5 +93,4 @@ __all__ = [
     "short_names",
     "size_of",
     "telling_columns",
-    "write_folder",
 ]

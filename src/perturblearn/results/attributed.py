@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from perturblearn.data import Dataset
-from perturblearn.errors import StoreError
 from perturblearn.experiment import Attribution
+from perturblearn.results.shown_samples import saved_samples
 from perturblearn.store import write_tensors
 
 ATTRIBUTED = "attributed.safetensors"
@@ -58,14 +57,13 @@ class AttributedInputs:
         labels = data.heldout_labels[rows.to(data.heldout_labels.device)].tolist()
         names = dict(zip(data.label_values, data.class_names, strict=True))
         low, high = data.value_range
-        shape = data.image_shape
         return cls(
             inputs,
             tuple(names[label] for label in labels),
             {part: tuple(values[order].tolist()) for part, values in attribution.signals.items()},
             tuple(attribution.is_right[order].tolist()),
             tuple(attribution.is_right_without[order].tolist()),
-            None if shape is None else (shape[0], shape[1], shape[2]),
+            data.image_shape,
             (max(low, float(inputs.min())), min(high, float(inputs.max()))),
         )
 
@@ -81,13 +79,10 @@ class AttributedInputs:
         Raises:
             StoreError: the file is damaged.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {})["attributed"])
-                inputs = file.get_tensor("inputs")
+        with saved_samples(path, "attributed") as (about, file):
             shape, (low, high) = about["image_shape"], about["limits"]
             return cls(
-                inputs,
+                file.get_tensor("inputs"),
                 tuple(about["true_labels"]),
                 {part: tuple(values) for part, values in about["signals"].items()},
                 tuple(about["is_right"]),
@@ -95,5 +90,3 @@ class AttributedInputs:
                 None if shape is None else (shape[0], shape[1], shape[2]),
                 (low, high),
             )
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None

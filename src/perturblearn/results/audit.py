@@ -65,19 +65,13 @@ class Audit(Finished):
         """By the name that a configuration holds, how a network is called where room is scarce."""
         return short_names([self.model, *(cell.learner for cell in self.cells)])
 
-    def to_dict(self) -> dict[str, Any]:
-        """The audit as JSON values: the content of ``audit.json`` and of ``--json``.
-
-        ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
-        """
+    def _content(self) -> dict[str, Any]:
+        # ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
         first = self.cells[0].config
         return {
-            "schema": self.form.schema,
-            "kind": self.form.kind,
             "name": self.name,
             "key": self.key,
             "command": self.command,
-            "folder": None if self.folder is None else str(self.folder),
             "verdict": self.verdict,
             "warnings": self.warnings,
             "model": self.model,
@@ -85,7 +79,6 @@ class Audit(Finished):
                 {**_coordinates(cell), "beats_controls": cell.has_learned, **cell.as_cell(first)} for cell in self.cells
             ],
             "config": config_tree(first),
-            "versions": dict(self.versions),
             "seconds": self.seconds,
         }
 
@@ -96,9 +89,7 @@ class Audit(Finished):
             key=content["key"],
             name=content["name"],
             command=content.get("command", ""),
-            folder=folder,
             seconds=content["seconds"],
-            versions=content["versions"],
         )
 
     def to_frame(self) -> pandas.DataFrame:

@@ -16,20 +16,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perturblearn.config import JSON, Keys
 from perturblearn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cycler import Cycler
+    from matplotlib import RcParams
     from matplotlib.figure import Figure
 
 Some = TypeVar("Some")
-Style = Mapping[str, Any] | str | os.PathLike[str]
+Style = Mapping[str, "JSON | Cycler[str, JSON]"] | str | os.PathLike[str]
 """Settings of matplotlib by their name, a style file, or the name of a style that matplotlib comes with."""
 FORMATS = ("png", "pdf", "svg")
 """What figures are written as."""
 _BACKEND = "MPLBACKEND"
 _REFUSED = ("backend", "text.usetex")
 """Settings that are no matter of style, and LaTeX, which would read formulas into names."""
-_OURS: dict[str, Any] = {
+_OURS: Keys = {
     "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "figure.titlesize": 9.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
     "lines.linewidth": 1.4, "lines.markersize": 4.5, "axes.spines.top": False, "axes.spines.right": False,
@@ -92,7 +95,8 @@ class FigureOptions:
         if len(set(self.formats)) < len(self.formats):
             told = ", ".join(self.formats)
             raise ConfigError(f"format = {told}, but it must name each format once; choose of {', '.join(FORMATS)}")
-        settings_of(self.style)
+        if self.style is not None:  # without one matplotlib need not be imported yet
+            settings_of(self.style)
 
 
 DrawFigure = Callable[[Path, Style | None], "Figure"]
@@ -119,21 +123,19 @@ def figure_files(name: str, draw: DrawFigure, options: FigureOptions) -> Iterato
         yield f"{name}.{format}", Drawing(partial(make, format=format))
 
 
-def settings_of(style: Style | None) -> dict[str, Any]:
-    """The settings of matplotlib that a style has.
+def settings_of(style: Style | None) -> RcParams:
+    """The settings of matplotlib that a style has, none without a style.
 
     Raises:
         ConfigError: there is no such style, or a setting is none of matplotlib's.
     """
-    if style is None:
-        return {}
     # Any: matplotlib's types know single settings by name, and these come from the user.
     matplotlib: Any = _imported_matplotlib()
     import matplotlib.style as styles
 
     library: Any = styles.library
-    if isinstance(style, Mapping):
-        given: Mapping[str, Any] = style
+    if style is None or isinstance(style, Mapping):
+        given = style or {}
     elif Path(style).is_file():
         given = _in_file(Path(style))
     elif str(style) in library:
@@ -147,13 +149,13 @@ def settings_of(style: Style | None) -> dict[str, Any]:
     if refused:
         raise ConfigError(f"the style sets {refused[0]}, which figures cannot follow; leave it out")
     try:
-        return dict(matplotlib.RcParams(given))
+        return matplotlib.RcParams(given)
     except (KeyError, ValueError) as error:
         reason = " ".join(str(error.args[0]).split()).partition(" See rcParams.keys")[0].rstrip(".")
         raise ConfigError(f"the style cannot be used ({reason}); correct this setting of matplotlib") from None
 
 
-def _in_file(path: Path) -> Mapping[str, Any]:
+def _in_file(path: Path) -> RcParams:
     """The settings in a style file."""
     matplotlib: Any = _imported_matplotlib()
     try:
@@ -169,7 +171,7 @@ def _in_file(path: Path) -> Mapping[str, Any]:
 
 
 @contextmanager
-def own_settings(style: Mapping[str, Any] | None = None) -> Generator[None, None, None]:
+def own_settings(style: RcParams | None = None) -> Generator[None, None, None]:
     """Our own settings of matplotlib, whatever the user's matplotlibrc, style and backend are.
 
     Args:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from perturblearn.data import Dataset
-from perturblearn.errors import StoreError
 from perturblearn.perturbed import PerturbedSet
+from perturblearn.results.shown_samples import saved_samples
 from perturblearn.store import write_tensors
 
+_TENSORS = ("sources", "inputs")
 EXAMPLES = "examples.safetensors"
 """The file of a run's folder from which pictures are drawn."""
 _MOST_NUMBERS = 2**19
@@ -73,14 +73,13 @@ class Examples:
         names = dict(zip(data.label_values, data.class_names, strict=True))
         truths = perturbed.true_labels
         bare = perturbed.source == "none"
-        shape = data.image_shape
         return cls(
             sources=sources,
             inputs=inputs,
             true_labels=None if truths is None else tuple(names[label] for label in truths[index].tolist()),
             target_labels=tuple(names[label] for label in perturbed.target_labels[index].tolist()),
             success=tuple(bool(reached) for reached in perturbed.success[index].tolist()),
-            image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
+            image_shape=data.image_shape,
             limits=_limits(sources, inputs, data, bare=bare),
             is_bare=bare,
             n_classes=len(names),
@@ -88,17 +87,10 @@ class Examples:
 
     def save(self, path: Path, *, name: str = "") -> None:
         """Write them as safetensors with what is not a tensor in the header, under a name."""
-        about = {
-            "true_labels": self.true_labels,
-            "target_labels": self.target_labels,
-            "success": self.success,
-            "image_shape": self.image_shape,
-            "limits": self.limits,
-            "is_bare": self.is_bare,
-            "n_classes": self.n_classes,
-            "name": name,
-        }
-        write_tensors({"sources": self.sources, "inputs": self.inputs}, path, {"examples": json.dumps(about)})
+        about = {field: getattr(self, field) for field in self.__dataclass_fields__ if field not in _TENSORS}
+        write_tensors(
+            {"sources": self.sources, "inputs": self.inputs}, path, {"examples": json.dumps({**about, "name": name})}
+        )
 
     @classmethod
     def load(cls, path: Path) -> Examples:
@@ -107,26 +99,19 @@ class Examples:
         Raises:
             StoreError: the file is damaged.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {})["examples"])
-                sources, inputs = file.get_tensor("sources"), file.get_tensor("inputs")
-            true_labels, image_shape = about["true_labels"], about["image_shape"]
-            low, high = about["limits"]
+        with saved_samples(path, "examples") as (about, file):
+            true_labels, shape, (low, high) = about["true_labels"], about["image_shape"], about["limits"]
             return cls(
-                sources=sources,
-                inputs=inputs,
+                **{name: file.get_tensor(name) for name in _TENSORS},
                 true_labels=None if true_labels is None else tuple(true_labels),
                 target_labels=tuple(about["target_labels"]),
                 success=tuple(about["success"]),
-                image_shape=None if image_shape is None else (image_shape[0], image_shape[1], image_shape[2]),
-                limits=(low, high),
                 is_bare=about["is_bare"],
                 n_classes=about["n_classes"],
                 name=about["name"],
+                image_shape=None if shape is None else (shape[0], shape[1], shape[2]),
+                limits=(low, high),
             )
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}); run the experiment again with --force") from None
 
 
 def _choose(perturbed: PerturbedSet, label_values: Sequence[int], count: int) -> Tensor:

@@ -41,16 +41,26 @@ class Finished(Shown, ABC):
         Raises:
             StoreError: there is none, it is damaged, or another version wrote it.
         """
-        return cls.form.read(folder, cls._from_dict)
+
+        def build(content: dict[str, Any], place: Path) -> Self:
+            return replace(cls._from_dict(content, place), folder=place, versions=content["versions"])
+
+        return cls.form.read(folder, build)
 
     @classmethod
     @abstractmethod
     def _from_dict(cls, content: dict[str, Any], folder: Path) -> Self:
         """The result whose `to_dict` this is; a ValueError, KeyError or TypeError says that it is damaged."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values: the content of its file and of ``--json``."""
+        folder = None if self.folder is None else str(self.folder)
+        form = {"schema": self.form.schema, "kind": self.form.kind}
+        return {**form, **self._content(), "folder": folder, "versions": dict(self.versions)}
+
+    @abstractmethod
+    def _content(self) -> dict[str, Any]:
+        """What its JSON values hold besides form, folder and versions."""
 
     @abstractmethod
     def to_csv(self) -> str:

@@ -25,7 +25,7 @@ COLUMNS = (
     "low", "high", "n_seeds", "quantile", "difference", "verdict", *SIZE_COLUMNS,
 )  # fmt: skip
 """Columns of ``table.csv``: what was published, beside it the published seed, then our own seeds."""
-_PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "seconds", "versions")
+_PLAIN = ("name", "caption", "scale", "smaller", "changed", "key", "seeds", "seconds")
 """What is the same in JSON."""
 
 
@@ -126,18 +126,13 @@ class Reproduction(Finished):
         readable = self.readable_at_seed
         return sum(row.seed_verdict == AGREES for row in readable) / len(readable) if readable else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The reproduction as JSON values: the content of ``result.json`` and of ``--json``."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "schema": self.form.schema,
-            "kind": self.form.kind,
             "command": self.command,
-            "folder": None if self.folder is None else str(self.folder),
             **{name: getattr(self, name) for name in _PLAIN},
             "seeds": list(self.seeds),
             "controls": [asdict(control) for control in self.controls],
             "analysis": None if self.analysis is None else asdict(self.analysis),
-            "versions": dict(self.versions),
             "share_inside": self.share_inside,
             "share_at_seed": self.share_at_seed,
             "lines": report_on(self).lines,
@@ -154,7 +149,6 @@ class Reproduction(Finished):
             controls=[ControlsOfWay(control["way"], control["measures"]) for control in content["controls"]],
             failed=[FailedRun(**run) for run in content["failed"]],
             analysis=analysis_from_dict(content["analysis"]) if content["analysis"] else None,
-            folder=folder,
             command=content.get("command", ""),
             **{name: content[name] for name in _PLAIN},
         )

@@ -176,21 +176,16 @@ class Result(Finished):
             )
         return self.folder / f"seed-{chosen}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON values: the content of ``result.json`` and of ``--json``."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
-            "kind": "run",
             "name": self.config.name,
             "key": self.key,
             "command": self.command,
             "no_theory": self.no_theory,
-            "folder": None if self.folder is None else str(self.folder),
             "conclusion": self.conclusion,
             "remarks": self.remarks,
             **self._numbers(),
             "config": config_tree(self.config),
-            "versions": dict(self.versions),
             "seconds": self.seconds,
         }
 
@@ -202,9 +197,7 @@ class Result(Finished):
             **_numbers_in(content),
             command=content.get("command"),
             no_theory=content.get("no_theory"),
-            folder=folder,
             seconds=content["seconds"],
-            versions=content["versions"],
         )
 
     def as_cell(self, first: ExperimentConfig) -> dict[str, Any]:

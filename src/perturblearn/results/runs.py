@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from perturblearn.config import JSON, fields, leaves
 from perturblearn.experiment import MEASURES, SeedMeasures, numbers_of
@@ -105,10 +105,9 @@ def _rows_of(record: Record) -> Iterator[dict[str, JSON]]:
         return
     given = {name: _alone(value) for name, value in leaves(record.config) if name not in _NO_SETTINGS}
     settings = {name: given[name] for name in (*_setting_names(), *given) if name in given}
-    seeds = record.config.get("seeds", [])
     found = [] if record.result is None else [SeedMeasures.from_dict(seed) for seed in record.result["seeds"]]
     measured = {seed.seed: numbers_of(seed) for seed in found}
-    for seed in measured or seeds:
+    for seed in measured or cast("Sequence[int]", record.config.get("seeds", ())):
         about = (record.key, record.name, record.changed, record.state, seed, record.error)
         yield {**dict(zip(ABOUT, about, strict=True)), **settings, **measured.get(seed, {})}
 

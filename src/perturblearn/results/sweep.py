@@ -228,21 +228,16 @@ class SweepResult(Finished):
         """How many runs there were, in one line."""
         return report_on(self).summary
 
-    def to_dict(self) -> dict[str, Any]:
-        """The sweep as JSON values: the content of ``sweep.json`` and of ``--json``."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "schema": self.form.schema,
-            "kind": self.form.kind,
             "name": self.sweep.name,
             "key": self.key,
-            "folder": None if self.folder is None else str(self.folder),
             "sweep": self.sweep.tree,
             "n_points": len(self.table),
             "n_runs": len(self.runs),
             "n_failed": len(self.failed),
             "points": [point.row for point in self.table],
             "runs": [run.row for run in self.runs],
-            "versions": dict(self.versions),
             "seconds": self.seconds,
         }
 
@@ -256,9 +251,7 @@ class SweepResult(Finished):
             key=content["key"],
             table=[SweepPoint.from_row(row, varied) for row in content["points"]],
             runs=[SweepRun.from_row(row, varied) for row in content["runs"]],
-            folder=folder,
             seconds=content["seconds"],
-            versions=content["versions"],
         )
 
     def to_frame(self) -> pandas.DataFrame:

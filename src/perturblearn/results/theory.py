@@ -74,21 +74,16 @@ class TheoryComparison(Finished):
         """How well the predictions hold, in sentences."""
         return report_on(self).conclusion
 
-    def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON values."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "schema": self.form.schema,
-            "kind": self.form.kind,
             "name": self.config.name,
             "key": self.key,
-            "folder": None if self.folder is None else str(self.folder),
             "conclusion": self.conclusion,
             "notes": self.notes,
             "data_size": None if self.size is None else self.size.to_dict(),
             "summary": self.summary,
             "seeds": [{"seed": seed, **of_seed.numbers} for seed, of_seed in self.comparisons.items()],
             "config": config_tree(self.config),
-            "versions": dict(self.versions),
         }
 
     @classmethod
@@ -115,8 +110,6 @@ class TheoryComparison(Finished):
             comparisons=comparisons,
             drawn=load_map(Artefact({}, drawn)),
             size=DataSize.from_dict(content.get("data_size")),
-            folder=folder,
-            versions=content["versions"],
         )
 
     def plot(self, style: Style | None = None) -> Figure:

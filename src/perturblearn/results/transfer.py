@@ -77,19 +77,13 @@ class TransferMatrix(Finished):
         """How often the first network's perturbed inputs fool the second one."""
         return self.fooling.get(pair, FoolingSummary())
 
-    def to_dict(self) -> dict[str, Any]:
-        """The matrix as JSON values: the content of ``transfer.json`` and of ``--json``.
-
-        ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
-        """
+    def _content(self) -> dict[str, Any]:
+        # ``config`` is the first cell's; every cell holds under ``changes`` where its own differs, by dotted name.
         first = self.first.config
         return {
-            "schema": self.form.schema,
-            "kind": self.form.kind,
             "name": self.name,
             "key": self.key,
             "command": self.command,
-            "folder": None if self.folder is None else str(self.folder),
             "reading": self.reading,
             "cells": [
                 {
@@ -102,7 +96,6 @@ class TransferMatrix(Finished):
                 for pair, cell in self.cells.items()
             ],
             "config": config_tree(first),
-            "versions": dict(self.versions),
             "seconds": self.seconds,
         }
 
@@ -117,9 +110,7 @@ class TransferMatrix(Finished):
             key=content["key"],
             name=content["name"],
             command=content.get("command", ""),
-            folder=folder,
             seconds=content["seconds"],
-            versions=content["versions"],
         )
 
     def to_frame(self) -> pandas.DataFrame:

@@ -4,7 +4,6 @@ from perturblearn.seeding.cuda import CARDS, CudaGenerator
 from perturblearn.seeding.derived import default_settings, derive_seed, reproducible
 from perturblearn.seeding.philox import philox
 from perturblearn.seeding.published import (
-    DRAWS,
     PublishedControl,
     PublishedDraws,
     PublishedSources,
@@ -15,7 +14,6 @@ from perturblearn.seeding.published import (
 
 __all__ = [
     "CARDS",
-    "DRAWS",
     "CudaGenerator",
     "PublishedControl",
     "PublishedDraws",

@@ -60,8 +60,8 @@ class PublishedStart:
 
 
 @dataclass(frozen=True)
-class PublishedSources:
-    """Where a script's generator of the GPU stands when it draws noise to perturb.
+class _PublishedDraw:
+    """Where a script's generator of the GPU stands when it draws something.
 
     Args:
         script: one of `DRAWS`.
@@ -72,6 +72,17 @@ class PublishedSources:
     script: str
     card: str
     before: tuple[int, ...] = ()
+
+    def generator(self, seed: int) -> CudaGenerator:
+        """The generator as it stands there."""
+        generator = CudaGenerator(seed, self.card)
+        for elements in self.before:
+            generator.skip(elements)
+        return generator
+
+
+class PublishedSources(_PublishedDraw):
+    """Where a script draws noise to perturb."""
 
     def noise(self, source: str, shape: tuple[int, ...], rows: range, *, seed: int) -> Tensor:
         """Some rows of the noise that is drawn there, float32.
@@ -82,28 +93,17 @@ class PublishedSources:
             rows: which of the n.
             seed: the script's.
         """
-        generator = _generator_after(self.before, seed, self.card)
+        generator = self.generator(seed)
         draw = generator.normal if source == "gauss" else generator.uniform
         return draw(*shape, rows=rows)
 
 
-@dataclass(frozen=True)
-class PublishedTargets:
-    """Where a script's generator of the GPU stands when it draws target labels.
-
-    Args:
-        script: one of `DRAWS`.
-        card: one of `CARDS`.
-        before: elements of each call before.
-    """
-
-    script: str
-    card: str
-    before: tuple[int, ...] = ()
+class PublishedTargets(_PublishedDraw):
+    """Where a script draws target labels."""
 
     def labels(self, count: int, *, seed: int) -> Tensor:
         """The labels that are drawn there, +1 and -1, (count,) int64."""
-        return random_signs(_generator_after(self.before, seed, self.card), count)
+        return random_signs(self.generator(seed), count)
 
 
 @dataclass(frozen=True)
@@ -197,13 +197,6 @@ def _data_calls(data: str, n_samples: int, input_dim: int) -> tuple[int, ...]:
     if data in ("gauss", "uniform"):
         return (n_samples * input_dim, n_samples)
     return (n_samples // 2 * input_dim,) * 2 if data == "shifted_gauss" else ()
-
-
-def _generator_after(before: tuple[int, ...], seed: int, card: str) -> CudaGenerator:
-    generator = CudaGenerator(seed, card)
-    for elements in before:
-        generator.skip(elements)
-    return generator
 
 
 def _draw_network(width: int, input_dim: int, generator: torch.Generator) -> tuple[Tensor, ...]:

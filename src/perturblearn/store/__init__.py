@@ -1,8 +1,8 @@
 """Artefacts by their hash and records of runs, each written atomically, without knowledge of what they mean."""
 
 from perturblearn.store.artefact import Artefact
-from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, file_hash
-from perturblearn.store.drafts import Drafts
+from perturblearn.store.artefacts import ArtefactStore, DamagedArtefact, KnownArtefact, file_hash
+from perturblearn.store.drafts import Drafts, drafts_in
 from perturblearn.store.files import load_from, replacing, separate, write_artefact, write_tensors
 from perturblearn.store.places import expanded
 from perturblearn.store.records import Collection, Record, RecordStore, State
@@ -15,9 +15,11 @@ __all__ = [
     "Collection",
     "DamagedArtefact",
     "Drafts",
+    "KnownArtefact",
     "Record",
     "RecordStore",
     "State",
+    "drafts_in",
     "expanded",
     "file_hash",
     "load_from",

@@ -13,15 +13,19 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from perturblearn.errors import StoreError
 from perturblearn.store.artefact import Artefact
 from perturblearn.store.eviction import StoredArtefact, folder_size, list_artefacts
 from perturblearn.store.files import cannot_write, replacing, write_tensors
 from perturblearn.store.versions import versions
+
+if TYPE_CHECKING:
+    from perturblearn.config import Keys
 
 _SCHEMA = 1
 _FORMAT = 2
@@ -33,6 +37,22 @@ _RECORD = "artefact.json"
 
 class DamagedArtefact(Exception):
     """A stored artefact does not have the content that was written."""
+
+
+@dataclass(frozen=True)
+class KnownArtefact:
+    """An artefact and what it was made of; nothing is known of a damaged one.
+
+    Args:
+        key, folder: its own.
+        inputs: keys of the results that it was made of.
+        draft_of: key of the unfinished result that it is a part of; None for whole ones.
+    """
+
+    key: str
+    folder: Path
+    inputs: frozenset[str]
+    draft_of: str | None
 
 
 class ArtefactStore:
@@ -72,7 +92,11 @@ class ArtefactStore:
         # Not Path.is_file, which raises an error if another user's folder is not readable.
         return os.path.isfile(self._place(key) / _RECORD)
 
-    def write(self, key: str, artefact: Artefact, *, origin: Mapping[str, Any], replace: bool = False) -> None:
+    def keys(self, pattern: str) -> list[str]:
+        """The keys that match a glob pattern, of which the first two characters name a folder; opens no file."""
+        return [place.name for place in self.folder.glob(f"artefacts/{pattern[:2]}/{pattern}")]
+
+    def write(self, key: str, artefact: Artefact, *, origin: Keys, replace: bool = False) -> None:
         """Store an artefact under a key.
 
         An artefact that alone exceeds the limit is not stored. This is not an error: it is as if it had been evicted at
@@ -204,15 +228,16 @@ class ArtefactStore:
             raise _damaged(place)
         _mark_used(place)
 
-    def artefacts(self) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
-        """Every artefact: its key, its folder, and what its key is the hash of, which is empty if it is damaged."""
+    def artefacts(self) -> Iterator[KnownArtefact]:
+        """Every artefact, with what its record says that it was made of."""
         for stored in list_artefacts(self.folder / "artefacts", record=_RECORD):
             try:
                 with (stored.place / _RECORD).open("rb") as file:
                     origin = self._intact_record(stored.place, file)["origin"]
             except (DamagedArtefact, OSError):
                 origin = {}
-            yield stored.place.name, stored.place, origin
+            inputs = frozenset(_flat(list(origin.get("inputs", {}).values())))
+            yield KnownArtefact(stored.place.name, stored.place, inputs, origin.get("draft of"))
 
     def remove(self, key: str) -> None:
         """Delete the artefact under a key, if there is one."""
@@ -359,6 +384,15 @@ def _move(finished: Path, place: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not place.is_dir():
             raise
+
+
+def _flat(keys: Any) -> Iterator[str]:
+    """The keys in an origin's inputs, which are keys and lists of keys."""
+    for key in keys:
+        if isinstance(key, str):
+            yield key
+        else:
+            yield from _flat(key)
 
 
 def file_hash(path: Path) -> str:

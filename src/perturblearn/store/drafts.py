@@ -19,13 +19,12 @@ class Drafts:
     Args:
         store: the store; None keeps nothing.
         key: hash of the unfinished result.
-        prefix: prefix of all names, for results that consist of several such parts.
     """
 
-    def __init__(self, store: ArtefactStore | None = None, key: str = "", prefix: str = "") -> None:
+    def __init__(self, store: ArtefactStore | None = None, key: str = "") -> None:
         self._store = store
         self._key = key
-        self._prefix = prefix
+        self._prefix = ""
         self._used: set[str] = set()
 
     @property
@@ -40,8 +39,8 @@ class Drafts:
 
     def within(self, name: str) -> Drafts:
         """Drafts of one part of this result, with a prefix of their own."""
-        inner = Drafts(self._store, self._key, f"{self._prefix}{name}/")
-        inner._used = self._used  # shared, so that `clear` on the whole also removes the parts' drafts
+        inner = Drafts(self._store, self._key)
+        inner._prefix, inner._used = f"{self._prefix}{name}/", self._used
         return inner
 
     def read(self, name: str) -> Artefact | None:
@@ -73,17 +72,24 @@ class Drafts:
                 self._store.remove(self._key_of(name))
 
     def clear(self) -> None:
-        """Delete everything that was read or written here; call it once the result is stored."""
+        """Delete every draft of the result, whoever wrote it; call it once the result is stored."""
         if self._store is not None:
-            for key in self._used:
+            for key in self._store.keys(f"{self._key}-*"):
                 with suppress(StoreError):
                     self._store.remove(key)
-        self._used.clear()
 
     def _key_of(self, name: str) -> str:
         return draft_key(self._key, f"{self._prefix}{name}")
 
 
 def draft_key(key: str, name: str) -> str:
-    """The key of a draft, a SHA-256 of its result's key and its name that no result can have."""
-    return hashlib.sha256(f"draft {name} of {key}".encode()).hexdigest()
+    """The key of a draft: that of its result, and a hash of its name, so that a listing shows whose it is."""
+    return f"{key}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def drafts_in(store: ArtefactStore) -> dict[str, list[str]]:
+    """The keys of all drafts in a store, by that of the result which they belong to."""
+    found: dict[str, list[str]] = {}
+    for key in store.keys("??*-*"):
+        found.setdefault(key.partition("-")[0], []).append(key)
+    return found

@@ -10,11 +10,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from perturblearn.errors import StoreError
 from perturblearn.store.locks import is_worked_on, working_on
 from perturblearn.store.versions import versions
+
+if TYPE_CHECKING:
+    from perturblearn.config import Keys
 
 _SCHEMA = 3
 _TABLES = (
@@ -67,7 +70,7 @@ class Record:
     key: str
     name: str
     state: State
-    config: Mapping[str, Any]
+    config: Keys
     result: Mapping[str, Any] | None = None
     error: str | None = None
     folder: str | None = None
@@ -92,7 +95,7 @@ class Collection:
     key: str
     name: str
     state: State
-    config: Mapping[str, Any]
+    config: Keys
     runs: tuple[str, ...]
     changed: str = field(default_factory=_now)
 

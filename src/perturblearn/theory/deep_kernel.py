@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -81,11 +82,7 @@ class DeepKernel(Kernel):
     def __call__(
         self, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"] | None = None, *, workspace: int | None = None
     ) -> Float[Tensor, "n _"]:
-        others = x if z is None else z
-        check_pair(x, others)
-        right = self._encode(others)
-        parts = row_blocks(x, len(others), workspace)
-        return torch.cat([self._through_layers(self._encode(part), right)[0].to(x.dtype) for part in parts])
+        return torch.cat([tangent.to(x.dtype) for tangent, _ in self._blocks(x, z, workspace)])
 
     @override
     def diagonal(self, x: Float[Tensor, "n d"], *, workspace: int | None = None) -> Float[Tensor, "n"]:
@@ -104,11 +101,7 @@ class DeepKernel(Kernel):
     def initial_covariance(
         self, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"] | None = None, *, workspace: int | None = None
     ) -> Float[Tensor, "n _"]:
-        others = x if z is None else z
-        check_pair(x, others)
-        right = self._encode(others)
-        parts = row_blocks(x, len(others), workspace)
-        return torch.cat([self._through_layers(self._encode(part), right)[1].to(x.dtype) for part in parts])
+        return torch.cat([covariance.to(x.dtype) for _, covariance in self._blocks(x, z, workspace)])
 
     @override
     def initial_gradient_square(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
@@ -133,6 +126,14 @@ class DeepKernel(Kernel):
 
     def _bias_square_after(self, layer: int) -> float:
         return self.sigma_b**2 if self._is_trained_after(layer) else 0.0
+
+    def _blocks(self, x: Tensor, z: Tensor | None, workspace: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Theta and K after the last layer, in float64, for blocks of rows of x."""
+        others = x if z is None else z
+        check_pair(x, others)
+        right = self._encode(others)
+        for part in row_blocks(x, len(others), workspace):
+            yield self._through_layers(self._encode(part), right)
 
     def _encode(self, x: Tensor) -> _Encoded:
         # float64 whatever the inputs' precision: float32 loses half of all digits of a small angle.

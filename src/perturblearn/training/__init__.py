@@ -16,7 +16,7 @@ from perturblearn.training.cost import (
 from perturblearn.training.descent import Descent, Job
 from perturblearn.training.distributed import workers
 from perturblearn.training.float16 import train_in_float16
-from perturblearn.training.flow import FLOW_LOSSES, Flow
+from perturblearn.training.flow import Flow
 from perturblearn.training.form import FORMS, Form, form_words
 from perturblearn.training.full_batch import Outcome, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
@@ -25,7 +25,6 @@ from perturblearn.training.plateau import Plateau
 from perturblearn.training.schedule import Schedule
 
 __all__ = [
-    "FLOW_LOSSES",
     "FORMS",
     "LOSSES",
     "MOST_UNITS",

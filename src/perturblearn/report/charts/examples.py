@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from matplotlib import rcParams
+from matplotlib import RcParams, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
@@ -14,7 +11,7 @@ from perturblearn.report.charts.to_matplotlib import OwnFigure, colour_of, plain
 from perturblearn.results import Examples
 
 
-def figure_of(examples: Examples, title: str, settings: Mapping[str, Any]) -> OwnFigure:
+def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
     """Sources, perturbations scaled to be seen, and perturbed inputs, with true and target labels.
 
     Args:

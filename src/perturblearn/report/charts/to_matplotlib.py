@@ -6,12 +6,11 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
+from matplotlib import RcParams, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -47,7 +46,7 @@ class OwnFigure(Figure):
         options: of matplotlib's figure.
     """
 
-    def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
+    def __init__(self, settings: RcParams, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
 
@@ -73,7 +72,7 @@ def colour_of(name: str) -> str:
     return COLOURS[name][0]
 
 
-def figure_of(picture: Picture, settings: Mapping[str, Any]) -> OwnFigure:
+def figure_of(picture: Picture, settings: RcParams) -> OwnFigure:
     """A picture as a figure.
 
     Args:
@@ -138,7 +137,7 @@ def points_of(setting: str) -> float:
     return FontProperties(size=settings[setting]).get_size_in_points()
 
 
-def _columns_and_width(picture: Picture, settings: Mapping[str, Any]) -> tuple[int, float]:
+def _columns_and_width(picture: Picture, settings: RcParams) -> tuple[int, float]:
     """How many charts stand side by side, and how wide the picture is, in inches."""
     columns, chart = min(picture.columns, len(picture.charts)), max(chart.size[0] for chart in picture.charts)
     if "figure.figsize" not in settings:
