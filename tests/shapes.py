@@ -13,7 +13,6 @@ from typing import Any
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
-from torch import Tensor
 
 CHECKED = ["perturblearn.attacks", "perturblearn.theory", "perturblearn.training"]
 """Rooms whose functions are checked, arguments and results, at every call that is not of the kind of an earlier one."""
@@ -24,14 +23,14 @@ check_always = jaxtyping.jaxtyped
 
 def kind(value: object) -> Hashable:
     """All of a value that a type asks for: of a tensor its shape and dtype, of what holds others theirs."""
-    if isinstance(value, Tensor):
-        return type(value), value.shape, value.dtype
     if isinstance(value, str):
         return value  # a Literal names some
     if type(value) in (tuple, list, set, frozenset):
         return type(value), *map(kind, value)  # pyright: ignore[reportArgumentType] - these are iterable
     if type(value) is dict:
         return dict, *map(kind, value.items())
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # PyTorch is not imported for this: most processes do not
+        return type(value), value.shape, value.dtype  # pyright: ignore[reportAttributeAccessIssue]
     return type(value)
 
 
