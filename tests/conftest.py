@@ -5,6 +5,8 @@ from __future__ import annotations
 import tests.surroundings  # before anything imports NumPy or PyTorch
 
 # isort: split
+import atexit
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,9 @@ CACHE_VARIABLES = ("PERTURBLEARN_CACHE", "PERTURBLEARN_CACHE_SIZE")
 # Nothing that is drawn at random has a deadline: how long it takes says how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+# What is imported and collected stays to the end; looking for garbage in it takes seconds, each time again.
+gc.disable()
 
 
 def is_switched_on(variable: str) -> bool:
@@ -136,6 +141,13 @@ def pytest_configure(config: pytest.Config) -> None:
     is_switched_on(STRESS_VARIABLE)
     if is_switched_on(REQUIRE_DATA_VARIABLE):
         config.pluginmanager.register(SkippedForData(), "skipped-for-data")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # for libraries that complain of what is left
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by marker

@@ -5,12 +5,69 @@ To be imported before those rooms are; `conftest.py` does so.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Hashable
+from functools import partial, update_wrapper, wraps
+from types import FunctionType
+from typing import Any
+
+import jaxtyping
 from beartype import BeartypeConf, beartype
-from jaxtyping import install_import_hook
 
 CHECKED = ["perturblearn.attacks", "perturblearn.theory", "perturblearn.training"]
-"""Rooms whose functions are checked, arguments and results, at every call."""
+"""Rooms whose functions are checked, arguments and results, at every call that is not of the kind of an earlier one."""
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright
+check_always = jaxtyping.jaxtyped
 
-install_import_hook(CHECKED, f"{__name__}.check")
+
+def kind(value: object) -> Hashable:
+    """All of a value that a type asks for: of a tensor its shape and dtype, of what holds others theirs."""
+    if isinstance(value, str):
+        return value  # a Literal names some
+    if type(value) in (tuple, list, set, frozenset):
+        return type(value), *map(kind, value)  # pyright: ignore[reportArgumentType] - these are iterable
+    if type(value) is dict:
+        return dict, *map(kind, value.items())
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # PyTorch is not imported for this: most processes do not
+        return type(value), value.shape, value.dtype  # pyright: ignore[reportAttributeAccessIssue]
+    return type(value)
+
+
+def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
+    """jaxtyping's decorator, which takes longer than a tiny network's epoch, for calls of a new kind alone."""
+    if function is None:
+        return partial(check_kinds, typechecker=typechecker)
+    if not inspect.isfunction(function):
+        return check_always(function, typechecker=typechecker)
+    known: list[object] = []
+
+    def answer(*arguments: object, **named: object) -> object:
+        return known.pop() if known else function(*arguments, **named)
+
+    # With the function's globals, in which jaxtyping looks up the names of its types.
+    answer = FunctionType(answer.__code__, function.__globals__, closure=answer.__closure__)
+    checked = check_always(update_wrapper(answer, function), typechecker=typechecker)
+    seen: dict[Hashable, set[Hashable]] = {}
+
+    @wraps(function)
+    def check_once(*arguments: object, **named: object) -> object:
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*arguments, **named)
+        kinds = kind(arguments), kind(named)
+        if kinds not in seen:
+            result = checked(*arguments, **named)
+            seen[kinds] = {kind(result)}
+        else:
+            result = function(*arguments, **named)
+            if kind(result) not in seen[kinds]:
+                known[:] = [result]
+                checked(*arguments, **named)
+                seen[kinds].add(kind(result))
+        return result
+
+    return check_once
+
+
+jaxtyping.jaxtyped = check_kinds
+jaxtyping.install_import_hook(CHECKED, f"{__name__}.check")

@@ -151,7 +151,7 @@ def test_answer_and_headline_tell_of_the_same_inputs(tmp_path: Path) -> None:
     # Labels by lot: f knows its samples, and nothing of others.
     inputs = torch.randn(60, 300, generator=torch.Generator().manual_seed(0))
     labels = torch.where(torch.rand(60, generator=torch.Generator().manual_seed(1)) < 0.5, 1, -1)
-    keys = {"seeds": 2, "attack.epsilon": 3.0, "standard.epochs": 300, "perturbation.epochs": 300}
+    keys = {"seeds": 2, "attack.epsilon": 3.0, "standard.epochs": 300, "perturbation.epochs": 300, "controls.draws": 5}
     result = learn_from_perturbations(data=(inputs, labels), overrides=keys, out=tmp_path)
     assert result.folder is not None
     assert not RunReport(result).told_part.is_heldout

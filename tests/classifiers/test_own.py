@@ -305,7 +305,16 @@ def by_pickle():
 """
 
 
-@pytest.mark.parametrize("name", ["late:by_import", "late:by_pickle", "inside.late:by_import", "inside.late:by_pickle"])
+# Each place and each way once; the other pairs start PyTorch again.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "late:by_import",
+        "inside.late:by_pickle",
+        pytest.param("late:by_pickle", marks=pytest.mark.long),
+        pytest.param("inside.late:by_import", marks=pytest.mark.long),
+    ],
+)
 def test_what_a_factory_imports_when_it_is_called(name: str, folder: Path) -> None:
     for package, content in (("later", {"small.py": PACKAGE}), ("inside", {"late.py": LATE})):
         (folder / package).mkdir()

@@ -80,28 +80,28 @@ def test_the_run_s_folder_is_never_made_in_the_cache(
 def test_the_variables_name_a_cache_and_its_size_and_options_win(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = ("run", *TINY, "--quiet", "--no-report", "--out")
     monkeypatch.setenv("PERTURBLEARN_CACHE", "variable")
-    assert say(capsys, "run", *TINY, "--out", "one", "--quiet").code == 0
-    assert len(artefacts("variable")) == 9
-    assert say(capsys, "run", *TINY, "--out", "two", "--cache-dir", "option", "--quiet").code == 0
-    assert len(artefacts("option")) == 9
+    assert say(capsys, *run, "one").code == 0
+    assert len(artefacts("variable")) == 7
+    assert say(capsys, *run, "two", "--cache-dir", "option").code == 0
+    assert len(artefacts("option")) == 7
     monkeypatch.setenv("PERTURBLEARN_CACHE_SIZE", "3 kB")
-    assert say(capsys, "run", *TINY, "--out", "three", "--cache-dir", "limited", "--quiet").code == 0
+    assert say(capsys, *run, "three", "--cache-dir", "limited").code == 0
     assert 0 < size_of("limited") <= 3000
-    wide = say(capsys, "run", *TINY, "--out", "four", "--cache-dir", "wide", "--cache-size", "1GB", "--quiet")
-    assert (wide.code, len(artefacts("wide"))) == (0, 9)
+    wide = say(capsys, *run, "four", "--cache-dir", "wide", "--cache-size", "1GB")
+    assert (wide.code, len(artefacts("wide"))) == (0, 7)
     monkeypatch.setenv("PERTURBLEARN_CACHE", "")
     monkeypatch.setenv("PERTURBLEARN_CACHE_SIZE", "")
-    assert say(capsys, "run", *TINY, "--out", "five", "--quiet").code == 0
-    assert len(artefacts("five/.store")) == 9
+    assert say(capsys, *run, "five").code == 0
+    assert len(artefacts("five/.store")) == 7
 
 
 def test_a_cache_too_small_for_the_run_changes_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     expected = say(capsys, "run", *TINY, "--out", "wide", "--json").json
-    for size in (1, 2500, 6000):  # nothing, a single stage, some stages
-        said = say(
-            capsys, "run", *TINY, "--out", f"out{size}", "--cache-dir", f"cache{size}", "--cache-size", size, "--json"
-        )
+    for size, *report in ((1, "--no-report"), (2500, "--no-report"), (6000,)):  # nothing, a single stage, some stages
+        cache = ("--cache-dir", f"cache{size}", "--cache-size", size)
+        said = say(capsys, "run", *TINY, "--out", f"out{size}", *cache, "--json", *report)
         assert (said.code, said.err) == (0, "")
         assert measured(said.json) == measured(expected)
         assert size_of(f"cache{size}") <= size
@@ -146,7 +146,7 @@ def test_theory_finds_the_run_s_stages_in_the_cache(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("at", [0.02, 0.5, 0.98])
 def test_a_flipped_bit_is_told_and_computed_again(capsys: pytest.CaptureFixture[str], at: float) -> None:
-    command = ("run", *DIGITS, "--cache-dir", "cache", "--json")
+    command = ("run", *DIGITS, "--cache-dir", "cache", "--json", "--no-report")
     first = say(capsys, *command).json
     Path(first["folder"]).rename("elsewhere")
     path = next(Path("cache").glob("artefacts/*/*/tensors.safetensors"))

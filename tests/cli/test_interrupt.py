@@ -144,7 +144,7 @@ def test_a_real_signal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 
 
 def test_under_nohup_a_signal_is_ignored(tmp_path: Path) -> None:
-    with started("run", *TINY, "--out", tmp_path, "--quiet", ignores_interrupts=True) as process:
+    with started("run", *TINY, "--out", tmp_path, "--quiet", "--no-report", ignores_interrupts=True) as process:
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.01)

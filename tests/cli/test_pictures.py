@@ -118,7 +118,7 @@ def test_without_a_report_only_what_is_asked_for_is_drawn(capsys: pytest.Capture
 def test_settings_of_matplotlib_do_not_matter(tmp_path: Path, backend: str) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.family: Absent\nsavefig.format: absent\n")
     environment = {**os.environ, "MPLBACKEND": backend, "MATPLOTLIBRC": str(tmp_path)}
-    command = [sys.executable, "-m", "perturblearn", "run", *TINY, "--quiet"]
+    command = [sys.executable, "-m", "perturblearn", "run", *TINY, "--quiet", "--no-report", "--format", "png"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert "could not be drawn" not in done.stderr

@@ -139,8 +139,11 @@ def test_identity_is_what_fixes_the_numbers() -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"attack.source": "none", "attack.epsilon": 0.5}],
-    ids=["natural sources", "bare perturbations"],
+    [
+        pytest.param({}, id="natural sources"),
+        # tests/docs/test_outputs.py runs it too, for the sentence that tells of it.
+        pytest.param({"attack.source": "none", "attack.epsilon": 0.5}, id="bare perturbations", marks=pytest.mark.long),
+    ],
 )
 def test_on_real_digits_g_learns_what_its_controls_do_not(overrides: dict[str, Any]) -> None:
     experiment = make_experiment(overrides=overrides)

@@ -118,7 +118,7 @@ def test_a_copy_for_another_process_opens_files_of_its_own(folder: Path) -> None
     assert repr(copy) == repr(stored)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 1, pytest.param(2, marks=pytest.mark.long)])
 def test_in_a_data_loader(folder: Path, workers: int) -> None:
     stored = StoredSet(folder)
     _ = stored[0]  # files that are open already do not travel

@@ -126,6 +126,7 @@ def test_targets_may_be_the_labels_themselves(tmp_path: Path) -> None:
     assert torch.equal(tensors["target_labels"], tensors["true_labels"])
 
 
+@pytest.mark.usefixtures("undrawn_pictures")
 def test_force_replaces_what_lies_in_the_folder(tmp_path: Path, run_tiny: Callable[..., Result]) -> None:
     folder = folder_of(run_tiny(tmp_path))
     (folder / "notes.txt").touch()
@@ -136,6 +137,7 @@ def test_force_replaces_what_lies_in_the_folder(tmp_path: Path, run_tiny: Callab
     assert Result.load(folder) == result
 
 
+@pytest.mark.usefixtures("undrawn_pictures")
 def test_a_folder_may_be_moved(tmp_path: Path, run_tiny: Callable[..., Result]) -> None:
     first = run_tiny(tmp_path / "runs")
     (tmp_path / "runs").rename(tmp_path / "moved")

@@ -1,4 +1,4 @@
-"""Writes one key a hundred times, each second time in the place of what is there; and a record of its own."""
+"""Writes one key a hundred times, each second time in the place of what is there."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import sys
 
 import torch
 
-from perturblearn.store import Artefact, ArtefactStore, Record, RecordStore
+from perturblearn.store import Artefact, ArtefactStore
 
 
 def main(folder: str, number: int) -> None:
-    store, records = ArtefactStore(folder), RecordStore(f"{folder}/records.sqlite3")
+    store = ArtefactStore(folder)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for turn in range(100):
         artefact = Artefact({"number": number}, {"x": torch.full((10_000,), number)})
         store.write("ab" * 32, artefact, origin={}, replace=turn % 2 == 0)
-        records.write(Record(f"{number}-{turn}", "busy", "finished", {"number": number}))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
-    with running("tests.store.busy_writer", tmp_path, 1) as one, running("tests.store.busy_writer", tmp_path, 2) as two:
+    module = "tests.store.busy_recorder"
+    with running(module, tmp_path, 1) as one, running(module, tmp_path, 2) as two:
         assert one.wait() == two.wait() == 0
     found = [record.key for record in RecordStore(tmp_path / "records.sqlite3").all()]
     assert sorted(found) == sorted(f"{number}-{turn}" for number in (1, 2) for turn in range(100))

@@ -11,7 +11,8 @@ from typing import get_type_hints
 import jaxtyping
 import pytest
 import torch
-from tests.shapes import CHECKED
+from jaxtyping import Float
+from tests.shapes import CHECKED, check, check_kinds
 from tests.theory.reference import normal
 from torch import Tensor
 
@@ -37,6 +38,19 @@ def test_a_wrong_result_is_refused() -> None:
         importlib.import_module("perturblearn.theory").perturbation_direction(
             normal(2, 3, seed=0), torch.tensor([1, -1]), kernel=Transposed(0.1)
         )
+
+
+def test_a_call_like_an_earlier_one_may_still_have_a_wrong_argument_or_result() -> None:
+    @check_kinds(typechecker=check)
+    def repeated(x: Float[Tensor, "n"], times: int) -> Float[Tensor, "n"]:
+        return x.repeat(times)
+
+    for _ in range(2):
+        assert repeated(torch.ones(3), 1).shape == (3,)
+        with pytest.raises(jaxtyping.TypeCheckError, match="return value of"):
+            repeated(torch.ones(3), 2)
+        with pytest.raises(jaxtyping.TypeCheckError, match="parameter 'x'"):
+            repeated(torch.ones(3, 1), 1)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

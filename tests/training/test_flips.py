@@ -223,19 +223,21 @@ def test_checkpoints_in_a_quiet_stretch() -> None:
     descent = Descent("identity", 0.01, 300)
     assert sum(flips_of(start, inputs, labels, descent)) == 0
     checkpoints = (1, 8, 9, 150, 299)
+    plain = {
+        epochs: train_plainly(start, inputs, labels, Descent("identity", 0.01, epochs))
+        for epochs in (*checkpoints, 300)
+    }
     for form, incremental in ways("identity"):
         found = train_in(Job(start, labels, descent, checkpoints), inputs, form, incremental=incremental)
-        for epochs in (*checkpoints, 300):
-            own = Descent("identity", 0.01, epochs)
-            expected, losses, lr = train_plainly(start, inputs, labels, own)
+        for epochs, (expected, losses, lr) in plain.items():
             assert_close(found[epochs].module, expected, start)
             assert found[epochs].losses.tolist() == pytest.approx(losses, rel=1e-9)
             assert found[epochs].final_lr == lr
 
 
-@pytest.mark.parametrize("epochs", [1, 7, 8, 9, 5000])
+@pytest.mark.parametrize("epochs", [1, 7, 8, 9, 1200, pytest.param(5000, marks=pytest.mark.long)])
 def test_long_windows(epochs: int) -> None:
-    """Windows grow to thousands of epochs, and the last is cut to what is left."""
+    """Windows grow to hundreds and thousands of epochs, and the last is cut to what is left."""
     inputs, labels = problem(10, 3)
     start = network(3, width=4, slope=0.2)
     descent = Descent("identity", 0.002, epochs, plateau=False)
