@@ -97,6 +97,7 @@ define install
 	@echo "Installing perturblearn$(1) into $(VENV): a minute or two, longer if PyTorch has to be downloaded ..."
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 		$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --editable ".$(1)"
+	@$(BIN)/python -m compileall -q src # pip does so for all but an editable package; a start takes 0.4 s longer without
 	@touch $(2)
 endef
 

@@ -30,7 +30,7 @@ def test_a_sweep(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
     assert not found.failed
     opened = open_page(write_report(found.folder), height=1000)
     opened.page.wait_for_selector("#sweep-chart .main-svg")
-    opened.page.locator("#sweep-chart").scroll_into_view_if_needed()
+    opened.page.locator("#curves").evaluate("heading => heading.scrollIntoView({ behavior: 'instant' })")
     screenshot(opened, "sweep")
 
 

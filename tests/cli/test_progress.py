@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 from tests.cli.commands import TINY, refuse, say
 
+from perturblearn.cli import main
 from perturblearn.cli.progress import ProgressBar
 from perturblearn.graph import Progress, Stage
 from perturblearn.graph.stage import Results
@@ -66,3 +68,16 @@ def test_options_say_how_much_is_told(
 def test_nothing_and_more_cannot_both_be_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     sentence = refuse(capsys, "run", *TINY, "--out", tmp_path, "--quiet", "--verbose")
     assert sentence == "--quiet and --verbose contradict each other; give only one"
+
+
+def test_garbage_is_collected_while_a_command_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    collecting: list[bool] = []
+    monkeypatch.setattr(ProgressBar, "update", lambda *_: collecting.append(gc.isenabled()))
+    gc.disable()  # as perturblearn.__main__ does while code is loaded
+    try:
+        assert main(["run", *TINY, "--out", str(tmp_path), "--no-report", "--quiet"]) == 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert collecting
+    assert all(collecting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,9 @@ def execute(
         plan = prepared.plan(options)
         print_json(prepared.counts(plan)) if output.json else print(prepared.describe(plan))
         return None
+    if not gc.isenabled():  # perturblearn.__main__ turned it off while code was loaded, which no search need look at
+        gc.freeze()
+        gc.enable()
     with ProgressBar(enabled=output.shows_progress, verbose=output.verbose) as bar:
         result = prepared.run(replace(options, watch=bar.update))
     if output.json:

@@ -128,8 +128,16 @@ def size_text(size: DataSize | None) -> str:
 def how_many(result: Result) -> str:
     """Seeds, and how many held-out inputs each has."""
     counts = {sum(seed.classes.n_heldout) for seed in result.seeds}
-    samples = "" if counts == {0} else f", {' or '.join(f'{count:,}' for count in sorted(counts))} held-out inputs each"
+    each = " each" if len(result.seeds) > 1 else ""
+    numbers = " or ".join(f"{count:,}" for count in sorted(counts))
+    samples = "" if counts == {0} else f", {numbers} held-out inputs{each}"
     return f"{plural(len(result.seeds), 'seed')}{samples}"
+
+
+def values_text(result: Result) -> str:
+    """What a point of a chart is: a mean with its spread, or the value of the only seed."""
+    what = "means ± one standard deviation over" if len(result.seeds) > 1 else "the values of"
+    return f"{what} {how_many(result)}"
 
 
 def title(config: ExperimentConfig, size: DataSize | None = None) -> str:

@@ -42,6 +42,17 @@ def test_a_panel_holds_means_spreads_and_published_points(monkeypatch: pytest.Mo
     assert "rings are the published values" in first.chart.note
 
 
+def test_a_cosine_similarity_is_no_share_and_one_seed_no_mean() -> None:
+    made = replace(made_reproduction(), seeds=[0])
+    rows = [
+        replace(row, measure=row.measure.replace("perturbation_accuracy", "cosine_similarity")) for row in made.rows
+    ]
+    (share, *_), (cosine, *_) = panel_charts(made), panel_charts(replace(made, rows=rows))
+    assert (share.chart.y.label, share.chart.y.is_share) == ("accuracy", True)
+    assert (cosine.chart.y.label, cosine.chart.y.is_share) == ("accuracy, or cosine similarity", False)
+    assert share.chart.note.startswith("Values of 1 seed")
+
+
 def test_the_published_seed_is_a_curve_beside_our_own_or_alone() -> None:
     made = made_reproduction()
     rows = [replace(row, at_seed=0.4) if row.measure == "perturbation_accuracy" else row for row in made.rows]

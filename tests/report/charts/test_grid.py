@@ -69,17 +69,23 @@ def test_epsilons_far_apart_are_drawn_on_a_logarithmic_axis(sizes: Sequence[floa
 
 
 def test_norms_of_one_size_each_are_one_chart() -> None:
-    few = cell([0.5, 0.6], name="radial_pgd", norm="l0", pixels=5)
-    audit = audit_of(few, cell([0.3, 0.4]), cell([0.2, 0.3], names=("mlp", "convnet")))
+    few = cell([0.5, 0.6], name="radial_pgd", norm="l0", pixels=5, linear=[0.2, 0.2])
+    audit = audit_of(few, cell([0.3, 0.4], linear=[0.1, 0.1]), cell([0.2, 0.3], names=("mlp", "convnet")))
     (chart,) = audit_charts(audit)
     assert chart.x.label == "attack"
     assert chart.x.ticks == {0.0: "L0, 5 coordinates", 1.0: "L2, ε = 1"}
     found = curves(chart)
-    assert found["g: mlp"].look.dash is None, "attacks are no points of one curve"
+    for name in ("g: mlp", "linear classifier of the same set"):
+        assert found[name].look.dash is None, "attacks are no points of one curve"
     assert list(found["g: mlp"].y) == pytest.approx([0.55, 0.35])
     assert found["g: mlp"].x[1] < 1 < found["g: convnet"].x[0], "learners stand side by side"
     assert len([mark for mark in chart.marks if isinstance(mark, Band)]) == 2
     assert audit_picture(audit, "an audit").caption == chart.note
+
+
+def test_one_seed_has_no_spread() -> None:
+    (chart,) = audit_charts(audit_of(cell([0.5])))
+    assert chart.note.startswith("Points are the values of 1 seed, 40 held-out inputs; the grey bar")
 
 
 def test_coordinates_are_no_epsilon() -> None:

@@ -173,6 +173,20 @@ def test_no_word_of_an_audit_is_cut_off() -> None:
     assert text_lies_inside(Audit(cells[:1], "key", 64 * "n").plot())
 
 
+def test_no_word_is_cut_off_where_a_picture_is_as_wide_as_a_column() -> None:
+    curves = [
+        Curve(f"{number}: samples without correlation, slope 0.9, noise sources", [0, 1], [0, 1], F) for number in "12"
+    ]
+    chart = Chart("title", Axis("x"), Axis("y"), curves)
+    column = {"figure.figsize": (3.3, 2.5)}
+    assert text_lies_inside(draw(Picture([chart, chart], "title", "caption"), column))
+    matrix = TransferMatrix({("mlp", "mlp"): cell([0.5, 0.6])}, {}, "key", "small").plot(column)
+    assert text_lies_inside(matrix)
+    label = matrix.axes[-1].yaxis.label.get_window_extent()
+    bar = matrix.axes[-1].get_window_extent()
+    assert label.height < 1.2 * bar.height, "it is as long as its bar, not as the figure"
+
+
 # Colours
 
 
@@ -396,6 +410,16 @@ def test_examples_are_three_rows(shape: tuple[int, int, int] | None, bare: bool)
     assert figure.get_suptitle() == "title"
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert [re.sub(r"\s", " ", label) for label in labels] == ["source", "perturbation, scaled", "perturbed input"]
+
+
+def test_a_narrow_picture_has_as_many_examples_as_have_room_for_their_labels() -> None:
+    made = replace(made_examples(), true_labels=tuple("3388"), target_labels=tuple("3838"))
+    figure = draw_examples(made, "title", {"figure.figsize": (2.3, 2.0)})
+    FigureCanvasAgg(figure).draw()
+    first, second = (axes.title for axes in figure.axes[:2])
+    assert len(figure.axes) == 3 * 2
+    assert [first.get_text(), second.get_text()] == ["true 3\ntarget 3", "true 8\ntarget 3"]
+    assert first.get_window_extent().x1 < second.get_window_extent().x0
 
 
 def test_dashes_of_levels() -> None:

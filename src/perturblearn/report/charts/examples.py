@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from perturblearn.report.charts.to_matplotlib import OwnFigure, colour_of, plain, points_of, wrapped
+from perturblearn.report.charts.to_matplotlib import LETTER, OwnFigure, colour_of, plain, points_of, wrapped
 from perturblearn.results import Examples
 
 
@@ -17,21 +17,29 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
     Args:
         examples: what to draw.
         title: of the whole.
-        settings: of a style; these are in force. ``figure.figsize`` sets the width, and the height follows.
+        settings: of a style; these are in force. ``figure.figsize`` sets the width, and the height follows; where it
+            is too narrow for the labels of all examples, fewer are drawn.
     """
     steps = examples.perturbations
     rows = (("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs))
     size = float(steps.abs().max()) or 1.0
-    count = len(steps)
+    labels = [_labels(examples, number) for number in range(len(steps))]
+    count, width = len(steps), 1.25 * len(steps) + 0.9
+    if "figure.figsize" in settings:
+        width = settings["figure.figsize"][0]
+        letters = max(len(line) for label in labels for line in label.split("\n"))
+        label_width = 0.1 + LETTER * points_of("legend.fontsize") * letters
+        count = min(count, max(1, int((width - 0.9) / label_width)))
+    shown = [number * len(steps) // count for number in range(count)]  # far apart: neighbours have the same target
     own_width = 1.25 * count + 0.9
-    width = settings["figure.figsize"][0] if "figure.figsize" in settings else own_width
     # Images are square, and rows of them lie close together.
     layout = "constrained" if examples.image_shape is None else "compressed"
     figure = OwnFigure(settings, figsize=(width, 0.9 + 3.9 * width / own_width), layout=layout)
     grid = figure.subplots(len(rows), count, squeeze=False)
     for row, (label, tensors) in enumerate(rows):
-        for column, sample in enumerate(tensors):
+        for column, number in enumerate(shown):
             axes: Axes = grid[row][column]
+            sample = tensors[number]
             signed = row == 1
             limits = (-size, size) if signed else examples.limits
             if examples.image_shape is None:
@@ -41,7 +49,7 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
             if column == 0:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center")
             if row == 0:
-                axes.set_title(plain(_labels(examples, column)), fontsize=points_of("legend.fontsize"))
+                axes.set_title(plain(labels[number]), fontsize=points_of("legend.fontsize"))
     figure.suptitle(plain("\n".join(wrapped(title, 0.9 * width, points_of("figure.titlesize")))))
     return figure
 
@@ -69,8 +77,8 @@ def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed
     axes.tick_params(labelsize="x-small", labelleft=numbered)
 
 
-def _labels(examples: Examples, column: int) -> str:
-    target = examples.target_labels[column]
+def _labels(examples: Examples, number: int) -> str:
+    target = examples.target_labels[number]
     if examples.true_labels is None:
         return f"noise\ntarget {target}"
-    return f"true {examples.true_labels[column]}\ntarget {target}"
+    return f"true {examples.true_labels[number]}\ntarget {target}"

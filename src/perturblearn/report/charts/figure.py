@@ -23,7 +23,6 @@ from perturblearn.report.charts.palette import (
     Marker,
     series_looks,
 )
-from perturblearn.report.words import plural
 from perturblearn.results import PointRow, Reproduction, ShownPanel, curve_of
 
 _FEW = 8
@@ -31,6 +30,7 @@ _FEW = 8
 _WAYS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond")
 _ROLES = {"f, ": F, "g, ": G, "agreement of f and g": AGREEMENT}
 """Looks of a study's curves, by how their names start."""
+_SPREAD = "bands and bars are one standard deviation"
 _STUDY = "Bands are one standard deviation over the seeds."
 
 
@@ -122,8 +122,11 @@ def _chart(
             label, ring = f"{curve_name(name)}, published", Look(look.colour, None, "ring")
             spreads = [0.0 if known is None else known.uncertainty] * len(theirs)
             rings[name] = Curve(label, list(theirs), list(theirs.values()), ring, spreads, has_bars=True, key=measure)
-    label = "accuracy" if all("accuracy" in row.measure for row in found.rows) else "share"
-    shares = Axis(label, limits=SHARE_LIMITS, is_share=True)
+    measured = {curve_of(row.measure)[0] for row in found.rows}
+    label = "accuracy" if all("accuracy" in name for name in measured) else "share"
+    if "cosine_similarity" in measured:  # no share, though it lies between 0 and 1 here
+        label = "accuracy, or cosine similarity"
+    shares = Axis(label, limits=SHARE_LIMITS, is_share=label in ("accuracy", "share"))
     return Chart(title, axis, shares, [*curves, *rings.values()], note=_note(found), size=(3.3, 2.8))
 
 
@@ -148,7 +151,8 @@ def curve_name(measure: str) -> str:
 def _note(found: Reproduction) -> str:
     parts = []
     if found.seeds:
-        parts.append(f"means over {plural(len(found.seeds), 'seed')}; bands and bars are one standard deviation")
+        one = len(found.seeds) == 1
+        parts.append("values of 1 seed" if one else f"means over {len(found.seeds)} seeds; {_SPREAD}")
     if any(row.at_seed is not None for row in found.rows):
         parts.append("crosses are the published seed with the draws of the paper's script")
     if any(row.published is not None for row in found.rows):

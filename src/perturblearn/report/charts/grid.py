@@ -12,7 +12,7 @@ from perturblearn.experiment import HELDOUT, Pair, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
-from perturblearn.report.words import NORMS, attack_text, how_many
+from perturblearn.report.words import NORMS, attack_text, values_text
 from perturblearn.results import Audit, Result, TransferMatrix, size_of
 
 _WIDE = 10.0
@@ -63,7 +63,8 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
         if (known := [values["mean"] for each in of_place if (values := each.summary.get(HELDOUT.linear_probe))])
     }
     if probed:
-        marks.append(Curve("linear classifier of the same set", list(probed), list(probed.values()), LINEAR))
+        look = _bare(LINEAR) if has_names else LINEAR
+        marks.append(Curve("linear classifier of the same set", list(probed), list(probed.values()), look))
     for number, (learner, look) in enumerate(zip(learners, series_looks(len(learners)), strict=True)):
         own = sorted((cell for cell in cells if cell.learner == learner), key=place)
         if not own:
@@ -76,7 +77,7 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
                 f"g: {audit.short_names[learner]}",
                 [_shifted(axis, place(cell), aside) for cell in own],
                 [values["mean"] for values in g],
-                Look(look.colour, None, look.marker) if has_names else look,
+                _bare(look) if has_names else look,
                 [values["std"] or 0.0 for values in g],
                 has_bars=True,
             )
@@ -91,10 +92,15 @@ def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place:
             Level("f", statistics.fmean(_means(cells, HELDOUT.standard)), Look(F.colour, "dash")),
             Level("chance", cells[0].chance, CHANCE),
         ],
-        note=f"Points are means ± one standard deviation over {how_many(cells[0])}; the grey {drawn} "
+        note=f"Points are {values_text(cells[0])}; the grey {drawn} "
         "reaches from the least to the largest draw of the controls.",
         size=(4.4, 3.4),
     )
+
+
+def _bare(look: Look) -> Look:
+    """Without the line, which would join what has no order."""
+    return Look(look.colour, None, look.marker)
 
 
 def _controls(axis: Axis, by_place: dict[float, list[Result]], *, is_joined: bool) -> list[Mark]:
@@ -165,7 +171,7 @@ def transfer_charts(matrix: TransferMatrix) -> list[Chart]:
                 Axis.of_names(across, columns),
                 Axis.of_names("perturbations of", rows, down=True),
                 [Heat(rows, columns, means, stds, low, label, ("perturbations of", across))],
-                note=f"In %, means ± one standard deviation over {how_many(first)}.",
+                note=f"In %, {values_text(first)}.",
                 size=(max(3.2, 0.95 * len(columns)) + 1.9, max(1.5, 0.62 * len(rows)) + 1.3),
             )
         )

@@ -51,6 +51,7 @@ def accuracies_chart(result: Result) -> Chart:
     names = {strip.place: f"{strip.name}\n{percent_text(strip.mean, strip.std)}" for strip in strips}
     where = "clean held-out inputs" if part.is_heldout else "the clean samples of f (agreement: held-out)"
     has_controls = any("control" in strip.name for strip in strips)
+    draws = ", or draws of a control" if has_controls else ""
     controls = " Controls are trained like g: on unperturbed inputs, and under permuted labels." if has_controls else ""
     return Chart(
         "Accuracy of f and g, their agreement, and the controls" if has_controls else "Accuracy of f and g",
@@ -58,8 +59,7 @@ def accuracies_chart(result: Result) -> Chart:
         Axis("", ticks=names, limits=(len(strips) - 0.4, -0.6)),
         strips,
         [Level("chance", result.chance, CHANCE, axis="x")],
-        note=f"Dots are seeds, or draws of a control; bars are means ± one standard deviation.{controls} "
-        f"{how_many(result)}.",
+        note=f"Dots are seeds{draws}; bars are means ± one standard deviation.{controls} {how_many(result)}.",
         size=(5.6, 0.5 + 0.52 * len(strips)),
     )
 

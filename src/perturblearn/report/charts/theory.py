@@ -121,7 +121,7 @@ def map_charts(
         charts.append(chart(network, [region, boundary, *own], note))
     title = f"sign f = sign g on {100 * float(same.double().mean()):.0f} % of the plane"
     region = Region(drawn.grid, same, ("shaded", "paper"))
-    return [*charts, chart(title, [region, *lines.values()], "Grey is where they differ.")]
+    return [*charts, chart(title, [region, *lines.values()], "Grey is where f and g differ.")]
 
 
 def plane_names(*, has_bias: bool) -> dict[str, tuple[str, str]]:

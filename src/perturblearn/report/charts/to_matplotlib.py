@@ -97,11 +97,14 @@ def figure_of(picture: Picture, settings: RcParams) -> OwnFigure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     small, large = points_of("legend.fontsize"), points_of("figure.titlesize")
-    across = max(1, int(width / (0.6 + LETTER * small * max(map(len, entries), default=1))))
+    labels = [wrapped(label, width - 0.9, small) for label in entries]
+    across = max(
+        1, int(width / (0.6 + LETTER * small * max((len(line) for label in labels for line in label), default=1)))
+    )
     title, caption = wrapped(picture.title, 0.9 * width, large), wrapped(picture.caption, width, small)
     # matplotlib's layout puts a legend and a caption below the axes upon each other, so their room is kept free here.
     of_caption = _LINE * small * len(caption) + 0.12
-    of_legend = 0.19 / 8 * small * math.ceil(len(entries) / across)
+    of_legend = 0.19 / 8 * small * math.ceil(sum(map(len, labels)) / across)
     figure.set_size_inches(width, height + of_caption + of_legend + _LINE * large * len(title))
     share = 1 / figure.get_figheight()
     below = share * (of_caption + of_legend)
@@ -109,8 +112,8 @@ def figure_of(picture: Picture, settings: RcParams) -> OwnFigure:
     figure.suptitle(plain("\n".join(title)))
     if entries:
         figure.legend(
-            list(entries.values()), list(entries), loc="lower center", ncols=across, borderpad=0.2,
-            bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
+            list(entries.values()), ["\n".join(label) for label in labels], loc="lower center", ncols=across,
+            borderpad=0.2, bbox_to_anchor=(0.5, share * (of_caption - 0.06)),
         )  # fmt: skip
     if caption:
         text = plain("\n".join(caption))
@@ -127,7 +130,8 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
         size: of the letters, in points.
     """
     whole = re.sub(r"(?<=\d) (?=%|[a-z]{2})", "\u00a0", re.sub(r"(?<=\b\w) = (?=\d)", "\u00a0=\u00a0", text))
-    return textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
+    lines = textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def points_of(setting: str) -> float:
@@ -261,7 +265,9 @@ def _(mark: marks.Heat, axes: Axes, chart: Chart) -> None:
     is_below = shares.count() > 0 and float(shares.min()) < 100 * mark.low
     figure = axes.figure
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, extend="min" if is_below else "neither")
-    bar.set_label(f"{plain(mark.label)}, %", fontsize=points_of("legend.fontsize"))
+    small = points_of("legend.fontsize")
+    lines = wrapped(f"{mark.label}, %", chart.size[1] - 1.2, small)  # the bar is about as high as its axes
+    bar.set_label(plain("\n".join(lines)), fontsize=small)
 
 
 def _ink_on(colour: tuple[float, float, float, float]) -> str:
