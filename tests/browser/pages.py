@@ -19,6 +19,8 @@ PHONE, DESKTOP = 360, 1440
 """Widths in pixels at which every page is looked at."""
 SCREENSHOTS_VARIABLE = "PERTURBLEARN_SCREENSHOTS"
 DOCS_PICTURES = Path(__file__).parents[2] / "docs/images/report"
+FEW_EPOCHS = {"standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
+"""Settings of runs whose pages are looked at, but not shown."""
 _PATIENCE = 120_000
 """Milliseconds that a test waits for something to appear, on a machine however busy."""
 _CHARTS_PATIENCE = 250
@@ -31,6 +33,8 @@ CONTROLS = (
     "[contenteditable=true], [role=button], [role=checkbox], [role=tab], [role=slider], [role=link], [role=switch]"
 )
 """What a reader can operate."""
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+"""axe-core's rules whose answer depends on colours, of those that it applies unasked."""
 
 
 @dataclass
@@ -45,6 +49,26 @@ class Opened:
 
     page: Page
     problems: list[str] = field(default_factory=list)
+
+    def open(self, path: Path, *, width: int = DESKTOP, height: int = 900, dark: bool = False) -> None:
+        """Open a page from disk, as if none had been here before.
+
+        Args:
+            path: the file.
+            width, height: of the window, in pixels.
+            dark: whether the system asks for dark colours.
+        """
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme="dark" if dark else "light", media="null")
+        self.page.goto(path.resolve().as_uri())
+
+    def clear(self) -> list[str]:
+        """Leave the page, with all that it has stored; returns what had gone wrong."""
+        self.page.evaluate("() => localStorage.clear()")
+        self.page.goto("about:blank")
+        self.page.mouse.move(0, 0)
+        found, self.problems = self.problems, []
+        return found
 
     def set_width(self, width: int) -> None:
         """Make the window as wide as that, in pixels."""
@@ -65,47 +89,33 @@ class Opened:
             self.page.evaluate("(patience) => new Promise((done) => setTimeout(done, patience))", _CHARTS_PATIENCE)
 
 
-def open_file(browser: Browser, path: Path, *, width: int = DESKTOP, height: int = 900, dark: bool = False) -> Opened:
-    """Open a page from disk, without a network.
-
-    Args:
-        browser: where.
-        path: the file.
-        width, height: of the window, in pixels.
-        dark: whether the system asks for dark colours.
-    """
-    context = browser.new_context(
-        viewport={"width": width, "height": height},
-        color_scheme="dark" if dark else "light",
-        reduced_motion="reduce",
-        offline=True,
-    )
+def open_window(browser: Browser) -> Opened:
+    """A window without a network, in which pages are opened one after the other."""
+    context = browser.new_context(reduced_motion="reduce", offline=True)
     context.set_default_timeout(_PATIENCE)
     opened = Opened(context.new_page())
-    problems = opened.problems
 
     def watch_request(route: Route, request: Request) -> None:
         is_page = request.url.startswith("file:") and request.is_navigation_request()
         if is_page or request.url.startswith(("data:", "blob:")):
             route.continue_()
         else:
-            problems.append(f"requests {request.url}")
+            opened.problems.append(f"requests {request.url}")
             route.abort()
 
     def watch_console(message: ConsoleMessage) -> None:
         # A request that was refused above has been noted already.
         if message.type == "error" and "net::ERR_FAILED" not in message.text:
-            problems.append(f"console: {message.text}")
+            opened.problems.append(f"console: {message.text}")
 
     def watch_dialog(dialog: Dialog) -> None:
-        problems.append(f"{dialog.type}: {dialog.message}")
+        opened.problems.append(f"{dialog.type}: {dialog.message}")
         dialog.dismiss()
 
     context.route("**/*", watch_request)
     opened.page.on("console", watch_console)
-    opened.page.on("pageerror", lambda error: problems.append(f"error: {error.message}"))
+    opened.page.on("pageerror", lambda error: opened.problems.append(f"error: {error.message}"))
     opened.page.on("dialog", watch_dialog)
-    opened.page.goto(path.resolve().as_uri())
     return opened
 
 
@@ -113,13 +123,15 @@ def check_page(opened: Opened) -> None:
     """Assert that a page fits a phone and a desktop, can be used with a keyboard, and passes axe in light and dark."""
     found: list[str] = []
     with _as_it_was(opened):
-        for width in (PHONE, DESKTOP):
+        # Charts are drawn again whenever the light changes, so it changes no more often than it must.
+        for width, lights in ((PHONE, (False, True)), (DESKTOP, (True, False))):
             opened.set_width(width)
             found += [f"at {width} pixels, {line}" for line in (*overflowing(opened.page), *unreachable(opened.page))]
-            for dark in (False, True):
+            for dark in lights:
                 opened.set_dark(dark)
                 found += [
-                    f"at {width} pixels, {'dark' if dark else 'light'}, {line}" for line in violations(opened.page)
+                    f"at {width} pixels, {'dark' if dark else 'light'}, {line}"
+                    for line in violations(opened.page, colours_alone=dark)
                 ]
     assert found == [], "\n".join(found)
 
@@ -133,13 +145,22 @@ def overflowing(page: Page) -> list[str]:
     return page.evaluate(_OVERFLOWING)
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, *, colours_alone: bool = False) -> list[str]:
     """What axe-core finds of serious or critical impact.
+
+    Args:
+        page: to be looked at.
+        colours_alone: check only what depends on colours, for a page that has been looked at in others.
 
     Returns:
         A line for each element.
     """
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if colours_alone:
+        options["runOnly"] = {"type": "rule", "values": COLOUR_RULES}
+    found: list[dict[str, Any]] = page.evaluate("(options) => axe.run(options)", options)["violations"]
     return [
         f"{rule['id']}: {node['html'][:200]} ({' '.join(node['failureSummary'].split())})"
         for rule in found

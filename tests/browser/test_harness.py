@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 from tests.browser import pages
-from tests.browser.pages import PHONE, Opened, check_page, open_file, overflowing, unreachable, violations
+from tests.browser.pages import PHONE, Opened, check_page, open_window, overflowing, unreachable, violations
 
 Open = Callable[..., Opened]
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -68,12 +68,30 @@ def test_a_good_page_passes_every_check(open_page: Open, tmp_path: Path) -> None
         ("<script>alert('it ran')</script>", "alert: it ran"),
     ],
 )
-def test_what_goes_wrong_in_a_page_is_noted(browser: Browser, tmp_path: Path, body: str, problem: str) -> None:
+def test_what_goes_wrong_in_a_page_is_noted(
+    browser: Browser, windows: list[Opened], tmp_path: Path, body: str, problem: str
+) -> None:
     (tmp_path / "beside.css").write_text("p {}")
-    opened = open_file(browser, written(tmp_path, body))
+    opened = windows.pop() if windows else open_window(browser)
+    opened.open(written(tmp_path, body))
     opened.page.wait_for_timeout(50)
+    found = opened.clear()
+    windows.append(opened)
+    assert any(line.endswith(problem) or line == problem for line in found), found
+
+
+def test_a_page_finds_nothing_of_the_one_before(browser: Browser, tmp_path: Path) -> None:
+    opened = open_window(browser)
+    state = """() => [localStorage.length, 'left' in window, matchMedia('print').matches,
+        matchMedia('(prefers-color-scheme: dark)').matches, innerWidth]"""
+    for dark, width in ((True, PHONE), (False, 800)):
+        opened.open(written(tmp_path, "<p>Text</p>"), dark=dark, width=width)
+        assert opened.page.evaluate(state) == [0, False, False, dark, width]
+        opened.page.evaluate("() => { localStorage.setItem('theme', 'dark'); window.left = true }")
+        opened.page.emulate_media(media="print")
+        opened.problems.append("noted")
+        assert opened.clear() == ["noted"]
     opened.page.context.close()
-    assert any(found.endswith(problem) or found == problem for found in opened.problems), opened.problems
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from tests.browser.pages import PHONE, SCREENSHOTS_VARIABLE, Opened, check_page
+from tests.browser.pages import FEW_EPOCHS, PHONE, SCREENSHOTS_VARIABLE, Opened, check_page
 from tests.conftest import is_switched_on
 from tests.report import project
 from tests.report.project import put, run, write_project
@@ -17,7 +17,6 @@ import perturblearn
 from perturblearn.api.index import index
 
 Open = Callable[..., Opened]
-FEW_EPOCHS = {"standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
 HOSTILE = "</script><script>alert('ran')</script><img src=x onerror=alert('ran')>\"'`${alert('ran')}\u202eevil\u200f"
 
 

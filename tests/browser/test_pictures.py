@@ -18,6 +18,7 @@ from perturblearn import audit, reproduce, sweep, write_report
 
 Open = Callable[..., Opened]
 SHOWN = is_switched_on(SCREENSHOTS_VARIABLE)
+pytestmark = pytest.mark.long  # test_sweep_page.py and test_other_pages.py look at such pages of made results
 
 
 def test_a_sweep(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
@@ -34,7 +35,6 @@ def test_a_sweep(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
     screenshot(opened, "sweep")
 
 
-@pytest.mark.long
 def test_a_figure(tmp_path: Path, open_page: Open, screenshot: Any) -> None:
     size: dict[str, Any] = {"scale": "full", "seeds": 2, "panels": [1, 5]} if SHOWN else {"seeds": 1, "panels": [1]}
     found = reproduce("neurips2024/shifted_gauss_a", out=tmp_path, **size)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser.pages import Opened, check_page
+from tests.browser.pages import FEW_EPOCHS, SCREENSHOTS_VARIABLE, Opened, check_page
+from tests.conftest import is_switched_on
 from tests.pages.made_runs import hostile_run
 
 from perturblearn import learn_from_perturbations
@@ -23,8 +24,9 @@ INK = """(number) => {
 
 @pytest.fixture(scope="module")
 def digits_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of what ``make demo`` runs."""
-    result = learn_from_perturbations(overrides={"name": "demo"}, out=tmp_path_factory.mktemp("runs"))
+    """The page of what ``make demo`` runs, after few epochs unless it is for the documentation."""
+    less = {} if is_switched_on(SCREENSHOTS_VARIABLE) else FEW_EPOCHS
+    result = learn_from_perturbations(overrides={"name": "demo", **less}, out=tmp_path_factory.mktemp("runs"))
     assert result.folder is not None
     return result.folder / PAGE_NAME
 
