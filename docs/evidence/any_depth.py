@@ -1,22 +1,24 @@
 """Theory of any depth beside networks, and where g's knowledge comes from: the tables of docs/any_depth.md.
 
     python docs/evidence/any_depth.py theory [--depths 1 2 3 4] [--widths 128 512] [--seeds 2]
-    python docs/evidence/any_depth.py attribution [--images 2000] [--seeds 3]
+    python docs/evidence/any_depth.py attribution [--data mnist] [--seeds 3]
     python docs/evidence/any_depth.py error [--seeds 2]
 
 ``theory``: MNIST, 1 against 2, 500 images, logistic loss, 300 full-batch steps of rate 1 without momentum, slope 0.01,
-sigma_b 0.1; the kernel at infinite width beside networks in its parametrisation. ``attribution``: MNIST, ten classes,
-a network of three hidden layers, by target rule and source. ``error``: what its parts miss, and what it costs, by
-network, batch size and rate. Needs the data in PERTURBLEARN_DATA.
+sigma_b 0.1; the kernel at infinite width beside networks in its parametrisation. ``attribution``: ten classes of MNIST
+and a network of three hidden layers, or CIFAR-10 and a ConvNet, by target rule and source. ``error``: what its parts
+miss, and what it costs, by network, batch size and rate. Needs the data in PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -152,26 +154,38 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
     return f"{statistics.fmean(values):{form}}{more}"
 
 
-NETWORK: dict[str, Any] = {
-    "model.name": "mlp", "model.hidden_dim": 256, "model.depth": 3, "epochs": 10, "batch_size": 64,
-    "schedule": "constant", "lr": 0.01,
+NETWORKS_OF: dict[str, dict[str, Any]] = {
+    "mnist": {
+        "model.name": "mlp", "model.hidden_dim": 256, "model.depth": 3, "epochs": 10, "batch_size": 64,
+        "schedule": "constant", "lr": 0.01,
+    },
+    "folder:cifar10-jpeg.tar.xz": {
+        "model.name": "convnet", "model.width": 0.25, "epochs": 15, "batch_size": 64, "schedule": "one_cycle",
+        "lr": 0.03,
+    },
 }  # fmt: skip
+DATA_OF: dict[str, dict[str, Any]] = {
+    "mnist": {"data.n_samples": 2000, "attack.epsilon": 2.0},
+    "folder:cifar10-jpeg.tar.xz": {"data.n_samples": 4000, "attack.epsilon": 1.0},
+}
 CASES = (("natural", "uniform"), ("natural", "other"), ("natural", "next"), ("uniform", "uniform"))
 COLUMNS = ("perturbation", "source", "start", "decay", "total", "unperturbed")
 
 
-def attribution(images: int, seeds: int) -> None:
+def attribution(data: str, seeds: int) -> None:
     """Class signals of the parts of what g knows, by source and target rule."""
+    folder, network = Path(os.environ["PERTURBLEARN_DATA"]), NETWORKS_OF[data]
+    name = f"folder:{folder / data.removeprefix('folder:')}" if data.startswith("folder:") else data
     heads = ("sources", "targets", "g", *COLUMNS, "cancellation", "needs perturbations", "error")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for source, targets in CASES:
         keys: dict[str, Any] = {
-            "name": f"attribution-{source}-{targets}", "seeds": seeds, "data.name": "mnist", "data.n_samples": images,
+            "name": f"attribution-{source}-{targets}", "seeds": seeds, "data.name": name, **DATA_OF[data],
             "data.n_heldout": 1000, "data.centre": False, "data.flatten": False, "attack.name": "pgd",
-            "attack.epsilon": 2.0, "attack.steps": 10, "attack.source": source, "attack.targets": targets,
+            "attack.steps": 10, "attack.source": source, "attack.targets": targets,
             "controls.draws": 0, "controls.linear_probe": False, "measures.attribution": True,
             "measures.attribution_inputs": 200,
-            **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in NETWORK.items()},
+            **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in network.items()},
         }  # fmt: skip
         summary = learn_from_perturbations({}, overrides=keys, out="runs", report=False).summary
         cells = [spread(summary["perturbation_accuracy_heldout"]["values"])]
@@ -201,7 +215,7 @@ def error(seeds: int) -> None:
     heads = ("network", "batch size", "steps merged", "rate", "completeness error", "times plain training")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for name, keys_of_network in NETWORKS.items():
-        for batch_size, epochs, merged in ((512, 4, 2), (64, 2, 8)):
+        for batch_size, epochs, merged in ((512, 10, 2), (64, 4, 8)):
             for rate in (0.01, 0.05):
                 descent = MinibatchDescent("logistic", rate, epochs, batch_size, schedule="one_cycle")
                 errors: list[float] = []
@@ -242,13 +256,13 @@ def main() -> None:
     parser.add_argument("part", choices=("theory", "attribution", "error"))
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 512])
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--data", choices=tuple(NETWORKS_OF), default="mnist")
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.part == "theory":
         theory(arguments.depths, arguments.widths, arguments.seeds)
     elif arguments.part == "attribution":
-        attribution(arguments.images, arguments.seeds)
+        attribution(arguments.data, arguments.seeds)
     else:
         error(arguments.seeds)
 

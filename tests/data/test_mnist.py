@@ -15,7 +15,7 @@ from tests.data.writers import idx_bytes, write_idx_dataset
 
 from perturblearn.config import DataConfig
 from perturblearn.data import data_fingerprint, depends_on_seed, load_dataset
-from perturblearn.data.mnist import FASHION_MNIST, MNIST
+from perturblearn.data.mnist import FASHION_MNIST, IDX_DATASETS, MNIST, warn_of_order
 from perturblearn.errors import DataError
 
 
@@ -44,6 +44,18 @@ def test_fashion_classes_by_index_and_name(tmp_path: Path) -> None:
     by_name = load_dataset(DataConfig(name="fashion_mnist", classes=("T-shirt/top", "Ankle boot")), data_dir=tmp_path)
     assert by_index.class_names == by_name.class_names == ("T-shirt/top", "Ankle boot")
     assert by_index.content_hash() == by_name.content_hash()
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_another_order_than_the_published_one_is_told(tmp_path: Path, name: str) -> None:
+    dataset = IDX_DATASETS[name]
+    write_idx_dataset(tmp_path, dataset.folder, compress=False)
+    with pytest.warns(UserWarning, match="another order, so published draws of targets fall on other images"):
+        warn_of_order(name, tmp_path)
+    labels = np.array([*dataset.first_labels, 3, 4], dtype=np.uint8)
+    (tmp_path / dataset.folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    warn_of_order(name, tmp_path)  # a warning would be an error
+    warn_of_order("digits", tmp_path)
 
 
 def test_identity_is_that_of_the_content_not_of_place_or_packing(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_counts_of_readable_values() -> None:
     assert given == {
         *(
             f"neurips2024/{name}"
-            for name in ("shifted_gauss_a", "shifted_gauss_b", "gauss_a", "gauss_b", "mnist_b", "fmnist_a")
+            for name in ("shifted_gauss_a", "shifted_gauss_b", "gauss_a", "gauss_b", "mnist_b", "fmnist_a", "fmnist_b")
         ),
         "neurips2024/cosine_similarity",
         *(f"iclr2024/artificial_{name}" for name in ("l2_uniform", "l0_uniform", "l0_gauss", "linf_uniform")),

@@ -8,7 +8,7 @@ from tests.training.minibatch_problems import convolutional, dense, samples
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from perturblearn.training.chords import State, between, split_change
+from perturblearn.training.chords import State, Suffices, between, split_change
 
 
 def states(module: nn.Module, size: float) -> tuple[dict[str, Tensor], dict[str, State]]:
@@ -29,6 +29,10 @@ def states(module: nn.Module, size: float) -> tuple[dict[str, Tensor], dict[str,
     return start | buffers, directions
 
 
+def one_node(rows: slice, outputs: Tensor, missed: Tensor) -> bool:
+    return True
+
+
 def moved(start: State, directions: dict[str, State]) -> dict[str, Tensor]:
     end = dict(start)
     for direction in directions.values():
@@ -47,7 +51,9 @@ def test_parts_are_integrals_along_the_chord(kind: str) -> None:
         """What one node of the network and of its straightened form miss of the change, and the latter of the parts."""
         start, directions = states(network, size)
         end = moved(start, directions)
-        before, after, parts = split_change(network, inputs, start, end, directions, straighten=True, block=20)
+        before, after, parts = split_change(
+            network, inputs, start, end, directions, straighten=True, block=20, suffices=one_node
+        )
 
         def derivative(name: str, share: float) -> Tensor:
             at, along = between(start, end, share), directions[name]
@@ -78,13 +84,41 @@ def test_parts_are_integrals_along_the_chord(kind: str) -> None:
     assert split(0.05)[1] < missed / 3
 
 
+@pytest.mark.parametrize("kind", ["batch statistics", "convolutions"])
+def test_more_nodes_where_the_middle_does_not_suffice(kind: str) -> None:
+    network, shape = (dense(3), (6,)) if kind == "batch statistics" else (convolutional(3), (1, 8, 8))
+    network = network.eval() if kind == "batch statistics" else network.channels_first().eval()
+    inputs, _ = samples(50, shape, 3)
+    start, directions = states(network, 0.1)
+
+    def missed(suffices: Suffices) -> Tensor:
+        before, after, parts = split_change(
+            network, inputs, start, moved(start, directions), directions, straighten=True, block=25, suffices=suffices
+        )
+        return (sum(parts.values()) - (after - before)).norm(dim=1)
+
+    middle, three = missed(one_node), missed(lambda rows, outputs, missed: False)
+    assert float(three.norm()) < float(middle.norm()) / 20
+    # Blocks are asked one by one.
+    mixed = missed(lambda rows, outputs, missed: rows.start == 0)
+    assert torch.equal(mixed[:25], middle[:25])
+    assert torch.equal(mixed[25:], three[25:])
+
+
 def test_no_direction_no_change() -> None:
     network = dense(3).eval()
     inputs, _ = samples(5, (6,), 3)
     start, directions = states(network, 0.1)
     nothing = {name: torch.zeros_like(tensor) for name, tensor in directions["first"].items()}
     _, _, parts = split_change(
-        network, inputs, start, moved(start, directions), {**directions, "nothing": nothing}, straighten=True, block=20
+        network,
+        inputs,
+        start,
+        moved(start, directions),
+        {**directions, "nothing": nothing},
+        straighten=True,
+        block=20,
+        suffices=one_node,
     )
     assert not bool(parts["nothing"].any())
 
@@ -109,7 +143,9 @@ def test_activations_in_place() -> None:
     inputs, _ = samples(5, (6,), 2)
     start, directions = states(networks[0], 0.1)
     found = [
-        split_change(network, inputs, start, moved(start, directions), directions, straighten=True, block=20)
+        split_change(
+            network, inputs, start, moved(start, directions), directions, straighten=True, block=20, suffices=one_node
+        )
         for network in networks
     ]
     assert torch.equal(found[0][1], found[1][1])

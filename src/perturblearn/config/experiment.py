@@ -42,7 +42,7 @@ class MeasuresConfig(Section):
         "and follow the path less closely",
     )
     attribution_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.004, description="share of what g has learned that the split may miss; a smaller one costs more"
+        default=0.008, description="share of what g has learned that the split may miss; a smaller one costs more"
     )
 
 

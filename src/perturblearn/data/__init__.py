@@ -12,6 +12,7 @@ from perturblearn.data.augmentation import (
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
+from perturblearn.data.mnist import warn_of_order
 from perturblearn.data.places import resolve_data_dir
 from perturblearn.data.prepare import prepare
 from perturblearn.data.providers import data_fingerprint
@@ -42,4 +43,5 @@ __all__ = [
     "prepare",
     "resolve_data_dir",
     "row_slices",
+    "warn_of_order",
 ]

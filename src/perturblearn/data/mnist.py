@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,12 @@ PARTS = ("train", "t10k")
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """Location and source of four IDX files, and the mean pixel that the papers subtract."""
+    """Location and source of four IDX files, the first training labels, and the mean pixel that the papers subtract."""
 
     folder: str
     url: str
     sha256: dict[str, str]
+    first_labels: tuple[int, ...]
     mean: float
     class_names: tuple[str, ...]
 
@@ -37,6 +39,7 @@ MNIST = IdxDataset(
         "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     },
+    first_labels=(5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
     mean=0.1307,
     class_names=tuple(str(digit) for digit in range(10)),
 )
@@ -51,6 +54,7 @@ FASHION_MNIST = IdxDataset(
         "t10k-images-idx3-ubyte": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "t10k-labels-idx1-ubyte": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
+    first_labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
     mean=0.2860,
     class_names=(
         "T-shirt/top",
@@ -116,6 +120,31 @@ def read_idx_dataset(dataset: IdxDataset, directory: Path) -> RawData:
         heldout_inputs=heldout_inputs,
         heldout_labels=heldout_labels,
     )
+
+
+def warn_of_order(name: str, directory: Path) -> None:
+    """Warn if the training images are not in the published order, by which scripts pair them with what they draw.
+
+    Args:
+        name: of a data set; nothing is said of those that are not in `IDX_DATASETS`.
+        directory: the data directory.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    if name not in IDX_DATASETS:
+        return
+    dataset = IDX_DATASETS[name]
+    path = locate_idx(dataset, directory)[f"{PARTS[0]}-labels-idx1-ubyte"]
+    labels = tuple(int(label) for label in read_idx(path)[: len(dataset.first_labels)])
+    if labels != dataset.first_labels:
+        found, published = (", ".join(map(str, of)) for of in (labels, dataset.first_labels))
+        warnings.warn(
+            f"{path} begins with the labels {found}, but the published file with {published}: the images are in "
+            "another order, so published draws of targets fall on other images and g may differ from the paper's; put "
+            f"the published files into {path.parent}",
+            stacklevel=2,
+        )
 
 
 def _read_part(dataset: IdxDataset, files: dict[str, Path], part: str) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,15 @@ from perturblearn.config import (
     TwoLayerModelConfig,
     config_tree,
 )
-from perturblearn.data import Dataset, Outline, data_fingerprint, data_outline, depends_on_seed
+from perturblearn.data import (
+    Dataset,
+    Outline,
+    data_fingerprint,
+    data_outline,
+    depends_on_seed,
+    resolve_data_dir,
+    warn_of_order,
+)
 from perturblearn.errors import ConfigError
 from perturblearn.experiment.case import kernel_of
 from perturblearn.experiment.checks import (
@@ -35,7 +43,14 @@ from perturblearn.experiment.checks import (
 )
 from perturblearn.experiment.context import Context
 from perturblearn.experiment.controls import CONTROLS, ControlName, Permuted, attack_of_control
-from perturblearn.experiment.draws import draws_of_control, draws_of_data, start_of, start_of_sources, start_of_targets
+from perturblearn.experiment.draws import (
+    draws_of,
+    draws_of_control,
+    draws_of_data,
+    start_of,
+    start_of_sources,
+    start_of_targets,
+)
 from perturblearn.experiment.measures import PerturbationMeasure, StandardMeasure, taken
 from perturblearn.experiment.networks import identity_of
 from perturblearn.experiment.steps import (
@@ -168,6 +183,8 @@ class GraphBuilder:
                 "measures.theory = true compares f with its training, which a set on disk does not hold; set "
                 "measures.theory = false, or run the whole experiment"
             )
+        if draws_of(config) is not None and dataset is None:
+            warn_of_order(config.data.provider, resolve_data_dir(data_dir))
         # A set's data are those that it was made from, whatever g is drawn by.
         self._of_set = config if stored is None else stored.config
         # What fixes a deep network: its user's code and weights by their content, wherever they lie.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from perturblearn.classifiers import Network, TwoLayer, is_linearised
 from perturblearn.errors import DataError
 from perturblearn.seeding import derive_seed
-from perturblearn.training.chords import State, between, split_change
+from perturblearn.training.chords import State, Suffices, between, split_change
 from perturblearn.training.descent import Descent
 from perturblearn.training.distributed import Team
 from perturblearn.training.losses import LOSSES
@@ -34,7 +34,7 @@ from perturblearn.training.sgd import Sgd
 Report = Callable[[int, int, str], None]
 Moves = Mapping[str, Sequence[Tensor]]
 """By how much each part of a step moves each parameter."""
-TOLERANCE = 0.004
+TOLERANCE = 0.008
 """Completeness error that chords are halved for."""
 _HALVINGS = 5
 _ROUNDINGS = 100.0
@@ -98,8 +98,8 @@ def attribute_training(
         device: where to train.
         merged: steps that are one chord; more cost less. The parts still add up, but where the path leaves its chord
             they are those of the chord.
-        tolerance: completeness error to stay below: chords that miss more than their share of it are halved, up to
-            5 times.
+        tolerance: completeness error to stay below: chords that miss more than their share of it get more nodes, and
+            are halved if that is not enough, up to 5 times.
         report: called with steps done and in all.
 
     Raises:
@@ -145,8 +145,8 @@ class _Path:
         self._at = self._state()
         self._moves: dict[str, list[Tensor]] = {}
         self._done = self._since = 0
-        self._start, _, _ = self._split(self._at, self._at, {})
         self._parts: dict[str, Tensor] = {}
+        self._start, _, _ = self._split(self._at, self._at, {}, lambda rows, outputs, missed: True)
         self._final, self._missed = self._start, torch.zeros_like(self._start)
 
     def add(self, moves: Moves) -> None:
@@ -183,9 +183,13 @@ class _Path:
 
     def _follow(self, start: State, end: State, directions: Mapping[str, State], share: float, halvings: int) -> None:
         """Split a chord, which is a share of the training; in halves, as often as this is allowed, if it errs."""
-        before, after, changes = self._split(start, end, directions)
+
+        def is_little(rows: slice, outputs: Tensor, missed: Tensor) -> bool:
+            return self._is_little(rows, outputs, missed, share)
+
+        before, after, changes = self._split(start, end, directions, is_little)
         missed = sum(changes.values()) - (after - before)
-        if halvings and not self._is_little(missed, after, share):
+        if halvings and not is_little(slice(None), after, missed):
             middle = between(start, end, 0.5)
             half = {part: {name: move / 2 for name, move in moves.items()} for part, moves in directions.items()}
             self._follow(start, middle, half, share / 2, halvings - 1)
@@ -196,12 +200,12 @@ class _Path:
         self._missed = self._missed + missed
         self._final = after
 
-    def _is_little(self, missed: Tensor, outputs: Tensor, share: float) -> bool:
-        """Whether what a chord misses leaves the whole training within the tolerance."""
-        size, allowed = float(missed.norm()), self._tolerance * float((outputs - self._start).norm())
+    def _is_little(self, rows: slice, outputs: Tensor, missed: Tensor, share: float) -> bool:
+        """Whether what a chord misses of some inputs' outputs leaves the whole training within the tolerance."""
+        size, allowed = float(missed.norm()), self._tolerance * float((outputs - self._start[rows]).norm())
         roundings = _ROUNDINGS * torch.finfo(self._inputs.dtype).eps * float(outputs.norm())
         # Errors of chords are nearly independent, so squares add up; but not where they lean to one side.
-        in_all = float((self._missed + missed).norm())
+        in_all = float((self._missed[rows] + missed).norm())
         return (
             in_all <= allowed * math.sqrt(self._done / self._steps)
             or size <= allowed * math.sqrt(share) / 10
@@ -214,10 +218,17 @@ class _Path:
         return {name: own[name].detach().clone() for name in (*self._names, *self._buffers)}
 
     def _split(
-        self, start: State, end: State, directions: Mapping[str, State]
+        self, start: State, end: State, directions: Mapping[str, State], suffices: Suffices
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         return split_change(
-            self._module, self._inputs, start, end, directions, straighten=self._straighten, block=self._block
+            self._module,
+            self._inputs,
+            start,
+            end,
+            directions,
+            straighten=self._straighten,
+            block=self._block,
+            suffices=suffices,
         )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -30,9 +31,15 @@ KINKED: frozenset[Callable[..., Tensor]] = frozenset(
     }
 )  # fmt: skip
 """Activations that are straight on both sides of 0, do not fall, and are 0 at 0."""
-_REACH, _LEAST_REACH = 0.25, 0.0025
+_REACH, _LEAST_REACH = 0.05, 0.0025
 """Distance of the states whose difference is a derivative: as a share of the chord, and at least of the part, whose
 differences would else be roundings."""
+_SIDE_NODES, _SIDE_WEIGHT = (0.5 - math.sqrt(0.15), 0.5 + math.sqrt(0.15)), 5 / 18
+"""The three Gaussian nodes and their weights, those of the middle aside."""
+_SLIGHT = 0.01
+"""Share of the chord's change below which a part, such as weight decay's, needs no more nodes."""
+Suffices = Callable[[slice, Tensor, Tensor], bool]
+"""Whether for some inputs, with these outputs at the end of a chord, this miss is no reason for more nodes."""
 
 
 def split_change(
@@ -44,11 +51,13 @@ def split_change(
     *,
     straighten: bool,
     block: int,
+    suffices: Suffices,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Outputs at both ends of a chord, and what each direction does to them along it.
 
-    A derivative is a difference of outputs around the chord's middle, which takes two passes forward, whatever the
-    network. A direction of zeros changes nothing, to the bit.
+    A derivative is a difference of outputs around a node, which takes two passes forward, whatever the network. The
+    first node is the chord's middle; two more follow where it misses too much of the change. A direction of zeros
+    changes nothing, to the bit.
 
     Args:
         module: the network, in evaluation.
@@ -57,16 +66,16 @@ def split_change(
         directions: by name; what they add up to is the chord.
         straighten: replace kinked activations by their secants.
         block: inputs at a time.
+        suffices: asked of each block whether what its middle misses is little.
 
     Returns:
         Outputs at the start and at the end, (M,) or (M, K) in float64, and by name the changes, shaped alike.
     """
     length = _length(end[name] - tensor for name, tensor in start.items())
+    chord = _Chord(module, start, end, length, KINKED if straighten else frozenset())
+    rows = [slice(first, first + block) for first in range(0, len(inputs), block)]
     with torch.no_grad():
-        blocks = [
-            _split_block(module, part, start, end, directions, length, straighten=straighten)
-            for part in inputs.split(block)
-        ]
+        blocks = [chord.split(inputs[of_block], of_block, directions, suffices) for of_block in rows]
     firsts, lasts, changes = zip(*blocks, strict=True)
     return torch.cat(firsts), torch.cat(lasts), {name: torch.cat([of[name] for of in changes]) for name in directions}
 
@@ -76,36 +85,53 @@ def between(start: State, end: State, share: float) -> dict[str, Tensor]:
     return {name: torch.lerp(tensor, end[name], share) for name, tensor in start.items()}
 
 
-def _split_block(
-    module: nn.Module,
-    inputs: Tensor,
-    start: State,
-    end: State,
-    directions: Mapping[str, State],
-    length: float,
-    *,
-    straighten: bool,
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    kinks = KINKED if straighten else frozenset()
-    with _Recorded(kinks) as first:
-        before = functional_call(module, dict(start), (inputs,)).double()
-    with _Recorded(kinks) as last:
-        after = functional_call(module, dict(end), (inputs,)).double()
-    lines = [_secant(one, other) for one, other in zip(first.calls, last.calls, strict=True)]
-    middle, changes = between(start, end, 0.5), {}
-    for name, direction in directions.items():
-        size = _length(direction.values())
-        if size == 0:
-            changes[name] = torch.zeros_like(before)
-            continue
-        reach = max(_REACH * length / size, _LEAST_REACH)
-        sides: list[Tensor] = []
-        for sign in (1, -1):
-            moved = {key: torch.add(middle[key], step, alpha=sign * reach) for key, step in direction.items()}
-            with _Straightened(kinks, lines):
-                sides.append(functional_call(module, {**middle, **moved}, (inputs,)).double())
-        changes[name] = (sides[0] - sides[1]) / (2 * reach)
-    return before, after, changes
+@dataclass(frozen=True, eq=False)
+class _Chord:
+    """A chord of a network's path."""
+
+    module: nn.Module
+    start: State
+    end: State
+    length: float
+    kinks: frozenset[Callable[..., Tensor]]
+
+    def split(
+        self, inputs: Tensor, rows: slice, directions: Mapping[str, State], suffices: Suffices
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """`split_change` for a block of inputs."""
+        with _Recorded(self.kinks) as first:
+            before = functional_call(self.module, dict(self.start), (inputs,)).double()
+        with _Recorded(self.kinks) as last:
+            after = functional_call(self.module, dict(self.end), (inputs,)).double()
+        lines = [_secant(one, other) for one, other in zip(first.calls, last.calls, strict=True)]
+        changes = self._derivatives(inputs, directions, lines, 0.5, before)
+        if not suffices(rows, after, sum(changes.values()) - (after - before)):
+            least = _SLIGHT * float((after - before).norm())
+            more = {name: directions[name] for name, change in changes.items() if float(change.norm()) > least}
+            first_side, last_side = (self._derivatives(inputs, more, lines, node, before) for node in _SIDE_NODES)
+            for name in more:
+                sides = first_side[name] + last_side[name]
+                changes[name] = (1 - 2 * _SIDE_WEIGHT) * changes[name] + _SIDE_WEIGHT * sides
+        return before, after, changes
+
+    def _derivatives(
+        self, inputs: Tensor, directions: Mapping[str, State], lines: Sequence[_Line], node: float, like: Tensor
+    ) -> dict[str, Tensor]:
+        """Of the straightened network's outputs, at a node, along each direction."""
+        at, found = between(self.start, self.end, node), {}
+        for name, direction in directions.items():
+            size = _length(direction.values())
+            if size == 0:
+                found[name] = torch.zeros_like(like)
+                continue
+            reach = max(_REACH * self.length / size, _LEAST_REACH)
+            sides: list[Tensor] = []
+            for sign in (1, -1):
+                moved = {key: torch.add(at[key], step, alpha=sign * reach) for key, step in direction.items()}
+                with _Straightened(self.kinks, lines):
+                    sides.append(functional_call(self.module, {**at, **moved}, (inputs,)).double())
+            found[name] = (sides[0] - sides[1]) / (2 * reach)
+        return found
 
 
 def _length(tensors: Iterable[Tensor]) -> float:
