@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.cli.commands import records, refuse, run_folders, say
+from tests.values import text, within
 
 import perturblearn
 from perturblearn.experiment.checks import Selection
@@ -304,7 +305,10 @@ def test_a_key_is_set_for_the_whole_figure(capsys: Say) -> None:
     assert (plain["changed"], changed["changed"]) == ({}, {"attack.targets": "other"})
     assert plain["key"] != changed["key"]
     assert {row["verdict"] for row in changed["rows"] if row["published"] is not None} == {"changed problem"}
-    assert {record.config["attack"]["targets"] for record in records(Path("runs"))} == {"uniform", "other"}
+    assert {text(within(record.config, "attack", "targets")) for record in records(Path("runs"))} == {
+        "uniform",
+        "other",
+    }
     said = say(capsys, *given, "--attack.targets", "other", "--plan")
     assert said.out.splitlines()[0] == "paper/curves, full, attack.targets = other"
 

@@ -22,6 +22,7 @@ from tests.cli.sweep_files import (
     record_store,
     write,
 )
+from tests.values import within
 
 import perturblearn
 from perturblearn.experiment.checks import Selection
@@ -69,7 +70,7 @@ def test_a_sweep_ends_with_a_table_a_folder_and_a_record_of_every_run(capsys: Sa
     assert collection.runs == tuple(run["key"] for run in content["runs"])
     found = record_store("runs").read_many(collection.runs)
     assert {record.state for record in found.values()} == {"finished"}
-    assert [found[run["key"]].config["attack"]["epsilon"] for run in content["runs"]] == [0.5] * 4 + [1.0] * 4
+    assert [within(found[run["key"]].config, "attack", "epsilon") for run in content["runs"]] == [0.5] * 4 + [1.0] * 4
     for run in content["runs"]:
         result = found[run["key"]].result
         assert result is not None

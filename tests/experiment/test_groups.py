@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.values import text
 from torch import Tensor
 
 from perturblearn.api import UserObjects, make_experiment
@@ -232,7 +233,7 @@ def test_forms_give_the_same_measures() -> None:
         found[form] = experiment.measures(executor)[0]
         if form != "auto":
             names = [trained(executor, stage).training["form"] for stage in classifiers(stages)]
-            assert all(name.startswith(FORMS[form]) for name in names[0 if form != "low_rank" else 2 :])
+            assert all(text(name).startswith(FORMS[form]) for name in names[0 if form != "low_rank" else 2 :])
             assert trained(executor, stages.branches[0].learners[0].perturbation).training["form_chosen"] == "asked for"
     for form in FORMS:
         for one, other in zip(found[form].grid, found["plain"].grid, strict=True):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.training.problems import KINDS, LOSS_NAMES, factors_of, network, problem, signs
 from tests.training.reference import relative, train_plainly
+from tests.values import text
 from torch import Tensor
 
 from perturblearn.attacks import one_step
@@ -120,7 +121,7 @@ def test_training_in_the_row_space(loss: str, slope: float, n_samples: int, dim:
     trained = descent.train(start, inputs, labels, form="row_space" if asked else None)
     assert trained.training["form"] == f"row space of rank {rank}"
     reason = trained.training["form_chosen"]
-    assert reason == "asked for" if asked else reason.startswith(f"rank {rank}: ")
+    assert reason == "asked for" if asked else text(reason).startswith(f"rank {rank}: ")
     # Preactivations carry float32 errors of about 1e-6. Of n_samples * 100 of them, at density 0.4, 1e-6 * 0.4 of the
     # gates are wrong an epoch, 0.3 gates in all 20 epochs, and each is 1 of n_samples terms in 1 of 100 rows of the
     # gradient: 1e-3 of it at the very most. Without a wrong gate the error stays near 20 * 1e-6.
@@ -154,7 +155,7 @@ def test_when_training_stays_in_the_open() -> None:
 
     def form(inputs: Tensor, descent: Descent, *, factors: tuple[Tensor, Tensor] | None = None) -> str:
         start = network(inputs.shape[1], width=50).to(inputs)
-        return descent.train(start, inputs, signs(len(inputs)), factors=factors).training["form"]
+        return text(descent.train(start, inputs, signs(len(inputs)), factors=factors).training["form"])
 
     low = low_rank(400, 60, 7)
     assert form(low, long) == "row space of rank 7"

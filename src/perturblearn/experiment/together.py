@@ -55,7 +55,7 @@ def plan_together(
         experiments: what is wanted.
         store: where finished stages are.
         beside: stages that are wanted besides.
-        keep: one of `KEEPS`; what is not kept is made, passed on and forgotten.
+        keep: measures, weights or all; what is not kept is made, passed on and forgotten.
         among: all experiments that these are some of, in an order of their own; where they train together, they have to
             know of the others, whichever of them are to run now.
         force: plan every stage to run, whatever the store holds.
