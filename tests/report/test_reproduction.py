@@ -104,6 +104,15 @@ def test_a_smaller_problem_is_shown_and_not_judged() -> None:
     ]
 
 
+def test_today_s_networks_on_all_data_are_another_problem_not_a_smaller_one() -> None:
+    modern = Figure(
+        FIGURE.name, FIGURE.settings, FIGURE.panels, measures=FIGURE.measures,
+        modern=Smaller({"epsilon": 0.5}, points=2),
+    ).at("modern")  # fmt: skip
+    found = rows(modern, {0.2: [0.1], 0.8: [0.6], 1.0: [0.3]})
+    assert [row.verdict for row in found] == ["changed problem", "changed problem", "not given"]
+
+
 def test_a_changed_problem_is_shown_and_not_judged() -> None:
     found = rows(FIGURE.with_keys({"standard.model.slope": 0.5}), {0.1: [0.8], 0.2: [0.1]})
     assert [(row.x, row.published, row.verdict) for row in found][:2] == [

@@ -266,7 +266,8 @@ class Figure:
         quick: the smaller problem of the scale ``quick``.
         modern: all data by today's networks and recipes, for the scale ``modern``; None where there is no such scale.
         full_takes: how long the scale ``full`` takes for one seed on two cores, in words.
-        smaller: what is smaller than in the paper, in one line; empty where nothing is.
+        smaller: what is smaller than in the paper, or different at the scale ``modern``, in one line; or empty.
+        is_modern: whether it is run at the scale ``modern``.
         changed: keys of a configuration that somebody has set otherwise than the paper, for all points.
         seed: of the published points, where the draws of the paper's script can be made again; None where not.
         at_seed: keys of the runs at that seed, unless somebody has set them: what brings them closer to the published.
@@ -285,6 +286,7 @@ class Figure:
     modern: Smaller | None = None
     full_takes: str = ""
     smaller: str = ""
+    is_modern: bool = False
     changed: Settings = field(default_factory=dict)
     seed: int | None = None
     at_seed: Settings = field(default_factory=dict)
@@ -334,7 +336,7 @@ class Figure:
         settings = {**other.of(self.settings), **other.settings}
         panels = [other.panel(panel) for panel in self.panels]
         smaller = other.describe(self.settings) if other.is_smaller else ""
-        return replace(self, settings=settings, panels=panels, smaller=smaller)
+        return replace(self, settings=settings, panels=panels, smaller=smaller, is_modern=scale == "modern")
 
     def up_to(self, most: Mapping[str, float]) -> Figure:
         """The figure without points whose varied settings exceed these, and with settings that do not either."""

@@ -213,7 +213,7 @@ def _verdict(
     if not is_readable:
         return UNREADABLE
     if not figure.is_the_paper_s:
-        return SMALLER if figure.smaller else CHANGED
+        return SMALLER if figure.smaller and not figure.is_modern else CHANGED
     assert difference is not None
     # Published values have three digits, so a difference of just the tolerance is not left to rounding.
     near = abs(difference) <= TOLERANCE + 1e-9 or (std is not None and abs(difference) <= DEVIATIONS * std)
