@@ -98,8 +98,13 @@ def plan() -> Iterator[Task]:
     for name in ALL:
         if name not in (*ACCURACY_FIGURES, *ARTIFICIAL_FIGURES, *STUDIES, "neurips2024/cosine_similarity"):
             yield Task(name, "quick", 3, keys=CIFAR10 if "cifar10" in name else ())
-    for name in STUDIES:
-        yield Task(name, "full", 5 if name == "studies/depth" else 10)
+    yield Task("studies/orthogonality", "full", 10)
+    yield Task("studies/smallest_perturbation", "full", 10)
+    yield Task("studies/depth", "full", 5)
+    # One way after the other, so that the page has what has finished.
+    for way in STUDIES["studies/weak_limit"].ways:
+        yield Task("studies/weak_limit", "full", 5, curves=way)
+    yield Task("studies/architectures", "quick", 3)
 
 
 PLAN = tuple(plan())
