@@ -98,8 +98,12 @@ def plan() -> Iterator[Task]:
     for name in ALL:
         if name not in (*ACCURACY_FIGURES, *ARTIFICIAL_FIGURES, *STUDIES, "neurips2024/cosine_similarity"):
             yield Task(name, "quick", 3, keys=CIFAR10 if "cifar10" in name else ())
-    for name in STUDIES:
-        yield Task(name, "full", 5 if name == "studies/depth" else 10)
+    yield Task("studies/orthogonality", "full", 10)
+    yield Task("studies/smallest_perturbation", "full", 10)
+    yield Task("studies/depth", "full", 5)
+    yield Task("studies/weak_limit", "full", 5, curves="torch")
+    yield Task("studies/weak_limit", "full", 3, (2,), "lazy")
+    yield Task("studies/architectures", "quick", 1)
 
 
 PLAN = tuple(plan())

@@ -20,7 +20,7 @@ from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment import COMPARISONS, NETWORK_COMPARISONS, Experiment, summarise_seeds
 from perturblearn.experiment.networks import first_network
 from perturblearn.results import Result
-from perturblearn.theory import EmpiricalKernel, empirical_kernel, kernel_training, lazy_regime
+from perturblearn.theory import EmpiricalKernel, empirical_kernel, kernel_training, lazy_regime, nearest_mean
 
 THEORY = {"measures.theory": True}
 PREDICTION = "perturbation_kernel_prediction"
@@ -95,6 +95,14 @@ def test_deep_networks() -> None:
     }
     for name, value in expected.items():
         assert measured.measures[f"{PREDICTION}_{name}"] == pytest.approx(value, abs=1e-9), name
+    nearest = nearest_mean(perturbed.inputs, perturbed.target_labels, data.heldout_inputs)
+    of_nearest = {
+        "agreement": (nearest.sign() == outputs.sign()).double().mean().item(),
+        "correlation": torch.corrcoef(torch.stack((nearest, outputs - before)))[0, 1].item(),
+        "accuracy": (nearest.sign() == data.heldout_labels).double().mean().item(),
+    }
+    for name, value in of_nearest.items():
+        assert measured.measures[f"nearest_mean_{name}"] == pytest.approx(value, abs=1e-9), name
     assert measured.measures.keys() >= OF_ANY_NETWORK
     # So small a step leaves the network near its linearisation, and the batches near the whole.
     assert expected["correlation"] > 0.95
@@ -106,6 +114,7 @@ def test_what_does_not_apply_is_left_out() -> None:
     three = measures_of(experiment_of({**DEEP, **THEORY, "controls.draws": 0}, blobs(3)))
     assert "perturbation_kernel_drift" in three
     assert not any(name.startswith(PREDICTION) for name in three), "one output is predicted"
+    assert {name for name in three if "nearest_mean" in name} == {"nearest_mean_agreement", "nearest_mean_accuracy"}
     pair = {**DEEP, **THEORY, "controls.draws": 0, "controls.linear_probe": False}
     f_stays = {key: value for key, value in pair.items() if not key.startswith("standard.")}
     untrained = measures_of(
@@ -116,6 +125,38 @@ def test_what_does_not_apply_is_left_out() -> None:
     two_layer = {key: value for key, value in TWO_LAYER.items() if key.startswith("standard.")}
     mixed = measures_of(experiment_of({**f_stays, **two_layer}, blobs(2)))
     assert mixed.keys() >= OF_ANY_NETWORK, "f is a two-layer network, g a deep one"
+
+
+class Linear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.linear(inputs)
+
+
+def test_one_small_step_of_a_linear_network_is_the_nearest_mean() -> None:
+    """By the identity loss its weights move by the sum of y' x', of balanced targets the difference of the means."""
+    data = blobs(2)
+    keys = {
+        **{key: value for key, value in DEEP.items() if ".model." not in key}, **THEORY, "dtype": "float64",
+        "controls.draws": 0, "controls.linear_probe": False, "perturbation.batch_size": len(data.inputs),
+        "perturbation.epochs": 1, "perturbation.loss": "identity", "perturbation.weight_decay": 0.0,
+    }  # fmt: skip
+    experiment = make_experiment({}, UserObjects(data=data, standard=Linear, perturbation=Linear), overrides=keys)
+    measured = measures_of(experiment)
+    # Each of as many samples of both classes has the other one for its target.
+    assert measured["nearest_mean_correlation"] == pytest.approx(1, abs=1e-9)
+    assert measured["perturbation_linearisation_distance"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_class_that_is_never_a_target_has_no_mean() -> None:
+    data = blobs(2)
+    one = replace(data, inputs=data.inputs[data.labels == 1], labels=data.labels[data.labels == 1])
+    measured = measures_of(experiment_of({**DEEP, **THEORY, "controls.draws": 0, "controls.linear_probe": False}, one))
+    assert not any("nearest_mean" in name for name in measured)
+    assert "perturbation_kernel_drift" in measured
 
 
 def test_networks_of_images() -> None:

@@ -152,19 +152,54 @@ def test_the_depth_s_trends() -> None:
 
     study = STUDIES["studies/depth"]
     found = study.analysis(runs_of(study, measures))
-    trends = {(row["way"], row["sources"], row["measure"]): row for row in rows_of(found, "per_layer")}
-    assert {(way, sources) for way, sources, _ in trends} == {
-        (way, sources) for way in ("torch", "ntk", "lazy") for sources in ("bare", "natural")
+    trends = {(row["way"], row["panel"], row["measure"]): row for row in rows_of(found, "per_layer")}
+    bare, natural = (f"hidden layers, {sources}" for sources in ("bare perturbations", "natural sources"))
+    assert {(way, panel) for way, panel, _ in trends} == {
+        (way, panel) for way in ("torch", "ntk", "lazy") for panel in (bare, natural)
     }
-    assert trends["lazy", "bare", "perturbation_accuracy_heldout"]["slope"] == pytest.approx(-0.05)
-    assert ("ntk", "bare", "perturbation_kernel_drift") not in trends, "what was not measured is not shown"
-    depths = rows_of(found, "depth")
-    assert len(depths) == 3 * (6 + 6 + 5) * 3
-    (row,) = [row for row in depths if (row["way"], row["sources"], row["depth"], row["measure"]) ==
-              ("ntk", "natural", 4, "standard_kernel_drift")]  # fmt: skip
+    assert trends["lazy", bare, "perturbation_accuracy_heldout"]["slope"] == pytest.approx(-0.05)
+    assert ("ntk", bare, "perturbation_kernel_drift") not in trends, "what was not measured is not shown"
+    depths = rows_of(found, "measures")
+    assert len(depths) == 3 * (6 + 6 + 6) * 3
+    (row,) = [row for row in depths if (row["way"], row["panel"], row["value"], row["measure"]) ==
+              ("ntk", natural, 4, "standard_kernel_drift")]  # fmt: skip
     assert (row["mean"], row["std"], row["n_seeds"]) == (1e4, 0.0, 3)
     assert sorted(chart.log_y for chart in found.charts) == 9 * [False] + 9 * [True]
-    assert {chart.x for chart in found.charts} == {"hidden layers", "units of a hidden layer"}
+    assert {chart.x for chart in found.charts} == {"hidden layers", "width m"}
+
+
+def test_where_the_nearest_mean_is_left() -> None:
+    study = STUDIES["studies/weak_limit"]
+
+    def measures(run: StudyRun) -> dict[str, float]:
+        # Right at small sizes and depths, lost beyond 2 hidden layers at size 8.
+        correlation = 0.5 if number(run.settings, "depth") * number(run.settings, "epsilon") >= 24 else 0.95
+        return {"nearest_mean_correlation": correlation + 0.01 * run.seed, "perturbation_accuracy_heldout": 0.7}
+
+    found = study.analysis(runs_of(study, measures))
+    assert len(found.sentences) == 3 * 5
+    assert found.sentences[1].endswith(
+        "hidden layers: 3: what g learned has a correlation of 0.510 to 0.960 with the nearest mean; at least 0.9 at "
+        "0.125, 0.25, 0.5, 1, 2, 4 of 0.125, 0.25, 0.5, 1, 2, 4, 8."
+    )
+    rows = rows_of(found, "measures")
+    assert len(rows) == 3 * (3 * 7 + 2 * 5) * 2
+    (row,) = [row for row in rows if (row["way"], row["value"], row["measure"]) ==
+              ("lazy", 8.0, "nearest_mean_correlation") and row["panel"].endswith("6")]  # fmt: skip
+    assert (row["mean"], row["std"], row["n_seeds"]) == (pytest.approx(0.51), pytest.approx(0.01), 3)
+    assert {chart.x for chart in found.charts} == {"perturbation size ε", "training time of g, epochs"}
+
+
+def test_networks_of_images_have_no_limit_at_infinite_width() -> None:
+    study = STUDIES["studies/architectures"]
+    assert "ntk" not in study.ways
+    for way, training in (("torch", "sgd"), ("lazy", "linearised")):
+        for point in study.points(way=way):
+            assert value_of(point.config, "standard.training") == training
+            assert value_of(point.config, "perturbation.model.width") == point.values["width"]
+    depth = STUDIES["studies/depth"]
+    (lazy, *_) = depth.points(way="lazy")
+    assert value_of(lazy.config, "standard.model.parametrization") == "ntk", "an MLP's linearisation has a limit"
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -174,5 +209,5 @@ def test_runs_that_are_missing_are_done_without(name: str) -> None:
     point = next(study.points(way=next(iter(study.ways))))
     run = study.run(1, point.way, point.values, 0, {
         "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
-        "perturbed_orthogonality_factor": 3.0})  # fmt: skip
+        "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6})  # fmt: skip
     assert any(table.rows for table in study.analysis([run]).tables)

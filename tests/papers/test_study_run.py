@@ -64,3 +64,25 @@ def test_runs_that_fail_are_left_out_of_the_analysis(tiny: str, monkeypatch: pyt
     (smallest, _) = found.analysis.tables
     assert len(smallest.rows) == 2
     assert "too few curves cross 0.9 for a fit" in report_on(found).lines[0]
+
+
+def test_the_weak_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = STUDIES["studies/weak_limit"]
+    of_digits = {"data.name": "digits", "data.classes": ["3", "8"], "hidden_dim": 8, "n_adv": 60, "epochs": 2}
+    settings = {name: value for name, value in study.settings.items() if not name.startswith("data.n_")}
+    small = replace(
+        study, name="studies/tiny",
+        settings={**settings, **of_digits},
+        panels=[Panel({"epsilon": [0.5, 2.0]}, {"depth": 2}, log_x=True, title="size")],
+        control_draws=1, ways={"torch": study.ways["torch"]},
+    )  # fmt: skip
+    monkeypatch.setitem(ALL, small.name, small)
+    found = api.reproduce(small.name, seeds=1, scale="full")
+    assert found.analysis is not None
+    (table,) = found.analysis.tables
+    rows = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
+    known = [(row["value"], row["mean"]) for row in rows if row["measure"] == "nearest_mean_correlation"]
+    assert [size for size, _ in known] == [0.5, 2.0]
+    low, high = sorted(mean for _, mean in known if isinstance(mean, float))
+    (line,) = report_on(found).lines
+    assert f"correlation of {low:.3f} to {high:.3f} with the nearest mean" in line

@@ -26,7 +26,7 @@ class MeasuresConfig(Section):
     theory: bool = Field(
         default=False,
         description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
-        "linearisation, and what g's kernel predicts",
+        "linearisation, what g's kernel predicts, and the nearest class mean",
     )
     attribution: bool = Field(
         default=False,

@@ -399,6 +399,7 @@ class NetworkComparison(_OfSelected[Numbers], NumbersStage):
     """
 
     kind = "comparison of networks"
+    version = 2
 
     def run(self, result: Results) -> Numbers:
         """Compare them."""

@@ -1,4 +1,4 @@
-"""Deep networks beside their linearisations: how lazy they are, and what g's kernel at its start predicts of g."""
+"""Deep networks beside their linearisations, and g beside its kernel at the start and the class means of its set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from perturblearn.classifiers import Network, TwoLayer, evaluating, sigmas_of
+from perturblearn.classifiers import Classifier, Network, TwoLayer, evaluating, sigmas_of
 from perturblearn.config import MLPConfig, SGDConfig, TwoLayerModelConfig, UntrainedConfig
 from perturblearn.data import Signature
 from perturblearn.errors import ModelError
@@ -34,6 +34,7 @@ from perturblearn.theory import (
     LazyRegime,
     kernel_training,
     lazy_regime,
+    nearest_mean,
     training_time,
 )
 from perturblearn.training import LOSSES
@@ -77,6 +78,30 @@ class LinearisedCase(LazyCase):
     def infinite_width(self) -> dict[str, KernelPrediction | None]:
         """The same by the kernel at infinite width, for f and g in the ntk parametrisation, by their letters."""
         return {trained.letter: self._predict(trained, _limit_kernel) for trained in (self.case.f, self.case.g)}
+
+    @cached_property
+    def nearest_mean(self) -> Tensor | None:
+        """Outputs of the nearest class mean of g's training set, (M,) or (M, K); None if a class is never a target."""
+        case, g = self.case, self.case.g
+        if not set(case.data.label_values) <= set(g.labels.tolist()):
+            return None
+        heldout = case.data.heldout_inputs
+        inputs, labels = g.inputs.to(heldout.device), g.labels.to(heldout.device)
+        return nearest_mean(inputs, labels, heldout, n_classes=case.data.n_classes).cpu()
+
+    @cached_property
+    def g_outputs(self) -> Tensor:
+        """Outputs of g for held-out inputs, (M,) or (M, K)."""
+        return self.case.perturbation.outputs(self.case.data.heldout_inputs).cpu()
+
+    @property
+    def nearest_mean_correlation(self) -> float | None:
+        """Correlation of what g has learned with the outputs of the nearest mean; None of several classes."""
+        start = self._start(self.case.g)
+        if start is None or self.nearest_mean is None or not self.case.data.is_binary:
+            return None
+        before = Classifier(start).outputs(self.case.data.heldout_inputs).cpu()
+        return correlation(self.g_outputs - before, self.nearest_mean)
 
     def _predict(
         self, trained: Trained, kernel_of: Callable[[Network | TwoLayer, Tensor], tuple[Kernel, Tensor] | None]
@@ -150,13 +175,21 @@ NETWORK_NUMBERS: dict[str, Number[LinearisedCase]] = {
     "perturbation_infinite_width_accuracy": Number(
         "what the kernel at infinite width learns from g's set, without g's start (ntk)",
         lambda p: (known := p.infinite_width["g"]) and accuracy(known.predicted - known.initial, known.labels)),
+    "nearest_mean_agreement": Number(
+        "g and the nearest class mean of the set it was trained on, held-out inputs",
+        lambda p: None if p.nearest_mean is None else agreement(p.g_outputs, p.nearest_mean)),
+    "nearest_mean_correlation": Number(
+        "what g has learned and that nearest mean, held-out inputs", lambda p: p.nearest_mean_correlation),
+    "nearest_mean_accuracy": Number(
+        "that nearest mean itself, held-out inputs under their true labels",
+        lambda p: None if p.nearest_mean is None else accuracy(p.nearest_mean, p.case.data.heldout_labels.cpu())),
 }  # fmt: skip
 NETWORK_COMPARISONS = {name: number.meaning for name, number in NETWORK_NUMBERS.items()}
 """Every number of a comparison of deep networks, and what it compares."""
 
 
 def compare_networks(case: Case, *, report: Report = lambda done, steps, note: None) -> dict[str, float]:
-    """How lazy f and g are, and how well g's empirical kernel at its start predicts g, where f or g is a deep network.
+    """How lazy f and g are, and how well its kernel at the start and its set's class means predict g, of deep networks.
 
     Args:
         case: the classifiers with their data.
@@ -164,7 +197,8 @@ def compare_networks(case: Case, *, report: Report = lambda done, steps, note: N
 
     Returns:
         Numbers by the names of `NETWORK_COMPARISONS`; those that do not apply are missing: a limit, and a network that
-        was not trained, have not moved from a start; kernels predict the sign of one output, so two classes.
+        was not trained, have not moved from a start; kernels predict the sign of one output, so two classes; a class
+        that is never a target has no mean.
 
     Raises:
         ModelError: a network of the user's own that cannot be differentiated sample by sample.

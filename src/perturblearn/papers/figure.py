@@ -23,6 +23,7 @@ _KEYS = {
     "hidden_dim": ("standard.model.hidden_dim", "perturbation.model.hidden_dim"),
     "slope": ("standard.model.slope", "perturbation.model.slope"),
     "depth": ("standard.model.depth", "perturbation.model.depth"),
+    "width": ("standard.model.width", "perturbation.model.width"),
     "rho": ("data.rho",),
     "loss": ("standard.loss", "perturbation.loss"),
     "lr": ("standard.lr", "perturbation.lr"),
@@ -44,7 +45,8 @@ Those without a key say nothing by themselves: a figure's ways translate them.
 _WORDS = {
     "input_dim": "input dimension d", "n_samples": "training samples N", "n_adv": "perturbed samples N'",
     "epsilon": "perturbation size ε", "pixel_share": "share of coordinates changed", "hidden_dim": "width m",
-    "slope": "negative slope γ", "depth": "hidden layers", "rho": "correlation ρ", "lr": "learning rate",
+    "slope": "negative slope γ", "depth": "hidden layers",
+    "width": "channels, as a multiple of the usual", "rho": "correlation ρ", "lr": "learning rate",
     "standard_lr": "learning rate of f", "perturbation_lr": "learning rate of g", "epochs": "training time",
     "standard_epochs": "training time of f", "perturbation_epochs": "training time of g", "share": "share of the noise",
     "noise_epochs": "training time on noise", "rate": "learning rate", "slow_rate": "slower learning rate of g",

@@ -5,6 +5,8 @@
 - *Smallest perturbation*: the theory allows perturbations up to about sqrt(d/N) [ICLR24]. How small may they be?
 - *Depth*: the theory is of two-layer networks, lazy ones in NeurIPS24. What is left of it in deeper ones, in torch's
   parametrisation, in one that has a limit at infinite width, and in lazy training?
+- *Architectures*: the same of convolutional and residual networks.
+- *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
 from __future__ import annotations
@@ -15,7 +17,12 @@ from collections.abc import Iterator
 from perturblearn.config import JSON, Keys
 from perturblearn.papers.figure import Panel, Settings, Smaller
 from perturblearn.papers.study import Study
-from perturblearn.papers.study_analyses import analyse_depth, analyse_orthogonality, analyse_smallest_perturbation
+from perturblearn.papers.study_analyses import (
+    analyse_depth,
+    analyse_orthogonality,
+    analyse_smallest_perturbation,
+    analyse_weak_limit,
+)
 
 NOISE, NATURAL = "noise sources", "natural sources"
 RHOS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -24,7 +31,15 @@ FEW_SAMPLES = (8, 16, 32, 64, 128)
 DIMS = (500, 1000, 2000, 4000, 8000)
 SAMPLES = (40, 80, 160, 320, 640)
 DEPTHS = (1, 2, 3, 4, 5, 6)
-WIDTHS = (32, 64, 128, 256, 512)
+WIDTHS = (64, 128, 256, 512, 1024, 2048)
+
+
+SIZES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_NETWORK_MEASURES = {
+    "perturbation_accuracy": "perturbation_accuracy_heldout",
+    "agreement": "agreement",
+    "kernel_agreement": "perturbation_kernel_prediction_agreement",
+}
 
 
 def _limit(_: Settings) -> dict[str, JSON]:
@@ -57,9 +72,10 @@ def _ntk(_: Settings) -> dict[str, JSON]:
     return _both({"model.parametrization": "ntk", "momentum": 0.0, "lr": 1.0})
 
 
-def _lazy(_: Settings) -> dict[str, JSON]:
-    """The same networks replaced by their linearisation at the start."""
-    return {**_ntk(_), **_both({"training": "linearised"})}
+def _lazy(settings: Settings) -> dict[str, JSON]:
+    """The same networks replaced by their linearisation at the start; of MLPs, those with a limit."""
+    ntk = _ntk(settings) if settings["standard.model.name"] == "mlp" else {}
+    return {**ntk, **_both({"training": "linearised"})}
 
 
 def _noise(n_adv: int) -> dict[str, JSON]:
@@ -131,18 +147,20 @@ SMALLEST_PERTURBATION = Study(
     analysis=analyse_smallest_perturbation,
 )  # fmt: skip
 
+# Two classes, because kernels predict the sign of one output.
+_IMAGES: dict[str, JSON] = {
+    "data.name": "mnist", "data.classes": ["1", "2"], "data.n_heldout": 500,
+    **_both({"model.name": "mlp", "batch_size": 64, "weight_decay": 0.0, "schedule": "constant"}),
+    # The largest rate of 0.1, 0.03, 0.01 at which no depth diverges.
+    "lr": 0.03, "epochs": 20, "attack.name": "one_step", "attack.targets": "uniform",
+    "measures.theory": True, "controls.linear_probe": False,
+}  # fmt: skip
+_ATTRIBUTED: dict[str, JSON] = {"measures.attribution": True, "measures.attribution_inputs": 100}
+
 DEPTH = Study(
     "studies/depth",
-    {
-        # Two classes, because kernels predict the sign of one output; 1,000 samples, because they take all pairs.
-        "data.name": "mnist", "data.classes": ["1", "2"], "data.n_samples": 1000, "data.n_heldout": 500,
-        **_both({"model.name": "mlp", "batch_size": 64, "weight_decay": 0.0, "schedule": "constant"}),
-        # The largest rate of 0.1, 0.03, 0.01 at which no depth diverges.
-        "hidden_dim": 128, "lr": 0.03, "epochs": 20,
-        "attack.name": "one_step", "attack.targets": "uniform",
-        "measures.theory": True, "measures.attribution": True, "measures.attribution_inputs": 100,
-        "controls.linear_probe": False,
-    },
+    # 1,000 samples, because kernels take all pairs.
+    {**_IMAGES, **_ATTRIBUTED, "data.n_samples": 1000, "hidden_dim": 128},
     [
         Panel({"depth": DEPTHS}, {"attack.source": "none", "epsilon": 1.0}, title="hidden layers, bare perturbations"),
         Panel({"depth": DEPTHS}, {"attack.source": "natural", "epsilon": 4.0}, title=f"hidden layers, {NATURAL}"),
@@ -154,13 +172,9 @@ DEPTH = Study(
         ),
     ],
     caption="MNIST, 1 against 2, f and g multilayer perceptrons of equal depth, one-step L2 perturbations; accuracy "
-    "and agreement of g, how lazy both are, what its kernel at the start and the kernel at infinite width predict of "
-    "it, and what taught it.",
-    measures={
-        "perturbation_accuracy": "perturbation_accuracy_heldout",
-        "agreement": "agreement",
-        "kernel_agreement": "perturbation_kernel_prediction_agreement",
-    },
+    "and agreement of g, how lazy both are, what its kernel at the start and the kernel at infinite width (ntk alone) "
+    "predict of it, and what taught it.",
+    measures=_NETWORK_MEASURES,
     ways={"torch": _torch, "ntk": _ntk, "lazy": _lazy},
     # Fewer samples need more epochs for as many steps.
     quick=Smaller(
@@ -168,9 +182,67 @@ DEPTH = Study(
         most={"hidden_dim": 128},
         points=3,
     ),
-    full_takes="10 minutes",
+    full_takes="2 hours",
+    analysis=analyse_depth,
+)
+
+ARCHITECTURES = Study(
+    "studies/architectures",
+    # Parts of residual networks' training bend: a smaller error costs many times the training.
+    {**_IMAGES, **_ATTRIBUTED, "measures.attribution_tolerance": 0.03, "data.n_samples": 500,
+     "attack.source": "natural", "epsilon": 4.0, "width": 0.25},
+    [
+        Panel({"width": widths}, _both({"model.name": name}), log_x=True, title=title)
+        for name, title, widths in (
+            ("convnet", "ConvNet", (0.125, 0.25, 0.5, 1.0)),
+            ("resnet9", "ResNet-9", (0.125, 0.25)),
+            ("resnet18", "ResNet-18", (0.125, 0.25)),
+        )
+    ],
+    caption="MNIST, 1 against 2, f and g equal networks of images, one-step L2 perturbations of images; accuracy and "
+    "agreement of g, how lazy both are, what its kernel at the start predicts of it, and what taught it. The ntk "
+    "parametrisation and a kernel at infinite width exist for MLPs only.",
+    measures=_NETWORK_MEASURES,
+    ways={"torch": _torch, "lazy": _lazy},
+    quick=Smaller(
+        settings={"data.n_samples": 200, "data.n_heldout": 100, "measures.attribution_inputs": 30},
+        most={"width": 0.125},
+        points=2,
+    ),
+    full_takes="40 minutes",
     analysis=analyse_depth,
 )  # fmt: skip
 
-STUDIES = {study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH)}
+WEAK_LIMIT = Study(
+    "studies/weak_limit",
+    {**_IMAGES, "data.n_samples": 500, "hidden_dim": 128, "attack.source": "uniform", "n_adv": 1000, "epsilon": 0.5},
+    [
+        *(
+            Panel({"epsilon": SIZES}, {"depth": depth}, log_x=True, title=f"perturbation size, hidden layers: {depth}")
+            for depth in (1, 3, 6)
+        ),
+        *(
+            Panel(
+                {"perturbation_epochs": (1, 2, 5, 10, 20)},
+                {"depth": depth},
+                log_x=True,
+                title=f"training time of g at ε = 0.5, hidden layers: {depth}",
+            )
+            for depth in (1, 3)
+        ),
+    ],
+    caption="MNIST, 1 against 2, f and g multilayer perceptrons of equal depth, g from one-step L2 perturbations of "
+    "uniform noise under random targets: how far g is the nearest class mean of the set it was trained on.",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "nearest_mean_agreement": "nearest_mean_agreement",
+        "nearest_mean_correlation": "nearest_mean_correlation",
+    },
+    ways={"torch": _torch, "ntk": _ntk, "lazy": _lazy},
+    quick=Smaller(settings={"data.n_samples": 200, "data.n_heldout": 200, "n_adv": 300, "hidden_dim": 64}, points=3),
+    full_takes="7 minutes",
+    analysis=analyse_weak_limit,
+)
+
+STUDIES = {study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT)}
 """The studies by name."""

@@ -43,14 +43,30 @@ _PARTS = {
     "attribution_perturbation": "perturbations' part",
     "attribution_source": "sources' part",
 }
-_OF_DEPTH = (
+_OF_NETWORKS = (
     (_SHARES, "share, or correlation"),
     (_PARTS, "class signal"),
     (_DISTANCES, "distance"),
     (_DRIFTS, "kernel drift"),
     ({"perturbed_loss": "g, loss on the perturbed set", "attribution_error": "attribution, completeness error"}, None),
 )
-"""What is told over depth, chart by chart; the last is in the table alone."""
+"""What is told of deep networks, chart by chart; the last is in the table alone."""
+_CORRELATION = "nearest_mean_correlation"
+_NEAREST_MEAN = {
+    "perturbation_accuracy_heldout": "g, accuracy on held-out inputs",
+    "nearest_mean_accuracy": "the nearest mean, accuracy on held-out inputs",
+    "nearest_mean_agreement": "agreement of g and the nearest mean",
+    _CORRELATION: "correlation of what g learned and the nearest mean",
+    "perturbation_kernel_prediction_correlation": "correlation of g and its kernel's prediction",
+}
+_OF_WEAK_LIMIT = (
+    (_NEAREST_MEAN, "share, or correlation"),
+    ({"perturbation_linearisation_distance": "g, distance from its linearisation"}, None),
+    ({"perturbed_loss": "g, loss on the perturbed set"}, None),
+)
+"""The same of the weak limit."""
+_IS_LOG = ("kernel drift", None)
+"""Axes of numbers that span orders of magnitude."""
 
 
 def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
@@ -245,62 +261,97 @@ def _size_chart(places: Sequence[_Place], along: str, other: str) -> Chart:
 
 
 def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:
-    """Accuracies, laziness, both kernels' predictions and attribution over the hidden layers and their width."""
-    rows: list[tuple[Cell, ...]] = []
+    """Accuracies, laziness, both kernels' predictions and attribution, over hidden layers and widths."""
     trends: list[tuple[Cell, ...]] = []
-    charts: list[Chart] = []
     sentences: list[str] = []
-    for (way, _), of_panel in _grouped(runs, lambda run: (run.way, run.panel)).items():
-        first = of_panel[0]
-        is_depth = first.x == "depth"
-        sources = {"none": "bare"}.get(first.settings["attack.source"], "natural")
-        for names, label in _OF_DEPTH:
-            is_log = label in ("kernel drift", None)
-            lines: list[Line] = []
+    for (way, _), of_panel in _by_panel(runs).items():
+        if of_panel[0].x != "depth":
+            continue
+        for names, label in _OF_NETWORKS:
+            is_log = label in _IS_LOG
             for name, meaning in names.items():
-                known = [run for run in of_panel if run.measures.get(name) is not None]
-                if not known:
-                    continue
-                points = _grouped(known, lambda run: run.settings[run.x])
-                lines.append(_line(meaning, list(points), points.values(), name))
-                rows += [
-                    (way, sources, point[0].settings["depth"], point[0].settings["hidden_dim"], name,
-                     *_mean_std(point, name), len(point))
-                    for point in points.values()
-                ]  # fmt: skip
-                if not is_depth:
-                    continue
+                known = _with(of_panel, name)
                 fit = fit_line(
                     {"depth": [run.settings["depth"] for run in known]},
                     [math.log10(run.measures[name]) if is_log else run.measures[name] for run in known],
                     [run.seed for run in known],
                 )
-                trends.append((way, sources, f"log10 {name}" if is_log else name, *_cells(fit, "depth")))
+                if known:
+                    measure = f"log10 {name}" if is_log else name
+                    trends.append((way, of_panel[0].name, measure, *_cells(fit, "depth")))
                 if fit is not None and names is _SHARES:
                     change = f"{fit.slopes['depth']} per hidden layer"
-                    sentences.append(f"{way}, {sources} perturbations, {meaning}: {change}.")
-            if lines and label is not None:
-                axis = "hidden layers" if is_depth else "units of a hidden layer"
-                title = f"{way}: {sources} perturbations"
-                charts.append(Chart(title, axis, label, lines, log_x=not is_depth, log_y=is_log))
-    return Analysis(
-        sentences,
-        [
-            Table(
-                "depth",
-                "Every number over the seeds, by parametrisation and training, hidden layers and width of f and g.",
-                ("way", "sources", "depth", "width", "measure", "mean", "std", "n_seeds"),
-                rows,
-            ),
-            Table(
-                "per_layer",
-                f"Change per hidden layer, least squares {_INTERVAL}.",
-                ("way", "sources", "measure", *_FIT_HEADS),
-                trends,
-            ),
-        ],
-        charts,
+                    sentences.append(f"{way}, {of_panel[0].name}, {meaning}: {change}.")
+    per_layer = Table(
+        "per_layer",
+        f"Change per hidden layer, least squares {_INTERVAL}.",
+        ("way", "panel", "measure", *_FIT_HEADS),
+        trends,
     )
+    return Analysis(
+        sentences, [_table_of(runs, _OF_NETWORKS), *([per_layer] if trends else [])], _charts_of(runs, _OF_NETWORKS)
+    )
+
+
+def analyse_weak_limit(runs: Sequence[StudyRun]) -> Analysis:
+    """How far g is the nearest class mean of its training set, over perturbation size and training time."""
+    sentences = []
+    for (way, _), of_panel in _by_panel(runs).items():
+        points = _grouped(_with(of_panel, _CORRELATION), lambda run: run.settings[run.x])
+        means = {x: _mean_std(point, _CORRELATION)[0] for x, point in points.items()}
+        if means:
+            reached = ", ".join(f"{x:g}" for x, mean in means.items() if mean >= LEVEL) or "no value"
+            sentences.append(
+                f"{way}, {of_panel[0].name}: what g learned has a correlation of {min(means.values()):.3f} to "
+                f"{max(means.values()):.3f} with the nearest mean; at least {LEVEL} at {reached} of "
+                f"{', '.join(f'{x:g}' for x in means)}."
+            )
+    return Analysis(sentences, [_table_of(runs, _OF_WEAK_LIMIT)], _charts_of(runs, _OF_WEAK_LIMIT))
+
+
+_Told = Sequence[tuple[dict[str, str], str | None]]
+"""Measures with their meanings, and the axis of their chart; None for none."""
+
+
+def _by_panel(runs: Sequence[StudyRun]) -> dict[Any, list[StudyRun]]:
+    return _grouped(runs, lambda run: (run.way, run.panel))
+
+
+def _with(runs: Sequence[StudyRun], name: str) -> list[StudyRun]:
+    """Those that have a measure."""
+    return [run for run in runs if run.measures.get(name) is not None]
+
+
+def _table_of(runs: Sequence[StudyRun], told: _Told) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (way, of_panel[0].name, of_panel[0].x, value, name, *_mean_std(point, name), len(point))
+        for (way, _), of_panel in _by_panel(runs).items()
+        for names, _ in told
+        for name in names
+        for value, point in _grouped(_with(of_panel, name), lambda run: run.settings[run.x]).items()
+    ]
+    return Table(
+        "measures",
+        "Every number over the seeds, by parametrisation and training, and along each panel.",
+        ("way", "panel", "setting", "value", "measure", "mean", "std", "n_seeds"),
+        rows,
+    )
+
+
+def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
+    charts: list[Chart] = []
+    for (way, _), of_panel in _by_panel(runs).items():
+        for names, label in told:
+            lines: list[Line] = []
+            for name, meaning in names.items():
+                points = _grouped(_with(of_panel, name), lambda run: run.settings[run.x])
+                if points:
+                    lines.append(_line(meaning, list(points), points.values(), name))
+            if lines and label is not None:
+                x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
+                is_log = label in _IS_LOG
+                charts.append(Chart(title, label_of(x), label, lines, log_x=x != "depth", log_y=is_log))
+    return charts
 
 
 def _grouped(entries: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:

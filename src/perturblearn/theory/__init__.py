@@ -22,6 +22,7 @@ from perturblearn.theory.kernel_training import kernel_training
 from perturblearn.theory.lazy_training import expected_cosine, lazy_prediction, training_time
 from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
+from perturblearn.theory.nearest_mean import nearest_mean
 from perturblearn.theory.orthogonality import Orthogonality, orthogonality
 from perturblearn.theory.predictions import (
     PerturbationTerms,
@@ -63,6 +64,7 @@ __all__ = [
     "linearised_outputs",
     "margin_limit",
     "mean_plane",
+    "nearest_mean",
     "orthogonality",
     "perturbation_direction",
     "perturbation_prediction",
