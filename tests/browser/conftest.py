@@ -21,19 +21,25 @@ _ARGUMENTS = (
 
 
 # Not of the session: while playwright runs, this thread has an event loop, and other tests could not start theirs.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser that was started for this module's tests."""
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    """What starts browsers, for this folder's tests."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """A browser that was started for this folder's tests."""
     program = find_browser()
     if program is None:
         do_without(MISSING)
-    with sync_playwright() as playwright:
-        started = launch(playwright, program)
-        yield started
-        started.close()
+    started = launch(playwright, program)
+    yield started
+    started.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def windows(browser: Browser) -> list[Opened]:
     """Those that are open and free: a page opens in a fifth of the time where Plotly has run before."""
     return []

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright
 from tests.browser import installed
 from tests.browser.conftest import do_without, launch
 
@@ -72,10 +72,12 @@ def test_without_a_browser_tests_are_skipped_or_fail_where_it_is_required(monkey
         do_without(installed.MISSING)
 
 
-def test_a_browser_that_does_not_start_is_a_reason_to_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_does_not_start_is_a_reason_to_skip(
+    playwright: Playwright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(installed.REQUIRE_BROWSER_VARIABLE, raising=False)
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\nexit 7\n")
     broken.chmod(0o755)
-    with sync_playwright() as playwright, pytest.raises(pytest.skip.Exception, match="broken does not start: "):
+    with pytest.raises(pytest.skip.Exception, match="broken does not start: "):
         launch(playwright, broken)

@@ -1,4 +1,7 @@
-"""Writes and reads a few keys in a store too small for all of them; ends in an error if a reading is wrong."""
+"""Two processes write and read a few keys in a store too small for all of them, while a third reads.
+
+Ends in an error if a reading is wrong; prints how often the third found something and how often nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from contextlib import suppress
 
 import torch
+from tests.store.beside import beside
 
 from perturblearn.store import Artefact, ArtefactStore
 
@@ -25,10 +29,8 @@ def check(key: str, found: Artefact) -> None:
         raise ValueError(f"{key} has another's content")
 
 
-def main(folder: str, writer: int) -> None:
+def write(folder: str, writer: int) -> None:
     store, rng = ArtefactStore(folder, limit=LIMIT), random.Random(writer)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
     for turn in range(300):
         key = rng.choice(KEYS)
         store.write(key, artefact_of(key, writer), origin={}, replace=turn % 2 == 0)
@@ -37,5 +39,17 @@ def main(folder: str, writer: int) -> None:
             check(key, store.read(key))
 
 
+def main(folder: str) -> None:
+    store, seen, gone = ArtefactStore(folder), 0, 0
+    for _ in beside(write, (folder, 1), (folder, 2)):
+        for key in KEYS:
+            try:
+                check(key, store.read(key))
+                seen += 1
+            except KeyError:
+                gone += 1
+    sys.stdout.write(f"{seen} {gone}")
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])

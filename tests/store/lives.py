@@ -17,6 +17,8 @@ import sys
 import time
 import traceback
 
+import torch._dynamo  # noqa: F401 - the first optimiser imports it, which takes a second: here once, not in each child
+
 
 def live(module: str, arguments: list[str], kill_after: float | None) -> tuple[int, str]:
     """The exit code of a child that runs a program, and what it printed."""

@@ -1,9 +1,11 @@
-"""Trainings of two processes, one after the other, with what can go wrong in between."""
+"""Trainings of two processes, one after the other, with what can go wrong in between. To be run in a forked child."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -120,7 +122,39 @@ def die() -> None:
     DESCENT.train(convolutional(), *samples(20, (1, 8, 8), 3), seed=SEED, report=report)
 
 
+def _heard(hear: int, say: int) -> str:
+    os.close(say)
+    with open(hear, encoding="utf-8") as file:
+        return file.read()
+
+
+def become_two() -> None:
+    """Go on as two children with the environment that torchrun gives them, and print how each ended."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ended: list[tuple[int, str, str]] = []
+    children: dict[int, list[tuple[int, int]]] = {}
+    for rank in ("0", "1"):
+        pipes = [os.pipe(), os.pipe()]  # they hold all that a child says
+        child = os.fork()
+        if child == 0:
+            os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+            for stream, (_, say) in enumerate(pipes, start=1):
+                os.dup2(say, stream)
+            return
+        children[child] = pipes
+    for child, pipes in children.items():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output, errors = (_heard(*pipe) for pipe in pipes)
+        ended.append((code, output, errors))
+    sys.stdout.write(json.dumps(ended))
+    sys.exit()
+
+
 if __name__ == "__main__":
+    become_two()
     # Started in a shell's background, a process would ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
-import socket
-import subprocess
-import sys
 from typing import NamedTuple
 
 import pytest
 import torch
+from tests.store.killing import printed_by
 from tests.training.minibatch_problems import convolutional, samples, state_of, wrapped
 from tests.training.team_training import DESCENT, KEYS, SEED, partly
 
@@ -29,27 +27,7 @@ class Ended(NamedTuple):
 
 def run_team(*arguments: object) -> list[Ended]:
     """Two processes with the environment that torchrun gives them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    words = [sys.executable, "-m", "tests.training.team_training", *map(str, arguments)]
-    processes = [
-        subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank},
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        ended = [process.communicate() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [Ended(process.returncode, *words) for process, words in zip(processes, ended, strict=True)]
+    return [Ended(*each) for each in json.loads(printed_by("tests.training.team_training", *arguments))]
 
 
 class Trained(NamedTuple):
