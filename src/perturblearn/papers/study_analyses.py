@@ -272,7 +272,7 @@ def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:
             for name, meaning in names.items():
                 known = _with(of_panel, name)
                 fit = fit_line(
-                    {"depth": [run.settings["depth"] for run in known]},
+                    {"depth": [number(run.settings, "depth") for run in known]},
                     [math.log10(run.measures[name]) if is_log else run.measures[name] for run in known],
                     [run.seed for run in known],
                 )
