@@ -183,11 +183,23 @@ def test_where_the_nearest_mean_is_left() -> None:
         "0.125, 0.25, 0.5, 1, 2, 4 of 0.125, 0.25, 0.5, 1, 2, 4, 8."
     )
     rows = rows_of(found, "measures")
-    assert len(rows) == 3 * (3 * 7 + 2 * 5) * 2
+    assert len(rows) == 3 * (3 * 7 + 5 + 4) * 2
     (row,) = [row for row in rows if (row["way"], row["value"], row["measure"]) ==
               ("lazy", 8.0, "nearest_mean_correlation") and row["panel"].endswith("6")]  # fmt: skip
     assert (row["mean"], row["std"], row["n_seeds"]) == (pytest.approx(0.51), pytest.approx(0.01), 3)
-    assert {chart.x for chart in found.charts} == {"perturbation size ε", "training time of g, epochs"}
+    assert {chart.x for chart in found.charts} == {
+        "perturbation size ε",
+        "training time of g, epochs",
+        "learning rate of g",
+    }
+
+
+@pytest.mark.parametrize("way", ["torch", "ntk", "lazy"])
+def test_the_rate_of_g_varies_in_every_parametrisation(way: str) -> None:
+    study = STUDIES["studies/weak_limit"]
+    points = list(study.points(way=way, panels=[5]))
+    assert [value_of(point.config, "perturbation.lr") for point in points] == [(0.001,), (0.003,), (0.01,), (0.03,)]
+    assert len({value_of(point.config, "standard.lr") for point in points}) == 1
 
 
 def test_networks_of_images_have_no_limit_at_infinite_width() -> None:
