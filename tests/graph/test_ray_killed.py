@@ -79,10 +79,7 @@ class Blows:
 @pytest.mark.timeout(3600)  # fifty blows, each with the start of processes after it
 # Machines die in the tests below too.
 # Without Ray, tests/results/test_killed.py kills who runs, and tests/cli/test_sweep.py interrupts sweeps.
-@pytest.mark.parametrize(
-    "target",
-    ["worker", pytest.param("machine", marks=pytest.mark.long), pytest.param("sweep", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("target", ["worker", pytest.param("machine", marks=pytest.mark.long), "sweep"])
 def test_a_sweep_ends_as_if_nothing_had_happened(
     target: str, ray_machines: Machines, undisturbed: Path, tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
