@@ -75,17 +75,34 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures on disk are one grey pixel: drawing takes longer than a tiny run, and tests/report does it."""
+def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
+    """Make pictures on disk one grey pixel: drawing takes longer than a tiny run, and tests/report does it."""
     from matplotlib.figure import Figure
     from PIL import Image
 
     def save_one_pixel(_: Figure, file: IO[bytes], *, format: str, metadata: object) -> None:
         Image.new("L", (1, 1), 128).save(file, format)
 
-    monkeypatch.setattr(Figure, "savefig", save_one_pixel)
-    monkeypatch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())
+    patch.setattr(Figure, "savefig", save_one_pixel)
+    patch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())
+
+
+@pytest.fixture
+def undrawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`draw_one_pixel` for one test."""
+    draw_one_pixel(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def finished_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what examples compute: several train the same networks of the digits."""
+    return tmp_path_factory.mktemp("finished-stages")
+
+
+@pytest.fixture
+def shared_stages(finished_stages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one example has computed is found by the next."""
+    monkeypatch.setenv(CACHE_VARIABLES[0], str(finished_stages))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import perturblearn
 from perturblearn import ConfigError, DataError, Dataset, Result, dataset_from, learn_from_perturbations, plan
 from perturblearn.config import value_of
 
+pytestmark = pytest.mark.usefixtures("undrawn_pictures")
 SMALL = {"seeds": 1, "standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
 
 
@@ -93,7 +94,7 @@ def test_errors_are_the_package_s_own_value_errors() -> None:
 
 
 @pytest.mark.parametrize("module", ["run", "theory"])
-def test_the_docstrings_examples(module: str) -> None:
+def test_the_docstrings_examples(module: str, shared_stages: None) -> None:
     # By its path: the room re-exports functions under the names of some modules.
     outcome = doctest.testmod(
         importlib.import_module(f"perturblearn.api.{module}"),

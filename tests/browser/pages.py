@@ -19,8 +19,8 @@ PHONE, DESKTOP = 360, 1440
 """Widths in pixels at which every page is looked at."""
 SCREENSHOTS_VARIABLE = "PERTURBLEARN_SCREENSHOTS"
 DOCS_PICTURES = Path(__file__).parents[2] / "docs/images/report"
-FEW_EPOCHS = {"standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
-"""Settings of runs whose pages are looked at, but not shown."""
+FEW_EPOCHS = {"data.n_samples": 60, "standard.epochs": 20, "perturbation.epochs": 20, "controls.draws": 1}
+"""Settings of runs whose pages are looked at, but not shown: charts of fewer points are drawn and checked sooner."""
 _PATIENCE = 120_000
 """Milliseconds that a test waits for something to appear, on a machine however busy."""
 _CHARTS_PATIENCE = 250

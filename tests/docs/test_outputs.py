@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.conftest import draw_one_pixel
 from tests.docs.pages import Block, blocks, commands, pages, python_blocks, text_of
 from tests.docs.printing import assert_printed
 
@@ -51,7 +52,9 @@ def test_an_output_names_its_command(output: Block) -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of `make demo`, and what it prints."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, printed_by("run --name demo", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_one_pixel(patch)
+        return folder, printed_by("run --name demo", folder)
 
 
 def printed_by(line: str, folder: Path) -> str:
@@ -72,7 +75,7 @@ def test_the_demo_prints_what_is_shown(page: str, demo: tuple[Path, str]) -> Non
     assert re.findall(r"demo-\w+", demo[1]) == re.findall(r"demo-\w+", shown)
 
 
-def test_the_start_s_other_commands_print_what_is_shown(demo: tuple[Path, str]) -> None:
+def test_the_start_s_other_commands_print_what_is_shown(demo: tuple[Path, str], undrawn_pictures: None) -> None:
     folder, _ = demo
     bare, theory = (
         next(block.text for block in blocks("docs/start.md") if block.text.startswith(beginning))

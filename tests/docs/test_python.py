@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 from tests.docs.pages import ROOT, blocks, pages, python_blocks
 from tests.docs.printing import assert_printed
 
@@ -26,7 +27,11 @@ LONG = ("docs/reproduce.md",)
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.long if page in LONG else ()) for page in PAGES])
 def test_a_page_shows_what_its_code_prints(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shared_stages: None,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -64,14 +69,16 @@ def test_the_example_of_an_own_model_runs(
     """As the page tells it, with fewer epochs, images and seeds."""
     for name in ("nets.py", "prepare.py"):
         shutil.copy(ROOT / "examples/own_model" / name, tmp_path)
-    subprocess.run([sys.executable, "prepare.py", "1"], cwd=tmp_path, check=True, capture_output=True)
     block, _ = python_blocks("docs/own_model.md")[0]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "1"])
+    with torch.random.fork_rng():
+        runpy.run_path("prepare.py", run_name="__main__")
     quick = {"training": "sgd", "epochs": 1, "batch_size": 32, "lr": 0.05}
     defaults = {"standard": quick, "perturbation": quick, "attack": {"name": "pgd", "steps": 2}, "seeds": 1}
     home = importlib.import_module("perturblearn.api.audit")
-    few = {"data": {"n_samples": 300, "n_heldout": 100}, "controls": {"draws": 1}}
+    few = {"data": {"n_samples": 100, "n_heldout": 50}, "controls": {"draws": 1}}
     monkeypatch.setattr(home, "DEEP_DEFAULTS", {**defaults, **few})
     try:
         exec(compile(block.text, block.place, "exec"), {})
