@@ -160,8 +160,8 @@ NETWORKS_OF: dict[str, dict[str, Any]] = {
         "schedule": "constant", "lr": 0.01,
     },
     "folder:cifar10-jpeg.tar.xz": {
-        "model.name": "convnet", "model.width": 0.25, "epochs": 15, "batch_size": 64, "schedule": "one_cycle",
-        "lr": 0.03,
+        "model.name": "convnet", "model.width": 0.25, "epochs": 20, "batch_size": 64, "schedule": "one_cycle",
+        "lr": 0.01,
     },
 }  # fmt: skip
 DATA_OF: dict[str, dict[str, Any]] = {
