@@ -62,6 +62,8 @@ class Task:
 
 SIZES = {"shifted_gauss_b": 1000.0, "gauss_a": 500.0, "gauss_b": 500.0}
 """Up to this many dimensions a point of Gaussian noise takes under two minutes on two cores."""
+FEW_SAMPLES = (("n_samples", 2000.0),)
+"""The same along the number of samples, at full dimension."""
 
 
 def plan() -> Iterator[Task]:
@@ -73,6 +75,7 @@ def plan() -> Iterator[Task]:
         yield from (Task(figure, panel) for panel in order)
     yield from (Task(COSINE_FIGURE.name, panel) for panel in (1, 2, 5, 6))
     for name, most in SIZES.items():
+        yield Task(f"neurips2024/{name}", 6, FEW_SAMPLES)
         yield from (Task(f"neurips2024/{name}", panel, (("input_dim", most),)) for panel in (1, 2))
     for norm in ("l2", "linf"):
         yield Task(
