@@ -50,7 +50,7 @@ _OF_NETWORKS = (
     (_DRIFTS, "kernel drift"),
     ({"perturbed_loss": "g, loss on the perturbed set", "attribution_error": "attribution, completeness error"}, None),
 )
-"""What is told of deep networks, chart by chart; the last is in the table alone."""
+"""Measures of deep networks, a group for each chart; those without a label are in the table alone."""
 _CORRELATION = "nearest_mean_correlation"
 _NEAREST_MEAN = {
     "perturbation_accuracy_heldout": "g, accuracy on held-out inputs",

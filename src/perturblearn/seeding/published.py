@@ -74,7 +74,7 @@ class _PublishedDraw:
     before: tuple[int, ...] = ()
 
     def generator(self, seed: int) -> CudaGenerator:
-        """The generator as it stands there."""
+        """The generator, past what the script has drawn before."""
         generator = CudaGenerator(seed, self.card)
         for elements in self.before:
             generator.skip(elements)
