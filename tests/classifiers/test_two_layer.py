@@ -147,10 +147,9 @@ def test_slopes_outside_the_unit_interval(slope: float) -> None:
 def test_the_gradients_are_those_of_autograd(name: str) -> None:
     network = made(name, width=8).double()
     inputs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    own = network.parameter_gradients(inputs)
+    units, rows = network.gradient_factors(inputs)
     parameters = list(network.parameters())
-    assert len(own) == len(parameters)
-    for row, sample in enumerate(inputs):
+    for signal, row, sample in zip(units, rows, inputs, strict=True):
         gradients = torch.autograd.grad(network(sample[None])[0], parameters)
-        for mine, reference in zip(own, gradients, strict=True):
-            assert torch.allclose(mine[row], reference.flatten(), rtol=1e-12, atol=1e-14)
+        of_all = torch.cat([gradient.reshape(len(signal), -1) for gradient in gradients], dim=1)
+        assert torch.allclose(signal[:, None] * row, of_all, rtol=1e-12, atol=1e-14)

@@ -181,12 +181,16 @@ class Stubborn(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(12, 1)
+        self.weight = nn.Parameter(torch.empty(1, 12))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if float(inputs.detach().sum()) == 0.5:  # asks for a value, which a transform of the function has not
             raise AssertionError
-        return self.linear(inputs)
+        return inputs @ self.weight.T
 
 
 def test_a_network_that_no_transform_takes() -> None:

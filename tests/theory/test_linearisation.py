@@ -7,10 +7,11 @@ import torch
 from tests.theory.reference import normal
 from torch import Tensor, nn
 
-from perturblearn.classifiers import TwoLayer, initialise
+from perturblearn.classifiers import MLP, TwoLayer, initialise
 from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import DataError
 from perturblearn.theory import empirical_kernel, gate_kernel, lazy_regime, linearised_outputs
+from perturblearn.theory.parameter_gradients import GradientsOf
 from perturblearn.training import Descent
 
 
@@ -29,11 +30,12 @@ def moved(module: nn.Module, size: float) -> nn.Module:
 
 
 def kernel_by_autograd(module: nn.Module, x: Tensor, z: Tensor) -> Tensor:
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+
     def gradients(point: Tensor) -> list[Tensor]:
         outputs = module(point[None]).flatten()
         return [
-            torch.cat([g.flatten() for g in torch.autograd.grad(value, list(module.parameters()), retain_graph=True)])
-            for value in outputs
+            torch.cat([g.flatten() for g in torch.autograd.grad(value, wanted, retain_graph=True)]) for value in outputs
         ]
 
     left, right = [gradients(point) for point in x], [gradients(point) for point in z]
@@ -52,6 +54,76 @@ def test_the_kernel_of_any_module() -> None:
         assert torch.allclose(
             empirical_kernel(module, x, workspace=workspace), kernel_by_autograd(module, x, x), atol=1e-12
         )
+
+
+class Doubled(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+class Odd(nn.Module):
+    """Linear layers that one product of factors does not describe, beside one that it does.
+
+    Args:
+        use: what is odd.
+    """
+
+    def __init__(self, use: str) -> None:
+        super().__init__()
+        self.use = use
+        self.places = normal(3, 4, seed=9)
+        self.first, self.second, self.last = nn.Linear(5, 4), nn.Linear(4, 4, bias=use != "twice"), nn.Linear(4, 2)
+        if use == "reparametrised":
+            nn.utils.parametrize.register_parametrization(self.second, "weight", Doubled())
+        if use == "one weight of two layers":
+            self.last = nn.Linear(4, 4)
+            self.last.weight = self.second.weight
+        if use == "frozen bias":
+            self.second.bias.requires_grad_(False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu_(self.first(inputs))
+        if self.use == "a sequence":
+            return self.last(self.second(hidden[:, None] * self.places).sum(dim=1))
+        if self.use == "not called":
+            return self.last(nn.functional.linear(hidden, self.second.weight, self.second.bias))
+        hidden = torch.tanh(self.second(hidden))
+        if self.use == "twice":
+            hidden = self.second(hidden)
+        if self.use == "called and used":
+            hidden = hidden @ self.second.weight
+        return self.last(hidden)
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["nothing odd", "twice", "a sequence", "not called", "called and used", "reparametrised", "frozen bias",
+     "one weight of two layers"],
+)  # fmt: skip
+def test_the_kernel_of_layers_used_in_odd_ways(use: str) -> None:
+    torch.manual_seed(0)
+    module = Odd(use).double()
+    x, z = normal(6, 5, seed=0), normal(4, 5, seed=1)
+    for others, workspace in ((z, 2**31), (x, 2**31), (z, 700)):
+        found = empirical_kernel(module, x, None if others is x else others, workspace=workspace)
+        assert torch.allclose(found, kernel_by_autograd(module, x, others), atol=1e-12)
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("sigmas", [None, (1.4, 0.3)], ids=["torch", "ntk"])
+def test_the_kernel_of_wide_layers_takes_no_matrix_of_gradients(sigmas: tuple[float, float] | None) -> None:
+    module = MLP(5, 1, hidden_dim=3000, depth=2, sigmas=sigmas).double()
+    x = normal(40, 5, seed=0)
+    # 9 million weights: the gradients at two inputs would take 144 MB, at forty 2.9 GB.
+    gradients = GradientsOf(module, x[:1])
+    assert gradients.bytes_per_input < 200_000
+    found = empirical_kernel(module, x)
+    assert torch.allclose(found[:1, :2], kernel_by_autograd(module, x[:1], x[:2]), rtol=1e-10)
+
+
+def test_a_network_without_trained_parameters_has_no_kernel() -> None:
+    module = small(1).requires_grad_(False)
+    assert torch.equal(empirical_kernel(module, normal(3, 5, seed=0)), torch.zeros(3, 3, dtype=torch.float64))
 
 
 def test_frozen_parameters_do_not_count() -> None:

@@ -10,7 +10,7 @@ from perturblearn.classifiers.identity import Identity, identify, identify_impor
 from perturblearn.classifiers.importing import describe_error, import_object
 from perturblearn.classifiers.linearised import is_linearised, linearised
 from perturblearn.classifiers.make import make_network, sigmas_of
-from perturblearn.classifiers.mlp import MLP
+from perturblearn.classifiers.mlp import MLP, NtkLinear
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
 from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over
@@ -26,6 +26,7 @@ __all__ = [
     "ConvNet",
     "Identity",
     "Network",
+    "NtkLinear",
     "ResNet9",
     "ResNet18",
     "TwoLayer",

@@ -56,17 +56,20 @@ class NtkLinear(nn.Module):
     Args:
         fan_in, fan_out: coordinates of an input and of an output.
         sigma_w, sigma_b: factors of weights and biases.
+
+    Attributes:
+        weight_factor, bias_factor: what stands in front of the parameters, sigma_w / sqrt(fan_in) and sigma_b.
     """
 
     def __init__(self, fan_in: int, fan_out: int, sigma_w: float, sigma_b: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fan_out, fan_in))
         self.bias = nn.Parameter(torch.randn(fan_out))
-        self._scale, self._sigma_b = sigma_w / math.sqrt(fan_in), sigma_b
+        self.weight_factor, self.bias_factor = sigma_w / math.sqrt(fan_in), sigma_b
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (n, fan_out) for inputs (n, fan_in)."""
-        return nn.functional.linear(inputs, self._scale * self.weight, self._sigma_b * self.bias)
+        return nn.functional.linear(inputs, self.weight_factor * self.weight, self.bias_factor * self.bias)
 
 
 def default_sigma_w(slope: float) -> float:

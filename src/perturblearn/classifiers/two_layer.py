@@ -56,21 +56,23 @@ class TwoLayer(nn.Module):
         hidden = nn.functional.linear(inputs.flatten(1), self.weight, self.bias)
         return leaky_relu(hidden, self.slope) @ self.readout
 
-    def parameter_gradients(self, inputs: Tensor) -> list[Tensor]:
-        r"""Gradients of every input's output in W and b, one matrix (n, parameters) each.
+    def gradient_factors(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Gradients of every input's output in W and b, as the two factors of their outer product.
 
         :math:`\partial f/\partial w_i = a_i \phi'(h_i) x` and :math:`\partial f/\partial b_i = a_i \phi'(h_i)` with
         preactivations h. At a kink the gate is that of the negative side, as in training.
 
         Args:
             inputs: (n, ...) with d coordinates each.
+
+        Returns:
+            a_i phi'(h_i), (n, m), and x, (n, d), with a 1 at its end if the network has a bias, (n, d + 1).
         """
         rows = inputs.flatten(1)
         with torch.no_grad():
             hidden = nn.functional.linear(rows, self.weight, self.bias)
             units = torch.where(hidden > 0, 1.0, self.slope).to(rows.dtype) * self.readout
-            of_weight = (units[:, :, None] * rows[:, None, :]).flatten(1)
-        return [of_weight] if self.bias is None else [of_weight, units]
+        return units, rows if self.bias is None else torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
 
     def extra_repr(self) -> str:
         """The network's part of its `repr`."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.func import jvp, vjp
 from typing_extensions import override
 
-from perturblearn.classifiers import differentiable_forward
 from perturblearn.theory.kernel import Centres, ClassSums, ClassWeights, Kernel, Points, Sums, Weights
+from perturblearn.theory.parameter_gradients import GradientsOf, call, trainable
 
 WORKSPACE = 2**31
 """Bytes that the gradients of a block of inputs may take."""
@@ -103,59 +103,26 @@ def empirical_kernel(
     Gabriel and Hongler, "Neural Tangent Kernel: Convergence and Generalization in Neural Networks", NeurIPS 2018.
 
     Args:
-        module: any network that treats the inputs of a batch one by one; put it into evaluation mode first. One that
-            knows its gradients has a method ``parameter_gradients``, which takes inputs and returns a matrix
-            (n, outputs * size) for each trainable parameter.
+        module: any network that treats the inputs of a batch one by one; put it into evaluation mode first. Fully
+            connected layers are cheap, whatever their width; the gradients in all other parameters are taken sample
+            by sample.
         x, z: inputs (n, ...) and (m, ...); z is x by default.
         workspace: bytes for the gradients of a block of inputs.
 
     Returns:
         (n, m).
     """
-    parameters = trainable(module)
-    others = x if z is None else z
-    outputs = int(call(module, parameters, x[:1]).numel())
-    size = outputs * sum(tensor.numel() * tensor.element_size() for tensor in parameters.values())
-    block = max(1, workspace // (2 * max(size, 1)))  # the gradients of two blocks are alive at once
-    symmetric = z is None
-    parts = list(x.split(block))
-    columns = parts if symmetric else list(others.split(block))
-    rows = []
+    gradients = GradientsOf(module, x[:1])
+    # The gradients of two blocks are alive at once.
+    block = max(1, workspace // (2 * max(gradients.bytes_per_input, 1)))
+    parts = x.split(block)
+    rows: list[list[Tensor]] = []
     for i, part in enumerate(parts):
-        left = _gradients(module, parameters, part)
-        row: list[Tensor] = []
-        for j, column in enumerate(columns):
-            if symmetric and j < i:  # already known from above the diagonal
-                row.append(rows[j][i].T)
-                continue
-            right = left if symmetric and i == j else _gradients(module, parameters, column)
-            row.append(sum((a @ b.T for a, b in zip(left, right, strict=True)), x.new_zeros(len(part), len(column))))
+        left = gradients(part)
+        if z is None:  # what is below the diagonal is already known
+            row = [rows[j][i].T for j in range(i)] + [left.inner(left)]
+            row += [left.inner(gradients(column)) for column in parts[i + 1 :]]
+        else:
+            row = [left.inner(gradients(column)) for column in z.split(block)]
         rows.append(row)
     return torch.cat([torch.cat(row, dim=1) for row in rows])
-
-
-def trainable(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters that training moves, by name, cut off from autograd."""
-    return {name: tensor.detach() for name, tensor in module.named_parameters() if tensor.requires_grad}
-
-
-def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """The network's outputs with other parameters."""
-    with differentiable_forward():
-        return functional_call(module, dict(parameters), (inputs,))
-
-
-def _gradients(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> list[Tensor]:
-    """Gradients of every input's outputs in the parameters, one matrix (n, outputs * size) per parameter."""
-    # A closed form, where the network has one, is several times faster than a backward pass per sample.
-    own = getattr(module, "parameter_gradients", None)
-    if own is not None:
-        return own(inputs)
-
-    def of_one(sample: Tensor) -> dict[str, Tensor]:
-        pulled = vjp(lambda values: call(module, values, sample[None]).flatten(), dict(parameters))
-        outputs, pull_back = pulled[0], pulled[1]
-        return vmap(lambda row: pull_back(row)[0])(torch.eye(len(outputs), dtype=outputs.dtype, device=outputs.device))
-
-    per_sample = vmap(of_one)(inputs)
-    return [tensor.flatten(1) for tensor in per_sample.values()]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from perturblearn.errors import DataError
-from perturblearn.theory.empirical_kernel import WORKSPACE, call, empirical_kernel, trainable
+from perturblearn.theory.empirical_kernel import WORKSPACE, empirical_kernel
+from perturblearn.theory.parameter_gradients import call, trainable
 
 
 @dataclass(frozen=True)
