@@ -58,6 +58,22 @@ def test_training_follows_the_kernel_of_the_start() -> None:
     assert split.error < 1e-12
 
 
+def test_its_kernel_is_that_of_the_network_it_was_taken_from() -> None:
+    network, (inputs, _) = fresh("mlp"), samples(6, (6,), 2)
+    lazy = linearised(network)
+    steps = [parameter for parameter in lazy.parameters() if parameter.requires_grad]
+    with torch.no_grad():
+        for parameter in steps:
+            parameter += 0.3 * torch.randn_like(parameter)
+    rows = [
+        torch.cat([gradient.flatten() for gradient in torch.autograd.grad(output, steps)])
+        for output in (lazy(one[None]).sum() for one in inputs)
+    ]
+    found, gradients = EmpiricalKernel(lazy)(inputs), torch.stack(rows)
+    assert torch.allclose(found, gradients @ gradients.T, rtol=1e-12)
+    assert torch.equal(found, EmpiricalKernel(network)(inputs))
+
+
 @pytest.mark.parametrize("name", ["mlp", "convnet"])
 def test_to_disk_and_back(name: str) -> None:
     shape, n_classes = ((6,), 2) if name == "mlp" else ((1, 11, 11), 3)

@@ -8,7 +8,7 @@ from perturblearn.classifiers.evaluating import differentiable_forward, evaluati
 from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
-from perturblearn.classifiers.linearised import is_linearised, linearised
+from perturblearn.classifiers.linearised import is_linearised, linearised, linearised_from
 from perturblearn.classifiers.make import make_network, sigmas_of
 from perturblearn.classifiers.mlp import MLP, NtkLinear
 from perturblearn.classifiers.network import Network
@@ -49,6 +49,7 @@ __all__ = [
     "is_target",
     "label_loss",
     "linearised",
+    "linearised_from",
     "load_weights",
     "make_network",
     "predicted_labels",

@@ -21,13 +21,18 @@ class LinearisedBody(nn.Module):
 
     Args:
         body: the network as it starts; it is copied.
+
+    Attributes:
+        start: that copy.
+        moved: names of its parameters that training moves.
+        steps: how far, in their order.
     """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.start = copy.deepcopy(body).eval()
         moved = {name: parameter for name, parameter in self.start.named_parameters() if parameter.requires_grad}
-        self._names = list(moved)
+        self.moved = list(moved)
         self.steps = nn.ParameterList(
             [nn.Parameter(parameter.detach().clone().zero_()) for parameter in moved.values()]
         )
@@ -36,8 +41,8 @@ class LinearisedBody(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs shaped as the body's."""
         own = dict(self.start.named_parameters())
-        along = dict(zip(self._names, self.steps, strict=True))
-        at = {name: own[name] for name in self._names}
+        along = dict(zip(self.moved, self.steps, strict=True))
+        at = {name: own[name] for name in self.moved}
         with differentiable_forward():
             outputs, change = jvp(lambda values: functional_call(self.start, values, (inputs,)), (at,), (along,))[:2]
         return outputs + change
@@ -60,3 +65,14 @@ def linearised(network: Network) -> Network:
 def is_linearised(network: Network) -> bool:
     """Whether a network is the linearisation of one."""
     return isinstance(network.body, LinearisedBody)
+
+
+def linearised_from(network: Network) -> Network:
+    """The network whose linearisation this is, where it was taken; a copy."""
+    other = copy.deepcopy(network)
+    body = other.body
+    assert isinstance(body, LinearisedBody)
+    other.body = body.start
+    for name, parameter in body.start.named_parameters():
+        parameter.requires_grad_(name in body.moved)
+    return other

@@ -12,7 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
-from perturblearn.classifiers import NtkLinear, TwoLayer, differentiable_forward
+from perturblearn.classifiers import (
+    Network,
+    NtkLinear,
+    TwoLayer,
+    differentiable_forward,
+    is_linearised,
+    linearised_from,
+)
 
 Factors = tuple[Tensor, Tensor]
 """What comes back to a layer's outputs, (n, outputs * fan_out), and what goes into it, (n, fan_in), with a column more
@@ -61,6 +68,9 @@ class GradientsOf:
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
+        if isinstance(network, Network) and is_linearised(network):
+            # Its gradients are those of the network that it was taken from, whose layers are called as they are.
+            network = linearised_from(network)
         self._network = network
         self._linear = [] if isinstance(network, TwoLayer) else _linear_layers(network, example)
         held = {id(parameter) for layer in self._linear for parameter in layer.module.parameters()}
