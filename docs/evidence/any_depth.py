@@ -3,11 +3,14 @@
     python docs/evidence/any_depth.py theory [--depths 1 2 3 4] [--widths 128 512] [--seeds 2]
     python docs/evidence/any_depth.py attribution [--data mnist] [--seeds 3]
     python docs/evidence/any_depth.py error [--seeds 2]
+    python docs/evidence/any_depth.py weak [--depths 1 3 6] [--seeds 5]
 
 ``theory``: MNIST, 1 against 2, 500 images, logistic loss, 300 full-batch steps of rate 1 without momentum, slope 0.01,
 sigma_b 0.1; the kernel at infinite width beside networks in its parametrisation. ``attribution``: ten classes of MNIST
 and a network of three hidden layers, or CIFAR-10 and a ConvNet, by target rule and source. ``error``: what its parts
-miss, and what it costs, by network, batch size and rate. Needs the data in PERTURBLEARN_DATA.
+miss, and what it costs, by network, batch size and rate. ``weak``: the first step of a g of infinite width on perturbed
+noise, beside the nearest class mean, under random targets and under as many of each class. Needs the data in
+PERTURBLEARN_DATA.
 """
 
 from __future__ import annotations
@@ -28,7 +31,15 @@ from perturblearn import learn_from_perturbations
 from perturblearn.classifiers import Network, make_network
 from perturblearn.config import NetworkConfig, resolve_config
 from perturblearn.data import Signature, load_dataset
-from perturblearn.theory import DeepKernel, PerturbationTerms, kernel_training, perturbation_terms
+from perturblearn.theory import (
+    DeepKernel,
+    PerturbationTerms,
+    kernel_training,
+    nearest_mean,
+    perturbation_direction,
+    perturbation_terms,
+    standard_prediction,
+)
 from perturblearn.training import LOSSES, MinibatchDescent, attribute_training
 
 STEPS, RATE, SLOPE, SIGMA_B = 300, 1.0, 0.01, 0.1
@@ -129,6 +140,34 @@ def theory(depths: Sequence[int], widths: Sequence[int], seeds: int) -> None:
                 found.append(row)
             columns = " | ".join(spread(column) for column in zip(*found, strict=True))
             print(f"| {depth} | {width} | {columns} |", flush=True)
+
+
+SIZES_OF_NOISE = (0.125, 0.5, 2.0, 8.0)
+
+
+def weak(depths: Sequence[int], seeds: int) -> None:
+    """Correlation of the first step of lazy training, the sum of y'_n Theta(x'_n, z), with the nearest mean."""
+    print(f"| hidden layers | targets | {' | '.join(f'ε = {size:g}' for size in SIZES_OF_NOISE)} |")
+    print(f"|{'---|' * (2 + len(SIZES_OF_NOISE))}")
+    problems = [load(seed) for seed in range(seeds)]
+    for depth in depths:
+        kernel = DeepKernel(depth, SLOPE, sigma_b=SIGMA_B)
+        found: dict[tuple[str, float], list[float]] = {}
+        for seed, problem in enumerate(problems):
+            generator = torch.Generator().manual_seed(seed)
+            sources = torch.rand(1000, problem.x.shape[1], generator=generator, dtype=torch.float64)
+            random = 2 * torch.randint(2, (1000,), generator=generator) - 1
+            directions = perturbation_direction(problem.x, problem.y, kernel=kernel, at=sources)
+            directions /= directions.norm(dim=1, keepdim=True)
+            for name, targets in (("random", random), ("500 of each class", torch.tensor([1, -1] * 500))):
+                for size in SIZES_OF_NOISE:
+                    seen = sources + size * targets[:, None] * directions
+                    step = standard_prediction(seen, targets, problem.z, kernel=kernel)
+                    mean = nearest_mean(seen, targets, problem.z)
+                    found.setdefault((name, size), []).append(correlation(step, mean))
+        for name in dict.fromkeys(name for name, _ in found):
+            cells = (spread(found[name, size]) for size in SIZES_OF_NOISE)
+            print(f"| {depth} | {name} | {' | '.join(cells)} |", flush=True)
 
 
 def fresh(depth: int, width: int, seed: int, role: str) -> Network:
@@ -253,7 +292,7 @@ def without_batch_statistics(module: torch.nn.Module) -> None:
 def main() -> None:
     """Run the chosen part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("theory", "attribution", "error"))
+    parser.add_argument("part", choices=("theory", "attribution", "error", "weak"))
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--data", choices=tuple(NETWORKS_OF), default="mnist")
@@ -263,8 +302,10 @@ def main() -> None:
         theory(arguments.depths, arguments.widths, arguments.seeds)
     elif arguments.part == "attribution":
         attribution(arguments.data, arguments.seeds)
-    else:
+    elif arguments.part == "error":
         error(arguments.seeds)
+    else:
+        weak(arguments.depths, arguments.seeds)
 
 
 if __name__ == "__main__":
