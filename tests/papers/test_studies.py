@@ -223,3 +223,17 @@ def test_runs_that_are_missing_are_done_without(name: str) -> None:
         "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
         "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6})  # fmt: skip
     assert any(table.rows for table in study.analysis([run]).tables)
+
+
+def test_a_kernel_that_does_not_drift_has_no_place_on_a_logarithmic_axis() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        return {"perturbation_kernel_drift": 0.0 if run.way == "lazy" else 10.0 ** number(run.settings, "depth")}
+
+    study = STUDIES["studies/depth"]
+    found = study.analysis([run for run in runs_of(study, measures) if run.x == "depth"])
+    drifts = {chart.title.partition(":")[0]: list(chart.lines[0].y) for chart in found.charts}
+    assert drifts.keys() == {"torch", "ntk"}
+    assert drifts["torch"] == [10.0**depth for depth in range(1, 7)]
+    rows = rows_of(found, "per_layer")
+    assert {row["way"] for row in rows if row["slope"] is not None} == {"torch", "ntk"}
+    assert all(row["slope"] == pytest.approx(1.0) for row in rows if row["slope"] is not None)

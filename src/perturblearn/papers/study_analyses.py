@@ -270,7 +270,7 @@ def analyse_depth(runs: Sequence[StudyRun]) -> Analysis:
         for names, label in _OF_NETWORKS:
             is_log = label in _IS_LOG
             for name, meaning in names.items():
-                known = _with(of_panel, name)
+                known = _with(of_panel, name, positive=is_log)
                 fit = fit_line(
                     {"depth": [number(run.settings, "depth") for run in known]},
                     [math.log10(run.measures[name]) if is_log else run.measures[name] for run in known],
@@ -317,9 +317,10 @@ def _by_panel(runs: Sequence[StudyRun]) -> dict[Any, list[StudyRun]]:
     return _grouped(runs, lambda run: (run.way, run.panel))
 
 
-def _with(runs: Sequence[StudyRun], name: str) -> list[StudyRun]:
-    """Those that have a measure."""
-    return [run for run in runs if run.measures.get(name) is not None]
+def _with(runs: Sequence[StudyRun], name: str, *, positive: bool = False) -> list[StudyRun]:
+    """Those that have a measure, and a logarithm of it: a lazy network's kernel does not drift at all."""
+    known = [run for run in runs if run.measures.get(name) is not None]
+    return [run for run in known if run.measures[name] > 0] if positive else known
 
 
 def _table_of(runs: Sequence[StudyRun], told: _Told) -> Table:
@@ -342,14 +343,14 @@ def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
     charts: list[Chart] = []
     for (way, _), of_panel in _by_panel(runs).items():
         for names, label in told:
+            is_log = label in _IS_LOG
             lines: list[Line] = []
             for name, meaning in names.items():
-                points = _grouped(_with(of_panel, name), lambda run: run.settings[run.x])
+                points = _grouped(_with(of_panel, name, positive=is_log), lambda run: run.settings[run.x])
                 if points:
                     lines.append(_line(meaning, list(points), points.values(), name))
             if lines and label is not None:
                 x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
-                is_log = label in _IS_LOG
                 charts.append(Chart(title, label_of(x), label, lines, log_x=x != "depth", log_y=is_log))
     return charts
 
