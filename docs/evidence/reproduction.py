@@ -101,9 +101,7 @@ def plan() -> Iterator[Task]:
     yield Task("studies/orthogonality", "full", 10)
     yield Task("studies/smallest_perturbation", "full", 10)
     yield Task("studies/depth", "full", 5)
-    yield Task("studies/weak_limit", "full", 5, curves="torch")
-    yield Task("studies/weak_limit", "full", 3, (5,), "lazy")
-    yield Task("studies/weak_limit", "full", 3, (2,), "lazy")
+    yield Task("studies/weak_limit", "full", 5)
     yield Task("studies/architectures", "quick", 1)
 
 

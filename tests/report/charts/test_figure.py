@@ -53,6 +53,18 @@ def test_a_cosine_similarity_is_no_share_and_one_seed_no_mean() -> None:
     assert share.chart.note.startswith("Values of 1 seed")
 
 
+def test_a_correlation_may_be_negative() -> None:
+    made = made_reproduction()
+    rows = [
+        replace(row, measure=row.measure.replace("perturbation_accuracy", "nearest_mean_correlation"))
+        for row in made.rows
+    ]
+    (shares, *_), (correlation, *_) = panel_charts(made), panel_charts(replace(made, rows=rows))
+    assert shares.chart.y.limits == (-0.03, 1.03)
+    assert correlation.chart.y.limits == (-1.03, 1.03)
+    assert (correlation.chart.y.label, correlation.chart.y.is_share) == ("share, or correlation", False)
+
+
 def test_the_published_seed_is_a_curve_beside_our_own_or_alone() -> None:
     made = made_reproduction()
     rows = [replace(row, at_seed=0.4) if row.measure == "perturbation_accuracy" else row for row in made.rows]

@@ -123,10 +123,12 @@ def _chart(
             spreads = [0.0 if known is None else known.uncertainty] * len(theirs)
             rings[name] = Curve(label, list(theirs), list(theirs.values()), ring, spreads, has_bars=True, key=measure)
     measured = {curve_of(row.measure)[0] for row in found.rows}
-    label = "accuracy" if all("accuracy" in name for name in measured) else "share"
+    label, limits = "accuracy" if all("accuracy" in name for name in measured) else "share", SHARE_LIMITS
     if "cosine_similarity" in measured:  # no share, though it lies between 0 and 1 here
         label = "accuracy, or cosine similarity"
-    shares = Axis(label, limits=SHARE_LIMITS, is_share=label in ("accuracy", "share"))
+    elif any(name.endswith("correlation") for name in measured):
+        label, limits = "share, or correlation", (-limits[1], limits[1])
+    shares = Axis(label, limits=limits, is_share=label in ("accuracy", "share"))
     return Chart(title, axis, shares, [*curves, *rings.values()], note=_note(found), size=(3.3, 2.8))
 
 
