@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perturblearn.attacks import Iterate, input_gradient, minimum_norm, pgd, radial_pgd, run_attack, target_loss
+from perturblearn.attacks.objective import Loss
 from perturblearn.errors import ModelError
 
 X = torch.rand(5, 6, generator=torch.Generator().manual_seed(0))
@@ -119,6 +120,10 @@ def test_gradients_that_are_views_of_weights_are_not_written_to() -> None:
     assert weight.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - nn.functional.one_hot(targets, outputs.shape[1])).square().sum(dim=1) * 1e3
+
+
 class Counting(nn.Linear):
     def __init__(self, outputs: int) -> None:
         torch.manual_seed(0)
@@ -145,8 +150,8 @@ def test_bfloat16_searches_in_bfloat16_and_judges_in_float32() -> None:
     state = {key: value.clone() for key, value in module.state_dict().items()}
     found = pgd(module, X, CLASSES, norm="linf", epsilon=0.2, steps=7, bfloat16=True)
     short, full = torch.bfloat16, torch.float32
-    # The source and the last iterate are judged in float32, and what was better than it on the way.
-    assert module.passes[:9] == [(full, False)] + [(short, True)] * 7 + [(full, False)]
+    # The best iterates are judged in float32, and the sources of those that have gained little.
+    assert module.passes[:9] == [(short, True)] * 7 + [(short, False), (full, False)]
     assert module.passes[9:] in ([], [(full, False)])
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
     assert all(parameter.dtype == full for parameter in module.parameters())
@@ -160,6 +165,35 @@ def test_bfloat16_searches_in_bfloat16_and_judges_in_float32() -> None:
     with torch.no_grad():
         before = nn.functional.cross_entropy(module(X), CLASSES, reduction="none")
     assert bool((before - found.losses > 0.9 * (before - exact.losses)).all())
+
+
+@pytest.mark.parametrize(("epsilon", "loss"), [(3e-3, None), (0.3, None), (3e-3, squares), (0.3, squares)])
+@pytest.mark.parametrize("random_start", [False, True])
+def test_no_sample_is_worse_off_than_at_its_source(epsilon: float, loss: Loss | None, random_start: bool) -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(6, 50), nn.Tanh(), nn.Linear(50, 3))
+    points, targets = torch.rand(200, 6), torch.randint(3, (200,))
+    found = pgd(
+        module, points, targets, norm="l2", epsilon=epsilon, steps=3, bfloat16=True, loss=loss,
+        random_start=random_start, step=2.5,
+    )  # fmt: skip
+    with torch.no_grad():
+        before = (loss or target_loss)(module(points), targets)
+        after = (loss or target_loss)(module(found.inputs), targets)
+    moved = (found.inputs != points).any(dim=1)
+    assert bool((after[moved] < before[moved]).all())
+    assert torch.allclose(after, found.losses)
+    assert bool(moved.any())
+
+
+def test_sources_are_judged_again_only_where_little_was_gained() -> None:
+    module = Counting(3)
+    pgd(module, X, CLASSES, norm="l2", epsilon=30.0, steps=4, bfloat16=True)
+    assert module.passes[-1:] == [(torch.float32, False)]
+    assert module.passes.count((torch.float32, False)) == 1
+    module = Counting(3)
+    pgd(module, X, CLASSES, norm="l2", epsilon=1e-3, steps=4, bfloat16=True)
+    assert module.passes.count((torch.float32, False)) == 2
 
 
 def test_bfloat16_on_images_with_buffers_and_what_the_module_makes_itself() -> None:

@@ -29,6 +29,7 @@ class Block:
         ball: what the perturbed inputs may be.
         exact: the target loss in the network's own precision.
         quick: the one that is searched; the same, or its copy in bfloat16.
+        has_own_loss: whether it is another than `target_loss`.
     """
 
     rows: Tensor
@@ -38,6 +39,12 @@ class Block:
     ball: Ball
     exact: Objective
     quick: Objective
+    has_own_loss: bool
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the search is in the network's own precision."""
+        return self.quick is self.exact
 
     def of_rows(self, rows: Tensor) -> Block:
         """Some of the block's samples."""
@@ -47,7 +54,7 @@ class Block:
             rows=self.rows[rows],
             ball=self.ball.of_rows(rows),
             exact=exact,
-            quick=exact if self.quick is self.exact else self.quick.of_rows(rows),
+            quick=exact if self.is_exact else self.quick.of_rows(rows),
         )
 
     def result(self, points: Tensor, outputs: Tensor, losses: Tensor) -> AttackResult:
@@ -104,4 +111,5 @@ def blocks(
             ball=Ball(attack.norm, sources[part], sizes[part], context.value_range),
             exact=exact,
             quick=exact if short is None else Objective(short, *rest),
+            has_own_loss=context.loss is not None,
         )

@@ -27,6 +27,10 @@ FALL = 0.01
 """Share of its size by which a loss must fall from look to look for the search to go on: towards a minimum on the
 ball's surface it falls by ever less, but hardly ever by nothing."""
 
+IN_DOUBT = 0.1
+"""Share of a sample's largest output by which the loss must have fallen for bfloat16 to be believed that it has: its
+products err by a percent or two of the outputs."""
+
 
 @dataclass(frozen=True)
 class ProjectedDescent(Attack):
@@ -98,8 +102,8 @@ class ProjectedDescent(Attack):
             for block in blocks(self, module, sources, targets, context, bfloat16=self.bfloat16):
                 best = Best()
                 # Otherwise the first iterate is the source itself, and its pass is the one that has to be made anyway.
-                if self.random_start or self.bfloat16:
-                    best.keep(block.ball.centres, *block.exact.evaluate(block.ball.centres))
+                if self.random_start:
+                    best.keep(block.ball.centres, *block.quick.evaluate(block.ball.centres))
                 for restart in range(self.restarts):
                     centres = block.ball.centres
                     start = block.ball.random_points(starts[restart]) if self.random_start else centres
@@ -134,7 +138,7 @@ class ProjectedDescent(Attack):
                 range(first, min(first + stride, steps)),
                 watch,
             )
-        watch(steps, points, *block.exact.evaluate(points))
+        watch(steps, points, *block.quick.evaluate(points))
         if block is not watch.block:
             block.quick.check()
             block.exact.check()
@@ -169,8 +173,7 @@ class _Watch:
     def __call__(self, step: int, points: Tensor, outputs: Tensor, losses: Tensor) -> None:
         """Take note of an iterate."""
         block, context = self.block, self._context
-        exact = step == self._steps or block.quick is block.exact
-        self._best.keep(points, outputs, losses, exact=exact, rows=self._rows)
+        self._best.keep(points, outputs, losses, rows=self._rows)
         if self._keeps_least:
             self.least = torch.minimum(self.least, losses)
         if context.callback is not None:
@@ -219,32 +222,28 @@ def descend(
 class Best:
     """Per sample the iterate with the strictly lowest loss; the first one that is kept is the start.
 
-    In a search in bfloat16 the start and the last iterate are evaluated exactly. Other best iterates are evaluated
-    again in the end, and are kept only if they are then still better than the start.
+    After a search in bfloat16 the best iterates are evaluated again, and are kept only if they are then still better
+    than the start. The start is evaluated again only for samples whose gain is within what bfloat16 may be wrong by.
     """
 
     def __init__(self) -> None:
         self.start: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def keep(
-        self, points: Tensor, outputs: Tensor, losses: Tensor, *, exact: bool = True, rows: Tensor | None = None
-    ) -> None:
+    def keep(self, points: Tensor, outputs: Tensor, losses: Tensor, *, rows: Tensor | None = None) -> None:
         """Take the samples' points where they are better.
 
         Args:
             points, outputs, losses: of all samples, or of some.
-            exact: whether they are judged in the network's own precision.
             rows: which samples these are; None for all.
         """
         if self.start is None:
             self.start = points, outputs, losses
             self.points, self.outputs, self.losses = points.clone(), outputs.clone(), losses.clone()
-            self.exact = torch.full_like(losses, exact, dtype=torch.bool)
             return
         if rows is not None:
             better = losses < self.losses[rows]
-            owns = self.losses, self.points, self.outputs, self.exact
-            for own, new in zip(owns, (losses, points, outputs, torch.full_like(better, exact)), strict=True):
+            owns = self.losses, self.points, self.outputs
+            for own, new in zip(owns, (losses, points, outputs), strict=True):
                 own[rows] = torch.where(_like(better, new), new, own[rows])
             return
         better = losses < self.losses
@@ -252,7 +251,6 @@ class Best:
         torch.where(better, losses, self.losses, out=self.losses)
         torch.where(better[:, None], points, self.points, out=self.points)
         torch.where(_like(better, outputs), outputs, self.outputs, out=self.outputs)
-        self.exact = torch.where(better, exact, self.exact)
 
     def settle(self, block: Block) -> AttackResult:
         """The result, with outputs and losses in the network's own precision.
@@ -260,11 +258,12 @@ class Best:
         These are known already, except after a search in bfloat16 and, rarely, where rounding left a point too far
         from its source.
         """
+        stale = torch.full_like(self.losses, not block.is_exact, dtype=torch.bool)
         if not block.ball.holds(self.points):
             near = block.ball.fit(self.points)
-            self.exact &= (near == self.points).all(dim=1)
+            stale |= (near != self.points).any(dim=1)
             self.points = near
-        rows = (~self.exact).nonzero()[:, 0]
+        rows = stale.nonzero()[:, 0]
         if len(rows):
             self._judge(rows, block)
         # NaN are counted on the way and looked at here: asking after every step would wait for the device each time.
@@ -273,12 +272,21 @@ class Best:
         return block.result(self.points, self.outputs, self.losses)
 
     def _judge(self, rows: Tensor, block: Block) -> None:
+        """Evaluate the best iterates of some samples exactly, and go back to the start where they are no better."""
         assert self.start is not None
+        start, outputs, losses = (values[rows] for values in self.start)
         points = self.points[rows]
         judged = points, *block.exact.of_rows(rows).evaluate(points)
-        better = judged[2] < self.start[2][rows]
-        for own, new, old in zip((self.points, self.outputs, self.losses), judged, self.start, strict=True):
-            own[rows] = torch.where(_like(better, new), new, old[rows])
+        # A loss of one's own may have any scale, so all its samples are in doubt.
+        scale = math.inf if block.has_own_loss else outputs.reshape(len(rows), -1).abs().amax(dim=1)
+        doubtful = ((points != start).any(dim=1) & (judged[2] > losses - IN_DOUBT * scale)).nonzero()[:, 0]
+        if len(doubtful):
+            first = start[doubtful], *block.exact.of_rows(rows[doubtful]).evaluate(start[doubtful])
+            better = judged[2][doubtful] < first[2]
+            for new, old in zip(judged, first, strict=True):
+                new[doubtful] = torch.where(_like(better, new), new[doubtful], old)
+        for own, new in zip((self.points, self.outputs, self.losses), judged, strict=True):
+            own[rows] = new
 
 
 def _like(rows: Tensor, values: Tensor) -> Tensor:
