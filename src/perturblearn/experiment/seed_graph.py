@@ -453,6 +453,7 @@ class GraphBuilder:
             selection=chosen,
             perturbed=tuple(branch.perturbed for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            start=None if self.config.perturbation.model.is_network else start_of(self.config, "perturbation"),
             section=self.config.perturbation,
             context=self.context,
         )
