@@ -127,6 +127,11 @@ def attribute(
     return Attribution(numbers, _by_class(data, labels.cpu(), signals), rows, signals, right, without)
 
 
+def steps_merged(section: ClassifierConfig) -> int:
+    """How many steps are split as one where nothing else is asked for."""
+    return min(_MOST_MERGED, max(1, _BATCH // section.batch_size)) if isinstance(section, SGDConfig) else 1
+
+
 def class_signal(outputs: Float[Tensor, "m *k"], labels: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
     """Output of each input's true class minus the mean of the others, each output centred over the inputs.
 
@@ -159,11 +164,9 @@ def _follow(
     if isinstance(section, SGDConfig):
         network = first_network(section, Signature.of(data), seed=spec.seed, role=_ROLE)
         network, descent = network.to(device=device, dtype=inputs.dtype), minibatch_descent(section)
-        usual = min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
     else:
         assert isinstance(section, DescentConfig), "the configuration refuses all others"
-        network = spec.first_network(inputs)
-        descent, usual = full_batch_descent(section, section.epochs), 1
+        network, descent = spec.first_network(inputs), full_batch_descent(section, section.epochs)
     return attribute_training(
         descent,
         network,
@@ -173,7 +176,7 @@ def _follow(
         heldout,
         seed=minibatch_seed(spec.seed, _ROLE),
         device=device,
-        merged=usual if merged is None else merged,
+        merged=steps_merged(section) if merged is None else merged,
         tolerance=tolerance,
         report=report,
     )
