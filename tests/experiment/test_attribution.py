@@ -62,7 +62,8 @@ def test_parts_are_those_of_the_run_s_own_g(keys: dict[str, Any], n_classes: int
     report = RunReport(result)
     assert next(row[0] for row in report.rows if row[0].startswith("attribution")) == "attribution_total"
     assert report.attribution_lines[0][:2] == ("class signal", "start")
-    assert any("class signal" in remark and "is the sum of perturbations" in remark for remark in report.remarks)
+    assert any("class signal" in remark and "the sum of perturbations" in remark for remark in report.remarks)
+    assert "attribution_total" not in report.text
 
 
 def test_a_published_script_s_g_starts_where_the_script_drew_it() -> None:
@@ -97,6 +98,7 @@ def test_what_is_wrong_with_a_split_is_said() -> None:
         summary = {**result.summary, "attribution_cancellation": summarise([cancellation])}
         remarks = RunReport(replace(result, summary=summary)).remarks
         assert any("parts cancel 12 times over, so the split does not decide" in each for each in remarks) == is_said
+        assert any("Without the perturbations' part g would misclassify" in each for each in remarks) != is_said
 
 
 def test_nothing_else_changes() -> None:
