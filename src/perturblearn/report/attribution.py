@@ -47,7 +47,7 @@ def attribution_remarks(result: Result) -> Iterator[str]:
         )
     else:
         share = percent_with_spread(summary["attribution_needs_perturbation"])
-        yield f"Without the perturbations' part g would misclassify {share} of held-out inputs that it gets right."
+        yield f"g gets {share} of held-out inputs right only because of the perturbations' part."
     error = max(value for value in summary["attribution_error"]["values"] if value is not None)
     if error > MOST_ERROR:
         yield (
