@@ -52,7 +52,7 @@ def test_runs_measure_what_each_measures_alone(tmp_path: Path, in_memory: bool) 
     outcomes = PreparedRuns("both", POINTS).run(RunOptions(out=None if in_memory else tmp_path))
     assert [(outcome.point, outcome.seed) for outcome in outcomes] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for each, of_point in ((POINTS[0], outcomes[:2]), (POINTS[1], outcomes[2:])):
-        alone = learn_from_perturbations(each.config)
+        alone = learn_from_perturbations(each.config, overrides={"measures.attribution": False})
         assert [outcome.measured for outcome in of_point] == alone.seeds
         assert all(outcome.error is None for outcome in of_point)
 

@@ -19,14 +19,18 @@ def words(text: str) -> list[str]:
 
 TINY = words(
     "--seeds 1 --data.name gauss --data.n_samples 40 --data.n_heldout 40 --data.input_dim 10 --controls.draws 2 "
-    "--standard.model.hidden_dim 8 --perturbation.model.hidden_dim 8 --standard.epochs 5 --perturbation.epochs 5"
+    "--measures.attribution false --standard.model.hidden_dim 8 --perturbation.model.hidden_dim 8 "
+    "--standard.epochs 5 --perturbation.epochs 5"
 )
 DEEP = words(
     "--seeds 1 --data.name digits --data.classes 0,1,2 --data.n_samples 60 --controls.draws 1 --attack.name pgd "
-    "--attack.steps 2 --standard.model.name mlp --standard.model.hidden_dim 8 --standard.epochs 2 "
+    "--measures.attribution false --attack.steps 2 "
+    "--standard.model.name mlp --standard.model.hidden_dim 8 --standard.epochs 2 "
     "--perturbation.model.name mlp --perturbation.model.hidden_dim 8 --perturbation.epochs 2"
 )
-DIGITS = words("--seeds 1 --standard.epochs 20 --perturbation.epochs 20 --controls.draws 2")
+DIGITS = words(
+    "--seeds 1 --standard.epochs 20 --perturbation.epochs 20 --controls.draws 2 --measures.attribution false"
+)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ TINY = {
     "perturbation.lr": [0.5, 0.1],
     "controls.draws": 2,
     "measures.cosine_similarity": True,
+    "measures.attribution": False,
 }
 
 

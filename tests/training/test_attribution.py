@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from tests.training.problems import network as two_layer
 from tests.training.problems import problem
 from torch import Tensor, nn
 
-from perturblearn.classifiers import Network, initialise
+from perturblearn.classifiers import Network, TwoLayer, initialise
 from perturblearn.config import TwoLayerConfig
 from perturblearn.errors import DataError
 from perturblearn.theory import EmpiricalKernel, perturbation_terms
-from perturblearn.training import LOSSES, Descent, MinibatchDescent, PathAttribution, attribute_training
+from perturblearn.training import LOSSES, Descent, MinibatchDescent, PathAttribution, Plateau, attribute_training
+from perturblearn.training.chords import split_change
 
 
 def moved(inputs: Tensor, size: float = 0.1) -> Tensor:
@@ -51,16 +53,82 @@ def test_parts_add_up_and_the_training_is_the_same(case: str) -> None:
     assert bool(same.parts["source"].any())
 
 
-@pytest.mark.parametrize("plateau", [True, False])
-def test_full_batch_training(plateau: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "slope", "loss", "plateau", "merged"),
+    [
+        ("two_layer", 0.0, "logistic", True, 1),
+        ("two_layer", 0.1, "logistic", False, 7),
+        ("one_hidden", 0.1, "exponential", True, 1),
+        ("one_hidden", 0.0, "identity", False, 1),
+    ],
+)
+def test_full_batch_training(name: str, slope: float, loss: str, plateau: bool, merged: int) -> None:
+    """The closed form beside autograd's gradients and outputs split along chords, as for any network."""
     inputs, labels = problem(20, 6)
-    start, heldout = two_layer(6, slope=0.1), problem(15, 6, seed=4)[0]
-    descent = Descent("logistic", 0.2, 60, plateau=plateau)
-    found = attribute_training(descent, start, inputs, moved(inputs), labels, heldout, seed=0)
-    expected = descent.train(start, inputs, labels).outputs(heldout).double()
-    assert torch.allclose(found.final, expected, rtol=1e-9)
-    assert found.error < 0.01
-    assert set(found.parts) == {"source", "perturbation"}
+    start, heldout = two_layer(6, name=name, slope=slope), problem(15, 6, seed=4)[0]
+    descent = Descent(loss, 0.2, 60, plateau=plateau)
+    found = attribute_training(descent, start, inputs, moved(inputs), labels, heldout, seed=0, merged=merged)
+    trained = descent.train(start, inputs, labels)
+    assert torch.allclose(found.final, trained.outputs(heldout).double(), rtol=1e-9)
+    assert torch.allclose(found.network(inputs), trained.outputs(inputs), rtol=1e-9)
+    assert found.error < 1e-12
+    expected = attribute_plainly(descent, start, inputs, moved(inputs), labels, heldout, merged)
+    assert found.parts.keys() == expected.keys()
+    for part, values in expected.items():
+        # Differences of outputs over a twentieth of a chord: roundings times the number of steps.
+        assert torch.allclose(found.parts[part], values, rtol=1e-9, atol=1e-9 * float(values.norm())), part
+
+
+def attribute_plainly(
+    descent: Descent, start: TwoLayer, inputs: Tensor, sources: Tensor, labels: Tensor, heldout: Tensor, merged: int
+) -> dict[str, Tensor]:
+    """The parts of a full-batch training by autograd, step by step, and along chords as for any network."""
+    network, plateau = copy.deepcopy(start), Plateau(descent.lr)
+    parameters = dict(network.named_parameters())
+    velocities = {part: {name: torch.zeros_like(p) for name, p in parameters.items()} for part in ("source", "whole")}
+    at = {name: p.detach().clone() for name, p in parameters.items()}
+    parts = {part: torch.zeros(len(heldout), dtype=torch.float64) for part in ("source", "perturbation")}
+    moves = {part: {name: torch.zeros_like(p) for name, p in at.items()} for part in parts}
+    for epoch in range(1, descent.epochs + 1):
+        mean = LOSSES[descent.loss](labels * (outputs := network(inputs))).mean()
+        (weights,) = torch.autograd.grad(mean, outputs, retain_graph=True)
+        rate = plateau.lr
+        if descent.plateau:
+            plateau.update(mean.item())
+        passes = {"source": network(sources), "whole": outputs}
+        for part, of_part in velocities.items():
+            gradients = torch.autograd.grad((passes[part] * weights).sum(), list(parameters.values()))
+            for name, gradient in zip(parameters, gradients, strict=True):
+                of_part[name] = descent.momentum * of_part[name] + gradient
+        for name, parameter in parameters.items():
+            source, whole = velocities["source"][name], velocities["whole"][name]
+            moves["source"][name] -= rate * source
+            moves["perturbation"][name] -= rate * (whole - source)
+            parameter.data -= rate * whole
+        if epoch % merged == 0 or epoch == descent.epochs:
+            end = {name: p.detach().clone() for name, p in parameters.items()}
+            _, _, changes = split_change(
+                network, heldout, at, end, moves, straighten=True, block=100, suffices=lambda rows, after, missed: True
+            )
+            parts = {part: parts[part] + change for part, change in changes.items()}
+            at, moves = end, {part: {name: torch.zeros_like(p) for name, p in end.items()} for part in moves}
+    return parts
+
+
+def test_nothing_perturbed_full_batch() -> None:
+    inputs, labels = problem(20, 6)
+    inputs = inputs.float()
+    found = attribute_training(
+        Descent("logistic", 0.2, 30), two_layer(6, dtype=torch.float32), inputs, inputs.clone(), labels, inputs, seed=0
+    )
+    assert not bool(found.parts["perturbation"].any())
+    assert bool(found.parts["source"].any())
+
+
+def test_a_full_batch_descent_of_a_deep_network() -> None:
+    inputs, labels = samples(8, (6,), 2)
+    with pytest.raises(ValueError, match="trains two-layer networks on all inputs at once, but this network is a Net"):
+        attribute_training(Descent("logistic", 0.2, 1), dense(2), inputs, inputs, labels, inputs, seed=0)
 
 
 def test_a_lazy_network_has_the_parts_of_its_kernel() -> None:

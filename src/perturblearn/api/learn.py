@@ -99,7 +99,7 @@ def prepare_learn(
     config = config_tree(stored.config) if network is None else _for_network(stored.config, network)
     with data_may_have_moved(stored, is_named=data is not None or "data.name" in keys):
         objects = UserObjects(data=data, perturbation=perturbation)
-        experiment = make_experiment(config, objects, overrides=keys, data_dir=data_dir, stored=stored)
+        experiment = make_experiment(config, objects, overrides=keys, data_dir=data_dir, stored=stored, attributes=True)
     require_same_data(stored, experiment.fingerprint, experiment.config.data)
     given = keys if network is None else {**keys, "perturbation.model.name": network}
     again = command("learn", stored.folder, options={"data": data, "data-dir": data_dir}, keys=given)

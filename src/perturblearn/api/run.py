@@ -132,7 +132,8 @@ def prepare_run(
     data_dir: PathLike | None = None,
 ) -> PreparedRun:
     """What `learn_from_perturbations` does with these arguments, validated and not yet done."""
-    return PreparedRun(experiments=(make_experiment(config, objects, overrides=overrides, data_dir=data_dir),))
+    experiment = make_experiment(config, objects, overrides=overrides, data_dir=data_dir, attributes=True)
+    return PreparedRun(experiments=(experiment,))
 
 
 def make_experiment(
@@ -142,6 +143,7 @@ def make_experiment(
     overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     stored: StoredSet | None = None,
+    attributes: bool = False,
 ) -> Experiment:
     """The experiment that these arguments describe, validated and not yet run.
 
@@ -149,11 +151,13 @@ def make_experiment(
         config, overrides, data_dir: as in `learn_from_perturbations`.
         objects: what was handed over as objects.
         stored: a perturbed set on disk, on which g is to be trained.
+        attributes: whether ``measures.attribution`` is done unasked where that takes seconds.
     """
     keys, dataset = (objects or UserObjects()).register(overrides)
     resolved = resolve_config(config, keys)
     check_device(resolved.device)
-    return Experiment(resolved, dataset=dataset, data_dir=None if data_dir is None else Path(data_dir), stored=stored)
+    folder = None if data_dir is None else Path(data_dir)
+    return Experiment(resolved, dataset=dataset, data_dir=folder, stored=stored, attributes=attributes)
 
 
 @dataclass(frozen=True, kw_only=True)

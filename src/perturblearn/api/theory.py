@@ -89,7 +89,9 @@ def prepare_comparison(
     reason = why_no_theory(result.config)
     if reason is not None:
         raise ConfigError(reason)
-    experiment = make_experiment(result.config, UserObjects(data=data), data_dir=data_dir)
+    # What the command that made it did unasked belongs to the run too.
+    attributed = {"measures.attribution": any(seed.attribution is not None for seed in result.seeds)}
+    experiment = make_experiment(result.config, UserObjects(data=data), overrides=attributed, data_dir=data_dir)
     if experiment.key != result.key:
         raise DataError(
             f"the data or perturblearn have changed since {result.config.name} was run, or its perturbed set came from "

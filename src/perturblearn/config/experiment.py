@@ -28,10 +28,10 @@ class MeasuresConfig(Section):
         description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
         "linearisation, what g's kernel predicts, and the nearest class mean",
     )
-    attribution: bool = Field(
-        default=False,
+    attribution: bool | None = Field(
+        default=None,
         description="what the perturbations, and what their wrongly labelled sources, taught g, followed step by step; "
-        "trains g twice more",
+        "trains g twice more (true in run and learn where g can be followed and that takes seconds)",
     )
     attribution_inputs: PositiveInt = Field(
         default=300, description="held-out inputs whose outputs are attributed; the cost grows with them"
@@ -147,6 +147,27 @@ class ExperimentConfig(Section):
         """The GPU whose draws are made again."""
         return self.draws_card or "a100"
 
+    @property
+    def why_no_attribution(self) -> str | None:
+        """What keeps g's training from being attributed, for a sentence about it; None if nothing does."""
+        section, share = self.perturbation, self.mixing.perturbed_share
+        if not isinstance(section, (DescentConfig, SGDConfig)):
+            return (
+                f"follows g's training step by step, but {section.label({})} has no steps that are linear in the "
+                "gradient; choose descent or sgd"
+            )
+        if isinstance(section, SGDConfig) and section.ema_decay is not None:
+            return (
+                "is about the weights that g's steps lead to on the labels as they are, but perturbation.ema_decay = "
+                f"{section.ema_decay:g}; remove one of them"
+            )
+        if self.mixing.is_mixed:
+            return (
+                f"splits what perturbed samples alone have taught, but mixing.perturbed_share = {share:g}; remove one "
+                "of them"
+            )
+        return None
+
     @model_validator(mode="after")
     def _drawn_by_the_script(self) -> Self:
         if self.draws == "own":
@@ -213,19 +234,15 @@ class ExperimentConfig(Section):
                 "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer "
                 f"networks, but standard.model.name = {self.standard.model.name!r}; remove it"
             )
-        if self.measures.attribution and not isinstance(self.perturbation, (DescentConfig, SGDConfig)):
-            raise ValueError(
-                "measures.attribution = true follows g's training step by step, but "
-                f"{self.perturbation.label({})} has no steps that are linear in the gradient; choose descent or sgd"
-            )
-        for measure, keys in (("theory", ("label_smoothing", "ema_decay")), ("attribution", ("ema_decay",))):
-            for key in keys:
-                value = getattr(self.perturbation, key, None)
-                if getattr(self.measures, measure) and value is not None:
-                    raise ValueError(
-                        f"measures.{measure} = true is about the weights that g's steps lead to on the labels as they "
-                        f"are, but perturbation.{key} = {value:g}; remove one of them"
-                    )
+        if self.measures.attribution and self.why_no_attribution is not None:
+            raise ValueError(f"measures.attribution = true {self.why_no_attribution}")
+        for key in ("label_smoothing", "ema_decay"):
+            value = getattr(self.perturbation, key, None)
+            if self.measures.theory and value is not None:
+                raise ValueError(
+                    "measures.theory = true is about the weights that g's steps lead to on the labels as they are, but "
+                    f"perturbation.{key} = {value:g}; remove one of them"
+                )
         of_limit = isinstance(self.standard.model, LimitConfig)
         if of_limit and isinstance(self.perturbation.model, LimitConfig) and self.attack.is_bare:
             raise ValueError(
@@ -247,15 +264,11 @@ class ExperimentConfig(Section):
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g} would put bare perturbations among whole "
                 "inputs, from which their size alone tells them apart; choose another source, or remove the share"
             )
-        for key, does in (
-            ("theory", "compares with predictions for perturbed samples alone"),
-            ("attribution", "splits what perturbed samples alone have taught"),
-        ):
-            if getattr(self.measures, key) and self.mixing.is_mixed:
-                raise ValueError(
-                    f"measures.{key} = true {does}, but mixing.perturbed_share = {self.mixing.perturbed_share:g}; "
-                    "remove one of them"
-                )
+        if self.measures.theory and self.mixing.is_mixed:
+            raise ValueError(
+                "measures.theory = true compares with predictions for perturbed samples alone, but "
+                f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
+            )
         return self
 
     @field_validator("seeds")

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, initialise, is_target
+from perturblearn.classifiers import Classifier, is_target
 from perturblearn.config import ClassifierConfig, DescentConfig, SGDConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.experiment.learn import TrainingSpec, full_batch_descent, learn
 from perturblearn.experiment.measured import AttributionMeasures
 from perturblearn.experiment.networks import first_network, learn_network, minibatch_descent, minibatch_seed
 from perturblearn.perturbed import PerturbedSet
-from perturblearn.seeding import derive_seed
+from perturblearn.seeding import PublishedStart, derive_seed
 from perturblearn.store import Artefact, Drafts
 from perturblearn.training import PathAttribution, Resumption, attribute_training
 
@@ -80,6 +80,7 @@ def attribute(
     merged: int | None,
     tolerance: float,
     device: str,
+    start: PublishedStart | None = None,
     report: Report = lambda done, steps, note: None,
 ) -> Attribution:
     """Split what g knows of held-out inputs into what taught it; see `attribute_training`.
@@ -93,6 +94,7 @@ def attribute(
         merged: steps that are split as one; None for those of 1,024 samples.
         tolerance: completeness error to stay below.
         device: where to train.
+        start: where a published script draws g's first weights; None for our own draws.
         report: called with steps done and in all.
     """
     count = len(data.heldout_inputs)
@@ -103,7 +105,8 @@ def attribute(
     inputs, labels = (part[rows.to(part.device)] for part in (data.heldout_inputs, data.heldout_labels))
     sources = torch.zeros_like(perturbed.inputs) if perturbed.source == "none" else perturbed.sources
     assert sources is not None, "a stage has a set with its sources"
-    path = _follow(data, perturbed, sources, inputs, section, seed, merged, tolerance, device, report)
+    spec = TrainingSpec(section, perturbed.target_labels, seed, _ROLE, start)
+    path = _follow(spec, data, perturbed.inputs, sources, inputs, merged, tolerance, device, report)
     outputs = {"start": path.start, **path.parts, "total": path.final}
     signals = {part: class_signal(values.cpu(), labels.cpu()) for part, values in outputs.items()}
     means = {f"attribution_{part}": float(signal.mean()) for part, signal in signals.items()}
@@ -119,9 +122,14 @@ def attribute(
     if total:
         numbers["attribution_cancellation"] = sizes / abs(total)
     if perturbed.source != "none":  # of nothing, there is nothing to learn
-        control = _train_on(sources, perturbed.target_labels, data, section, seed, device)
+        control = _train_on(sources, spec, data, device)
         numbers["attribution_unperturbed"] = float(class_signal(control.outputs(inputs).cpu(), labels.cpu()).mean())
     return Attribution(numbers, _by_class(data, labels.cpu(), signals), rows, signals, right, without)
+
+
+def steps_merged(section: ClassifierConfig) -> int:
+    """How many steps are split as one where nothing else is asked for."""
+    return min(_MOST_MERGED, max(1, _BATCH // section.batch_size)) if isinstance(section, SGDConfig) else 1
 
 
 def class_signal(outputs: Float[Tensor, "m *k"], labels: Int[Tensor, "m"]) -> Float[Tensor, "m"]:
@@ -142,51 +150,45 @@ def class_signal(outputs: Float[Tensor, "m *k"], labels: Int[Tensor, "m"]) -> Fl
 
 
 def _follow(
+    spec: TrainingSpec,
     data: Dataset,
-    perturbed: PerturbedSet,
+    inputs: Tensor,
     sources: Tensor,
     heldout: Tensor,
-    section: ClassifierConfig,
-    seed: int,
     merged: int | None,
     tolerance: float,
     device: str,
     report: Report,
 ) -> PathAttribution:
-    inputs = perturbed.inputs
+    section = spec.config
     if isinstance(section, SGDConfig):
-        network = first_network(section, Signature.of(data), seed=seed, role=_ROLE)
+        network = first_network(section, Signature.of(data), seed=spec.seed, role=_ROLE)
         network, descent = network.to(device=device, dtype=inputs.dtype), minibatch_descent(section)
-        usual = min(_MOST_MERGED, max(1, _BATCH // section.batch_size))
     else:
         assert isinstance(section, DescentConfig), "the configuration refuses all others"
-        network = initialise(section.model, inputs[0].numel(), seed=seed, role=_ROLE).to(inputs)
-        descent, usual = full_batch_descent(section, section.epochs), 1
+        network, descent = spec.first_network(inputs), full_batch_descent(section, section.epochs)
     return attribute_training(
         descent,
         network,
         inputs,
         sources,
-        perturbed.target_labels,
+        spec.labels,
         heldout,
-        seed=minibatch_seed(seed, _ROLE),
+        seed=minibatch_seed(spec.seed, _ROLE),
         device=device,
-        merged=usual if merged is None else merged,
+        merged=steps_merged(section) if merged is None else merged,
         tolerance=tolerance,
         report=report,
     )
 
 
-def _train_on(
-    inputs: Tensor, labels: Tensor, data: Dataset, section: ClassifierConfig, seed: int, device: str
-) -> Classifier:
+def _train_on(inputs: Tensor, spec: TrainingSpec, data: Dataset, device: str) -> Classifier:
     """A network that starts and trains as g does, on other inputs."""
 
     def silent(done: int, steps: int, note: str) -> None:
         pass
 
-    spec = TrainingSpec(section, labels, seed, _ROLE)
-    if isinstance(section, DescentConfig):
+    if isinstance(spec.config, DescentConfig):
         return learn(spec, inputs.to(device), report=silent)
     return learn_network(
         spec, Signature.of(data), inputs, device=device, resumption=Resumption(Drafts()), report=silent

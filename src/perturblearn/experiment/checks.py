@@ -31,7 +31,7 @@ from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
 from perturblearn.experiment.training import named, resumption
 from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, mix
-from perturblearn.seeding import PublishedControl, derive_seed
+from perturblearn.seeding import PublishedControl, PublishedStart, derive_seed
 from perturblearn.store import Artefact
 from perturblearn.theory import DecisionMap, GateKernel, perturbation_direction
 
@@ -263,6 +263,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
         selection: of learning rates; None where there is one of each.
         perturbed: the set for each learning rate of f.
         perturbation: g, a row for each f: what fixes its training, which is followed once more.
+        start: where a published script draws g's first weights; None for our own draws.
         section: how g is trained, as found on this machine.
     """
 
@@ -277,6 +278,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     selection: Selection | None
     perturbed: tuple[Stage[PerturbedSet], ...]
     perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+    start: PublishedStart | None = optional()
     section: ClassifierConfig = aside()
 
     @property
@@ -297,6 +299,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
                 merged=self.merged,
                 tolerance=self.tolerance,
                 device=self.device,
+                start=self.start,
                 report=result.report,
             )
         except PerturbLearnError as error:

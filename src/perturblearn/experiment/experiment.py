@@ -29,6 +29,7 @@ class Experiment:
         dataset: data handed over as an object; None to load what the configuration names.
         data_dir: where named data lie; None for the environment's choice.
         stored: an existing perturbed set, with its f: only g is trained. The seeds are then g's.
+        attributes: whether a configuration that leaves attribution open has it where that takes seconds.
 
     Raises:
         ConfigError: the set does not hold what is asked for.
@@ -42,10 +43,11 @@ class Experiment:
         dataset: Dataset | None = None,
         data_dir: str | Path | None = None,
         stored: StoredSet | None = None,
+        attributes: bool = False,
     ) -> None:
         self.config = config
         self.is_of_stored_set = stored is not None
-        self._builder = GraphBuilder(config, dataset, data_dir, stored)
+        self._builder = GraphBuilder(config, dataset, data_dir, stored, attributes=attributes)
         self.seeds: dict[int, SeedGraph] = {seed: self._builder.seed_graph(seed) for seed in config.seeds}
 
     @property

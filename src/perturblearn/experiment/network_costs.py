@@ -77,6 +77,21 @@ def estimate_network(section: ClassifierConfig, shapes: Shapes, *, on_perturbed:
     return Estimate(operations, operations, memory, seen * costs.training_seconds, note)
 
 
+def forward_operations(section: ClassifierConfig, shapes: Shapes) -> float:
+    """Floating-point operations of one sample's pass forward, by shapes alone.
+
+    Args:
+        section: how the network is made.
+        shapes: of the experiment.
+    """
+    model = section.model
+    if isinstance(model, TwoLayerModelConfig):
+        return 2.0 * model.units * shapes.input_dim
+    assert isinstance(model, NetworkConfig)
+    kind = (not isinstance(section, UntrainedConfig), isinstance(section, LinearisedConfig))
+    return _counted(model, *kind, shapes.outline.signature)  # pyright: ignore[reportArgumentType] - frozen
+
+
 def estimate_shard(section: ClassifierConfig, shapes: Shapes, n_rows: int) -> Estimate:
     """Cost of a shard of a perturbed set, whatever network f is.
 
@@ -110,6 +125,17 @@ def _passes(section: ClassifierConfig, shapes: Shapes, *, bfloat16: bool | None 
 
 
 @lru_cache(maxsize=16)
+def _counted(model: NetworkConfig, is_fresh: bool, is_linearised: bool, signature: Signature) -> float:
+    network = make_network(model, signature, seed=0, role="cost", fresh=is_fresh)
+    network = (linearised(network) if is_linearised else network).eval()
+    like = next(network.parameters())
+    batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=like.dtype, device=like.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(batch)
+    return counter.get_total_flops() / _SAMPLES
+
+
+@lru_cache(maxsize=16)
 def _measured(
     model: NetworkConfig,
     is_fresh: bool,
@@ -123,9 +149,6 @@ def _measured(
     network = (linearised(network) if is_linearised else network).to(device=device, dtype=getattr(torch, dtype))
     batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=getattr(torch, dtype), device=device)
     labels = torch.ones(_SAMPLES, dtype=torch.int64, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval()(batch)
-    operations = counter.get_total_flops() / _SAMPLES
     network.train()
     kept_bytes = 0
 
@@ -141,6 +164,7 @@ def _measured(
         training = min(_seconds(network, batch, labels, bfloat16, device) for _ in range(_REPEATS))
         network.eval().requires_grad_(False)
         gradient = min(_seconds(network, batch.requires_grad_(), labels, bfloat16, device) for _ in range(_REPEATS))
+    operations = _counted(model, is_fresh, is_linearised, signature)  # pyright: ignore[reportArgumentType] - frozen
     return Passes(operations, training / _SAMPLES, gradient / _SAMPLES, kept_bytes / _SAMPLES, parameters)
 
 

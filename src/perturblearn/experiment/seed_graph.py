@@ -29,6 +29,7 @@ from perturblearn.data import (
     warn_of_order,
 )
 from perturblearn.errors import ConfigError
+from perturblearn.experiment.attribution_cost import is_attributed_unasked
 from perturblearn.experiment.case import kernel_of
 from perturblearn.experiment.checks import (
     AttributionOf,
@@ -120,7 +121,7 @@ class SeedGraph:
         controls: by name; none if no draws are asked for.
         linear_probe: None if not asked for.
         theory: the comparison with theory; None if not asked for.
-        attribution: of what g knows; None if not asked for.
+        attribution: of what g knows; None if it is not asked for, and not done unasked.
     """
 
     data: Data
@@ -165,6 +166,7 @@ class GraphBuilder:
         dataset: data handed over as an object; None to load what the configuration names.
         data_dir: where named data lie; None for the environment's choice.
         stored: an existing perturbed set, with its f.
+        attributes: whether a configuration that leaves attribution open has it where that takes seconds.
 
     Raises:
         ConfigError: a set on disk does not hold what is asked for.
@@ -172,7 +174,13 @@ class GraphBuilder:
     """
 
     def __init__(
-        self, config: ExperimentConfig, dataset: Dataset | None, data_dir: str | Path | None, stored: StoredSet | None
+        self,
+        config: ExperimentConfig,
+        dataset: Dataset | None,
+        data_dir: str | Path | None,
+        stored: StoredSet | None,
+        *,
+        attributes: bool,
     ) -> None:
         self.config = config
         self._dataset = dataset
@@ -223,6 +231,8 @@ class GraphBuilder:
         else:
             self.fingerprint = data_fingerprint(config.data, data_dir=data_dir)
             self._data_has_seed = depends_on_seed(config.data)
+        asked = config.measures.attribution
+        self._attributes = attributes and is_attributed_unasked(config, self.context) if asked is None else asked
         attack = config.attack
         is_users = attack.is_own and not attack.name.startswith("foolbox:")
         self._own_attack = attack_fingerprint(attack.name) if is_users else None
@@ -265,7 +275,7 @@ class GraphBuilder:
             {control: self._control(control, data, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
             self._asked_theory(data, branches, selection, seed),
-            self._attribution(data, branches, chosen, seed) if config.measures.attribution else None,
+            self._attribution(data, branches, chosen, seed) if self._attributes else None,
         )
 
     def _branch(self, data: Data, section: ClassifierConfig, seed: int) -> Branch:
@@ -453,6 +463,7 @@ class GraphBuilder:
             selection=chosen,
             perturbed=tuple(branch.perturbed for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            start=None if self.config.perturbation.model.is_network else start_of(self.config, "perturbation"),
             section=self.config.perturbation,
             context=self.context,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from perturblearn.experiment import AttributionMeasures, Summaries
-from perturblearn.report.words import percent
+from perturblearn.report.words import percent, percent_with_spread
 from perturblearn.results import Result
 
 MOST_ERROR = 0.02
@@ -31,17 +31,23 @@ def attribution_remarks(result: Result) -> Iterator[str]:
         f"{name} {_signed(summary, part)}" for part, name in PARTS.items() if f"attribution_{part}" in summary
     )
     alone = (
-        f"; trained on the sources alone it is {_signed(summary, 'unperturbed')}"
+        f" Trained on the sources alone it would be {_signed(summary, 'unperturbed')}."
         if "attribution_unperturbed" in summary
         else ""
     )
-    yield f"g's class signal, {_signed(summary, 'total')}, is the sum of {told}{alone}."
+    yield (
+        "g's class signal on held-out inputs (output for the true class minus the others') is "
+        f"{_signed(summary, 'total')}, the sum of {told}.{alone}"
+    )
     cancellation = summary.get("attribution_cancellation")
     if cancellation is None or not cancellation["median"] <= MOST_CANCELLATION:
         times = "without limit" if cancellation is None else f"{cancellation['median']:.0f} times over"
         yield (
             f"These parts cancel {times}, so the split does not decide what g's knowledge is due to; the controls do."
         )
+    else:
+        share = percent_with_spread(summary["attribution_needs_perturbation"])
+        yield f"g gets {share} of held-out inputs right only because of the perturbations' part."
     error = max(value for value in summary["attribution_error"]["values"] if value is not None)
     if error > MOST_ERROR:
         yield (

@@ -100,10 +100,16 @@ class RunReport:
         return attribution_lines(measured) if measured and len(measured[0].names) <= MOST_CLASSES else []
 
     @property
+    def _short_rows(self) -> list[tuple[str, ...]]:
+        """The rows without attribution, which a remark tells of in words; the page has all."""
+        return [row for row in self.rows if not row[0].startswith("attribution_")]
+
+    @property
     def text(self) -> str:
         """Tables, conclusion and remarks."""
-        lines = framed(title(self.result.config, self.result.size), [HEADS, *self.rows], left=(0, len(HEADS) - 1))
-        for more in (self.class_lines, self.group_lines, self.attribution_lines):
+        rows = [HEADS, *self._short_rows]
+        lines = framed(title(self.result.config, self.result.size), rows, left=(0, len(HEADS) - 1))
+        for more in (self.class_lines, self.group_lines):
             lines += ["", *aligned(more)] if more else []
         return "\n".join((*lines, "", self.conclusion, *listed(self.remarks)))
 
@@ -112,7 +118,7 @@ class RunReport:
         """The same for a notebook."""
         name = html.escape(self.result.config.name)
         answer = f"<p><b>{name}</b>: {html.escape(self.conclusion)}</p>"
-        return answer + html_table(HEADS, self.rows) + html_lines(self.remarks)
+        return answer + html_table(HEADS, self._short_rows) + html_lines(self.remarks)
 
     @property
     def latex(self) -> str:

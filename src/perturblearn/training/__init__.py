@@ -1,6 +1,6 @@
 """Training: two-layer networks full batch or by gradient flow, any network by minibatches; what taught it what."""
 
-from perturblearn.training.attribution import PathAttribution, attribute_training
+from perturblearn.training.attribution import attribute_training
 from perturblearn.training.cost import (
     MOST_UNITS,
     NOMINAL,
@@ -21,6 +21,7 @@ from perturblearn.training.form import FORMS, Form, form_words
 from perturblearn.training.full_batch import Outcome, train_side_by_side
 from perturblearn.training.losses import LOSSES, MarginLoss
 from perturblearn.training.minibatch import MinibatchDescent, Resumption
+from perturblearn.training.path_attribution import PathAttribution
 from perturblearn.training.plateau import Plateau
 from perturblearn.training.schedule import Schedule
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,10 +25,10 @@ from perturblearn.seeding import derive_seed
 from perturblearn.training.chords import State, Suffices, between, split_change
 from perturblearn.training.descent import Descent
 from perturblearn.training.distributed import Team
-from perturblearn.training.losses import LOSSES
 from perturblearn.training.minibatch import MinibatchDescent, augmented, epoch_batches, start_descent
-from perturblearn.training.plateau import Plateau
+from perturblearn.training.path_attribution import DECAY, PERTURBATION, SOURCE, STATISTICS, PathAttribution
 from perturblearn.training.sgd import Sgd
+from perturblearn.training.two_layer_attribution import attribute_descent
 
 Report = Callable[[int, int, str], None]
 Moves = Mapping[str, Sequence[Tensor]]
@@ -39,32 +38,6 @@ TOLERANCE = 0.008
 _HALVINGS = 5
 _ROUNDINGS = 100.0
 """Times that a chord is halved at most; and roundings of the outputs that are no reason to."""
-SOURCE, PERTURBATION, DECAY, STATISTICS = "source", "perturbation", "decay", "statistics"
-
-
-@dataclass(frozen=True, eq=False)
-class PathAttribution:
-    """What a training has added to a network's outputs, part by part: final = start + the sum of parts, nearly.
-
-    Args:
-        start: outputs before training, (M,) or (M, K) in float64.
-        parts: by name: what the sources under their target labels taught, what the perturbations taught, and, where
-            there is any, what weight decay and the running statistics of normalising layers have done.
-        final: outputs of the trained network.
-        network: the trained network.
-    """
-
-    start: Float[Tensor, "m *k"]
-    parts: Mapping[str, Float[Tensor, "m *k"]]
-    final: Float[Tensor, "m *k"]
-    network: TwoLayer | Network
-
-    @property
-    def error(self) -> float:
-        """Completeness error: ||start + sum of parts - final|| / ||final - start||; 0 where nothing has moved."""
-        moved = float((self.final - self.start).norm())
-        missed = float((self.start + sum(self.parts.values()) - self.final).norm())
-        return missed / moved if moved > 0 else 0.0
 
 
 def attribute_training(
@@ -84,8 +57,9 @@ def attribute_training(
     """Train once more as the descent does, and split what that does to the outputs for some inputs.
 
     A training by minibatches is repeated to the bit, with its shuffles, augmentation, dropout and schedule; sources are
-    augmented and dropped out like the inputs made of them. A full-batch training is repeated by plain products. Where
-    sources and inputs are equal, the perturbation's part is 0 to the bit.
+    augmented and dropped out like the inputs made of them. A full-batch training is repeated by plain products, and
+    split without error; see `attribute_descent`. Where sources and inputs are equal, the perturbation's part is 0 to
+    the bit.
 
     Args:
         descent: how the network was trained.
@@ -98,27 +72,31 @@ def attribute_training(
         device: where to train.
         merged: steps that are one chord; more cost less. The parts still add up, but where the path leaves its chord
             they are those of the chord.
-        tolerance: completeness error to stay below: chords that miss more than their share of it get more nodes, and
-            are halved if that is not enough, up to 5 times.
+        tolerance: completeness error to stay below, by minibatches: chords that miss more than their share of it get
+            more nodes, and are halved if that is not enough, up to 5 times.
         report: called with steps done and in all.
 
     Raises:
         DataError: sources that are not shaped like the inputs.
+        ValueError: a `Descent` of a deep network.
     """
     if sources.shape != inputs.shape:
         raise DataError(
             f"the sources have shape {tuple(sources.shape)} and the inputs {tuple(inputs.shape)}; give one source for "
             "each input"
         )
-    steps, network = (
-        _minibatch_steps(descent, network, inputs, sources, labels, seed=seed, device=device)
-        if isinstance(descent, MinibatchDescent)
-        else _full_batch_steps(descent, network, inputs.to(device), sources.to(device), labels.to(device))
-    )
-    total = descent.epochs * (max(1, len(inputs) // descent.batch_size) if isinstance(descent, MinibatchDescent) else 1)
-    decays = isinstance(descent, MinibatchDescent) and descent.weight_decay > 0
+    if isinstance(descent, Descent):
+        if not isinstance(network, TwoLayer):
+            raise ValueError(
+                "a Descent trains two-layer networks on all inputs at once, but this network is a "
+                f"{type(network).__name__}; give a MinibatchDescent"
+            )
+        of_training = (tensor.to(device) for tensor in (inputs, sources, labels, heldout))
+        return attribute_descent(descent, network, *of_training, merged=merged, report=report)
+    steps, network = _minibatch_steps(descent, network, inputs, sources, labels, seed=seed, device=device)
+    total = descent.epochs * max(1, len(inputs) // descent.batch_size)
     # As many held-out inputs at a time as a batch has, so that memory is that of a training step.
-    block = descent.batch_size if isinstance(descent, MinibatchDescent) else len(inputs)
+    decays, block = descent.weight_decay > 0, descent.batch_size
     path = _Path(network, heldout.to(device), total, tolerance, block, decays=decays)
     for done, moves in enumerate(steps, start=1):
         path.add(moves)
@@ -316,7 +294,8 @@ def _split_gradients(
 
 
 def _gradients(outputs: Tensor, parameters: Sequence[nn.Parameter], weights: Tensor) -> list[Tensor]:
-    return list(torch.autograd.grad(outputs, parameters, weights, materialize_grads=True))
+    # Not with the weights as `grad_outputs`: the check of their shapes imports sympy, which takes half a second.
+    return list(torch.autograd.grad((outputs * weights).sum(), parameters, materialize_grads=True))
 
 
 def _minibatch_steps(
@@ -348,29 +327,3 @@ def _minibatch_steps(
                 )
 
     return steps(), sgd.module
-
-
-def _full_batch_steps(
-    descent: Descent, network: TwoLayer | Network, inputs: Tensor, sources: Tensor, labels: Tensor
-) -> tuple[Iterator[Moves], TwoLayer | Network]:
-    trained = copy.deepcopy(network).to(inputs).train()
-    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
-    velocities, plateau = _Velocities(descent.momentum, nesterov=False), Plateau(descent.lr)
-    loss = LOSSES[descent.loss]
-
-    def steps() -> Iterator[Moves]:
-        for _ in range(descent.epochs):
-            mean, whole, at_sources = _split_gradients(
-                trained, parameters, trained, lambda outputs: loss(labels * outputs).mean(), inputs, sources
-            )
-            rate = plateau.lr
-            if descent.plateau:
-                plateau.update(float(mean))
-            gradients = {SOURCE: at_sources, PERTURBATION: [a - b for a, b in zip(whole, at_sources, strict=True)]}
-            moves = velocities.moves(gradients, rate)
-            with torch.no_grad():
-                for number, parameter in enumerate(parameters):
-                    parameter += moves[SOURCE][number] + moves[PERTURBATION][number]
-            yield moves
-
-    return steps(), trained
