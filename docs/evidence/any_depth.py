@@ -254,7 +254,7 @@ def error(seeds: int) -> None:
     heads = ("network", "batch size", "steps merged", "rate", "completeness error", "times plain training")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for name, keys_of_network in NETWORKS.items():
-        for batch_size, epochs, merged in ((512, 10, 2), (64, 4, 8)):
+        for batch_size, epochs, merged in ((512, 10, 4), (64, 4, 8)):
             for rate in (0.01, 0.05):
                 descent = MinibatchDescent("logistic", rate, epochs, batch_size, schedule="one_cycle")
                 errors: list[float] = []

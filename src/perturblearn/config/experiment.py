@@ -38,7 +38,7 @@ class MeasuresConfig(Section):
     )
     attribution_merged: PositiveInt | None = Field(
         default=None,
-        description="steps that are split as one (1024 / batch_size, at most 8; 1 for a full batch): more cost less "
+        description="steps that are split as one (2048 / batch_size, at most 8; 1 for a full batch): more cost less "
         "and follow the path less closely",
     )
     attribution_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(

@@ -22,7 +22,7 @@ from perturblearn.training import PathAttribution, Resumption, attribute_trainin
 
 Report = Callable[[int, int, str], None]
 _ROLE = "perturbation"
-_BATCH, _MOST_MERGED = 1024, 8
+_BATCH, _MOST_MERGED = 2048, 8
 """Samples of the steps that are split as one, so that its cost stays in proportion to that of training; and how many
 steps that are at most, as a chord departs from its path."""
 
@@ -91,7 +91,7 @@ def attribute(
         section: how g was trained, with one learning rate.
         seed: the run's seed.
         n_inputs: held-out inputs to look at, drawn at random if there are more.
-        merged: steps that are split as one; None for those of 1,024 samples.
+        merged: steps that are split as one; None for those of 2,048 samples.
         tolerance: completeness error to stay below.
         device: where to train.
         start: where a published script draws g's first weights; None for our own draws.

@@ -268,6 +268,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     """
 
     kind = "attribution"
+    version = 2
     title = "attribution of what g knows"
     result_type = Attribution
     n_inputs: int
