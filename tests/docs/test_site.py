@@ -16,7 +16,6 @@ import torch
 from tests.docs.pages import ROOT
 from torch import Tensor
 
-
 SHOWN_ROWS = 3
 """Rows of each table of points that a quick reading keeps."""
 
