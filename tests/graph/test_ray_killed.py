@@ -22,13 +22,7 @@ from perturblearn.store import ArtefactStore, RecordStore
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from tests.graph.clusters import Machines, machines
-
-
-@pytest.fixture(scope="module")
-def ray_machines() -> Iterator[Machines]:
-    with machines(2) as found:
-        yield found
+from tests.graph.clusters import Machines
 
 
 @pytest.fixture(scope="module")
