@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable
-from functools import partial, update_wrapper, wraps
+from functools import cache, partial, update_wrapper, wraps
 from types import FunctionType
 from typing import Any
 
@@ -19,6 +19,8 @@ CHECKED = ["perturblearn.attacks", "perturblearn.theory", "perturblearn.training
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright
 check_always = jaxtyping.jaxtyped
+_seen: dict[Hashable, dict[Hashable, set[Hashable]]] = {}
+"""Of each function the kinds of its calls that were right, and of their results."""
 
 
 def kind(value: object) -> Hashable:
@@ -45,10 +47,14 @@ def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any
     def answer(*arguments: object, **named: object) -> object:
         return known.pop() if known else function(*arguments, **named)
 
-    # With the function's globals, in which jaxtyping looks up the names of its types.
-    answer = FunctionType(answer.__code__, function.__globals__, closure=answer.__closure__)
-    checked = check_always(update_wrapper(answer, function), typechecker=typechecker)
-    seen: dict[Hashable, set[Hashable]] = {}
+    @cache
+    def checked() -> Callable[..., object]:
+        # With the function's globals, in which jaxtyping looks up the names of its types.
+        same = FunctionType(answer.__code__, function.__globals__, closure=answer.__closure__)
+        return check_always(update_wrapper(same, function), typechecker=typechecker)
+
+    # What is defined within a function is made anew at each of its calls.
+    seen = _seen.setdefault((function.__module__, function.__qualname__, function.__code__), {})
 
     @wraps(function)
     def check_once(*arguments: object, **named: object) -> object:
@@ -56,13 +62,13 @@ def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any
             return function(*arguments, **named)
         kinds = kind(arguments), kind(named)
         if kinds not in seen:
-            result = checked(*arguments, **named)
+            result = checked()(*arguments, **named)
             seen[kinds] = {kind(result)}
         else:
             result = function(*arguments, **named)
             if kind(result) not in seen[kinds]:
                 known[:] = [result]
-                checked(*arguments, **named)
+                checked()(*arguments, **named)
                 seen[kinds].add(kind(result))
         return result
 

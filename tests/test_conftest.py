@@ -48,7 +48,7 @@ def run_three_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 def test_a_test_that_lacks_its_data_fails_the_session_where_data_is_required(
     run_three_tests: Callable[..., tuple[int, str]],
 ) -> None:
-    code, said = run_three_tests("-n", "2", **{REQUIRE_DATA_VARIABLE: "1"})
+    code, said = run_three_tests("-n", "1", **{REQUIRE_DATA_VARIABLE: "1"})
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "1 skipped for want of PERTURBLEARN_DATA, which counts as failed: tests/test_three.py::test_on_data" in said
 

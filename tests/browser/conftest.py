@@ -17,6 +17,7 @@ _ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
+    "--js-flags=--no-opt",  # scripts run for a second, and optimising them takes longer than it saves
 )
 
 

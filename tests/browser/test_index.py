@@ -64,12 +64,13 @@ def test_it_passes_every_check(open_page: Open, whole: Path) -> None:
     check_page(opened)
 
 
-@pytest.mark.parametrize("width", [390, 1440, 1920])
-def test_its_numbers_are_seen_without_scrolling_sideways(open_page: Open, whole: Path, width: int) -> None:
-    page = open_page(whole, width=width).page
-    for number in ("0.850 ± 0.071", "0.200 to 0.600"):  # g of a run and of a sweep
-        boxes = [place.bounding_box() for place in page.get_by_text(number).all() if place.is_visible()]
-        assert any(box is not None and box["x"] + box["width"] <= width for box in boxes)
+def test_its_numbers_are_seen_without_scrolling_sideways(open_page: Open, whole: Path) -> None:
+    opened = open_page(whole)
+    for width in (390, 1440, 1920):
+        opened.set_width(width)
+        for number in ("0.850 ± 0.071", "0.200 to 0.600"):  # g of a run and of a sweep
+            boxes = [place.bounding_box() for place in opened.page.get_by_text(number).all() if place.is_visible()]
+            assert any(box is not None and box["x"] + box["width"] <= width for box in boxes), width
 
 
 def test_it_shows_everything_the_latest_first(page: Page) -> None:
@@ -110,22 +111,19 @@ def test_a_head_sorts_by_keyboard(page: Page) -> None:
     assert column(page, "Kind")[0] == "audit"
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
+def test_a_search_looks_through_names_settings_and_conclusions(page: Page) -> None:
+    for words, found in (
         ("PAPER", ["paper/figure"]),
         ("attack.epsilon = 0.25", ["last"]),
         ("readable published points", ["paper/figure"]),
         ("transfer", ["across"]),
         ("no such thing", []),
         ("open", []),  # the word of every link to a report
-    ],
-)
-def test_a_search_looks_through_names_settings_and_conclusions(page: Page, words: str, found: list[str]) -> None:
-    page.get_by_role("searchbox").fill(words)
-    assert names(page) == found
-    page.get_by_role("searchbox").fill("")
-    assert names(page) == ALL
+    ):
+        page.get_by_role("searchbox").fill(words)
+        assert names(page) == found, words
+        page.get_by_role("searchbox").fill("")
+        assert names(page) == ALL
 
 
 def test_kinds_are_left_out_and_come_back(page: Page) -> None:

@@ -101,7 +101,8 @@ def test_a_study_s_page(tmp_path: Path, open_page: Open) -> None:
     check_page(opened)
 
 
-@pytest.mark.parametrize("kind", ["audit", "transfer"])
+# The two have one template, whose texts tests/pages/test_other_pages.py reads for both.
+@pytest.mark.parametrize("kind", ["audit", pytest.param("transfer", marks=pytest.mark.long)])
 def test_a_grid_s_page(tmp_path: Path, open_page: Open, kind: str) -> None:
     examples = {
         "l2, epsilon 0.5": made_examples(),

@@ -114,7 +114,9 @@ def test_without_a_report_only_what_is_asked_for_is_drawn(capsys: pytest.Capture
     assert drawn() > {"accuracies.png", "perturbations.png", "report.html"}
 
 
-@pytest.mark.parametrize("backend", ["nonsense", "module://absent_inline.backend"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("nonsense", marks=pytest.mark.long), "module://absent_inline.backend"]
+)
 def test_settings_of_matplotlib_do_not_matter(tmp_path: Path, backend: str) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.family: Absent\nsavefig.format: absent\n")
     environment = {**os.environ, "MPLBACKEND": backend, "MATPLOTLIBRC": str(tmp_path)}

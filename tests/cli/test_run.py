@@ -262,7 +262,9 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("chosen", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [(None, "PASSIVE"), pytest.param("ACTIVE", "ACTIVE", marks=pytest.mark.long)]
+)
 def test_threads_wait_passively_unless_told_otherwise(chosen: str | None, expected: str) -> None:
     surroundings = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     surroundings |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if chosen is None else {"OMP_WAIT_POLICY": chosen})

@@ -1,4 +1,4 @@
-"""A small sweep on a Ray cluster: 16 runs of some tenths of a second that share data, f and controls."""
+"""A small sweep on a Ray cluster: 16 runs of a tenth of a second that share data, f and controls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = {
     "data.classes": ["3", "8"],
     "data.n_samples": 120,
     "controls.draws": 2,
-    **{f"{role}.epochs": 1200 for role in ("standard", "perturbation")},
+    **{f"{role}.epochs": 300 for role in ("standard", "perturbation")},
     **{f"{role}.model.hidden_dim": 40 for role in ("standard", "perturbation")},
 }
 

@@ -28,15 +28,9 @@ from perturblearn.store import Artefact, ArtefactStore
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from tests.graph.clusters import Machines, machines
+from tests.graph.clusters import Machines
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def ray_machines() -> Any:
-    with machines(2) as found:
-        yield found
 
 
 @pytest.fixture

@@ -22,13 +22,7 @@ from perturblearn.store import ArtefactStore, RecordStore
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from tests.graph.clusters import Machines, machines
-
-
-@pytest.fixture(scope="module")
-def ray_machines() -> Iterator[Machines]:
-    with machines(2) as found:
-        yield found
+from tests.graph.clusters import Machines
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +48,17 @@ class Blows:
 
     def strike(self, process: subprocess.Popen[str]) -> None:
         """Strike until the sweep ends, or the blows do."""
-        # The first tasks begin some three seconds after the first word, the last some four seconds later.
-        pause = self._rng.uniform(0.5, 7)
+        # The first tasks begin some three seconds after the first word, the last some two seconds later.
+        pause = self._rng.uniform(0.5, 5)
         while self._left:
             try:
                 process.wait(pause)
                 return
             except subprocess.TimeoutExpired:
-                self._left -= self._struck(process)
+                if not self._struck(process):  # nothing runs yet
+                    pause = 0.1
+                    continue
+                self._left -= 1
             pause = self._rng.uniform(0.2, 3)
         process.wait()
 
