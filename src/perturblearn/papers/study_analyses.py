@@ -349,7 +349,8 @@ def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
                 points = _grouped(_with(of_panel, name, positive=is_log), lambda run: run.settings[run.x])
                 if points:
                     lines.append(_line(meaning, list(points), points.values(), name))
-            if lines and label is not None:
+            # The distance of a lazy network from its linearisation is 0 everywhere: no chart.
+            if label is not None and any(any(line.y) for line in lines):
                 x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
                 charts.append(Chart(title, label_of(x), label, lines, log_x=x != "depth", log_y=is_log))
     return charts
