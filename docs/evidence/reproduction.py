@@ -102,7 +102,7 @@ def plan() -> Iterator[Task]:
     yield Task("studies/smallest_perturbation", "full", 10)
     yield Task("studies/depth", "full", 5)
     yield Task("studies/weak_limit", "full", 5)
-    yield Task("studies/architectures", "quick", 1)
+    yield Task("studies/architectures", "quick", 3)
 
 
 PLAN = tuple(plan())

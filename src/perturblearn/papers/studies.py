@@ -186,7 +186,7 @@ DEPTH = Study(
         most={"hidden_dim": 128},
         points=3,
     ),
-    full_takes="2 hours",
+    full_takes="14 minutes",
     analysis=analyse_depth,
 )
 
@@ -216,7 +216,7 @@ ARCHITECTURES = Study(
         most={"width": 0.125},
         points=2,
     ),
-    full_takes="40 minutes",
+    full_takes="70 minutes",
     analysis=analyse_depth,
 )  # fmt: skip
 
@@ -243,7 +243,7 @@ WEAK_LIMIT = Study(
     },
     ways={"torch": _torch, "ntk": _ntk, "lazy": _lazy},
     quick=Smaller(settings={"data.n_samples": 200, "data.n_heldout": 200, "n_adv": 300, "hidden_dim": 64}, points=3),
-    full_takes="7 minutes",
+    full_takes="3 minutes",
     analysis=analyse_weak_limit,
 )
 
