@@ -409,6 +409,7 @@ def test_the_page_fits_every_width_and_reader(open_page: Open, grid_page: Path) 
     ground = layout(opened.page, "paper_bgcolor")
     opened.page.click("#theme")
     assert layout(opened.page, "paper_bgcolor") != ground
+    opened.page.wait_for_timeout(300)  # a renderer hands its storage to the browser a moment later
     opened.page.reload()
     assert opened.page.get_attribute("html", "data-theme") == "dark"
 
