@@ -18,9 +18,6 @@ SETTINGS = {
     "RAY_health_check_period_ms": "300",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
-    # No process that waits for tasks which then want other ones.
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_worker_prestart": "0",
 }
 
 
