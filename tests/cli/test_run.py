@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 from tests.cli.commands import DIGITS, TINY, records, run_folders, say
 
 from perturblearn.config import commented_toml, resolve_config, value_of
@@ -273,3 +274,19 @@ def test_threads_wait_passively_unless_told_otherwise(chosen: str | None, expect
     if "OMP_WAIT_POLICY" not in told:
         pytest.skip("this PyTorch has another OpenMP, which does not say how it waits")
     assert f"OMP_WAIT_POLICY = '{expected}'" in told
+
+
+def test_threads_are_at_most_as_many_as_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    assert say(capsys, "run", *TINY, "--threads", "3", "--quiet", "--no-report").code == 0
+    assert asked[0] == 3
+
+
+@pytest.mark.parametrize("words", [("run", *TINY), ("run", *TINY, "--plan"), ("perturb", *TINY)])
+def test_no_threads_at_all_are_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, *words, "--threads", "0")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "perturblearn: threads = 0, but a stage needs at least 1 thread\n"

@@ -19,6 +19,7 @@ from perturblearn.config import ExperimentConfig, TrainedTwoLayerConfig, resolve
 from perturblearn.data import load_dataset
 from perturblearn.errors import DataError, DivergenceError
 from perturblearn.experiment import Experiment, SeedGraph, SeedMeasures
+from perturblearn.experiment.training import DeepTraining, TwoLayerTraining
 from perturblearn.store import ArtefactStore
 
 TINY: dict[str, Any] = {
@@ -296,3 +297,24 @@ def test_labels_play_no_part_in_training_g() -> None:
     data = executor.result(stages.data)
     assert torch.equal(perturbed.target_labels, -data.labels)
     assert math.isclose(float((perturbed.inputs - data.inputs).norm(dim=1).mean()), 0.8, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_small"),
+    [
+        ({}, True),
+        ({"data.n_samples": 4000, "standard.model.hidden_dim": 2000}, False),
+        (
+            {"attack.n_sources": 4000, "attack.source": "uniform", "attack.targets": "uniform"}
+            | {"perturbation.model.hidden_dim": 2000},
+            False,
+        ),
+        ({"data.n_samples": 4000, "standard.model.name": "mlp", "standard.model.hidden_dim": 300}, True),
+        ({"data.n_samples": 4000, "standard.model.name": "mlp", "standard.model.hidden_dim": 3000}, False),
+    ],
+)
+def test_small_steps_are_known_before_they_run(keys: dict[str, Any], is_small: bool) -> None:
+    """A step over all samples of a two-layer network, or over a batch, takes 2 x samples x units x coordinates."""
+    experiment = Experiment(config_of(**keys))
+    stages = [stage for stage in experiment.plan().to_run if isinstance(stage, TwoLayerTraining | DeepTraining)]
+    assert all(stage.step_operations < 1e8 for stage in stages) == is_small

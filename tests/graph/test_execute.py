@@ -4,10 +4,12 @@ import gc
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.graph.kinds import Kept, Number, OnDemand, stage
 
 from perturblearn.graph import AnyStage, Executor, Progress, Results, make_plan
@@ -271,3 +273,57 @@ def test_seconds_of_a_stage_leave_out_what_was_made_for_it(store: ArtefactStore)
     seconds = execute(store, quick).seconds
     assert seconds[slow.key] >= 0.2
     assert seconds[quick.key] < 0.1 + 0.5 * seconds[slow.key]  # not the sum, whatever the machine is busy with
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sized(OnDemand):
+    """Says how large its steps are."""
+
+    kind = "sized"
+    operations: float
+
+    @property
+    def step_operations(self) -> float:
+        return self.operations
+
+
+class KeptSized(Sized, Kept):
+    kind = "stored and sized"
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of(*stages: AnyStage) -> dict[str, int]:
+    """The threads that stages and their inputs, noted by name, run with."""
+    found: dict[str, int] = {}
+
+    def note(one: AnyStage) -> None:
+        found[one.label] = torch.get_num_threads()
+
+    def noting(one: Any) -> Any:
+        return replace(one, note=note, sources=tuple(noting(source) for source in one.sources))
+
+    execute(None, *(noting(one) for one in stages))
+    return found
+
+
+def test_small_steps_have_one_thread_and_all_others_those_of_the_process(three_threads: None) -> None:
+    small = KeptSized(value=1, operations=9e7, name="small")
+    large = KeptSized(value=2, operations=2e8, name="large")
+    unknown = Kept(value=3, name="unknown")
+    assert threads_of(small, large, unknown) == {"small": 1, "large": 3, "unknown": 3}
+    assert torch.get_num_threads() == 3
+
+
+def test_a_stage_has_the_same_threads_whatever_asks_for_it(three_threads: None) -> None:
+    # The inputs are made while the outer stage runs.
+    large = Sized(value=2, operations=2e8, name="large")
+    small = Sized(value=1, operations=1e7, sources=(large,), name="small")
+    outer = KeptSized(value=3, operations=2e8, sources=(small,), name="outer")
+    assert threads_of(outer) == {"outer": 3, "small": 1, "large": 3}

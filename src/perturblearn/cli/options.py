@@ -128,16 +128,28 @@ class ExecutionOptions:
     plan: Annotated[
         bool, Flag, Parameter(help="Print what would run, what is finished and what it costs, and stop.")
     ] = False
+    threads: Annotated[
+        int | None, Parameter(help="Most threads of a stage (default: PyTorch's); those with small steps have one.")
+    ] = None
 
     def run_options(self, out: Path) -> RunOptions:
         """The same for the API.
 
         Args:
             out: where results go.
-        """
-        from perturblearn.api import RunOptions
 
-        return RunOptions(out=out, cache_dir=self.cache_dir, cache_size=self.cache_size, force=self.force)
+        Raises:
+            ConfigError: there are fewer threads than one.
+        """
+        from perturblearn.api import RunOptions, executor
+
+        return RunOptions(
+            out=out,
+            cache_dir=self.cache_dir,
+            cache_size=self.cache_size,
+            force=self.force,
+            executor=executor(threads=self.threads),
+        )
 
 
 @dataclass(frozen=True)
@@ -204,7 +216,6 @@ class ManyRunsOptions(ExecutionOptions):
     gpus: Annotated[
         float | None, Parameter(help="GPUs of each Ray task, or its share of one, such as 0.25 (default: none).")
     ] = None
-    threads: Annotated[int | None, Parameter(help="Threads per stage in this process.")] = None
 
     def run_options(self, out: Path) -> RunOptions:
         """The same for the API.

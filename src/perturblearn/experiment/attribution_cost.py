@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from perturblearn.config import DescentConfig, ExperimentConfig, SGDConfig
 from perturblearn.experiment.attribution import steps_merged
-from perturblearn.experiment.context import Context, Shapes
+from perturblearn.experiment.context import Context
 from perturblearn.experiment.network_costs import forward_operations
+from perturblearn.experiment.shapes import Shapes
 
 _MOST = 1e11
 """Floating-point operations up to which nobody has to ask: a few seconds of one core. They are counted and never timed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
-from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.experiment.network_costs import estimate_network, step_operations
 from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import measure_linear_probe
@@ -207,6 +208,11 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
         """That of as many classifiers."""
         return self.draws * self.section.relative_work
 
+    @property
+    def step_operations(self) -> float:
+        """See `Stage.step_operations`."""
+        return step_operations(self.section, self.context.shapes(), on_perturbed=True)
+
     def run(self, result: Results) -> ControlAccuracies:
         """Train and measure all draws."""
         selected = _selected(self.selection, result)
@@ -287,6 +293,11 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
         """A second pass backward, and derivatives: several times that of g's training."""
         return 5 * self.section.relative_work
 
+    @property
+    def step_operations(self) -> float:
+        """See `Stage.step_operations`."""
+        return step_operations(self.section, self.context.shapes(), on_perturbed=True)
+
     def run(self, result: Results) -> Attribution:
         """Follow g's training once more."""
         selected = _selected(self.selection, result)
@@ -360,6 +371,11 @@ class _OfSelected(ContextStage[ResultT_co]):
     def work(self) -> float:
         """Little."""
         return 1.0
+
+    @property
+    def step_operations(self) -> float:
+        """Unknown: kernels and maps of any size."""
+        return math.inf
 
     def case(self, result: Results) -> Case:
         """The classifiers with all that predictions need."""

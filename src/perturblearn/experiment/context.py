@@ -3,62 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from perturblearn.config import AttackConfig, ClassifierConfig, ModelConfig, TwoLayerModelConfig
+from perturblearn.config import AttackConfig, ClassifierConfig
 from perturblearn.data import Outline
+from perturblearn.experiment.network_costs import step_operations
+from perturblearn.experiment.shapes import Shapes
 from perturblearn.graph import ResultT_co, Stage, aside
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """What an estimate has to know of an experiment besides how a classifier is trained.
-
-    Args:
-        outline: how large the data are.
-        attack: how the perturbed set is made.
-        standard: f's network.
-        dtype: precision of training, float32 or float64.
-        device: where.
-    """
-
-    outline: Outline
-    attack: AttackConfig
-    standard: ModelConfig
-    dtype: str
-    device: str
-
-    @property
-    def n_samples(self) -> int:
-        """Training samples N."""
-        return self.outline.n_samples
-
-    @property
-    def n_perturbed(self) -> int:
-        """Samples of the perturbed set."""
-        return self.attack.n_sources or self.n_samples
-
-    @property
-    def input_dim(self) -> int:
-        """Coordinates d of an input."""
-        return self.outline.signature.input_dim
-
-    @property
-    def number_bytes(self) -> int:
-        """Bytes of a number."""
-        return 8 if self.dtype == "float64" else 4
-
-    @property
-    def known_rank(self) -> int | None:
-        """The rank of the perturbed set's known factors, if it has any."""
-        if not isinstance(self.standard, TwoLayerModelConfig):
-            return None
-        units = self.standard.units
-        return units if self.attack.has_known_factors and units < self.input_dim else None
-
-    def with_samples(self, count: int) -> Shapes:
-        """The same with another number of training samples."""
-        return replace(self, outline=replace(self.outline, n_samples=count))
 
 
 @dataclass(frozen=True)
@@ -102,3 +53,8 @@ class ContextStage(Stage[ResultT_co]):
     def device(self) -> str:
         """Where it computes."""
         return self.context.device
+
+    @property
+    def step_operations(self) -> float:
+        """See `Stage.step_operations`: that of f, on which most work of an experiment is done."""
+        return step_operations(self.context.standard, self.context.shapes(), on_perturbed=False)

@@ -13,8 +13,8 @@ from perturblearn.config import (
     FullBatchConfig,
     LimitClassifierConfig,
 )
-from perturblearn.experiment.context import Shapes
 from perturblearn.experiment.controls import Control, Permuted, without_factors
+from perturblearn.experiment.shapes import Shapes
 from perturblearn.graph import Estimate
 from perturblearn.training import (
     MOST_UNITS,

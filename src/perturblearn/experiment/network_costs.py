@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from perturblearn.classifiers import TwoLayer, label_loss, linearised, make_network
 from perturblearn.config import (
     ClassifierConfig,
+    LimitConfig,
     LinearisedConfig,
     NetworkConfig,
     SGDConfig,
@@ -21,7 +23,7 @@ from perturblearn.config import (
     UntrainedConfig,
 )
 from perturblearn.data import Signature
-from perturblearn.experiment.context import Shapes
+from perturblearn.experiment.shapes import Shapes
 from perturblearn.graph import Estimate
 
 _SAMPLES = 16
@@ -90,6 +92,21 @@ def forward_operations(section: ClassifierConfig, shapes: Shapes) -> float:
     assert isinstance(model, NetworkConfig)
     kind = (not isinstance(section, UntrainedConfig), isinstance(section, LinearisedConfig))
     return _counted(model, *kind, shapes.outline.signature)  # pyright: ignore[reportArgumentType] - frozen
+
+
+def step_operations(section: ClassifierConfig, shapes: Shapes, *, on_perturbed: bool) -> float:
+    """Floating-point operations of a step's pass forward; infinite where they cannot be counted by shapes alone.
+
+    Args:
+        section: how the network is made and trained.
+        shapes: of the experiment.
+        on_perturbed: whether it sees the perturbed set, instead of the data.
+    """
+    if section.model.is_own or isinstance(section.model, LimitConfig):  # code that is not ours, and no steps at all
+        return math.inf
+    count = shapes.n_perturbed if on_perturbed else shapes.n_samples
+    batch = min(section.batch_size, count) if isinstance(section, SGDConfig) else count
+    return batch * forward_operations(section, shapes)
 
 
 def estimate_shard(section: ClassifierConfig, shapes: Shapes, n_rows: int) -> Estimate:

@@ -16,7 +16,7 @@ from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.context import Context, ContextStage
 from perturblearn.experiment.costs import estimate_classifiers
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
-from perturblearn.experiment.network_costs import estimate_network
+from perturblearn.experiment.network_costs import estimate_network, step_operations
 from perturblearn.experiment.networks import learn_network, unidentified_in
 from perturblearn.graph import AnyStage, Costly, Estimate, Grouped, Results, Stage, Stored, aside, content_key, optional
 from perturblearn.seeding import PublishedStart
@@ -72,6 +72,11 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
     def work(self) -> float:
         """About how many epochs it takes."""
         return self.section.relative_work
+
+    @property
+    def step_operations(self) -> float:
+        """See `Stage.step_operations`."""
+        return step_operations(self.section, self.context.shapes(), on_perturbed=self.role == "perturbation")
 
     @property
     def together(self) -> str:
@@ -142,6 +147,11 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
     def work(self) -> float:
         """About how many epochs of a two-layer network it takes."""
         return self.section.relative_work
+
+    @property
+    def step_operations(self) -> float:
+        """See `Stage.step_operations`."""
+        return step_operations(self.section, self.context.shapes(), on_perturbed=self.role == "perturbation")
 
     def run(self, result: Results) -> Classifier:
         """Train it."""

@@ -50,6 +50,11 @@ Done = Callable[[AnyStage, Exception | None], None]
 """Called once for every stage that was to run: with the error that ended it, or that of an input."""
 
 
+_LEAST_FOR_THREADS = 1e8
+"""Floating-point operations of a step from which on several threads share it: about a millisecond of one core, many
+times what threads need to meet."""
+
+
 class Executor:
     """Runs the stages of a plan, group by group, and serves their results.
 
@@ -85,6 +90,7 @@ class Executor:
         self._has_warned = False
         self._users = self._count_users()
         self._nested = 0.0
+        self._threads = 0  # until a stage runs: those that all stages have but the small ones
         self._work = sum(stage.work for stage in plan.to_run)
         self._work_done = 0.0
 
@@ -197,6 +203,7 @@ class Executor:
         try:
             # Seeded by kind and seed, not by key: code that cannot be identified has another key in every process.
             with reproducible(derive_seed(stage.drawn_with or 0, "stage", stage.kind)):
+                self._choose_threads(group)
                 for position, result in self._results(stage, group, wanted, report):
                     member = group[position]
                     if isinstance(result, Exception):
@@ -226,6 +233,18 @@ class Executor:
             Progress(stage, number, total, 1, 1, "", self._share(0), self.seconds[stage.key], True, len(members))
         )
         return found
+
+    def _choose_threads(self, group: Sequence[AnyStage]) -> None:
+        """Give a group one thread where more would mostly wait, until the block that restores settings ends.
+
+        By counted operations and never by time, so that the same stages round their sums alike wherever they run.
+        """
+        import torch
+
+        self._threads = self._threads or torch.get_num_threads()
+        threads = 1 if sum(stage.step_operations for stage in group) < _LEAST_FOR_THREADS else self._threads
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
     def _fail(self, stage: AnyStage, error: Exception) -> None:
         """Note an error for whoever asks for the stage's result."""

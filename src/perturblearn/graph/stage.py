@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -148,6 +149,14 @@ class Stage(_Node, ABC, Generic[ResultT_co]):
     def device(self) -> str:
         """Where it computes."""
         return "cpu"
+
+    @property
+    def step_operations(self) -> float:
+        """Floating-point operations between two points where threads meet, about; infinite where that is not known.
+
+        They follow from what identifies the stage, since they decide how its sums are rounded.
+        """
+        return math.inf
 
     @property
     def is_stored(self) -> bool:
