@@ -165,7 +165,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         for keys, why in (
             (
                 {f"{role}.training": "flow"},
-                f"training = 'flow', only to descent{', sgd and linearised' if key == 'products' else ''}",
+                f"training = 'flow', only to descent{', sgd, adversarial and linearised' if key == 'products' else ''}",
             ),
             ({f"{role}.model.name": "limit", f"{role}.model.slope": 0.01}, "a limit, which is not trained"),
         )

@@ -12,8 +12,10 @@ from perturblearn.errors import ConfigError
 
 CONVNET = {"standard.model.name": "convnet"}
 PGD = {"attack.name": "pgd"}
+ADVERSARIAL = {"standard.training": "adversarial"}
+ROBUST = {"measures.robust_accuracy": True}
 RADIAL_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0"}
-SGD_ALONE = "does not apply to training = 'descent', only to sgd and linearised; remove it"
+SGD_ALONE = "does not apply to training = 'descent', only to sgd, adversarial and linearised; remove it"
 DEEP = "only to mlp, convnet and wide_resnet; remove it"
 IN_L0 = "only to one_step, radial_pgd and geometry; remove it"
 
@@ -51,8 +53,72 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**CONVNET, "standard.training": "none", "standard.epochs": 5},
-        "standard: the key epochs does not apply to training = 'none', only to descent, flow, sgd and linearised; "
-        "remove it",
+        "standard: the key epochs does not apply to training = 'none', only to descent, flow, adversarial, sgd and "
+        "linearised; remove it",
+    ),
+    (
+        {"standard.adversary.epsilon": 0.3},
+        "standard: the key adversary does not apply to training = 'descent', only to adversarial; remove it",
+    ),
+    (
+        {**ADVERSARIAL, "standard.adversary.name": "one_step"},
+        "standard.adversary.name = 'one_step': there is no such inner attack; choose n_fgsm, pgd, radial_pgd",
+    ),
+    (
+        {**ADVERSARIAL, "standard.adversary.steps": 3},
+        "standard.adversary: the key steps does not apply to n_fgsm, only to pgd and radial_pgd; remove it",
+    ),
+    (
+        {**ADVERSARIAL, "standard.adversary.norm": "l0"},
+        "standard.adversary.norm = 'l0', but it must be 'l2' or 'linf'",
+    ),
+    (
+        {**ADVERSARIAL, "standard.adversary.epsilon": -1},
+        "standard.adversary.epsilon = -1, but it must be at least 0",
+    ),
+    (
+        {**ADVERSARIAL, "standard.batch_size": 10},
+        "standard: the key batch_size does not apply to training = 'adversarial', only to sgd, adversarial and "
+        "linearised; remove it",
+    ),
+    (
+        {**ADVERSARIAL, "measures.theory": True},
+        "measures.theory = true compares with predictions for training on the inputs as they are, but "
+        "standard.training = 'adversarial' moves them; remove one of them",
+    ),
+    (
+        {**ADVERSARIAL, "measures.cosine_similarity": True},
+        "measures.cosine_similarity = true compares perturbations with the prediction for training on the inputs as "
+        "they are, but standard.training = 'adversarial' moves them; remove one of them",
+    ),
+    (
+        {"perturbation.training": "adversarial", "measures.attribution": True},
+        "measures.attribution = true is about steps on the perturbed inputs as they are, but perturbation.training = "
+        "'adversarial' moves them before each step; remove one of them",
+    ),
+    (
+        {"measures.robust_epsilon": 0.3},
+        "measures: the key robust_epsilon says how robust_accuracy is measured, which is not asked for; set "
+        "measures.robust_accuracy = true, or remove it",
+    ),
+    (
+        {**ROBUST, "measures.robust_attack": "foolbox:L2PGD"},
+        "measures: robust_attack = 'foolbox:L2PGD' is no search away from a label; choose pgd, or name your own as "
+        "package.module:attack",
+    ),
+    (
+        {**ROBUST, "measures.robust_attack": "mine:attack", "measures.robust_steps": 5},
+        "measures: the key robust_steps applies to robust_attack = 'pgd' alone; remove it",
+    ),
+    (
+        {**ROBUST, "attack.norm": "l0", "attack.pixels": 3},
+        "measures.robust_accuracy = true measures in l2 or linf, but attack.norm = 'l0'; set measures.robust_norm and "
+        "measures.robust_epsilon",
+    ),
+    (
+        {**ROBUST, "measures.robust_norm": "linf"},
+        "measures.robust_norm = 'linf' is another norm than that of attack.epsilon (l2); set measures.robust_epsilon "
+        "too",
     ),
     ({"standard.batch_size": 10}, f"standard: the key batch_size {SGD_ALONE}"),
     ({"standard.weight_decay": 0.1}, f"standard: the key weight_decay {SGD_ALONE}"),

@@ -62,7 +62,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"standard.training": "adam"},
-        "standard.training = 'adam', but it must be 'descent', 'flow', 'sgd', 'linearised' or 'none'",
+        "standard.training = 'adam', but it must be 'descent', 'flow', 'adversarial', 'sgd', 'linearised' or 'none'",
     ),
     ({"standard.target_loss": 0.1}, f"standard: the key target_loss {FLOW_ALONE}"),
     ({"standard.flow_step": 0.1}, f"standard: the key flow_step {FLOW_ALONE}"),

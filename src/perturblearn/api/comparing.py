@@ -77,6 +77,11 @@ def why_no_theory(config: ExperimentConfig) -> str | None:
             f"{config.name} has a {networks[0].name}, but both papers' predictions are for two-layer networks; "
             "choose a run of two_layer, one_hidden or limit"
         )
+    if config.standard.is_adversarial or config.perturbation.is_adversarial:
+        return (
+            f"{config.name} trains adversarially, but both papers' predictions are for training on the inputs as they "
+            "are; choose a run without it"
+        )
     if config.mixing.is_mixed:
         return (
             f"{config.name} trains g on clean samples too (mixing.perturbed_share = "

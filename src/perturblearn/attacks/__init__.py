@@ -15,7 +15,8 @@ from perturblearn.attacks.foreign_attack import CallableAttack, ForeignAttack, r
 from perturblearn.attacks.frozen import frozen
 from perturblearn.attacks.geometry import Geometry, geometry_inspired
 from perturblearn.attacks.gradient import input_gradient
-from perturblearn.attacks.make_attack import make_attack
+from perturblearn.attacks.inner import InnerAttack, NoisyStep
+from perturblearn.attacks.make_attack import make_attack, make_inner_attack
 from perturblearn.attacks.minimum_norm import MinimumNorm, minimum_norm
 from perturblearn.attacks.norms import L0, L2, LInf, norm_of, steepest_step
 from perturblearn.attacks.objective import target_loss
@@ -36,9 +37,11 @@ __all__ = [
     "FoolboxAttack",
     "ForeignAttack",
     "Geometry",
+    "InnerAttack",
     "Iterate",
     "LInf",
     "MinimumNorm",
+    "NoisyStep",
     "Norm",
     "OneStep",
     "OwnAttack",
@@ -52,6 +55,7 @@ __all__ = [
     "hand_over_attack",
     "input_gradient",
     "make_attack",
+    "make_inner_attack",
     "minimum_norm",
     "norm_of",
     "one_step",

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from perturblearn.attacks.attack import DEFAULT_STEP, DEFAULT_STEPS, Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.augmented import Copies
-from perturblearn.attacks.ball import Ball
+from perturblearn.attacks.ball import Ball, sizes_of
 from perturblearn.attacks.blocks import Block, blocks
 from perturblearn.attacks.context import AttackContext, Iterate
 from perturblearn.attacks.frozen import frozen
+from perturblearn.attacks.inner import Gradient
 from perturblearn.attacks.objective import Objective
 from perturblearn.attacks.update_rules import UpdateRule, check_step
 from perturblearn.errors import ConfigError
@@ -115,6 +117,25 @@ class ProjectedDescent(Attack):
                     self._descend(_Watch(self, best, block, restart, context), start, copies, draws)
                 results.append(best.settle(block))
         return AttackResult.joined(results, sources)
+
+    def last_iterate(
+        self,
+        gradient: Gradient,
+        inputs: Float[Tensor, "n d"],
+        value_range: tuple[float, float],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "n d"]:
+        """Where one search ends; see `InnerAttack`.
+
+        Nothing is evaluated besides the steps, which is what training in every step of its own can afford. Restarts,
+        patience, copies and products are those of `search`.
+        """
+        ball = Ball(self.norm, inputs, sizes_of(self.epsilon, inputs), value_range)
+        points = ball.random_points(generator) if self.random_start else ball.centres
+        update = self.update_rule(ball)
+        for _ in range(self.n_steps):
+            points = update(points, gradient(points))
+        return points
 
     def _descend(self, watch: _Watch, start: Tensor, copies: Copies | None, draws: Tensor | None) -> None:
         """One search over a block, which samples leave whose loss no longer falls."""

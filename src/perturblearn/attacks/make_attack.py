@@ -9,6 +9,7 @@ from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.ball import Norm
 from perturblearn.attacks.foolbox_attack import FoolboxAttack
 from perturblearn.attacks.geometry import Geometry
+from perturblearn.attacks.inner import InnerAttack, NoisyStep
 from perturblearn.attacks.minimum_norm import MinimumNorm
 from perturblearn.attacks.norms import norm_of
 from perturblearn.attacks.one_step import OneStep
@@ -16,14 +17,18 @@ from perturblearn.attacks.own import OwnAttack
 from perturblearn.attacks.pgd import PGD
 from perturblearn.attacks.radial_pgd import RadialPGD
 from perturblearn.config import (
+    AdversaryConfig,
     AttackConfig,
     FoolboxConfig,
     GeometryConfig,
     IterativeConfig,
     MinimumNormConfig,
+    NoisyStepConfig,
     OneStepConfig,
     OwnAttackConfig,
+    PGDAdversaryConfig,
     PGDConfig,
+    RadialPGDAdversaryConfig,
     RadialPGDConfig,
     RestartingConfig,
 )
@@ -40,6 +45,11 @@ def make_attack(config: AttackConfig, input_dim: int) -> Attack:
         ConfigError: the share is less than one coordinate.
     """
     return _MAKERS[type(config)](config, norm_of(config.norm, config.n_pixels(input_dim)))
+
+
+def make_inner_attack(config: AdversaryConfig) -> InnerAttack:
+    """The inner step of adversarial training that a configuration describes, as a value."""
+    return _INNER_MAKERS[type(config)](config, norm_of(config.norm))
 
 
 def _search(config: IterativeConfig) -> dict[str, Any]:
@@ -62,3 +72,16 @@ _MAKERS: dict[type[AttackConfig], Callable[[Any, Norm], Attack]] = {
     OwnAttackConfig: lambda config, norm: OwnAttack(norm, config.epsilon, config.name),
 }
 """How each attack is made; one line for each variant of the configuration."""
+
+
+def _inner_search(config: PGDAdversaryConfig) -> dict[str, Any]:
+    keys = ("epsilon", "steps", "step", "random_start")
+    return {key: getattr(config, key) for key in keys}
+
+
+_INNER_MAKERS: dict[type[AdversaryConfig], Callable[[Any, Norm], InnerAttack]] = {
+    NoisyStepConfig: lambda config, norm: NoisyStep(norm, config.epsilon, config.step, config.noise),
+    PGDAdversaryConfig: lambda config, norm: PGD(norm, **_inner_search(config)),
+    RadialPGDAdversaryConfig: lambda config, norm: RadialPGD(norm, **_inner_search(config)),
+}
+"""How each inner attack is made; one line for each variant of the configuration."""

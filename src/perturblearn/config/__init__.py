@@ -1,5 +1,11 @@
 """Frozen, validated models of an experiment, their files and their overrides; knows nothing of torch."""
 
+from perturblearn.config.adversary import (
+    AdversaryConfig,
+    NoisyStepConfig,
+    PGDAdversaryConfig,
+    RadialPGDAdversaryConfig,
+)
 from perturblearn.config.attack import (
     NOISE_SOURCES,
     AttackConfig,
@@ -16,6 +22,8 @@ from perturblearn.config.attack import (
 )
 from perturblearn.config.axes import Axis
 from perturblearn.config.classifier import (
+    AdversarialConfig,
+    AdversarialTwoLayerConfig,
     ClassifierConfig,
     DescentConfig,
     FlowConfig,
@@ -75,6 +83,9 @@ __all__ = [
     "JSON",
     "NETWORKS",
     "NOISE_SOURCES",
+    "AdversarialConfig",
+    "AdversarialTwoLayerConfig",
+    "AdversaryConfig",
     "AttackConfig",
     "Axis",
     "CIFAR10Config",
@@ -105,14 +116,17 @@ __all__ = [
     "MixingConfig",
     "ModelConfig",
     "NetworkConfig",
+    "NoisyStepConfig",
     "NpzConfig",
     "OneHiddenConfig",
     "OneStepConfig",
     "OwnAttackConfig",
     "OwnNetworkConfig",
+    "PGDAdversaryConfig",
     "PGDConfig",
     "PreparedConfig",
     "PythonConfig",
+    "RadialPGDAdversaryConfig",
     "RadialPGDConfig",
     "RealConfig",
     "ResNet9Config",

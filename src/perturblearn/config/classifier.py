@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from perturblearn.config.adversary import AdversaryConfig, NoisyStepConfig
 from perturblearn.config.model import (
     LimitConfig,
     ModelConfig,
@@ -37,6 +38,7 @@ _PRODUCTS = (
     "products in the precision of dtype, in bfloat16 with float32 sums and states, or, slower, emulated in float16 "
     "with a loss scale, as NeurIPS24's runs had them"
 )
+_ADVERSARIAL = "descent or sgd on inputs that an inner attack has moved away from their labels (adversary)"
 Products = Annotated[
     Literal["exact", "bfloat16"],
     Field(description="products in the precision of dtype, or in bfloat16 with float32 sums and states"),
@@ -72,6 +74,11 @@ class ClassifierConfig(Variants):
         return False
 
     @property
+    def is_adversarial(self) -> bool:
+        """Whether an inner attack moves the inputs before every step."""
+        return False
+
+    @property
     def relative_work(self) -> float:
         """About how many epochs it costs, for the time that is left of a run."""
         return 0.0
@@ -83,7 +90,16 @@ class ClassifierConfig(Variants):
     @classmethod
     def variants(cls) -> tuple[type[ClassifierConfig], ...]:
         """The variants, the default first."""
-        return (DescentConfig, FlowConfig, SGDConfig, LinearisedConfig, UntrainedConfig, LimitClassifierConfig)
+        return (
+            DescentConfig,
+            FlowConfig,
+            AdversarialTwoLayerConfig,
+            SGDConfig,
+            AdversarialConfig,
+            LinearisedConfig,
+            UntrainedConfig,
+            LimitClassifierConfig,
+        )
 
     @classmethod
     def variant_for(cls, keys: Keys) -> type[ClassifierConfig]:
@@ -92,8 +108,9 @@ class ClassifierConfig(Variants):
         if issubclass(model, LimitConfig):
             return LimitClassifierConfig
         usual = SGDConfig if model.is_network else DescentConfig
-        training = keys.get("training")
-        return next((each for each in cls.variants() if each.tag == training), usual)
+        named = [each for each in cls.variants() if each.tag == keys.get("training")]
+        # Adversarial training has a variant for each kind of network.
+        return next((each for each in named if issubclass(model, each.trains)), next(iter(named), usual))
 
     @classmethod
     def label(cls, keys: Keys) -> str:
@@ -117,7 +134,8 @@ class ClassifierConfig(Variants):
     @classmethod
     def _is_known(cls, training: Any) -> Any:
         if training != cls.tag:
-            known = [f"'{each.tag}'" for each in cls.variants() if "training" in each.model_fields]
+            ways = dict.fromkeys(each.tag for each in cls.variants() if "training" in each.model_fields)
+            known = [f"'{way}'" for way in ways]
             raise PydanticKnownError("literal_error", {"expected": f"{', '.join(known[:-1])} or {known[-1]}"})
         return training
 
@@ -205,6 +223,26 @@ class FlowConfig(FullBatchConfig):
         return 200 + self.exact_epochs
 
 
+class AdversarialTwoLayerConfig(FullBatchConfig):
+    """Full-batch gradient descent on inputs that an inner attack moves in every epoch."""
+
+    tag: ClassVar = "adversarial"
+
+    training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
+    schedule: Literal["plateau", "constant"] = Field(default="plateau", description=_SCHEDULE)
+    adversary: AdversaryConfig = NoisyStepConfig()
+
+    @property
+    def is_adversarial(self) -> bool:
+        """See `ClassifierConfig.is_adversarial`."""
+        return True
+
+    @property
+    def steps(self) -> int:
+        """See `FullBatchConfig.steps`: each of the attack's goes forward and back as the training's own."""
+        return self.epochs * (1 + self.adversary.n_steps)
+
+
 class SGDConfig(ClassifierConfig):
     """Deep networks on batches of shuffled samples."""
 
@@ -284,6 +322,25 @@ class SGDConfig(ClassifierConfig):
                 f"choose at most {self.epochs - 1}"
             )
         return self
+
+
+class AdversarialConfig(SGDConfig):
+    """Deep networks on batches of shuffled samples that an inner attack moves in every step."""
+
+    tag: ClassVar = "adversarial"
+
+    training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
+    adversary: AdversaryConfig = NoisyStepConfig()
+
+    @property
+    def is_adversarial(self) -> bool:
+        """See `ClassifierConfig.is_adversarial`."""
+        return True
+
+    @property
+    def relative_work(self) -> float:
+        """See `ClassifierConfig.relative_work`: a step of the attack goes forward, and backward through inputs."""
+        return super().relative_work + 2.0 * self.epochs * self.adversary.n_steps
 
 
 class LinearisedConfig(SGDConfig):

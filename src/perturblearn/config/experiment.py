@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig
+from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig, OwnAttackConfig, PGDConfig
 from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDConfig, UntrainedConfig
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import LimitConfig
-from perturblearn.config.section import PositiveInt, Section
+from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
 
 
 class MeasuresConfig(Section):
@@ -27,6 +27,26 @@ class MeasuresConfig(Section):
         default=False,
         description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
         "linearisation, what g's kernel predicts, and the nearest class mean",
+    )
+    robust_accuracy: bool = Field(
+        default=False,
+        description="accuracy of f and g on clean held-out inputs, each moved away from its label by a search",
+    )
+    robust_attack: str = Field(
+        default="pgd",
+        description="that search: pgd, or your own as package.module:attack, called with the true labels",
+    )
+    # None where a key follows the attack.
+    robust_norm: Literal["l2", "linf"] | None = Field(default=None, description="its norm (attack.norm)")
+    robust_epsilon: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="how far it moves an input (attack.epsilon)"
+    )
+    robust_steps: PositiveInt = Field(default=20, description="pgd: its gradient steps")
+    robust_step: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="pgd: length of such a step, as a multiple of robust_epsilon"
+    )
+    robust_restarts: PositiveInt = Field(
+        default=3, description="pgd: searches, each from random points; an input is robust if none finds an error"
     )
     attribution: bool | None = Field(
         default=None,
@@ -44,6 +64,27 @@ class MeasuresConfig(Section):
     attribution_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.008, description="share of what g has learned that the split may miss; a smaller one costs more"
     )
+
+    @model_validator(mode="after")
+    def _has_a_search(self) -> Self:
+        given = [name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default]
+        own = [name for name in given if name.startswith("robust_") and name != "robust_accuracy"]
+        if own and not self.robust_accuracy:
+            raise ValueError(
+                f"the key {own[0]} says how robust_accuracy is measured, which is not asked for; set "
+                "measures.robust_accuracy = true, or remove it"
+            )
+        if self.robust_attack == "pgd":
+            return self
+        if not IMPORT_PATH.fullmatch(self.robust_attack) or self.robust_attack.startswith("foolbox:"):
+            raise ValueError(
+                f"robust_attack = {self.robust_attack!r} is no search away from a label; choose pgd, or name your own "
+                "as package.module:attack"
+            )
+        of_pgd = [name for name in own if name in ("robust_steps", "robust_step", "robust_restarts")]
+        if of_pgd:
+            raise ValueError(f"the key {of_pgd[0]} applies to robust_attack = 'pgd' alone; remove it")
+        return self
 
 
 class ControlsConfig(Section):
@@ -151,6 +192,11 @@ class ExperimentConfig(Section):
     def why_no_attribution(self) -> str | None:
         """What keeps g's training from being attributed, for a sentence about it; None if nothing does."""
         section, share = self.perturbation, self.mixing.perturbed_share
+        if section.is_adversarial:
+            return (
+                "is about steps on the perturbed inputs as they are, but perturbation.training = 'adversarial' moves "
+                "them before each step; remove one of them"
+            )
         if not isinstance(section, (DescentConfig, SGDConfig)):
             return (
                 f"follows g's training step by step, but {section.label({})} has no steps that are linear in the "
@@ -167,6 +213,35 @@ class ExperimentConfig(Section):
                 "of them"
             )
         return None
+
+    @property
+    def robust_attack(self) -> PGDConfig | OwnAttackConfig:
+        """The search away from true labels by which robust accuracy is measured."""
+        measures, attack = self.measures, self.attack
+        norm = measures.robust_norm or attack.norm
+        assert norm != "l0", "refused below"
+        epsilon = attack.epsilon if measures.robust_epsilon is None else measures.robust_epsilon
+        if measures.robust_attack != "pgd":
+            return OwnAttackConfig(name=measures.robust_attack, norm=norm, epsilon=epsilon)
+        steps, step, restarts = measures.robust_steps, measures.robust_step, measures.robust_restarts
+        return PGDConfig(norm=norm, epsilon=epsilon, steps=steps, step=step, random_start=True, restarts=restarts)
+
+    @model_validator(mode="after")
+    def _measures_robustness_in_a_norm(self) -> Self:
+        measures, norm = self.measures, self.attack.norm
+        if not measures.robust_accuracy:
+            return self
+        if measures.robust_norm is None and norm == "l0":
+            raise ValueError(
+                "measures.robust_accuracy = true measures in l2 or linf, but attack.norm = 'l0'; set "
+                "measures.robust_norm and measures.robust_epsilon"
+            )
+        if measures.robust_norm not in (None, norm) and measures.robust_epsilon is None:
+            raise ValueError(
+                f"measures.robust_norm = {measures.robust_norm!r} is another norm than that of attack.epsilon "
+                f"({norm}); set measures.robust_epsilon too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _drawn_by_the_script(self) -> Self:
@@ -236,6 +311,17 @@ class ExperimentConfig(Section):
             )
         if self.measures.attribution and self.why_no_attribution is not None:
             raise ValueError(f"measures.attribution = true {self.why_no_attribution}")
+        for role in ("standard", "perturbation"):
+            if self.measures.theory and getattr(self, role).is_adversarial:
+                raise ValueError(
+                    "measures.theory = true compares with predictions for training on the inputs as they are, but "
+                    f"{role}.training = 'adversarial' moves them; remove one of them"
+                )
+        if self.measures.cosine_similarity and self.standard.is_adversarial:
+            raise ValueError(
+                "measures.cosine_similarity = true compares perturbations with the prediction for training on the "
+                "inputs as they are, but standard.training = 'adversarial' moves them; remove one of them"
+            )
         for key in ("label_smoothing", "ema_decay"):
             value = getattr(self.perturbation, key, None)
             if self.measures.theory and value is not None:

@@ -80,9 +80,9 @@ def _variants(section: type[BaseModel]) -> Sequence[type[BaseModel]]:
 
 
 def _description(having: Sequence[tuple[str, FieldInfo]], n_variants: int) -> str:
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, dict[str, None]] = {}  # each tag once, in order
     for tag, info in having:
-        texts.setdefault(str(info.description), []).append(tag)
+        texts.setdefault(str(info.description), {})[tag] = None
     if len(texts) == 1 and 2 * len(having) > n_variants:
         return str(having[0][1].description)
     return "; ".join(f"{', '.join(tags)}: {text}" for text, tags in texts.items())
@@ -92,7 +92,9 @@ def suggest_key(name: str) -> str:
     """What to write in place of a key that there is not."""
     known = [name for name, _ in fields()]
     known += sorted({each.rpartition(".")[0] for each in known} - {""})
-    leaves = {each.rpartition(".")[2]: each for each in reversed(known)}
+    leaves: dict[str, str] = {}
+    for each in sorted(known, key=lambda each: each.count(".")):
+        leaves.setdefault(each.rpartition(".")[2], each)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)
     if close or leaf:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,7 @@ def _place(parts: tuple[int | str, ...]) -> str:
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
         if model is not None and issubclass(model, Variants) and model.is_family():
             tag = next(waiting, None)
-            model = next((each for each in model.variants() if each.tag == tag), None)
+            model = next((each for each in model.variants() if each.__name__ == tag), None)
     return ".".join(names)
 
 
@@ -242,3 +242,19 @@ def _commented(model: BaseModel, prefix: str) -> Iterator[str]:
         place = f"{prefix}.{name}" if prefix else name
         yield f"\n[{place}]"
         yield from _commented(section, place)
+    yield from _of_other_variants(prefix, sections)
+
+
+def _of_other_variants(prefix: str, sections: Collection[str]) -> Iterator[str]:
+    """Sections of a section that its variant does not have, as comments."""
+    last = ""
+    for _, key in fields():
+        place, _, name = key.name.rpartition(".")
+        above, _, own = place.rpartition(".")
+        if above != prefix or not place or own in sections:
+            continue
+        if place != last:
+            yield f"\n# [{place}]"
+            last = place
+        yield f"# {key.description}"
+        yield f"# {tomli_w.dumps({name: key.default}).strip()}"

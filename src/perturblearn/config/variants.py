@@ -21,7 +21,7 @@ class Variants(Section):
     """A family of variants, or one of them."""
 
     tag: ClassVar[str] = ""
-    """How the variant is called where a user chooses it."""
+    """How the variant is called where a user chooses it; two variants that other keys tell apart may share it."""
     inert: ClassVar[Keys] = {}
     """Values by which a key asks for nothing: a variant without the key leaves them out, and refuses all others. None
     leaves any key to its default."""
@@ -59,8 +59,8 @@ class Variants(Section):
     @classmethod
     def refusal(cls, key: str, keys: Keys) -> str:
         """Why a key of other variants is refused, and what to do."""
-        *most, last = [each.tag for each in cls.with_key(key)]
-        only = f", only to {', '.join(most)}{' and ' * bool(most)}{last}" if len(most) < 4 else ""
+        *most, last = dict.fromkeys(each.tag for each in cls.with_key(key))
+        only = f", only to {', '.join(most)}{' and ' * bool(most)}{last}" if len(most) < 5 else ""
         return f"the key {key} does not apply to {cls.label(keys)}{only}; remove it"
 
     # ModelConfig(name="mlp") is an MLPConfig.
@@ -73,12 +73,14 @@ class Variants(Section):
         """A discriminated union for a family, a model for a variant."""
         if not cls.is_family():
             return handler(source)
-        choices = {each.tag: handler.generate_schema(each) for each in cls.variants()}
-        first = cls.variants()[0].tag
+        choices = {each.__name__: handler.generate_schema(each) for each in cls.variants()}
+        first = cls.variants()[0]
 
         def tag_of(value: Any) -> str:
+            if is_mapping(value):
+                return cls.variant_for(value).__name__
             # What is no section is refused by any variant, in the same words.
-            return cls.variant_for(value).tag if is_mapping(value) else getattr(value, "tag", first)
+            return (type(value) if isinstance(value, cls) else first).__name__
 
         # An instance is written as what it is, without asking again which variant that is.
         as_it_is = core_schema.simple_ser_schema("any")

@@ -14,7 +14,7 @@ from perturblearn.config import ClassifierConfig, DescentConfig, SGDConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.experiment.learn import TrainingSpec, full_batch_descent, learn
 from perturblearn.experiment.measured import AttributionMeasures
-from perturblearn.experiment.networks import first_network, learn_network, minibatch_descent, minibatch_seed
+from perturblearn.experiment.networks import first_network, learn_network, minibatch_descent
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.seeding import PublishedStart, derive_seed
 from perturblearn.store import Artefact, Drafts
@@ -174,7 +174,7 @@ def _follow(
         sources,
         spec.labels,
         heldout,
-        seed=minibatch_seed(spec.seed, _ROLE),
+        seed=spec.minibatch_seed,
         device=device,
         merged=steps_merged(section) if merged is None else merged,
         tolerance=tolerance,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier
-from perturblearn.config import AttackConfig, ClassifierConfig, ExperimentConfig
+from perturblearn.attacks import make_attack
+from perturblearn.classifiers import Classifier, Identity
+from perturblearn.config import AttackConfig, ClassifierConfig, ExperimentConfig, OwnAttackConfig, PGDConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.attribution import Attribution, attribute
@@ -23,10 +24,11 @@ from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
 from perturblearn.experiment.network_comparison import compare_networks
-from perturblearn.experiment.network_costs import estimate_network, step_operations
+from perturblearn.experiment.network_costs import estimate_network, estimate_shard, step_operations
 from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import measure_linear_probe
+from perturblearn.experiment.robustness import robust_accuracy
 from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
 from perturblearn.experiment.training import named, resumption
@@ -158,6 +160,81 @@ class LinearProbe(ContextStage[Numbers], NumbersStage):
         """Train and measure it."""
         row = _selected(self.selection, result).standard
         return measure_linear_probe(result(self.perturbed[row]), result(self.data), device=self.device)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RobustAccuracy(ContextStage[Numbers], NumbersStage, Costly[Numbers]):
+    """What f and g still recognise where a search moves held-out inputs away from their labels.
+
+    Args:
+        attack: the search.
+        own: identity of the user's own attack; None for our own.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        standard: f for each of its learning rates.
+        perturbation: g, a row for each f.
+        section: how g is made and trained.
+    """
+
+    kind = "robust accuracy"
+    attack: PGDConfig | OwnAttackConfig
+    own: Identity | None
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    standard: tuple[Stage[Classifier], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+    section: ClassifierConfig = aside()
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """What nothing identifies in the attack."""
+        return () if self.own is None else self.own.unidentified
+
+    @property
+    def work(self) -> float:
+        """A step goes forward and back, for both networks."""
+        outline = self.context.outline()
+        steps = self.attack.gradient_steps(outline.signature.input_dim) * self.attack.searches
+        return 4.0 * steps * outline.n_heldout / outline.n_samples
+
+    def run(self, result: Results) -> Numbers:
+        """Search around the held-out inputs."""
+        selected, data = _selected(self.selection, result), result(self.data)
+        row, column = selected.standard, selected.perturbation
+        attack = make_attack(self.attack, data.input_dim)
+        numbers = {}
+        for position, stage in enumerate((self.standard[row], self.perturbation[row][column])):
+
+            def tell(done: int, steps: int, note: str, position: int = position) -> None:
+                result.report(position * steps + done, 2 * steps, f"{'fg'[position]}, {note}")
+
+            role = ("standard", "perturbation")[position]
+            numbers[f"{role}_robust_accuracy"] = robust_accuracy(
+                result(stage).to(device=self.device),
+                data.heldout_inputs,
+                data.heldout_labels,
+                attack,
+                value_range=data.value_range,
+                seed=derive_seed(self.seed, role),
+                report=tell,
+            )
+        return numbers
+
+    @classmethod
+    def estimate(cls, group: Sequence[Any]) -> Estimate:
+        """What the searches cost if no input is found wrong before their end."""
+        (stage,) = group
+        shapes = replace(stage.context.shapes(), attack=stage.attack)
+        count = shapes.outline.n_heldout
+        f, g = (estimate_shard(section, shapes, count) for section in (stage.context.standard, stage.section))
+        return Estimate(
+            f.operations + g.operations,
+            f.unshared + g.unshared,
+            max(f.memory, g.memory),
+            f.seconds + g.seconds,
+            f"f and g, each at most {f.note}",
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -77,7 +77,8 @@ class Control(ABC):
         """
         labels = self.labels(draw) if device is None else self.labels(draw).to(device)
         start = self.start if draw == 0 else None
-        return TrainingSpec(self.section, labels, self.seed, f"{self.name} control {draw}", start)
+        role = f"{self.name} control {draw}"
+        return TrainingSpec(self.section, labels, self.seed, role, start, self.data.value_range)
 
     def label_seed(self, draw: int) -> int:
         """The seed of what a draw's labels need."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from perturblearn.config import (
+    AdversarialTwoLayerConfig,
     ClassifierConfig,
     DescentConfig,
     FullBatchConfig,
@@ -170,14 +171,19 @@ def _estimate(work: _Work, shapes: Shapes) -> Estimate:
         held += count * shapes.known_rank * size
     if work.has_directions:
         held += count * input_dim * size
-    is_limit = isinstance(first, LimitClassifierConfig)
-    note = "limit" if is_limit else f"{form_words(choice.form)}, {choice.reason}"
+    note = f"{form_words(choice.form)}, {choice.reason}"
+    if isinstance(first, LimitClassifierConfig):
+        note = "limit"
+    elif isinstance(first, AdversarialTwoLayerConfig):
+        note = f"plain, {first.epochs} epochs of 1 + {first.adversary.n_steps} passes forward and back"
+        # Activations and their gradients, of all samples at once; the moved inputs.
+        memory += (3 * _width(first) + 4 * input_dim) * count * size
     return Estimate(cost.operations, unshared, held + memory, cost.seconds, note)
 
 
 def _choose(section: ClassifierConfig, groups: Sequence[Group], count: int, rank: int | None, shapes: Shapes) -> Choice:
     form = section.form if isinstance(section, DescentConfig) and section.form != "auto" else None
-    if isinstance(section, DescentConfig) and section.is_float16:
+    if isinstance(section, AdversarialTwoLayerConfig) or (isinstance(section, DescentConfig) and section.is_float16):
         form = "plain"
     return choose_form(
         count,

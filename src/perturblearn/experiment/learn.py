@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
+from perturblearn.attacks import make_inner_attack
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import (
+    AdversarialConfig,
+    AdversarialTwoLayerConfig,
     ClassifierConfig,
     DescentConfig,
     FlowConfig,
@@ -16,9 +21,17 @@ from perturblearn.config import (
     TrainedTwoLayerConfig,
 )
 from perturblearn.errors import DataError, DivergenceError
-from perturblearn.seeding import PublishedStart
+from perturblearn.seeding import PublishedStart, derive_seed
 from perturblearn.theory import margin_limit
-from perturblearn.training import Descent, Flow, Job, train_in_float16, train_side_by_side
+from perturblearn.training import (
+    Adversary,
+    Descent,
+    Flow,
+    Job,
+    MinibatchDescent,
+    train_in_float16,
+    train_side_by_side,
+)
 
 Report = Callable[[int, int, str], None]
 
@@ -33,6 +46,7 @@ class TrainingSpec:
         seed: the run's seed.
         role: who asks: each role has its own initialisation, and its own order of samples.
         start: where a published script draws its first weights; None for our own draws.
+        value_range: of the data, for adversarial training.
     """
 
     config: ClassifierConfig
@@ -40,6 +54,7 @@ class TrainingSpec:
     seed: int
     role: str
     start: PublishedStart | None = None
+    value_range: tuple[float, float] = (-math.inf, math.inf)
 
     def first_network(self, inputs: Tensor) -> TwoLayer:
         """The two-layer network before training, in the precision and on the device of the inputs (n, ...)."""
@@ -52,6 +67,18 @@ class TrainingSpec:
         """The learning rate."""
         (lr,) = self.config.lr
         return lr
+
+    @property
+    def minibatch_seed(self) -> int:
+        """The seed of shuffles, augmentation, dropout and random starts."""
+        return derive_seed(self.seed, "minibatches", self.role)
+
+    def adversary(self, inputs: Tensor) -> Adversary | None:
+        """What moves the training inputs (n, ...); None where nothing does."""
+        section = self.config
+        if not isinstance(section, (AdversarialConfig, AdversarialTwoLayerConfig)):
+            return None
+        return Adversary.for_inputs(make_inner_attack(section.adversary), inputs, self.value_range)
 
 
 def learn(spec: TrainingSpec, inputs: Tensor, *, report: Report) -> Classifier[TwoLayer]:
@@ -174,6 +201,29 @@ def _learn_alone(
         )
         report(1, 1, f"duality gap {limit.duality_gap:.1g}")
         return limit.classifier
+    if isinstance(section, AdversarialTwoLayerConfig):
+        # Inputs differ from epoch to epoch, so that nothing of a form's products would last: a batch of all samples is
+        # the same descent.
+        trained = MinibatchDescent(
+            loss=section.loss,
+            lr=spec.lr,
+            epochs=section.epochs,
+            batch_size=len(inputs),
+            momentum=section.momentum,
+            weight_decay=0.0,
+            schedule=section.schedule,
+            nesterov=False,
+            adversary=spec.adversary(inputs),
+        ).train(
+            spec.first_network(inputs),
+            inputs,
+            spec.labels,
+            seed=spec.minibatch_seed,
+            device=inputs.device,
+            alone=True,
+            report=report,
+        )
+        return cast("Classifier[TwoLayer]", trained)
     assert isinstance(section, FlowConfig), "deep networks are trained by learn_network"
     flow = Flow(
         section.loss,

@@ -313,6 +313,7 @@ MEASURES: dict[str, Measure] = {
             lambda case: accuracy(case.standard_outputs, case.data.heldout_labels),
             is_heldout_share=True,
         ),
+        Measure("standard_robust_accuracy", "f, held-out inputs moved away from their labels", is_heldout_share=True),
         StandardMeasure(
             "standard_accuracy_worst_group",
             "f, clean held-out inputs of its worst group",
@@ -336,6 +337,9 @@ MEASURES: dict[str, Measure] = {
             "g, clean held-out inputs",
             lambda case: accuracy(case.perturbation_outputs, case.data.heldout_labels),
             is_heldout_share=True,
+        ),
+        Measure(
+            "perturbation_robust_accuracy", "g, held-out inputs moved away from their labels", is_heldout_share=True
         ),
         PerturbationMeasure(
             "perturbation_accuracy_worst_group",

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from perturblearn.classifiers import TwoLayer, label_loss, linearised, make_network
 from perturblearn.config import (
+    AdversarialConfig,
     ClassifierConfig,
     LimitConfig,
     LinearisedConfig,
@@ -69,14 +70,18 @@ def estimate_network(section: ClassifierConfig, shapes: Shapes, *, on_perturbed:
     count = shapes.n_perturbed if on_perturbed else shapes.n_samples
     batch = min(section.batch_size, count)
     seen = draws * section.epochs * (count // batch) * batch
-    operations = 3.0 * seen * costs.operations
+    inner = section.adversary.n_steps if isinstance(section, AdversarialConfig) else 0
+    operations = (3.0 + 2.0 * inner) * seen * costs.operations
     # Weights, gradients, momentum and the first weights; the data and the set; one batch on its way.
     held = 2 * (shapes.n_samples + count) * shapes.input_dim * shapes.number_bytes
     memory = 4 * costs.parameters + held + int(batch * costs.activations) + _FIXED
     note = f"{section.epochs} epochs of {count // batch:,} steps, batches of {batch}"
+    if inner:
+        note += f", each moved by {inner} step{'s' * (inner != 1)} of an attack"
     if draws > 1:
         note = f"{draws} one after the other, each {note}"
-    return Estimate(operations, operations, memory, seen * costs.training_seconds, note)
+    seconds = seen * (costs.training_seconds + inner * costs.gradient_seconds)
+    return Estimate(operations, operations, memory, seconds, note)
 
 
 def forward_operations(section: ClassifierConfig, shapes: Shapes) -> float:

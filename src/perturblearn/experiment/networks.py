@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +20,6 @@ from perturblearn.config import (
 from perturblearn.data import BLACK, PADDING, Signature
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
-from perturblearn.seeding import derive_seed
 from perturblearn.training import MinibatchDescent, Resumption
 
 
@@ -56,11 +56,11 @@ def learn_network(
             f"{spec.role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
             f"{signature.n_classes}; choose logistic, which is the cross-entropy there"
         )
-    return minibatch_descent(section).train(
+    return replace(minibatch_descent(section), adversary=spec.adversary(inputs)).train(
         network,
         inputs,
         spec.labels,
-        seed=minibatch_seed(spec.seed, spec.role),
+        seed=spec.minibatch_seed,
         device=device,
         resumption=resumption,
         report=report,
@@ -68,7 +68,7 @@ def learn_network(
 
 
 def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
-    """The training that a section asks for, at its one learning rate."""
+    """The training that a section asks for, at its one learning rate, on inputs as they are."""
     (lr,) = section.lr
     return MinibatchDescent(
         loss=section.loss,
@@ -87,11 +87,6 @@ def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
         crop_fill=section.crop_fill or BLACK,
         ema_decay=section.ema_decay or 0.0,
     )
-
-
-def minibatch_seed(seed: int, role: str) -> int:
-    """The seed of shuffles, augmentation and dropout of a classifier of this role."""
-    return derive_seed(seed, "minibatches", role)
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:

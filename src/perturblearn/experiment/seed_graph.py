@@ -39,6 +39,7 @@ from perturblearn.experiment.checks import (
     LinearProbe,
     Map,
     NetworkComparison,
+    RobustAccuracy,
     Selection,
     TheoryComparison,
 )
@@ -120,6 +121,7 @@ class SeedGraph:
         selection: of learning rates.
         controls: by name; none if no draws are asked for.
         linear_probe: None if not asked for.
+        robust_accuracy: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
     """
@@ -129,6 +131,7 @@ class SeedGraph:
     selection: Selection
     controls: Mapping[ControlName, ControlDraws]
     linear_probe: LinearProbe | None
+    robust_accuracy: RobustAccuracy | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
 
@@ -154,8 +157,8 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = tuple(stage for stage in (self.linear_probe, self.theory, self.attribution) if stage is not None)
-        return (self.selection, *self.controls.values(), *asked_for)
+        asked_for = (self.linear_probe, self.robust_accuracy, self.theory, self.attribution)
+        return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
 
 
 class GraphBuilder:
@@ -236,6 +239,8 @@ class GraphBuilder:
         attack = config.attack
         is_users = attack.is_own and not attack.name.startswith("foolbox:")
         self._own_attack = attack_fingerprint(attack.name) if is_users else None
+        robust = config.measures.robust_attack
+        self._own_robust_attack = None if robust == "pgd" else attack_fingerprint(robust)
 
     @property
     def has_model_classes(self) -> bool:
@@ -274,6 +279,7 @@ class GraphBuilder:
             selection,
             {control: self._control(control, data, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
+            self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
         )
@@ -343,7 +349,13 @@ class GraphBuilder:
         if not section.model.is_network:
             start = start_of(self.config, "perturbation")
             return Perturbation(
-                section=section, dtype=dtype, seed=seed, start=start, perturbed=perturbed, context=context
+                section=section,
+                dtype=dtype,
+                seed=seed,
+                start=start,
+                perturbed=perturbed,
+                data=data if section.is_adversarial else None,
+                context=context,
             )
         return DeepPerturbation(
             known_as={**self._known_as["perturbation"], "lr": list(section.lr)},
@@ -449,6 +461,21 @@ class GraphBuilder:
         if config.standard.model.is_network or config.perturbation.model.is_network:
             return NetworkComparison(**self._of_selected(data, branches, selection, seed))
         return self.theory(data, branches, selection, seed)
+
+    def _robust_accuracy(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> RobustAccuracy:
+        return RobustAccuracy(
+            attack=self.config.robust_attack,
+            own=self._own_robust_attack,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            standard=tuple(branch.standard for branch in branches),
+            perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            section=self.config.perturbation,
+            context=self.context,
+        )
 
     def _attribution(
         self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int

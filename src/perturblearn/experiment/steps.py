@@ -98,7 +98,7 @@ class Standard(TwoLayerTraining):
                 f"two, for example --data.classes {data.class_names[0]},{data.class_names[1]}, or a deep network, for "
                 "example --standard.model.name mlp --perturbation.model.name mlp"
             )
-        return Samples(data.inputs, data.labels)
+        return Samples(data.inputs, data.labels, value_range=data.value_range)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -335,12 +335,18 @@ class Mixed(ContextStage[PerturbedSet]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Perturbation(TwoLayerTraining):
-    """A two-layer perturbation classifier g, trained on the perturbed set alone: it never sees a true label."""
+    """A two-layer perturbation classifier g, trained on the perturbed set alone: it never sees a true label.
+
+    Args:
+        perturbed: the set.
+        data: whose range adversarial training keeps; None for other training, which does not ask for it.
+    """
 
     kind = "perturbation classifier"
     version = 2
     role = "perturbation"
     perturbed: Stage[PerturbedSet]
+    data: Stage[Dataset] | None = optional()
 
     def samples(self, result: Results) -> Samples:
         """Perturbed inputs and their target labels."""
@@ -350,7 +356,8 @@ class Perturbation(TwoLayerTraining):
                 "the data have more than two classes, but a two-layer perturbation classifier tells two apart; choose "
                 "a deep network, for example --perturbation.model.name mlp"
             )
-        return Samples(perturbed.inputs, perturbed.target_labels, perturbed.factors)
+        samples = Samples(perturbed.inputs, perturbed.target_labels, perturbed.factors)
+        return samples if self.data is None else replace(samples, value_range=result(self.data).value_range)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ class Samples:
         inputs: (n, ...).
         labels: (n,), +1 and -1, or 0 .. K-1.
         factors: C (n, q) and Q (q, d) with orthonormal rows, where the inputs are known to be C Q.
+        value_range: of the data, where training may leave them.
     """
 
     inputs: Tensor
     labels: Tensor
     factors: tuple[Tensor, Tensor] | None = None
+    value_range: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,7 +95,10 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
     ) -> Iterator[tuple[int, Classifier | Exception]]:
         """Train them over the inputs that they share."""
         samples = group[0].samples(result)
-        specs = [TrainingSpec(stage.section, samples.labels, stage.seed, cls.role, stage.start) for stage in group]
+        specs = [
+            TrainingSpec(stage.section, samples.labels, stage.seed, cls.role, stage.start, samples.value_range)
+            for stage in group
+        ]
         for position, found in learn_side_by_side(
             specs, samples.inputs, factors=samples.factors, wanted=wanted, report=result.report
         ):
@@ -158,7 +164,7 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         data, samples = result(self.data), self.samples(result)
         try:
             return learn_network(
-                TrainingSpec(self.section, samples.labels, self.seed, self.role),
+                TrainingSpec(self.section, samples.labels, self.seed, self.role, value_range=data.value_range),
                 Signature.of(data),
                 samples.inputs,
                 device=self.device,

@@ -1,5 +1,6 @@
 """Training: two-layer networks full batch or by gradient flow, any network by minibatches; what taught it what."""
 
+from perturblearn.training.adversary import Adversary
 from perturblearn.training.attribution import attribute_training
 from perturblearn.training.cost import (
     MOST_UNITS,
@@ -30,6 +31,7 @@ __all__ = [
     "LOSSES",
     "MOST_UNITS",
     "NOMINAL",
+    "Adversary",
     "Choice",
     "Cost",
     "Descent",

@@ -17,6 +17,7 @@ from perturblearn.data import AUGMENTATIONS, BLACK, FILLS, PADDING, REFLECT, aug
 from perturblearn.errors import ConfigError, DivergenceError, ModelError
 from perturblearn.seeding import derive_seed
 from perturblearn.store import Artefact, Drafts
+from perturblearn.training.adversary import Adversary
 from perturblearn.training.distributed import CommonSteps, Team, current_team, late_interrupts
 from perturblearn.training.loader import make_loader
 from perturblearn.training.losses import LOSSES
@@ -67,6 +68,7 @@ class MinibatchDescent:
         crop_fill: what these pixels are: black, or reflect.
         ema_decay: in [0, 1); above 0 the moving average of weights and running statistics is the result, of which each
             step leaves this share.
+        adversary: moves every batch, after its augmentation, to where the network errs; None for inputs as they are.
 
     Raises:
         ConfigError: an unknown name, or a number of epochs or samples below 1.
@@ -87,6 +89,7 @@ class MinibatchDescent:
     crop_padding: int = PADDING
     crop_fill: str = BLACK
     ema_decay: float = 0.0
+    adversary: Adversary | None = None
 
     def __post_init__(self) -> None:
         named = [("loss", self.loss, tuple(LOSSES)), ("schedule", self.schedule, SCHEDULES)]
@@ -109,6 +112,7 @@ class MinibatchDescent:
         device: str | torch.device = "cpu",
         resumption: Resumption | None = None,
         resident: bool | None = None,
+        alone: bool = False,
         report: Report = lambda done, steps, note: None,
     ) -> Classifier:
         """Train a network on shuffled batches; the samples left over at an epoch's end wait for the next.
@@ -118,7 +122,8 @@ class MinibatchDescent:
 
         Under torchrun (see `workers`) every process takes its share of each batch. This changes sums by rounding alone,
         except that BatchNorm takes its statistics over a process's share, and keeps those of the first process, and
-        that every process draws its own dropout, all as in PyTorch's DistributedDataParallel.
+        that every process draws its own dropout, all as in PyTorch's DistributedDataParallel, and its own random starts
+        of an adversary.
 
         Args:
             network: f, as it starts; it is not changed.
@@ -128,6 +133,7 @@ class MinibatchDescent:
             device: where to train.
             resumption: how an unfinished training is kept; None for not at all.
             resident: keep all inputs on the device; None to do so where they fit. It changes nothing but speed.
+            alone: train in this process alone, whatever others there are.
             report: called a few times per second with steps done and in all, and the epoch and its mean loss so far.
 
         Returns:
@@ -142,7 +148,7 @@ class MinibatchDescent:
             ValueError: labels that do not fit the inputs or the number of classes.
             DivergenceError: a loss or a weight is no longer finite.
         """
-        team = current_team()
+        team = Team() if alone else current_team()
         team.device(device)  # first of all: an error in the other processes would end them without a sentence
         resumption = resumption or Resumption(Drafts())
         task = self.task(network, inputs, labels, team, seed=seed, device=device, resident=resident)
@@ -254,6 +260,10 @@ def _descend(
                 # Draws by place in the training, not from a running generator: a resumed one has no need of its past.
                 position = (str(epoch), str(step))
                 part = augmented(part, task, position, batch_size, team)
+                adversary = task.descent.adversary
+                if adversary is not None:
+                    draws = derive_seed(task.seed, "adversary", *position, str(team.rank))
+                    part = sgd.moved(part, part_labels, adversary, seed=draws)
                 draws = derive_seed(task.seed, "network", *position, str(team.rank))
                 loss = sgd.gradients(part, part_labels, batch_size=batch_size, seed=draws)
                 sgd.step(common.add_up(loss))
@@ -348,7 +358,10 @@ def _identity(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, see
 
 def _settings(descent: MinibatchDescent) -> dict[str, Any]:
     """All that fixes a training, as JSON values."""
-    return {**asdict(descent), "augmentation": list(descent.augmentation)}
+    settings = {**asdict(descent), "augmentation": list(descent.augmentation)}
+    # Only where there is one, so that drafts from before there were any are gone on from.
+    adversary = {} if descent.adversary is None else {"adversary": descent.adversary.settings()}
+    return {**{key: value for key, value in settings.items() if key != "adversary"}, **adversary}
 
 
 def _on_cpu(task: Task) -> Task:

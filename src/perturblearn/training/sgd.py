@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from perturblearn.attacks import frozen
 from perturblearn.classifiers import Network, TwoLayer, copied
 from perturblearn.errors import ModelError
 from perturblearn.store import Artefact
+from perturblearn.training.adversary import Adversary
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.moving_average import MovingAverage
 from perturblearn.training.schedule import Schedule
@@ -114,6 +116,28 @@ class Sgd:
         if steps:
             return len(self.losses) + 1, float(self._sum) / steps
         return len(self.losses), self.losses[-1]
+
+    def moved(self, inputs: Tensor, labels: Tensor, adversary: Adversary, *, seed: int) -> Tensor:
+        """A batch as an adversary moves it, away from its labels.
+
+        The network is in evaluation mode meanwhile, as in the `robustness` library and as Pang et al. ("Bag of Tricks
+        for Adversarial Training", ICLR 2021) advise: the iterates leave no trace in running statistics, samples do not
+        depend on each other, and dropout does not hide the gradient.
+
+        Args:
+            inputs: (n, ...).
+            labels: (n,).
+            adversary: how far, and by which attack.
+            seed: of random starts, and of what the network itself draws.
+        """
+
+        def outputs(points: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+                found = self.module(points)
+            return found.float() if self._bfloat16 else found
+
+        with frozen(self.module, seed):
+            return adversary.move(outputs, inputs, labels, torch.Generator().manual_seed(seed))
 
     def gradients(self, inputs: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> Tensor:
         """Compute the gradients of a batch's mean loss, or of the part that some of its samples add to it.
