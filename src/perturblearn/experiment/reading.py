@@ -32,6 +32,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
+    features = {} if graph.features is None else executor.result(graph.features)
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
     return SeedMeasures(
         seed=seed,
@@ -42,6 +43,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **selected.maxima,
             **probe,
             **theory,
+            **features,
             **({} if attribution is None else attribution.numbers),
         },
         controls={name: executor.result(stage) for name, stage in graph.controls.items()},

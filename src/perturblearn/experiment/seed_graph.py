@@ -36,6 +36,7 @@ from perturblearn.experiment.checks import (
     ControlDraws,
     DirectionMeasures,
     Directions,
+    FeaturesOf,
     LinearProbe,
     Map,
     NetworkComparison,
@@ -122,6 +123,7 @@ class SeedGraph:
         linear_probe: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
+        features: of f, of perturbations and of g; None if not asked for.
     """
 
     data: Data
@@ -131,6 +133,7 @@ class SeedGraph:
     linear_probe: LinearProbe | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
+    features: FeaturesOf | None
 
     @property
     def standards(self) -> tuple[Stage[Classifier], ...]:
@@ -154,8 +157,8 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = tuple(stage for stage in (self.linear_probe, self.theory, self.attribution) if stage is not None)
-        return (self.selection, *self.controls.values(), *asked_for)
+        asked_for = (self.linear_probe, self.theory, self.attribution, self.features)
+        return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
 
 
 class GraphBuilder:
@@ -186,11 +189,12 @@ class GraphBuilder:
         self._dataset = dataset
         self._data_dir = data_dir
         self._stored = stored
-        if stored is not None and config.measures.theory:
-            raise ConfigError(
-                "measures.theory = true compares f with its training, which a set on disk does not hold; set "
-                "measures.theory = false, or run the whole experiment"
-            )
+        for key in ("theory", "features"):
+            if stored is not None and getattr(config.measures, key):
+                raise ConfigError(
+                    f"measures.{key} = true compares f with its training, which a set on disk does not hold; set "
+                    f"measures.{key} = false, or run the whole experiment"
+                )
         if draws_of(config) is not None and dataset is None:
             warn_of_order(config.data.provider, resolve_data_dir(data_dir))
         # A set's data are those that it was made from, whatever g is drawn by.
@@ -276,6 +280,7 @@ class GraphBuilder:
             probe if self._probes else None,
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
+            self._features(data, branches, selection, seed) if config.measures.features else None,
         )
 
     def _branch(self, data: Data, section: ClassifierConfig, seed: int) -> Branch:
@@ -467,6 +472,11 @@ class GraphBuilder:
             section=self.config.perturbation,
             context=self.context,
         )
+
+    def _features(self, data: Data, branches: tuple[Branch, ...], selection: Selection, seed: int) -> FeaturesOf:
+        config = self.config
+        shared = self._of_selected(data, branches, selection, seed)
+        return FeaturesOf(sections=(config.standard, config.attack, config.perturbation), **shared)
 
     def map(self, graph: SeedGraph, seed: int, limits: tuple[float, float] | None) -> Map:
         """The decision map of a seed's classifiers."""
