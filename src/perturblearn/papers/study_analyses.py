@@ -82,7 +82,7 @@ _SHOWN_BANDS = {"1_2": 1.5, "3_9": 5.0, "10_29": 17.0, "30_99": 55.0}
 """Bands of a chart, and where: those that hold a thousandth of f's variance or more. Weights of others are noise."""
 _SHOWN_SIZES = {"none": 1.0, "natural": 4.0}
 """The perturbation size whose weights are drawn, by source."""
-_KINDS = {"none": "bare", "natural": "images"}
+_KINDS = {"none": "bare perturbations", "natural": "images"}
 _IS_LOG = ("kernel drift", None)
 """Axes of numbers that span orders of magnitude."""
 
@@ -358,7 +358,7 @@ def analyse_features(runs: Sequence[StudyRun]) -> Analysis:
                 machines.append((*start, *itertools.chain(*found)))
             if told:
                 sentences.append(
-                    f"{name}, by {label_of(x)}, {kind}: g has f's features 1–2, relative to features 10–29, by a factor of "
+                    f"{name}, by {label_of(x)}, {kind}: of f's features 1–2, relative to features 10–29, g has "
                     f"{', '.join(told)}."
                 )
     return Analysis(
