@@ -48,6 +48,11 @@ class MeasuresConfig(Section):
     robust_restarts: PositiveInt = Field(
         default=3, description="pgd: searches, each from random points; an input is robust if none finds an error"
     )
+    features: bool = Field(
+        default=False,
+        description="two-layer networks: which features of f the perturbations carry, and which of them g has, of the "
+        "exact kernel machine and of the networks; trains one control more, and cost grows with N^3",
+    )
     attribution: bool | None = Field(
         default=None,
         description="what the perturbations, and what their wrongly labelled sources, taught g, followed step by step; "
@@ -243,6 +248,34 @@ class ExperimentConfig(Section):
             )
         return self
 
+    @property
+    def _why_no_features(self) -> str | None:
+        """What keeps f's features from being known, for a sentence about it; None if nothing does."""
+        f, g = self.standard, self.perturbation
+        for role, section in (("standard", f), ("perturbation", g)):
+            if not isinstance(section, DescentConfig):
+                return (
+                    "is about two-layer networks trained by full-batch descent, but "
+                    f"{role}: {section.label({})}; choose descent, or remove it"
+                )
+        for key in ("name", "slope"):
+            of_f, of_g = getattr(f.model, key), getattr(g.model, key)
+            if of_f != of_g:
+                return (
+                    f"is about f and g of one kernel, but standard.model.{key} = {of_f!r} and perturbation.model.{key} "
+                    f"= {of_g!r}; make them equal, or remove it"
+                )
+        if not isinstance(self.attack, OneStepConfig):
+            return f"is about one-step perturbations, but attack.name = {self.attack.name!r}; choose one_step"
+        if not self.attack.epsilon > 0:
+            return "is about perturbations, but attack.epsilon = 0; choose a size above 0"
+        if self.mixing.is_mixed:
+            return (
+                f"is about perturbed samples alone, but mixing.perturbed_share = {self.mixing.perturbed_share:g}; "
+                "remove one of them"
+            )
+        return None
+
     @model_validator(mode="after")
     def _drawn_by_the_script(self) -> Self:
         if self.draws == "own":
@@ -309,6 +342,8 @@ class ExperimentConfig(Section):
                 "measures.cosine_similarity = true compares perturbations with the prediction for wide two-layer "
                 f"networks, but standard.model.name = {self.standard.model.name!r}; remove it"
             )
+        if self.measures.features and self._why_no_features is not None:
+            raise ValueError(f"measures.features = true {self._why_no_features}")
         if self.measures.attribution and self.why_no_attribution is not None:
             raise ValueError(f"measures.attribution = true {self.why_no_attribution}")
         for role in ("standard", "perturbation"):

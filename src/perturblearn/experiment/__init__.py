@@ -13,6 +13,7 @@ from perturblearn.experiment.comparison import COMPARISONS, Comparison
 from perturblearn.experiment.controls import run_control
 from perturblearn.experiment.draws import draws_of_data, start_of_sources, start_of_targets
 from perturblearn.experiment.experiment import Experiment
+from perturblearn.experiment.features import FEATURE_BANDS, FEATURE_NUMBERS, MACHINES, feature_measure
 from perturblearn.experiment.maps import MAP_POINTS, dump_map, load_map
 from perturblearn.experiment.measured import (
     HELDOUT,
@@ -61,14 +62,17 @@ from perturblearn.experiment.summary import (
 )
 from perturblearn.experiment.together import MakeExecutor, key_of, plan_together, run_together
 from perturblearn.experiment.transfer import FoolingSummary, Pair, Transfer
-from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law
+from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law, mean_of_seeds
 from perturblearn.experiment.trials import try_networks
 
 __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
+    "FEATURE_BANDS",
+    "FEATURE_NUMBERS",
     "HELDOUT",
+    "MACHINES",
     "MAP_POINTS",
     "MEASURES",
     "NETWORK_COMPARISONS",
@@ -122,10 +126,12 @@ __all__ = [
     "default_targets",
     "draws_of_data",
     "dump_map",
+    "feature_measure",
     "fit_line",
     "fit_power_law",
     "key_of",
     "load_map",
+    "mean_of_seeds",
     "measure_perturbation",
     "measure_standard",
     "n_heldout_of",

@@ -10,6 +10,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import (
     ClassifierConfig,
+    DescentConfig,
     ExperimentConfig,
     LimitConfig,
     TrainedTwoLayerConfig,
@@ -20,7 +21,8 @@ from perturblearn.errors import DataError
 from perturblearn.experiment.draws import start_of
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.seeding import PublishedStart
-from perturblearn.theory import GateKernel, MarginLimit, margin_limit
+from perturblearn.theory import GateKernel, MarginLimit, margin_limit, training_time
+from perturblearn.training import Plateau
 
 MOST_FOR_LIMIT = 10_000
 """Samples up to which a limit is looked for."""
@@ -77,6 +79,18 @@ class Trained:
         if not isinstance(model, TrainedTwoLayerConfig):
             return None
         return initialise(model, input_dim, seed=self.seed, role=self.role, start=self.published).to(self.inputs)
+
+    @property
+    def descent_time(self) -> float:
+        """Training time of full-batch descent, see `training_time`; its plateau rule is followed again."""
+        config = self.config
+        assert isinstance(config, DescentConfig), "flow and limits have times of their own"
+        rule, rates = Plateau(self.lr), []
+        for loss in self.classifier.losses.tolist():
+            rates.append(rule.lr)
+            if config.schedule == "plateau":
+                rule.update(loss)
+        return training_time(rates, config.epochs, config.momentum)
 
     def limit(self) -> MarginLimit | str:
         """Where long training on this set ends, or why theory does not say so."""

@@ -20,6 +20,7 @@ from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.controls import CONTROLS, ControlName, run_control, unperturbed_set
 from perturblearn.experiment.costs import estimate_control
+from perturblearn.experiment.features import measure_features
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
@@ -486,6 +487,31 @@ class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
     def run(self, result: Results) -> Comparison:
         """Compare them."""
         return compare(self.case(result), report=result.report)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FeaturesOf(_OfSelected[Numbers], NumbersStage):
+    """Which of f's features perturbations carry, and which of them g has.
+
+    Args:
+        sections: how f and g are trained, and the attack.
+    """
+
+    kind = "features"
+    title = "features of f, of perturbations and of g"
+    sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
+
+    @property
+    def work(self) -> float:
+        """That of the control that is trained, and about as much for the kernel."""
+        return 2 * self.config.perturbation.relative_work
+
+    def run(self, result: Results) -> Numbers:
+        """Measure them."""
+        try:
+            return measure_features(self.case(result), report=result.report)
+        except PerturbLearnError as error:
+            raise named(self, error) from None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ which makes each prediction when it is first asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -36,9 +36,7 @@ from perturblearn.theory import (
     predict_from_directions,
     row_cosines,
     standard_prediction,
-    training_time,
 )
-from perturblearn.training import Plateau
 
 LAZY_INPUTS = 128
 """Training inputs, evenly spaced, over whose pairs the empirical kernel is taken."""
@@ -415,19 +413,6 @@ def _lazy_descent(trained: Trained) -> DescentConfig | None:
 
 def _time(trained: Trained) -> float | None:
     """The time of its training, where theory is exact at a finite one; of one class alone there is no prediction."""
-    config = _lazy_descent(trained)
-    if config is None or bool((trained.labels == trained.labels[0]).all()):
+    if _lazy_descent(trained) is None or bool((trained.labels == trained.labels[0]).all()):
         return None
-    rates = _rates(config, trained.lr, trained.classifier.losses.tolist())
-    return training_time(rates, config.epochs, config.momentum)
-
-
-def _rates(section: DescentConfig, lr: float, losses: Sequence[float]) -> list[float]:
-    """The learning rate of every epoch, from the losses that the plateau rule saw."""
-    rule = Plateau(lr)
-    rates = []
-    for loss in losses:
-        rates.append(rule.lr)
-        if section.schedule == "plateau":
-            rule.update(loss)
-    return rates
+    return trained.descent_time

@@ -33,6 +33,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     robust = {} if graph.robust_accuracy is None else executor.result(graph.robust_accuracy)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
+    features = {} if graph.features is None else executor.result(graph.features)
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
     return SeedMeasures(
         seed=seed,
@@ -44,6 +45,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **probe,
             **robust,
             **theory,
+            **features,
             **({} if attribution is None else attribution.numbers),
         },
         controls={name: executor.result(stage) for name, stage in graph.controls.items()},

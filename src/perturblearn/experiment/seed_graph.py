@@ -36,6 +36,7 @@ from perturblearn.experiment.checks import (
     ControlDraws,
     DirectionMeasures,
     Directions,
+    FeaturesOf,
     LinearProbe,
     Map,
     NetworkComparison,
@@ -124,6 +125,7 @@ class SeedGraph:
         robust_accuracy: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
+        features: of f, of perturbations and of g; None if not asked for.
     """
 
     data: Data
@@ -134,6 +136,7 @@ class SeedGraph:
     robust_accuracy: RobustAccuracy | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
+    features: FeaturesOf | None
 
     @property
     def standards(self) -> tuple[Stage[Classifier], ...]:
@@ -157,7 +160,7 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = (self.linear_probe, self.robust_accuracy, self.theory, self.attribution)
+        asked_for = (self.linear_probe, self.robust_accuracy, self.theory, self.attribution, self.features)
         return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
 
 
@@ -189,11 +192,12 @@ class GraphBuilder:
         self._dataset = dataset
         self._data_dir = data_dir
         self._stored = stored
-        if stored is not None and config.measures.theory:
-            raise ConfigError(
-                "measures.theory = true compares f with its training, which a set on disk does not hold; set "
-                "measures.theory = false, or run the whole experiment"
-            )
+        for key in ("theory", "features"):
+            if stored is not None and getattr(config.measures, key):
+                raise ConfigError(
+                    f"measures.{key} = true compares f with its training, which a set on disk does not hold; set "
+                    f"measures.{key} = false, or run the whole experiment"
+                )
         if draws_of(config) is not None and dataset is None:
             warn_of_order(config.data.provider, resolve_data_dir(data_dir))
         # A set's data are those that it was made from, whatever g is drawn by.
@@ -282,6 +286,7 @@ class GraphBuilder:
             self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
+            self._features(data, branches, selection, seed) if config.measures.features else None,
         )
 
     def _branch(self, data: Data, section: ClassifierConfig, seed: int) -> Branch:
@@ -494,6 +499,11 @@ class GraphBuilder:
             section=self.config.perturbation,
             context=self.context,
         )
+
+    def _features(self, data: Data, branches: tuple[Branch, ...], selection: Selection, seed: int) -> FeaturesOf:
+        config = self.config
+        shared = self._of_selected(data, branches, selection, seed)
+        return FeaturesOf(sections=(config.standard, config.attack, config.perturbation), **shared)
 
     def map(self, graph: SeedGraph, seed: int, limits: tuple[float, float] | None) -> Map:
         """The decision map of a seed's classifiers."""

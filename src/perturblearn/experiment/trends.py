@@ -35,11 +35,11 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Slope:
-    """A fitted coefficient with its 95 % confidence interval.
+    """A fitted coefficient, or a mean, with its 95 % confidence interval over seeds.
 
     Args:
         value: by least squares over all points.
-        low, high: of the bootstrap over seeds; None with fewer than two seeds.
+        low, high: None with fewer than two seeds.
     """
 
     value: float
@@ -138,6 +138,21 @@ def fit_line(variables: Mapping[str, Sequence[float]], values: Sequence[float], 
         slopes[name] = Slope(float(coefficients[column]), low, high)
     residual = float(np.sqrt(np.mean((target - design @ coefficients) ** 2)))
     return Fit(slopes, float(coefficients[0]), residual, len(target), len(names))
+
+
+def mean_of_seeds(values: Sequence[float]) -> Slope:
+    """Mean over seeds with Student's interval, which holds for few seeds of nearly normal values.
+
+    Args:
+        values: one per seed.
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Slope(mean, None, None)
+    from scipy.special import stdtrit  # few commands need it
+
+    reach = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Slope(mean, mean - reach, mean + reach)
 
 
 def _resampled(design: np.ndarray, target: np.ndarray, places: np.ndarray, n_seeds: int) -> np.ndarray:

@@ -6,6 +6,7 @@
 - *Depth*: the theory is of two-layer networks, lazy ones in NeurIPS24. What is left of it in deeper ones, in torch's
   parametrisation, in one that has a limit at infinite width, and in lazy training?
 - *Architectures*: the same of convolutional and residual networks.
+- *Features*: which of f's features do perturbations carry, robust ones or others, and which of them does g have?
 - *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
@@ -19,6 +20,7 @@ from perturblearn.papers.figure import Panel, Settings, Smaller
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import (
     analyse_depth,
+    analyse_features,
     analyse_orthogonality,
     analyse_smallest_perturbation,
     analyse_weak_limit,
@@ -247,5 +249,46 @@ WEAK_LIMIT = Study(
     analysis=analyse_weak_limit,
 )
 
-STUDIES = {study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT)}
+_PAIRS: dict[str, dict[str, JSON]] = {
+    "MNIST 1 and 2": {"data.name": "mnist", "data.classes": ["1", "2"]},
+    "MNIST 3 and 8": {"data.name": "mnist", "data.classes": ["3", "8"]},
+    "Fashion-MNIST 0 and 9": {"data.name": "fashion_mnist", "data.classes": ["0", "9"]},
+}
+_OF_IMAGES: dict[str, JSON] = {"attack.source": "natural", "epsilon": 4.0}
+
+
+def _feature_panels() -> Iterator[Panel]:
+    """Bare perturbations and perturbed images of each pair of classes, and how long g is trained, by each loss."""
+    for name, data in _PAIRS.items():
+        yield Panel({"epsilon": (0.25, 1.0)}, {**data, "attack.source": "none"}, log_x=True, title=f"{name}, bare")
+        yield Panel({"epsilon": (2.0, 4.0, 8.0)}, {**data, **_OF_IMAGES}, log_x=True, title=f"{name}, images")
+    for loss, title, epochs in (("logistic", "", (1, 10, 100, 300)), ("identity", ", identity loss", (1, 10, 100))):
+        yield Panel(
+            {"perturbation_epochs": epochs},
+            {**_PAIRS["MNIST 1 and 2"], **_OF_IMAGES, "perturbation.loss": loss},
+            log_x=True,
+            title=f"MNIST 1 and 2, images, training time of g{title}",
+        )
+
+
+FEATURES = Study(
+    "studies/features",
+    # 800 samples, because kernels take all pairs; a rate at which the loss is too flat to be unstable, and no plateau.
+    {
+        **_PAIRS["MNIST 1 and 2"], "data.n_samples": 800, "data.n_heldout": 500, "hidden_dim": 1000,
+        **_both({"schedule": "constant"}), "lr": 0.1, "epochs": 100, "attack.source": "none", "epsilon": 1.0,
+        "attack.targets": "uniform", "measures.features": True,
+    },
+    list(_feature_panels()),
+    caption="f and g two-layer networks of NeurIPS24, and the exact machines of their kernel, one-step L2 "
+    "perturbations: eigenfeatures of the kernel in bands, and their weights in g relative to f.",
+    measures={"perturbation_accuracy": "perturbation_accuracy_heldout", "agreement": "agreement"},
+    quick=Smaller(settings={"data.n_samples": 200, "data.n_heldout": 300, "hidden_dim": 200}, points=3),
+    full_takes="5 minutes",
+    analysis=analyse_features,
+)  # fmt: skip
+
+STUDIES = {
+    study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT, FEATURES)
+}
 """The studies by name."""

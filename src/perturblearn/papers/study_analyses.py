@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from perturblearn.experiment import Crossing, Fit, crossing, fit_line, fit_power_law
-from perturblearn.papers.figure import label_of, number, whole
+from perturblearn.experiment import (
+    FEATURE_BANDS,
+    MACHINES,
+    Crossing,
+    Fit,
+    crossing,
+    feature_measure,
+    fit_line,
+    fit_power_law,
+    mean_of_seeds,
+)
+from perturblearn.papers.figure import label_of, number, whole, word
 from perturblearn.papers.study import Analysis, Cell, Chart, Line, StudyRun, Table
 from perturblearn.theory import expected_perturbation_accuracy
 
@@ -65,6 +76,13 @@ _OF_WEAK_LIMIT = (
     ({"perturbed_loss": "g, loss on the perturbed set"}, None),
 )
 """The same of the weak limit."""
+_ROBUST_BAND, _REFERENCE_BAND = "1_2", "10_29"
+"""The only band that is robustly useful in the studied data, and the largest of which every feature is not."""
+_SHOWN_BANDS = {"1_2": 1.5, "3_9": 5.0, "10_29": 17.0, "30_99": 55.0}
+"""Bands of a chart, and where: those that hold a thousandth of f's variance or more. Weights of others are noise."""
+_SHOWN_SIZES = {"none": 1.0, "natural": 4.0}
+"""The perturbation size whose weights are drawn, by source."""
+_KINDS = {"none": "bare perturbations", "natural": "images"}
 _IS_LOG = ("kernel drift", None)
 """Axes of numbers that span orders of magnitude."""
 
@@ -307,6 +325,171 @@ def analyse_weak_limit(runs: Sequence[StudyRun]) -> Analysis:
                 f"{', '.join(f'{x:g}' for x in means)}."
             )
     return Analysis(sentences, [_table_of(runs, _OF_WEAK_LIMIT)], _charts_of(runs, _OF_WEAK_LIMIT))
+
+
+def analyse_features(runs: Sequence[StudyRun]) -> Analysis:
+    """Which of f's features perturbations carry, and which of them g has, over sizes and training times."""
+    weights: list[tuple[Cell, ...]] = []
+    features: list[tuple[Cell, ...]] = []
+    machines: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for (way, _), of_panel in _by_panel(runs).items():
+        name, x = of_panel[0].name, of_panel[0].x
+        points = _grouped(of_panel, lambda run: run.settings[run.x])
+        for machine, kind in MACHINES.items():
+            told: list[str] = []
+            for place, (value, point) in enumerate(points.items()):
+                known = [run for run in point if _reference(run, machine)]
+                if not known:
+                    continue
+                start = (way, name, x, value, machine)
+                reached = mean_of_seeds([_relative(run, machine, "weight", _ROBUST_BAND) for run in known])
+                told.append(f"{reached} at {value:g}")
+                bands = [
+                    band for band in FEATURE_BANDS if feature_measure(machine, "weight", band) in known[0].measures
+                ]
+                for band in bands:
+                    cells = [_relative_cells(known, machine, quantity, band) for quantity in _WEIGHTS]
+                    weights.append((*start, band.replace("_", "-"), *itertools.chain(*cells), len(known)))
+                    if place == 0:  # f and its features depend on nothing that varies along a panel
+                        found = (_seed_cells(known, feature_measure(machine, each, band)) for each in _OF_FEATURES)
+                        features.append((way, name, machine, band.replace("_", "-"), *itertools.chain(*found)))
+                found = (_seed_cells(known, feature_measure(machine, each)) for each in _OF_MACHINES)
+                machines.append((*start, *itertools.chain(*found)))
+            if told:
+                sentences.append(
+                    f"{name}, by {label_of(x)}, {kind}: of f's features 1–2, relative to features 10–29, g has "
+                    f"{', '.join(told)}."
+                )
+    return Analysis(
+        sentences,
+        [
+            Table(
+                "weights",
+                "Weights of f's bands of features in g, divided seed by seed by g's weight of features 10-29, of its "
+                "unperturbed control in the same units, and of the two terms of a kernel machine's g; with Student's "
+                "95 % intervals over seeds. 1: as in f.",
+                ("way", "panel", "setting", "value", "machine", "band", *_with_intervals(_WEIGHTS), "n_seeds"),
+                weights,
+            ),
+            Table(
+                "features",
+                "Usefulness of f's bands, the same under L2 perturbations of 1, their shares of f's variance (held-out "
+                "inputs), and the share of the perturbations' squared length along their gradients.",
+                ("way", "panel", "machine", "band", *_with_intervals(_OF_FEATURES)),
+                features,
+            ),
+            Table(
+                "machines",
+                "Accuracies on held-out inputs, shares of variance that f's bands explain, and the share of "
+                "perturbations outside their gradients.",
+                ("way", "panel", "setting", "value", "machine", *_with_intervals(_OF_MACHINES)),
+                machines,
+            ),
+        ],
+        [*_band_charts(runs), *_time_charts(runs)],
+    )
+
+
+_WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")
+_OF_FEATURES = ("usefulness", "robust_usefulness", "standard_share", "perturbation_share")
+_OF_MACHINES = (
+    "standard_accuracy", "perturbation_accuracy", "control_accuracy", "explained", "control_explained",
+    "perturbation_share_outside",
+)  # fmt: skip
+
+
+def _with_intervals(names: Sequence[str]) -> list[str]:
+    return [head for name in names for head in (name, f"{name}_low", f"{name}_high")]
+
+
+def _reference(run: StudyRun, machine: str) -> float | None:
+    return run.measures.get(feature_measure(machine, "weight", _REFERENCE_BAND))
+
+
+def _relative(run: StudyRun, machine: str, quantity: str, band: str) -> float:
+    """A weight in units of that of the reference band in the same g."""
+    return (
+        run.measures[feature_measure(machine, quantity, band)]
+        / run.measures[feature_measure(machine, "weight", _REFERENCE_BAND)]
+    )
+
+
+def _relative_cells(runs: Sequence[StudyRun], machine: str, quantity: str, band: str) -> tuple[Cell, ...]:
+    if feature_measure(machine, quantity, band) not in runs[0].measures:
+        return (None,) * 3
+    found = mean_of_seeds([_relative(run, machine, quantity, band) for run in runs])
+    return found.value, found.low, found.high
+
+
+def _seed_cells(runs: Sequence[StudyRun], name: str) -> tuple[Cell, ...]:
+    found = mean_of_seeds([run.measures[name] for run in runs])
+    return found.value, found.low, found.high
+
+
+def _band_charts(runs: Sequence[StudyRun]) -> Iterator[Chart]:
+    """Weights band by band, one chart for each data set: bare perturbations beside images."""
+    along_size = [run for run in runs if run.x == "epsilon" and not _is_other_size(run)]
+    for (way, data), of_data in _grouped(along_size, lambda run: (run.way, run.name.rpartition(", ")[0])).items():
+        lines: list[Line] = []
+        for (source, machine), of_line in _by_machine(of_data, lambda run: run.settings["attack.source"]).items():
+            label = f"g from {_KINDS[source]}, {machine}"
+            lines.append(
+                _relative_line(label, machine, {place: (of_line, band) for band, place in _SHOWN_BANDS.items()})
+            )
+        lines.append(Line("f", list(_SHOWN_BANDS.values()), [1.0] * len(_SHOWN_BANDS), is_reference=True))
+        places = ", ".join(band.replace("_", "–") for band in _SHOWN_BANDS)
+        yield Chart(_named(way, data), f"feature by eigenvalue: bands {places}", "weight, 10–29: 1", lines, log_x=True)
+
+
+def _time_charts(runs: Sequence[StudyRun]) -> Iterator[Chart]:
+    """Weight of the robust band over the training time of g."""
+    along_time = [run for run in runs if run.x != "epsilon"]
+    for (way, name), of_panel in _grouped(along_time, lambda run: (run.way, run.name)).items():
+        lines = []
+        for (_, machine), of_line in _by_machine(of_panel, lambda run: "").items():
+            points = _grouped(of_line, lambda run: run.settings[run.x])
+            label = f"g from images, {machine}"
+            lines.append(_relative_line(label, machine, {x: (point, _ROBUST_BAND) for x, point in points.items()}))
+        x = label_of(of_panel[0].x)
+        yield Chart(_named(way, name), x, "weight of features 1–2, 10–29: 1", lines, log_x=True)
+
+
+def _named(way: str, title: str) -> str:
+    return f"{way}: {title}" if way else title
+
+
+def _is_other_size(run: StudyRun) -> bool:
+    return run.settings["epsilon"] != _SHOWN_SIZES[word(run.settings, "attack.source")]
+
+
+def _by_machine(runs: Sequence[StudyRun], key: Callable[[StudyRun], Any]) -> dict[tuple[Any, str], list[StudyRun]]:
+    groups = _grouped(runs, key)
+    return {
+        (group, machine): known
+        for group, of_group in groups.items()
+        for machine in MACHINES
+        if (known := [run for run in of_group if _reference(run, machine)])
+    }
+
+
+def _relative_line(label: str, machine: str, points: dict[float, tuple[list[StudyRun], str]]) -> Line:
+    """Mean and standard deviation of relative weights; a point is some runs and a band."""
+    values = {
+        place: [
+            _relative(run, machine, "weight", band)
+            for run in runs
+            if feature_measure(machine, "weight", band) in run.measures
+        ]
+        for place, (runs, band) in points.items()
+    }
+    known = {place: of_seeds for place, of_seeds in values.items() if of_seeds}
+    return Line(
+        label,
+        list(known),
+        [statistics.fmean(of_seeds) for of_seeds in known.values()],
+        [statistics.stdev(of_seeds) if len(of_seeds) > 1 else 0.0 for of_seeds in known.values()],
+    )
 
 
 _Told = Sequence[tuple[dict[str, str], str | None]]

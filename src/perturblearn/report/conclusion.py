@@ -18,6 +18,7 @@ from perturblearn.experiment import (
     controls_of,
 )
 from perturblearn.report.attribution import attribution_remarks
+from perturblearn.report.features import feature_remarks
 from perturblearn.report.words import percent, percent_range, percent_with_spread, plural
 from perturblearn.results import Result
 
@@ -257,6 +258,7 @@ def remarks(result: Result) -> Iterator[str]:
             f"correctly{leak}."
         )
     yield from attribution_remarks(result)
+    yield from feature_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]
     if dead:
         shares = percent_range([seed.measures["perturbation_dead_share"] or 0.0 for seed in dead])

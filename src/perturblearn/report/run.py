@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perturblearn.experiment import (
     COMPARISONS,
+    FEATURE_NUMBERS,
     HELDOUT,
     MEASURES,
     NETWORK_COMPARISONS,
@@ -33,7 +34,7 @@ HEADS = ("measure", "mean", "std", "median", "n", "95 % interval", "measured on"
 """Of the table; the interval is Wilson's, for sampling the held-out inputs."""
 MOST_CLASSES = 20
 """Classes, or groups, up to which there is a line for each; the result's dictionary holds all."""
-_MEASURED_ON = {**COMPARISONS, **NETWORK_COMPARISONS}
+_MEASURED_ON = {**COMPARISONS, **NETWORK_COMPARISONS, **FEATURE_NUMBERS}
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class RunReport:
 
     @property
     def _short_rows(self) -> list[tuple[str, ...]]:
-        """The rows without attribution, which a remark tells of in words; the page has all."""
-        return [row for row in self.rows if not row[0].startswith("attribution_")]
+        """The rows without attribution and features, which remarks tell of in words; the page has all."""
+        return [row for row in self.rows if not row[0].startswith(("attribution_", "features_"))]
 
     @property
     def text(self) -> str:

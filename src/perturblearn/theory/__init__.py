@@ -16,6 +16,18 @@ from perturblearn.theory.decision_map import (
 )
 from perturblearn.theory.deep_kernel import DeepKernel
 from perturblearn.theory.empirical_kernel import EmpiricalKernel, empirical_kernel
+from perturblearn.theory.features import (
+    BandWeights,
+    Eigenbasis,
+    KernelFeatures,
+    PerturbationShares,
+    band_weights,
+    eigenbasis,
+    feature_bands,
+    perturbation_shares,
+    usefulness,
+    variance_shares,
+)
 from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gate_kernel
 from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
@@ -38,24 +50,31 @@ from perturblearn.theory.predictions import (
 )
 
 __all__ = [
+    "BandWeights",
     "BoundaryTerms",
     "DecisionMap",
     "DecisionPlane",
     "DeepKernel",
+    "Eigenbasis",
     "EmpiricalKernel",
     "GateKernel",
     "Kernel",
+    "KernelFeatures",
     "LazyRegime",
     "MarginLimit",
     "Orthogonality",
+    "PerturbationShares",
     "PerturbationTerms",
+    "band_weights",
     "boundary_terms",
     "cosine_similarity",
     "decision_map",
+    "eigenbasis",
     "empirical_kernel",
     "expected_cosine",
     "expected_pattern_share",
     "expected_perturbation_accuracy",
+    "feature_bands",
     "full_perturbation_prediction",
     "gate_kernel",
     "kernel_training",
@@ -68,6 +87,7 @@ __all__ = [
     "orthogonality",
     "perturbation_direction",
     "perturbation_prediction",
+    "perturbation_shares",
     "perturbation_terms",
     "predict_from_directions",
     "predictions_on",
@@ -76,5 +96,7 @@ __all__ = [
     "sampled_gate_kernel",
     "standard_prediction",
     "training_time",
+    "usefulness",
+    "variance_shares",
     "weight_plane",
 ]
