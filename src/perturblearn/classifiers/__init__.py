@@ -4,6 +4,7 @@ from perturblearn.classifiers.checkpoint import checkpoint_fingerprint, load_wei
 from perturblearn.classifiers.classifier import Classifier, from_state, rows_per_pass
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
+from perturblearn.classifiers.estimator import Estimator
 from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
 from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
@@ -24,6 +25,7 @@ __all__ = [
     "MLP",
     "Classifier",
     "ConvNet",
+    "Estimator",
     "Identity",
     "Network",
     "NtkLinear",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from perturblearn.classifiers.copying import copied
+from perturblearn.classifiers.estimator import Estimator
 from perturblearn.classifiers.evaluating import evaluating
 from perturblearn.classifiers.identity import add_tensors
 from perturblearn.classifiers.linearised import is_linearised, linearised
@@ -144,6 +145,8 @@ class Classifier(Generic[AnyNetwork]):
             given = {key: value for key, value in content["model"].items() if value is not None}
             config = NetworkConfig.model_validate(given)
             module = make_network(config, Signature.from_dict(content["signature"]), seed=0, role="", fresh=False)
+            if isinstance(module.body, Estimator):
+                module.body.make_room(*state["body.samples"].shape)
             if "linearised" in content:
                 module = linearised(module)
             put_state(module, state)

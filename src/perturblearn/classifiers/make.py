@@ -6,6 +6,7 @@ from torch import nn
 
 from perturblearn.classifiers.checkpoint import load_weights
 from perturblearn.classifiers.convnet import ConvNet
+from perturblearn.classifiers.estimator import Estimator
 from perturblearn.classifiers.mlp import DEFAULT_SIGMA_B, MLP, default_sigma_w
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.own import own_body, own_source
@@ -14,6 +15,7 @@ from perturblearn.classifiers.resnet9 import ResNet9
 from perturblearn.classifiers.wide_resnet import WideResNet
 from perturblearn.config import (
     ConvNetConfig,
+    EstimatorConfig,
     MLPConfig,
     NetworkConfig,
     ResNet9Config,
@@ -77,6 +79,8 @@ def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
             return ResNet18(channels, n_outputs, width=config.width)
         case ResNet9Config():
             return ResNet9(_image_shape(config, signature), n_outputs, width=config.width)
+        case EstimatorConfig():
+            return Estimator(config, signature.n_classes)
         case _:
             raise AssertionError(f"{config.name} has no builder")
 

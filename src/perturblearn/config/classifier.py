@@ -11,6 +11,7 @@ from pydantic_core import PydanticKnownError
 
 from perturblearn.config.adversary import AdversaryConfig, NoisyStepConfig
 from perturblearn.config.model import (
+    EstimatorConfig,
     LimitConfig,
     ModelConfig,
     NetworkConfig,
@@ -98,6 +99,7 @@ class ClassifierConfig(Variants):
             AdversarialConfig,
             LinearisedConfig,
             UntrainedConfig,
+            FittedConfig,
             LimitClassifierConfig,
         )
 
@@ -107,6 +109,8 @@ class ClassifierConfig(Variants):
         model = _model_of(keys) or TwoLayerConfig
         if issubclass(model, LimitConfig):
             return LimitClassifierConfig
+        if model.is_fitted:
+            return FittedConfig
         usual = SGDConfig if model.is_network else DescentConfig
         named = [each for each in cls.variants() if each.tag == keys.get("training")]
         # Adversarial training has a variant for each kind of network.
@@ -374,6 +378,21 @@ class UntrainedConfig(_NotTrained):
 
     training: Literal["none"] = Field(default="none", description="as the checkpoint or the user made it")
     model: NetworkConfig
+
+
+class FittedConfig(_NotTrained):
+    """Learners of scikit-learn, fitted to all samples at once."""
+
+    tag: ClassVar = "fit"
+    trains: ClassVar = EstimatorConfig
+    loss: ClassVar = "logistic"
+
+    model: EstimatorConfig
+
+    @classmethod
+    def refusal(cls, key: str, keys: Keys) -> str:
+        """Why a key is refused among these keys, and what to do."""
+        return f"the key {key} does not apply to a learner of scikit-learn, which is fitted at once; remove it"
 
 
 class LimitClassifierConfig(_NotTrained):

@@ -331,6 +331,23 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_gradients_where_needed(self) -> Self:
+        learner = self.perturbation.model.name
+        if self.standard.model.is_fitted:
+            raise ValueError(
+                f"standard.model.name = {self.standard.model.name!r} has no gradients to perturb inputs by; choose it "
+                "for g alone, and a network for f"
+            )
+        if self.perturbation.model.is_fitted:
+            for key in ("theory", "robust_accuracy"):
+                if getattr(self.measures, key):
+                    raise ValueError(
+                        f"measures.{key} = true needs gradients of g, which perturbation.model.name = {learner!r} has "
+                        "not; remove one of them"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _applicable(self) -> Self:
         if isinstance(self.perturbation, UntrainedConfig):
             raise ValueError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from perturblearn.config.section import IMPORT_PATH, PositiveInt
 from perturblearn.config.values import Keys
@@ -31,6 +31,8 @@ class ModelConfig(NamedVariants):
     inert: ClassVar = {"hidden_dim": 100, "slope": 0.0}
     is_network: ClassVar[bool] = False
     """Whether this is a deep network or the user's own, trained by minibatches."""
+    is_fitted: ClassVar[bool] = False
+    """Whether this is a learner of scikit-learn, which is fitted at once and has no gradients."""
     is_convolutional: ClassVar[bool] = False
     """Whether this is one of our own networks of images, which run in torch's channels-last format."""
 
@@ -135,7 +137,15 @@ class NetworkConfig(ModelConfig):
     @classmethod
     def variants(cls) -> tuple[type[NetworkConfig], ...]:
         """The variants, the default first."""
-        return (MLPConfig, ConvNetConfig, WideResNetConfig, ResNet18Config, ResNet9Config, OwnNetworkConfig)
+        return (
+            MLPConfig,
+            ConvNetConfig,
+            WideResNetConfig,
+            ResNet18Config,
+            ResNet9Config,
+            *EstimatorConfig.variants(),
+            OwnNetworkConfig,
+        )
 
 
 class MLPConfig(NetworkConfig):
@@ -218,6 +228,52 @@ class ResNet9Config(NetworkConfig):
 
     name: Literal["resnet9"] = Field(default="resnet9", description="residual network of small images that learns fast")
     width: Width = 1.0
+
+
+class EstimatorConfig(NetworkConfig):
+    """Learners of scikit-learn, for g alone."""
+
+    is_fitted: ClassVar = True
+
+    @classmethod
+    def variants(cls) -> tuple[type[EstimatorConfig], ...]:
+        """The variants, the default first."""
+        return (NearestNeighboursConfig, LogisticRegressionConfig, GradientBoostingConfig)
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _starts_from_nothing(cls, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            raise ValueError(
+                f"the key checkpoint holds the first weights of a network, which {cls.tag} has not; remove it"
+            )
+
+
+class NearestNeighboursConfig(EstimatorConfig):
+    """The vote of the nearest samples."""
+
+    name: Literal["knn"] = Field(default="knn", description="g alone: vote of the nearest samples (scikit-learn)")
+    neighbours: PositiveInt = Field(default=5, description="samples that vote")
+
+
+class LogisticRegressionConfig(EstimatorConfig):
+    """A linear classifier, fitted to the end."""
+
+    name: Literal["logistic_regression"] = Field(
+        default="logistic_regression", description="g alone: linear, fitted to the end (scikit-learn)"
+    )
+    penalty: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="L2 penalty on its weights, as against the sum of the losses"
+    )
+
+
+class GradientBoostingConfig(EstimatorConfig):
+    """Trees, each fitted to what those before it leave."""
+
+    name: Literal["gradient_boosting"] = Field(
+        default="gradient_boosting", description="g alone: trees by gradient boosting (scikit-learn)"
+    )
+    trees: PositiveInt = Field(default=100, description="trees, for each class where there are more than two")
 
 
 class OwnNetworkConfig(NetworkConfig):

@@ -64,6 +64,9 @@ def estimate_network(section: ClassifierConfig, shapes: Shapes, *, on_perturbed:
         on_perturbed: whether they see the perturbed set, instead of the data.
         draws: how many.
     """
+    if section.model.is_fitted:
+        held = 3 * (shapes.n_samples + shapes.n_perturbed) * shapes.input_dim * shapes.number_bytes
+        return Estimate(0.0, 0.0, held + _FIXED, 0.0, "fitted at once; how long it takes is not known")
     costs = _passes(section, shapes)
     if not isinstance(section, SGDConfig):
         return Estimate(0.0, 0.0, costs.parameters + _FIXED, 0.0, "as it is")
@@ -107,7 +110,8 @@ def step_operations(section: ClassifierConfig, shapes: Shapes, *, on_perturbed: 
         shapes: of the experiment.
         on_perturbed: whether it sees the perturbed set, instead of the data.
     """
-    if section.model.is_own or isinstance(section.model, LimitConfig):  # code that is not ours, and no steps at all
+    model = section.model
+    if model.is_own or model.is_fitted or isinstance(model, LimitConfig):  # code that is not ours, and no steps at all
         return math.inf
     count = shapes.n_perturbed if on_perturbed else shapes.n_samples
     batch = min(section.batch_size, count) if isinstance(section, SGDConfig) else count

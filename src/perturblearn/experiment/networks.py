@@ -8,9 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
-from perturblearn.classifiers import Classifier, Network, checkpoint_fingerprint, fingerprint, linearised, make_network
+from perturblearn.classifiers import (
+    Classifier,
+    Estimator,
+    Network,
+    checkpoint_fingerprint,
+    describe_error,
+    fingerprint,
+    linearised,
+    make_network,
+)
 from perturblearn.config import (
     ClassifierConfig,
+    FittedConfig,
     LinearisedConfig,
     NetworkConfig,
     SGDConfig,
@@ -18,7 +28,7 @@ from perturblearn.config import (
     config_tree,
 )
 from perturblearn.data import BLACK, PADDING, Signature
-from perturblearn.errors import ConfigError, ModelError
+from perturblearn.errors import ConfigError, DataError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
 from perturblearn.training import MinibatchDescent, Resumption
 
@@ -50,6 +60,8 @@ def learn_network(
     network = first_network(section, signature, seed=spec.seed, role=spec.role).to(device=device, dtype=inputs.dtype)
     if isinstance(section, UntrainedConfig):
         return Classifier(network, {"training": "none"})
+    if isinstance(section, FittedConfig):
+        return _fitted(network, inputs, spec.labels)
     assert isinstance(section, SGDConfig), "two-layer networks are trained by learn_side_by_side"
     if section.loss != "logistic" and signature.n_classes > 2:
         raise ConfigError(
@@ -65,6 +77,17 @@ def learn_network(
         resumption=resumption,
         report=report,
     )
+
+
+def _fitted(network: Network, inputs: Tensor, labels: Tensor) -> Classifier:
+    assert isinstance(network.body, Estimator), f"{network.config.name} is trained"
+    samples, labels = network.prepared(inputs), labels.to(inputs.device)
+    network.body.fit(samples, (1 - labels) // 2 if network.signature.n_classes == 2 else labels)
+    try:
+        network(inputs[:1])  # fitted when it is asked, so this is where it fails
+    except ValueError as error:
+        raise DataError(f"{network.config.name} cannot be fitted to the set: {describe_error(error)}") from error
+    return Classifier(network, {"training": "fit"})
 
 
 def minibatch_descent(section: SGDConfig) -> MinibatchDescent:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier
-from perturblearn.config import ClassifierConfig, DescentConfig, UntrainedConfig
+from perturblearn.config import ClassifierConfig, DescentConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.context import Context, ContextStage
@@ -141,8 +141,10 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
     @property
     def label(self) -> str:
         """Words for people."""
-        trained = "as it is" if isinstance(self.section, UntrainedConfig) else f"lr {self.section.lr[0]:g}"
-        return f"{self.role} classifier, {self.section.model.name}, {trained}"
+        section = self.section
+        is_rated = "lr" in type(section).model_fields
+        trained = f"lr {section.lr[0]:g}" if is_rated else "fitted" if section.model.is_fitted else "as it is"
+        return f"{self.role} classifier, {section.model.name}, {trained}"
 
     @property
     def unidentified(self) -> tuple[str, ...]:

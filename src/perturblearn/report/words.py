@@ -16,7 +16,10 @@ NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
 """Names of norms."""
 _NETWORKS = {
     "convnet": "ConvNet",
+    "gradient_boosting": "gradient boosting classifier",
+    "knn": "nearest-neighbour classifier",
     "limit": "network at its limit",
+    "logistic_regression": "logistic regression",
     "mlp": "MLP",
     "one_hidden": "one-hidden-layer network",
     "resnet18": "ResNet-18",
