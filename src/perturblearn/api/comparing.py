@@ -77,6 +77,11 @@ def why_no_theory(config: ExperimentConfig) -> str | None:
             f"{config.name} has a {networks[0].name}, but both papers' predictions are for two-layer networks; "
             "choose a run of two_layer, one_hidden or limit"
         )
+    if config.attack.rebuilds:
+        return (
+            f"{config.name} trains g on inputs rebuilt from f's features, but both papers' predictions are for "
+            "perturbations towards target labels; choose a run with another attack"
+        )
     if config.mixing.is_mixed:
         return (
             f"{config.name} trains g on clean samples too (mixing.perturbed_share = "

@@ -11,6 +11,7 @@ from perturblearn.config.attack import (
     OwnAttackConfig,
     PGDConfig,
     RadialPGDConfig,
+    RebuildConfig,
     RestartingConfig,
     SparseAttackConfig,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "PythonConfig",
     "RadialPGDConfig",
     "RealConfig",
+    "RebuildConfig",
     "ResNet9Config",
     "ResNet18Config",
     "RestartingConfig",
