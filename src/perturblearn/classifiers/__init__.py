@@ -5,6 +5,7 @@ from perturblearn.classifiers.classifier import Classifier, from_state, rows_per
 from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
+from perturblearn.classifiers.features import Features, features_of
 from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
@@ -24,6 +25,7 @@ __all__ = [
     "MLP",
     "Classifier",
     "ConvNet",
+    "Features",
     "Identity",
     "Network",
     "NtkLinear",
@@ -36,6 +38,7 @@ __all__ = [
     "describe_error",
     "differentiable_forward",
     "evaluating",
+    "features_of",
     "fingerprint",
     "folded",
     "forget_calls",

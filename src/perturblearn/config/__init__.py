@@ -17,6 +17,7 @@ from perturblearn.config.attack import (
     OwnAttackConfig,
     PGDConfig,
     RadialPGDConfig,
+    RebuildConfig,
     RestartingConfig,
     SparseAttackConfig,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "RadialPGDAdversaryConfig",
     "RadialPGDConfig",
     "RealConfig",
+    "RebuildConfig",
     "ResNet9Config",
     "ResNet18Config",
     "RestartingConfig",
