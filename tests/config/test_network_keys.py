@@ -244,7 +244,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"attack.steps": 5},
-        "attack: the key steps does not apply to one_step; remove it",
+        "attack: the key steps does not apply to one_step, only to radial_pgd, pgd, minimum_norm, rebuild and "
+        "foolbox:NAME; remove it",
     ),
     (
         {"attack.products": "bfloat16"},
