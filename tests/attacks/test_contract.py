@@ -31,6 +31,7 @@ from perturblearn.attacks import (
     OneStep,
     OwnAttack,
     RadialPGD,
+    Rebuild,
     foolbox_attack,
     hand_over_attack,
 )
@@ -245,7 +246,8 @@ def measured(change: Tensor, norm: str) -> list[Tensor]:
 def test_every_attack_of_the_room_is_here() -> None:
     kinds = {kind for kind in vars(attacks).values() if inspect.isclass(kind) and issubclass(kind, Attack)}
     tested = {type(case.attack) for case in CASES.values()}
-    assert {kind for kind in kinds if not inspect.isabstract(kind)} <= tested
+    # What rebuilds inputs is bounded by nothing and moves to no label; `test_rebuild` holds it to what it promises.
+    assert {kind for kind in kinds - {Rebuild} if not inspect.isabstract(kind)} <= tested
     module, *_ = problem("one step l2, in factors", 1)
     assert isinstance(CASES["one step l2, in factors"].attack.for_network(module), FactoredStep)
 

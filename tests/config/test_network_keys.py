@@ -244,8 +244,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"attack.steps": 5},
-        "attack: the key steps does not apply to one_step, only to radial_pgd, pgd, minimum_norm and foolbox:NAME; "
-        "remove it",
+        "attack: the key steps does not apply to one_step, only to radial_pgd, pgd, minimum_norm, rebuild and "
+        "foolbox:NAME; remove it",
     ),
     (
         {"attack.products": "bfloat16"},
@@ -253,7 +253,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"attack.name": "attacks:mine", "attack.step": 0.1},
-        "attack: the key step does not apply to attacks:mine, only to radial_pgd, pgd and minimum_norm; remove it",
+        "attack: the key step does not apply to attacks:mine, only to radial_pgd, pgd, minimum_norm and "
+        "rebuild; remove it",
     ),
     (
         {"attack.name": "minimum_norm", "attack.restarts": 2},

@@ -15,7 +15,7 @@ LIMIT = {"standard.model.name": "limit", "standard.model.slope": 0.01}
 FLOW = {"standard.training": "flow", "standard.loss": "exponential"}
 NOT_TRAINED = "does not apply to a limit, which is not trained; remove it"
 FLOW_ALONE = "does not apply to training = 'descent', only to flow; remove it"
-SEARCHES = "only to radial_pgd, pgd, minimum_norm and foolbox:NAME; remove it"
+SEARCHES_ALONE = "only to radial_pgd, pgd, minimum_norm, rebuild and foolbox:NAME; remove it"
 STEPS = "attack: the key steps applies to radial_pgd in l2 and linf alone; remove it"
 PGD_L0 = {"attack.name": "radial_pgd", "attack.norm": "l0", "attack.pixels": 3}
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -72,10 +72,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**FLOW, "standard.flow_step": -1.0}, "standard.flow_step = -1.0, but it must be above 0"),
     ({**FLOW, "standard.exact_epochs": -1}, "standard.exact_epochs = -1, but it must be at least 0"),
     ({**FLOW, "standard.exact_epochs": 1.5}, "standard.exact_epochs = 1.5, but it must be a whole number"),
-    ({"attack.steps": 10}, f"attack: the key steps does not apply to one_step, {SEARCHES}"),
+    ({"attack.steps": 10}, f"attack: the key steps does not apply to one_step, {SEARCHES_ALONE}"),
     (
         {**LIMIT, "attack.name": "geometry", "attack.steps": 10},
-        f"attack: the key steps does not apply to geometry, {SEARCHES}",
+        f"attack: the key steps does not apply to geometry, {SEARCHES_ALONE}",
     ),
     ({**PGD_L0, "attack.steps": 10}, STEPS),
     ({"attack.name": "radial_pgd", "attack.steps": 0}, "attack.steps = 0, but it must be at least 1"),
@@ -93,8 +93,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"attack.name": "fgsm"},
-        "attack.name = 'fgsm': there is no such attack; choose one_step, radial_pgd, pgd, minimum_norm, geometry, "
-        "foolbox:NAME, or name your own as package.module:attack",
+        "attack.name = 'fgsm': there is no such attack; choose one_step, radial_pgd, pgd, minimum_norm, rebuild, "
+        "geometry, foolbox:NAME, or name your own as package.module:attack",
     ),
     ({"measures.cosine": True}, "there is no key measures.cosine; 'perturblearn init' writes a file with all keys"),
     ({"measures.cosine_similarity": 1}, "measures.cosine_similarity = 1, but it must be true or false"),

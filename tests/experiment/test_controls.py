@@ -15,7 +15,7 @@ from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.experiment import learn, run_control
-from perturblearn.experiment.controls import CONTROLS, unperturbed_set
+from perturblearn.experiment.controls import CONTROLS, attack_of_control, unperturbed_set
 from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import Drafts
@@ -104,6 +104,20 @@ def test_unperturbed(seen: Seen, source: str) -> None:
     assert torch.equal(seen.labels[0], perturbed.target_labels)
     assert all_different(seen.labels)
     assert all_different([network.weight for network in seen.networks])
+
+
+def test_the_unperturbed_control_of_rebuilt_inputs_pairs_starts_with_other_originals(seen: Seen) -> None:
+    config = AttackConfig.model_validate({"name": "rebuild", "steps": 1})
+    rebuilt = perturb(F, DATA, config, seed=4)
+    run("unperturbed", attack_of_control(config), rebuilt)
+    for inputs in seen.inputs:
+        assert torch.equal(inputs, DATA.inputs[rebuilt.source_index])
+    assert torch.equal(seen.labels[0], DATA.labels)
+    assert rebuilt.true_labels is not None
+    assert all_different(seen.labels)
+    for labels in seen.labels:
+        assert labels.sum() == DATA.labels.sum()  # an order of the same labels
+        assert not torch.equal(labels, rebuilt.true_labels)  # never those that the inputs have
 
 
 def test_unperturbed_where_the_source_is_nothing(seen: Seen) -> None:

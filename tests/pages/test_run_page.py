@@ -158,6 +158,21 @@ def test_examples_on_the_page_are_the_samples_to_a_byte_s_width(shape: tuple[int
     assert shown["has_sources"] is not bare
 
 
+def test_rebuilt_examples_show_their_originals_too(tmp_path: Path) -> None:
+    made = made_examples()
+    originals = torch.rand(4, 16, generator=torch.Generator().manual_seed(2))
+    replace(made, originals=originals).save(tmp_path / "examples.safetensors")
+    examples = Examples.load(tmp_path / "examples.safetensors")
+    assert examples.originals is not None
+    assert torch.equal(examples.originals, originals)
+    shown = shown_examples(examples, CONFIG)
+    low, high = examples.limits
+    for number, sample in enumerate(shown["data"]["samples"]):
+        original = low + decoded(sample["original"], "u1") / 255 * (high - low)
+        assert original == pytest.approx(originals[number].numpy(), abs=0.51 * (high - low) / 255)
+    assert "the original, whose true label it gets" in shown["caption"]
+
+
 def test_of_long_vectors_the_first_coordinates_are_shown() -> None:
     sources = torch.rand(2, 5000)
     examples = Examples(sources, sources + 0.1, ("a", "b"), ("b", "a"), (True, True), None, (0.0, 1.1), False, 2)

@@ -140,6 +140,42 @@ def test_zero_gradients_are_counted_and_not_moved() -> None:
     assert not bool(found.success[dead].any())
 
 
+@pytest.mark.parametrize("heldout", [False, True])
+def test_rebuilt_inputs_have_the_labels_of_the_originals_and_nearly_their_features(heldout: bool) -> None:
+    config = AttackConfig.model_validate({"name": "rebuild", "steps": 200, "step": 0.02})
+    found = perturb(F, DATA, config, seed=3, heldout=heldout)
+    inputs, labels = (DATA.heldout_inputs, DATA.heldout_labels) if heldout else (DATA.inputs, DATA.labels)
+    assert torch.equal(found.target_labels, labels)
+    assert found.sources is not None
+    assert torch.equal(found.sources, inputs[found.source_index])
+    assert found.true_labels is not None
+    assert torch.equal(found.true_labels, labels[found.source_index])
+    assert torch.equal(found.redirected, found.true_labels != labels)
+    assert torch.equal(found.success, torch.sign(plain_outputs(found.inputs)) == labels)
+
+    def hidden(x: Tensor) -> Tensor:
+        module = F.module
+        assert module.bias is not None
+        h = x @ module.weight.detach().T + module.bias.detach()
+        return torch.maximum(h, module.slope * h)
+
+    before, after = (hidden(x).sub(hidden(inputs)).norm(dim=1) for x in (found.sources, found.inputs))
+    assert bool((after < before).all())
+    assert float(after.mean()) < 0.2 * float(before.mean())  # of 6 coordinates f sees all, through kinks
+    assert float(found.inputs.abs().max()) <= 1
+    assert found.sizes is not None
+    assert torch.allclose(found.sizes, found.perturbations.norm(dim=1))
+    assert (found.source, found.epsilon) == ("another", None)
+
+
+def test_part_of_a_rebuilt_set_has_the_bits_that_it_has_in_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perturblearn.perturbed.shards.BLOCK", 16)
+    config = AttackConfig.model_validate({"name": "rebuild", "steps": 3})
+    whole, part = perturb(F, DATA, config, seed=3), perturb(F, DATA, config, seed=3, rows=range(16, 40))
+    for name in ("inputs", "target_labels", "source_index", "success"):
+        assert torch.equal(getattr(whole, name)[16:], getattr(part, name))
+
+
 def test_epsilon_zero_moves_nothing() -> None:
     found = perturb(F, DATA, attack(epsilon=0.0), seed=0)
     assert torch.equal(found.inputs, DATA.inputs)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.data import Dataset
-from perturblearn.errors import ConfigError
+from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import Sources, draw_sources
 
 NOISE = ["uniform", "gauss"]
@@ -48,6 +48,35 @@ def test_data_sources(source: str, heldout: bool) -> None:
     assert sources.labels is not None
     assert torch.equal(sources.labels, labels)
     assert sources.index.tolist() == list(range(len(inputs)))
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+@pytest.mark.parametrize("count", [None, 3])
+def test_another_sample_of_the_part_stands_for_each_at_random(count: int | None, heldout: bool) -> None:
+    of = data(60, 40)
+    inputs, labels = (of.heldout_inputs, of.heldout_labels) if heldout else (of.inputs, of.labels)
+    sources = drawn("another", of, heldout=heldout, count=count)
+    own = Sources.index_of(len(inputs), count or len(inputs))
+    assert not bool((sources.index == own).any())
+    assert torch.equal(sources.inputs, inputs[sources.index])
+    assert sources.labels is not None
+    assert torch.equal(sources.labels, labels[sources.index])
+    assert sources.originals is not None
+    assert torch.equal(sources.originals, inputs[own])
+    assert torch.equal(sources.index, drawn("another", of, heldout=heldout, count=count).index)
+    assert not torch.equal(sources.index, drawn("another", of, heldout=heldout, count=count, seed=1).index)
+
+
+def test_every_other_sample_is_drawn_as_often() -> None:
+    # 3 samples: either of the other two with probability 1/2; of 400 draws 5 standard errors are 5 * 10.
+    firsts = [int(drawn("another", data(3), seed=seed).index[0]) for seed in range(400)]
+    assert set(firsts) == {1, 2}
+    assert abs(firsts.count(1) - 200) < 50
+
+
+def test_a_single_sample_has_no_other_one() -> None:
+    with pytest.raises(DataError, match="a part of the data has a single one; add samples"):
+        drawn("another", data(1))
 
 
 @pytest.mark.parametrize("count", [None, 2])

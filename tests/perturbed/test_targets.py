@@ -79,6 +79,11 @@ def test_given(values: list[int]) -> None:
     assert len(draw_targets("given", 2, values, seed=0, given=given)) == 2
 
 
+def test_the_label_of_the_original_is_kept() -> None:
+    labels = labels_of([0, 1, 2])
+    assert torch.equal(draw_targets("original", N, [0, 1, 2], seed=1, labels=labels), labels)
+
+
 @pytest.mark.parametrize("rule", ["uniform", "other", "next", "given"])
 def test_one_sample_and_repeats(rule: str) -> None:
     for number in (1, 7):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perturblearn.api.commands import command
-from perturblearn.api.grids import Learners, learner_keys, refuse_mixing, refuse_settled, written_keys
+from perturblearn.api.grids import Learners, learner_keys, refuse_settled, refuse_true_labels, written_keys
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import PreparedResult
@@ -153,7 +153,7 @@ def prepare_audit(
     placeholder = {**DEEP_DEFAULTS["perturbation"], "model": {"name": "mlp"}}
     defaults = {**DEEP_DEFAULTS, "name": "audit", "standard": standard, "perturbation": placeholder}
     base = resolve_config(tree, keys, defaults=defaults)
-    refuse_mixing(base)
+    refuse_true_labels(base)
     check_device(base.device)
     folder = None if data_dir is None else Path(data_dir)
     outline = Outline.of(dataset) if dataset is not None else data_outline(base.data, data_dir=folder)

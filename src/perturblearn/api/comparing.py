@@ -82,6 +82,11 @@ def why_no_theory(config: ExperimentConfig) -> str | None:
             f"{config.name} trains adversarially, but both papers' predictions are for training on the inputs as they "
             "are; choose a run without it"
         )
+    if config.attack.rebuilds:
+        return (
+            f"{config.name} trains g on inputs rebuilt from f's features, but both papers' predictions are for "
+            "perturbations towards target labels; choose a run with another attack"
+        )
     if config.mixing.is_mixed:
         return (
             f"{config.name} trains g on clean samples too (mixing.perturbed_share = "

@@ -52,8 +52,13 @@ def refuse_settled(overrides: Keys | None, settled: Mapping[str, str]) -> None:
             raise ConfigError(f"{option} settles the key {key}; leave the key out and use {option}")
 
 
-def refuse_mixing(config: ExperimentConfig) -> None:
-    """Raise a ConfigError for clean samples among the perturbed ones, from which g would learn the classes."""
+def refuse_true_labels(config: ExperimentConfig) -> None:
+    """Raise a ConfigError for samples with true labels, from which g would learn the classes."""
+    if config.attack.rebuilds:
+        raise ConfigError(
+            "attack.name = 'rebuild' shows g inputs with their true labels, so g would not learn from perturbations "
+            "alone; choose another attack, or use 'perturblearn run'"
+        )
     if config.mixing.is_mixed:
         raise ConfigError(
             f"mixing.perturbed_share = {config.mixing.perturbed_share:g} also shows g clean samples with their true "

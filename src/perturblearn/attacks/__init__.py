@@ -25,6 +25,7 @@ from perturblearn.attacks.over_epsilons import over_epsilons
 from perturblearn.attacks.own import OwnAttack, attack_fingerprint, hand_over_attack, own_attack
 from perturblearn.attacks.pgd import PGD, pgd
 from perturblearn.attacks.radial_pgd import RadialPGD, radial_pgd
+from perturblearn.attacks.rebuild import Rebuild
 
 __all__ = [
     "L0",
@@ -47,6 +48,7 @@ __all__ = [
     "OwnAttack",
     "ProjectedDescent",
     "RadialPGD",
+    "Rebuild",
     "attack_fingerprint",
     "foolbox_attack",
     "frozen",

@@ -54,6 +54,7 @@ class AttackContext:
         block: samples at a time, None for what suits their shape and device. It changes nothing beyond rounding.
         callback: called with every `Iterate` of a search that this package does itself.
         report: called now and then with gradient steps done and in all.
+        originals: inputs whose features a rebuilding attack gives the sources, (n, ...); None for all other attacks.
     """
 
     value_range: tuple[float, float] = (-math.inf, math.inf)
@@ -62,10 +63,11 @@ class AttackContext:
     block: int | None = None
     callback: Callback | None = None
     report: Report = silent
+    originals: Tensor | None = None
 
 
 class SearchOptions(TypedDict, total=False):
-    """Keyword arguments of the functions: the fields of `AttackContext`, and those that the searches share."""
+    """Keyword arguments of the functions: the fields of `AttackContext` but its originals, and what searches share."""
 
     value_range: tuple[float, float]
     seed: int
@@ -84,6 +86,6 @@ class SearchOptions(TypedDict, total=False):
 
 def split_options(options: Mapping[str, Any]) -> tuple[AttackContext, dict[str, Any]]:
     """Keyword arguments of one of the functions as a context, and what is left for the attack itself."""
-    names = {field.name for field in fields(AttackContext)}
+    names = {field.name for field in fields(AttackContext)} - {"originals"}
     context = {name: value for name, value in options.items() if name in names}
     return AttackContext(**context), {name: value for name, value in options.items() if name not in names}

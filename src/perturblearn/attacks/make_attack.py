@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from perturblearn.attacks.one_step import OneStep
 from perturblearn.attacks.own import OwnAttack
 from perturblearn.attacks.pgd import PGD
 from perturblearn.attacks.radial_pgd import RadialPGD
+from perturblearn.attacks.rebuild import Rebuild
 from perturblearn.config import (
     AdversaryConfig,
     AttackConfig,
@@ -30,6 +32,7 @@ from perturblearn.config import (
     PGDConfig,
     RadialPGDAdversaryConfig,
     RadialPGDConfig,
+    RebuildConfig,
     RestartingConfig,
 )
 
@@ -66,6 +69,7 @@ _MAKERS: dict[type[AttackConfig], Callable[[Any, Norm], Attack]] = {
     RadialPGDConfig: lambda config, norm: RadialPGD(norm, **_search(config)),
     PGDConfig: lambda config, norm: PGD(norm, **_search(config)),
     MinimumNormConfig: lambda config, norm: MinimumNorm(norm, **_search(config)),
+    RebuildConfig: lambda config, norm: Rebuild(norm, math.inf, config.steps, config.step, config.layer),
     FoolboxConfig: lambda config, norm: FoolboxAttack(
         norm, config.epsilon, config.name.removeprefix("foolbox:"), config.steps
     ),

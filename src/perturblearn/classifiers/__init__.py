@@ -6,6 +6,7 @@ from perturblearn.classifiers.convnet import ConvNet
 from perturblearn.classifiers.copying import copied
 from perturblearn.classifiers.estimator import Estimator
 from perturblearn.classifiers.evaluating import differentiable_forward, evaluating
+from perturblearn.classifiers.features import Features, features_of
 from perturblearn.classifiers.folding import folded
 from perturblearn.classifiers.identity import Identity, identify, identify_import
 from perturblearn.classifiers.importing import describe_error, import_object
@@ -26,6 +27,7 @@ __all__ = [
     "Classifier",
     "ConvNet",
     "Estimator",
+    "Features",
     "Identity",
     "Network",
     "NtkLinear",
@@ -38,6 +40,7 @@ __all__ = [
     "describe_error",
     "differentiable_forward",
     "evaluating",
+    "features_of",
     "fingerprint",
     "folded",
     "forget_calls",

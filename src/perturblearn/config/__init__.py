@@ -17,6 +17,7 @@ from perturblearn.config.attack import (
     OwnAttackConfig,
     PGDConfig,
     RadialPGDConfig,
+    RebuildConfig,
     RestartingConfig,
     SparseAttackConfig,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "RadialPGDAdversaryConfig",
     "RadialPGDConfig",
     "RealConfig",
+    "RebuildConfig",
     "ResNet9Config",
     "ResNet18Config",
     "RestartingConfig",

@@ -4,9 +4,9 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from perturblearn.config.section import IMPORT_PATH, PositiveInt
 from perturblearn.config.variants import NamedVariants
@@ -15,6 +15,15 @@ from perturblearn.errors import ConfigError
 NOISE_SOURCES = ("uniform", "gauss")
 NormName = Literal["l0", "l2", "linf"]
 _NORM = "norm that bounds the perturbation"
+_EPSILON = "size of the perturbation (l0: its L2 length)"
+_SOURCE = (
+    "what is perturbed: training inputs, nothing (the bare perturbation), uniform or N(0, 1) noise; rebuild: another "
+    "training input, drawn at random"
+)
+_TARGETS = (
+    "target labels: over all classes, over the other classes, the next class, or given; rebuild: the true label of the "
+    "input that is rebuilt"
+)
 _STEPS = "gradient steps"
 
 
@@ -25,22 +34,16 @@ class AttackConfig(NamedVariants):
     inert: ClassVar = {"random_start": False, "restarts": 1, "products": "exact"}
     is_search: ClassVar[bool] = False
     """Whether the attack takes many steps inside the data's range."""
+    rebuilds: ClassVar[bool] = False
+    """Whether inputs are rebuilt from features and keep their labels, instead of moved within a bound to wrong ones."""
 
     norm: NormName = Field(default="l2", description=_NORM)
-    epsilon: Annotated[float, Field(ge=0)] = Field(
-        default=1.0, description="size of the perturbation (l0: its L2 length)"
-    )
-    source: Literal["natural", "none", "uniform", "gauss"] = Field(
-        default="natural",
-        description="what is perturbed: training inputs, nothing (the bare perturbation), uniform or N(0, 1) noise",
-    )
+    epsilon: Annotated[float, Field(ge=0)] = Field(default=1.0, description=_EPSILON)
+    source: Literal["natural", "none", "uniform", "gauss"] = Field(default="natural", description=_SOURCE)
     n_sources: PositiveInt | None = Field(
         default=None, description="noise sources to draw (as many as training samples)"
     )
-    targets: Literal["uniform", "other", "next", "given"] = Field(
-        default="uniform",
-        description="target labels: over all classes, over the other classes, the next class, or given",
-    )
+    targets: Literal["uniform", "other", "next", "given"] = Field(default="uniform", description=_TARGETS)
 
     @classmethod
     def variants(cls) -> tuple[type[AttackConfig], ...]:
@@ -50,6 +53,7 @@ class AttackConfig(NamedVariants):
             RadialPGDConfig,
             PGDConfig,
             MinimumNormConfig,
+            RebuildConfig,
             GeometryConfig,
             FoolboxConfig,
             OwnAttackConfig,
@@ -271,6 +275,47 @@ class MinimumNormConfig(IterativeConfig):
         default="minimum_norm", description="the smallest perturbation that reaches the target, epsilon at most"
     )
     norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+
+
+class RebuildConfig(AttackConfig):
+    """Inputs rebuilt from f's features, under their true labels: the sets D_R and D_NR of Ilyas19."""
+
+    is_search: ClassVar = True
+    rebuilds: ClassVar = True
+
+    name: Literal["rebuild"] = Field(
+        default="rebuild",
+        description="other inputs, moved until f's last features are those of an input, under its true label (Ilyas19)",
+    )
+    norm: Literal["l2"] = Field(default="l2", description=_NORM)
+    epsilon: None = Field(default=None, description=_EPSILON)
+    source: Literal["another"] = Field(default="another", description=_SOURCE)
+    targets: Literal["original"] = Field(default="original", description=_TARGETS)
+    steps: PositiveInt = Field(default=1000, description=_STEPS)
+    step: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="length of such a step in L2, in the units of the data"
+    )
+    layer: str | None = Field(
+        default=None,
+        description="name of the layer of f whose output are the features (what the last linear layer receives)",
+    )
+
+    @field_validator("norm", "epsilon", "source", "targets", mode="before")
+    @classmethod
+    def _has_no_bound(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None, "it is a field's"
+        default = cls.model_fields[info.field_name].default
+        if value != default:
+            known = "no bound" if default is None else f"{info.field_name} {default!r} alone"
+            raise ValueError(
+                "the attack rebuild moves another input until f's features are those of an original, and knows "
+                f"{known}; remove the key"
+            )
+        return value
+
+    def gradient_steps(self, input_dim: int) -> int:
+        """See `AttackConfig.gradient_steps`."""
+        return self.steps
 
 
 class FoolboxConfig(SearchConfig):

@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from perturblearn.config.attack import AttackConfig, GeometryConfig, OneStepConfig, OwnAttackConfig, PGDConfig
+from perturblearn.config.attack import (
+    AttackConfig,
+    GeometryConfig,
+    OneStepConfig,
+    OwnAttackConfig,
+    PGDConfig,
+    RebuildConfig,
+)
 from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDConfig, UntrainedConfig
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
@@ -381,6 +388,8 @@ class ExperimentConfig(Section):
                     "measures.theory = true is about the weights that g's steps lead to on the labels as they are, but "
                     f"perturbation.{key} = {value:g}; remove one of them"
                 )
+        if self.attack.rebuilds:
+            self._refuse_with_rebuilt()
         of_limit = isinstance(self.standard.model, LimitConfig)
         if of_limit and isinstance(self.perturbation.model, LimitConfig) and self.attack.is_bare:
             raise ValueError(
@@ -393,6 +402,25 @@ class ExperimentConfig(Section):
                 f"{self.standard.model.name!r}; choose the model limit, or another attack"
             )
         return self
+
+    def _refuse_with_rebuilt(self) -> None:
+        """Refuse what is about perturbations towards wrong labels, and a layer of a network that has none."""
+        if isinstance(self.attack, RebuildConfig) and self.attack.layer and not self.standard.model.is_network:
+            raise ValueError(
+                f"attack.layer = {self.attack.layer!r} names a layer of a deep network, but standard.model.name = "
+                f"{self.standard.model.name!r} has its hidden units alone; remove it"
+            )
+        for key in ("theory", "cosine_similarity"):
+            if getattr(self.measures, key):
+                raise ValueError(
+                    f"measures.{key} = true compares perturbations towards target labels with predictions, but "
+                    "attack.name = 'rebuild' moves inputs until f's features fit; remove one of them"
+                )
+        if self.mixing.is_mixed:
+            raise ValueError(
+                f"mixing.perturbed_share = {self.mixing.perturbed_share:g} puts clean samples among wrongly labelled "
+                "ones, but inputs that attack.name = 'rebuild' makes have true labels; remove one of them"
+            )
 
     @model_validator(mode="after")
     def _mixable(self) -> Self:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.attacks import norm_of, steepest_step
-from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig
+from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig, RebuildConfig
 from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.measured import ControlAccuracies
@@ -113,6 +113,9 @@ class Unperturbed(Control):
         targets = self.seen.target_labels
         if draw == 0:
             return targets
+        if self.attack.rebuilds:  # what is random is which original a source is paired with
+            order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(self.label_seed(draw)))
+            return targets[order.to(targets.device)]
         drawn = draw_targets(
             self.attack.targets,
             len(targets),
@@ -234,6 +237,8 @@ def attack_of_control(attack: AttackConfig) -> AttackConfig:
 
     That is what is drawn, and for bare perturbations how large random directions are.
     """
+    if attack.rebuilds:
+        return RebuildConfig()
     drawn = OneStepConfig(source=attack.source, targets=attack.targets, n_sources=attack.n_sources)
     if not attack.is_bare:
         return drawn

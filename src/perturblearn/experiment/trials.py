@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from perturblearn.classifiers import try_out
-from perturblearn.config import UntrainedConfig
+from perturblearn.classifiers import features_of, try_out
+from perturblearn.config import RebuildConfig, UntrainedConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.networks import first_network
-from perturblearn.experiment.steps import Data
+from perturblearn.experiment.steps import Data, Shard
 from perturblearn.experiment.training import DeepTraining, named
 from perturblearn.graph import Plan
 
@@ -19,17 +19,26 @@ _SAMPLES = 32
 def try_networks(plan: Plan) -> None:
     """Try every network of the user's own that a plan will make, on some of its data.
 
+    Of every network, ours too, from whose features inputs will be rebuilt, these are looked for.
+
     Raises:
-        ModelError: one cannot be used.
+        ModelError: one cannot be used, or has no such features.
         DataError: the data cannot be read.
     """
     loaded: dict[str, Dataset] = {}
-    tried: set[tuple[str, str, bool]] = set()
+    tried: set[tuple[str, str, bool, RebuildConfig | None]] = set()
+    rebuilding: dict[str, RebuildConfig] = {}
     for stage in plan.stages:
-        if not (isinstance(stage, DeepTraining) and stage.section.model.is_own and isinstance(stage.data, Data)):
+        if isinstance(stage, Shard) and isinstance(stage.attack, RebuildConfig):
+            rebuilding[stage.standard.key] = stage.attack
+    for stage in plan.stages:
+        if not (isinstance(stage, DeepTraining) and isinstance(stage.data, Data)):
+            continue
+        attack = rebuilding.get(stage.key)
+        if attack is None and not stage.section.model.is_own:
             continue
         trains = not isinstance(stage.section, UntrainedConfig)
-        known = (stage.section.model.model_dump_json(), stage.data.key, trains)
+        known = (stage.section.model.model_dump_json(), stage.data.key, trains, attack)
         if plan.status[stage.key] == "finished" or known in tried:
             continue
         tried.add(known)
@@ -42,6 +51,10 @@ def try_networks(plan: Plan) -> None:
         inputs, labels = data.inputs[rows].cpu(), data.labels[rows].cpu()
         try:
             network = first_network(stage.section, Signature.of(data), seed=stage.seed, role=stage.role)
-            try_out(network.to(dtype=inputs.dtype), inputs, labels, trains=trains)
+            network = network.to(dtype=inputs.dtype)
+            if attack is not None:
+                features_of(network, inputs[:1], layer=attack.layer)
+            if stage.section.model.is_own:
+                try_out(network, inputs, labels, trains=trains)
         except PerturbLearnError as error:
             raise named(stage, error) from None

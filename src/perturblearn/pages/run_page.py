@@ -105,6 +105,9 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
         }
         for source, step in zip(sources, steps, strict=True)
     ]
+    if examples.originals is not None:
+        for sample, original in zip(samples, examples.originals.flatten(1).double(), strict=True):
+            sample["original"] = _bytes(255 * (original[: sources.shape[1]] - low) / (high - low or 1.0), torch.uint8)
     truths = examples.true_labels or ("noise",) * len(samples)
     labels = [
         {"source": truth, "target": target, "verdict": f"f {'agrees' if reached else 'disagrees'}"}
@@ -113,12 +116,17 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
     about = attack_text(config.attack) if what is None else what
     seen = "these alone" if examples.is_bare else "the sources plus these"
     caption = f"First seed, {about}. g is trained on {seen}, under the labels shown."
+    if examples.originals is not None:
+        caption += (
+            " Each source was moved until f's features of it are those of the original, whose true label it gets."
+        )
     if examples.image_shape is not None and examples.image_shape[0] not in (1, 3):
         caption += f" Only the first of {examples.image_shape[0]} channels is shown."
     if cut:
         caption += f" Only the first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates are shown."
     return {
         "has_sources": not examples.is_bare,
+        "has_originals": examples.originals is not None,
         "caption": caption,
         "labels": labels,
         "data": {

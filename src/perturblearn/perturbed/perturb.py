@@ -9,7 +9,7 @@ from torch import Tensor
 
 from perturblearn.attacks import Attack, AttackContext, make_attack
 from perturblearn.classifiers import Classifier, is_target
-from perturblearn.config import AttackConfig
+from perturblearn.config import NOISE_SOURCES, AttackConfig
 from perturblearn.data import Dataset
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import blocks_in, set_size
@@ -102,7 +102,7 @@ def targets_of(
         targets = published.labels(count, seed=seed).to(data.inputs.device)
         return targets if rows is None else targets[rows.start : rows.stop]
     labels = None
-    if attack.source in ("natural", "none"):
+    if attack.source not in NOISE_SOURCES:
         # All targets are drawn at once: they take little room, and each depends on its place in the set alone.
         every = Sources.index_of(len(data.heldout_inputs if heldout else data.inputs), count)
         labels = (data.heldout_labels if heldout else data.labels).cpu()[every]
@@ -152,8 +152,9 @@ class _Work:
         """One block."""
         # Of its own for every block, so that the starts in it depend on its place in the set and on nothing else.
         seed = derive_seed(derive_seed(self.seed, "search", self.part), "part", str(block.start))
-        context = AttackContext(value_range=self.data.value_range, seed=seed, report=report)
         module, device = self.standard.module, self.standard.device
+        originals = None if sources.originals is None else sources.originals.to(device)
+        context = AttackContext(value_range=self.data.value_range, seed=seed, report=report, originals=originals)
         given = sources.points.to(device), targets.to(device)
         attacked = self.attack.search(module, *given, context)
         unmoved = self.attack.count_zero_gradients(module, *given, attacked)
@@ -174,7 +175,7 @@ class _Work:
             epsilon=self.config.epsilon,
             classifier_hash=self.standard.hash,
             # At epsilon 0 nothing moves, whatever the gradient.
-            zero_gradients=unmoved if self.config.epsilon > 0 else 0,
+            zero_gradients=unmoved if self.config.epsilon != 0 else 0,
             sizes=result.sizes if self.attack.is_search else None,
             coefficients=result.coefficients,
             basis=result.basis,

@@ -30,9 +30,9 @@ class PerturbedSet:
         success: whether the standard classifier gives x' its target label, (n,) bool. Nothing is filtered by it.
         redirected: whether the target differs from the true label (noise: from the standard classifier's label of the
             source), (n,) bool; the attack's success is counted over these.
-        source: natural, none, uniform or gauss.
+        source: natural, another, none, uniform or gauss.
         norm: l0, l2 or linf.
-        epsilon: size of the perturbations.
+        epsilon: size of the perturbations; None for inputs that were rebuilt, which nothing bounds.
         classifier_hash: hash of the standard classifier.
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
         sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose
@@ -52,7 +52,7 @@ class PerturbedSet:
     redirected: Tensor
     source: str
     norm: str
-    epsilon: float
+    epsilon: float | None
     classifier_hash: str
     zero_gradients: int
     sizes: Tensor | None = None
@@ -189,7 +189,8 @@ class PerturbedSet:
         shape = " x ".join(map(str, self.inputs.shape[1:]))
         rate = self.success_rate
         success = "no target differs from its label" if rate is None else f"success {rate:.3f}"
+        bound = "rebuilt" if self.epsilon is None else f"{self.norm} epsilon {self.epsilon:g}"
         return (
-            f"PerturbedSet({len(self)} inputs of {shape}, source {self.source}, {self.norm} epsilon {self.epsilon:g}, "
-            f"{success}, classifier {self.classifier_hash[:10]})"
+            f"PerturbedSet({len(self)} inputs of {shape}, source {self.source}, {bound}, {success}, "
+            f"classifier {self.classifier_hash[:10]})"
         )

@@ -1,4 +1,4 @@
-"""What is perturbed: training inputs, noise, or nothing."""
+"""What is perturbed: training inputs, other training inputs, noise, or nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from perturblearn.data import Dataset
-from perturblearn.errors import ConfigError
+from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed.shards import block_rows, blocks_in
 from perturblearn.seeding import PublishedSources
 
@@ -23,17 +23,19 @@ class Sources:
         points: where perturbations are computed, (n, ...): the sources, or the data inputs for ``none``.
         labels: true labels of the data inputs behind the sources, (n,); None for noise, which has none.
         index: position of each source in its part of the data, (n,); for noise, the number of the draw.
+        originals: the inputs that are rebuilt from other ones, (n, ...); None where none are.
     """
 
     inputs: Tensor
     points: Tensor
     labels: Tensor | None
     index: Tensor
+    originals: Tensor | None = None
 
     def part(self, rows: slice) -> Sources:
         """Some of them."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Sources(self.inputs[rows], self.points[rows], labels, self.index[rows])
+        labels, originals = (None if each is None else each[rows] for each in (self.labels, self.originals))
+        return Sources(self.inputs[rows], self.points[rows], labels, self.index[rows], originals)
 
     @staticmethod
     def index_of(available: int, count: int) -> Tensor:
@@ -57,17 +59,20 @@ def draw_sources(
     """The sources of a perturbed set.
 
     Args:
-        source: ``natural``, ``none``, ``uniform`` (over the data's value range) or ``gauss`` (N(0, 1)).
+        source: ``natural``, ``another`` (for each sample another one of its part, drawn at random), ``none``,
+            ``uniform`` (over the data's value range) or ``gauss`` (N(0, 1)).
         data: the data set.
         heldout: use the held-out part instead of the training part.
         count: how many the whole set has: noise is drawn so often, of the part's samples so many are taken, evenly
             spaced.
-        seed: fixes the noise, which is drawn in float32 on the CPU; that of a published script, if this draws it.
+        seed: fixes other samples, and the noise, which is drawn in float32 on the CPU; that of a published script, if
+            this draws it.
         rows: which of them, from the first of a block on; None for all.
         published: where a published script draws the noise; None for our own draws.
 
     Raises:
         ConfigError: uniform noise over data without bounds.
+        DataError: a single sample, which has no other one.
     """
     rows = range(count) if rows is None else rows
     inputs = data.heldout_inputs if heldout else data.inputs
@@ -82,6 +87,12 @@ def draw_sources(
         # One zero that looks like as many as there are inputs.
         nothing = inputs.new_zeros(()).expand_as(inputs)
         return Sources(inputs if source == "natural" else nothing, inputs, labels, index)
+    if source == "another":
+        index = _others(Sources.index_of(len(inputs), count), len(inputs), seed)[rows.start : rows.stop]
+        originals = draw_sources("natural", data, heldout=heldout, count=count, seed=seed, rows=rows).inputs
+        chosen = index.to(inputs.device)
+        others = inputs[chosen]
+        return Sources(others, others, labels[chosen], index, originals)
     low, high = data.value_range
     if source == "uniform" and not (math.isfinite(low) and math.isfinite(high)):
         raise ConfigError(
@@ -96,6 +107,20 @@ def draw_sources(
         noise.mul_(high - low).add_(low)
     noise = noise.to(inputs)
     return Sources(noise, noise, None, torch.arange(rows.start, rows.stop))
+
+
+def _others(index: Tensor, available: int, seed: int) -> Tensor:
+    """For each position another one, uniformly.
+
+    Raises:
+        DataError: there is no other one.
+    """
+    if available < 2:
+        raise DataError(
+            "attack.name = 'rebuild' starts from another sample, but a part of the data has a single one; add samples"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    return (index + torch.randint(1, available, index.shape, generator=generator)) % available
 
 
 _reached: dict[tuple[object, ...], Tensor] = {}

@@ -221,9 +221,11 @@ class StoredSet(Dataset[tuple[Tensor, int]]):
         manifest, rate = self.manifest, self.statistics["success_rate"]
         shards = f"{len(self._shards)} shard{'s' * (len(self._shards) > 1)}"
         success = "no target differs from its label" if rate is None else f"success {rate:.3f}"
+        epsilon = manifest["epsilon"]
+        bound = "rebuilt" if epsilon is None else f"{manifest['norm']} epsilon {epsilon:g}"
         return (
             f"StoredSet({manifest['name']} seed {self.seed}, {self.part}: {self.n_samples} inputs of "
             f"{' x '.join(map(str, self._shape))} in {shards}, {len(self.class_names)} classes, "
-            f"source {manifest['source']}, {manifest['norm']} epsilon {manifest['epsilon']:g}, {success}, "
+            f"source {manifest['source']}, {bound}, {success}, "
             f"key {self.key[:10]})"
         )

@@ -23,11 +23,12 @@ def draw_targets(
 
     Args:
         rule: ``uniform`` over all classes, ``other`` (uniform over the classes other than the label's), ``next``
-            ((y + 1) mod K, which is -y for two classes) or ``given``.
+            ((y + 1) mod K, which is -y for two classes), ``given``, or ``original`` (y itself, of inputs that are
+            rebuilt from others).
         count: how many.
         label_values: the label of each class: [1, -1], or 0 .. K-1.
         seed: fixes the draws.
-        labels: true labels y, (count,), which ``other`` and ``next`` need.
+        labels: true labels y, (count,), which ``other``, ``next`` and ``original`` need.
         given: the labels to use by the rule ``given``: (count,), or another number to draw from with replacement.
 
     Returns:
@@ -50,6 +51,8 @@ def draw_targets(
         return given if len(given) == count else given[torch.randint(len(given), (count,), generator=generator)]
     if labels is None:
         raise DataError(f"attack.targets = {rule!r} needs true labels, which the sources do not have; choose uniform")
+    if rule == "original":
+        return labels.cpu()
     index = (labels.cpu()[:, None] == values).int().argmax(dim=1)
     if rule == "next":
         return values[(index + 1) % classes]

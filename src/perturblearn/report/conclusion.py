@@ -27,6 +27,12 @@ _TARGETS = {
     "other": "labels that are always wrong",
     "next": "labels that are always wrong",
     "given": "the labels that were given",
+    "original": "the labels of the inputs whose features they have",
+}
+_SEEN = {
+    "none": "adversarial perturbations",
+    "natural": "perturbed inputs",
+    "another": "inputs rebuilt from f's features",
 }
 _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
@@ -53,9 +59,7 @@ def ask(config: ExperimentConfig, names: Sequence[str]) -> str:
     labels = _TARGETS[config.attack.targets]
     if config.mixing.is_mixed:
         return f"What do perturbed inputs with {labels}, among clean ones, teach a network about {kinds}?"
-    seen = {"none": "adversarial perturbations", "natural": "perturbed inputs"}.get(
-        config.attack.source, "perturbed noise"
-    )
+    seen = _SEEN.get(config.attack.source, "perturbed noise")
     return f"Can a network trained only on {seen} with {labels} classify clean inputs ({kinds})?"
 
 
@@ -101,6 +105,8 @@ def _training_set(config: ExperimentConfig) -> str:
         return "clean inputs with their true labels alone"
     if share < 1:
         return f"{100 * share:g} % perturbed inputs with {labels} among clean ones with their true labels"
+    if config.attack.rebuilds:
+        return f"{_SEEN[config.attack.source]}, with {labels}"
     return f"{'nothing but perturbations' if config.attack.is_bare else 'perturbed inputs'} with {labels}"
 
 
@@ -124,7 +130,8 @@ def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:
 def _verdict(result: Result, controls: dict[str, ControlSummary], part: AccuracyNames) -> str:
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
     if beats_all and result.summary[part.perturbation]["mean"] > result.chance:
-        return "what it knows about the classes came from the perturbations"
+        source = "rebuilt features" if result.config.attack.rebuilds else "perturbations"
+        return f"what it knows about the classes came from the {source}"
     if beats_all:
         return "the perturbations taught it something, but the wrong labels weigh more"
     learned = sum(_has_learned(seed, part, result.chance) for seed in result.seeds)
@@ -225,6 +232,11 @@ def remarks(result: Result) -> Iterator[str]:
         yield (
             "g and its controls have seen clean samples with their true labels. So perturbation_accuracy counts what "
             "they were told; perturbation_accuracy_heldout does not."
+        )
+    if config.attack.rebuilds:
+        yield (
+            "Rebuilt inputs keep the true labels of their originals, so g does not learn from wrong labels here: it "
+            "shows how far f's features generalise. The unperturbed control has the inputs at which rebuilding starts."
         )
     weak = weak_standard(result)
     if weak is not None:

@@ -346,15 +346,17 @@ def _sweep(found: SweepResult) -> Entry:
 def _set(folder: Path) -> Entry:
     stored = StoredSet(folder)
     success = stored.statistics["success_rate"]
-    reached = "" if success is None else f" f gives {percent(success)} % of those with a wrong target that target."
     attack = stored.config.attack
+    reached = "" if success is None else f" f gives {percent(success)} % of those with a wrong target that target."
+    if attack.rebuilds and success is not None:
+        reached = f" f gives {percent(success)} % of those that started from another class their original's label."
     accuracy = stored.standard_accuracy
     return Entry(
         kind="perturbed set",
         name=stored.name,
         about=f"{data_text(stored.config)}, {attack.name}, {attack_text(attack)}, {source_text(attack)}, "
         f"seed {stored.seed}",
-        conclusion=f"{stored.n_samples:,} perturbed samples.{reached}",
+        conclusion=f"{stored.n_samples:,} {'rebuilt' if attack.rebuilds else 'perturbed'} samples.{reached}",
         numbers={} if accuracy is None else {"standard_accuracy_heldout": Span(accuracy, accuracy)},
         settings=_settings([stored.config]),
     )

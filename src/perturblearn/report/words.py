@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perturblearn.config import AttackConfig, ExperimentConfig, SparseAttackConfig
+from perturblearn.config import AttackConfig, ExperimentConfig, RebuildConfig, SparseAttackConfig
 from perturblearn.experiment import Spread, Summary
 from perturblearn.results import DataSize, Result, size_of
 
@@ -82,7 +82,9 @@ def short_keys(names: Sequence[str]) -> list[str]:
 
 
 def attack_text(attack: AttackConfig) -> str:
-    """Norm and size of an attack."""
+    """Norm and size of an attack; of one that rebuilds inputs its steps."""
+    if isinstance(attack, RebuildConfig):
+        return f"rebuilt in {plural(attack.steps, 'step')} of {attack.step:g}"
     norm, size = NORMS[attack.norm], size_of(attack)[1]
     if size.endswith(" px"):
         share, _, _ = size.removesuffix(" px").partition(" %")
@@ -92,6 +94,8 @@ def attack_text(attack: AttackConfig) -> str:
 
 def source_text(attack: AttackConfig) -> str:
     """What the perturbations are added to."""
+    if attack.rebuilds:
+        return "from other inputs"
     return "bare perturbations" if attack.is_bare else f"{attack.source} sources"
 
 
@@ -158,12 +162,16 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
-    epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
+    if attack.rebuilds:
+        bound = attack_text(attack)
+    else:
+        epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
+        bound = f"{NORMS[attack.norm]}{epsilon}{pixels}"
     # Two-layer networks go without saying.
     models = [section.model.name for section in (config.standard, config.perturbation)]
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
-        f"{config.name}: {data}{classes}{networks}, {NORMS[attack.norm]}{epsilon}{pixels}, {source}, "
+        f"{config.name}: {data}{classes}{networks}, {bound}, {source}, "
         f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
     )
 

@@ -17,7 +17,7 @@ from perturblearn.perturbed import PerturbedSet
 from perturblearn.results.shown_samples import saved_samples
 from perturblearn.store import write_tensors
 
-_TENSORS = ("sources", "inputs")
+_TENSORS = ("sources", "inputs", "originals")
 EXAMPLES = "examples.safetensors"
 """The file of a run's folder from which pictures are drawn."""
 _MOST_NUMBERS = 2**19
@@ -39,6 +39,7 @@ class Examples:
         is_bare: whether g sees perturbations alone.
         n_classes: of the data.
         name: what was done to them, where examples of several attacks or networks are shown.
+        originals: the inputs that were rebuilt from the sources, of the same shape; None where none were.
     """
 
     sources: Tensor
@@ -51,6 +52,7 @@ class Examples:
     is_bare: bool
     n_classes: int
     name: str = ""
+    originals: Tensor | None = None
 
     @property
     def perturbations(self) -> Tensor:
@@ -83,14 +85,15 @@ class Examples:
             limits=_limits(sources, inputs, data, bare=bare),
             is_bare=bare,
             n_classes=len(names),
+            # A set of rebuilt inputs has one for each sample, in their order.
+            originals=data.inputs[index.to(data.inputs.device)].cpu() if perturbed.source == "another" else None,
         )
 
     def save(self, path: Path, *, name: str = "") -> None:
         """Write them as safetensors with what is not a tensor in the header, under a name."""
         about = {field: getattr(self, field) for field in self.__dataclass_fields__ if field not in _TENSORS}
-        write_tensors(
-            {"sources": self.sources, "inputs": self.inputs}, path, {"examples": json.dumps({**about, "name": name})}
-        )
+        tensors = {field: value for field in _TENSORS if (value := getattr(self, field)) is not None}
+        write_tensors(tensors, path, {"examples": json.dumps({**about, "name": name})})
 
     @classmethod
     def load(cls, path: Path) -> Examples:
@@ -102,7 +105,7 @@ class Examples:
         with saved_samples(path, "examples") as (about, file):
             true_labels, shape, (low, high) = about["true_labels"], about["image_shape"], about["limits"]
             return cls(
-                **{name: file.get_tensor(name) for name in _TENSORS},
+                **{name: file.get_tensor(name) for name in _TENSORS if name in file.keys()},  # noqa: SIM118 - no mapping
                 true_labels=None if true_labels is None else tuple(true_labels),
                 target_labels=tuple(about["target_labels"]),
                 success=tuple(about["success"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from perturblearn.config import AttackConfig, RadialPGDConfig
+from perturblearn.config import AttackConfig, RadialPGDConfig, RebuildConfig
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -43,10 +43,15 @@ def _forms(name: str) -> Iterator[str]:
 
 
 def size_of(attack: AttackConfig) -> tuple[float, str]:
-    """How much an attack may change, as a number and as text: epsilon, but coordinates where these alone bound it."""
+    """How much an attack may change, as a number and as text.
+
+    That is epsilon; coordinates where these alone bound it; and of inputs that are rebuilt the length of the way.
+    """
     if isinstance(attack, RadialPGDConfig) and attack.norm == "l0":
         if attack.pixels is not None:
             return float(attack.pixels), f"{attack.pixels} px"
         assert attack.pixel_share is not None, "a configuration of norm l0 has either"
         return 100 * attack.pixel_share, f"{100 * attack.pixel_share:g} % px"
+    if isinstance(attack, RebuildConfig):
+        return attack.steps * attack.step, f"{attack.steps} x {attack.step:g}"
     return attack.epsilon, f"{attack.epsilon:g}"

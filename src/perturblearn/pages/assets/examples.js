@@ -10,9 +10,11 @@
       const shown = pl.read(place.dataset.examples);
       shown.place = place;
       shown.samples = shown.samples.map((sample) => {
-        const source = bytes(sample.source), step = new Int8Array(bytes(sample.step).buffer);
+        const step = new Int8Array(bytes(sample.step).buffer);
+        const inRange = (text) => Float32Array.from(bytes(text), (value) => shown.low + (value / 255) * (shown.high - shown.low));
         return {
-          source: Float32Array.from(source, (value) => shown.low + (value / 255) * (shown.high - shown.low)),
+          source: inRange(sample.source),
+          original: sample.original && inRange(sample.original),
           step: Float32Array.from(step, (value) => (value / 127) * shown.size),
         };
       });
@@ -41,8 +43,9 @@
     });
     const half = (shown.high - shown.low) / 2 || 1;
     shown.place.querySelectorAll("canvas").forEach((canvas) => {
-      const { source, step } = shown.samples[Number(canvas.dataset.number)];
+      const { source, step, original } = shown.samples[Number(canvas.dataset.number)];
       const kind = canvas.dataset.shows;
+      if (kind === "original") paint(shown, canvas, original, shown.low, shown.high, false);
       if (kind === "source") paint(shown, canvas, source, shown.low, shown.high, false);
       if (kind === "step") paint(shown, canvas, step.map((value) => value * factors.amplify), -half, half, true);
       if (kind === "input") paint(shown, canvas, source.map((value, index) => value + factors.add * step[index]), shown.low, shown.high, false);

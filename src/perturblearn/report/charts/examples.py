@@ -21,7 +21,9 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
             is too narrow for the labels of all examples, fewer are drawn.
     """
     steps = examples.perturbations
-    rows = (("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs))
+    rows = [("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs)]
+    if examples.originals is not None:
+        rows = [("original", examples.originals), *rows[:-1], ("rebuilt\ninput", examples.inputs)]
     size = float(steps.abs().max()) or 1.0
     labels = [_labels(examples, number) for number in range(len(steps))]
     count, width = len(steps), 1.25 * len(steps) + 0.9
@@ -34,13 +36,13 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
     own_width = 1.25 * count + 0.9
     # Images are square, and rows of them lie close together.
     layout = "constrained" if examples.image_shape is None else "compressed"
-    figure = OwnFigure(settings, figsize=(width, 0.9 + 3.9 * width / own_width), layout=layout)
+    figure = OwnFigure(settings, figsize=(width, 0.9 + 1.3 * len(rows) * width / own_width), layout=layout)
     grid = figure.subplots(len(rows), count, squeeze=False)
     for row, (label, tensors) in enumerate(rows):
         for column, number in enumerate(shown):
             axes: Axes = grid[row][column]
             sample = tensors[number]
-            signed = row == 1
+            signed = tensors is steps
             limits = (-size, size) if signed else examples.limits
             if examples.image_shape is None:
                 _draw_vector(axes, sample.flatten(), limits, signed, numbered=column == 0)
