@@ -34,6 +34,18 @@ def target_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs, targets, reduction="none")
 
 
+def away_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Minus the target loss: what a search minimises that moves inputs away from the targets.
+
+    Args:
+        outputs, targets: as in `target_loss`.
+
+    Returns:
+        (n,), in the outputs' precision.
+    """
+    return -target_loss(outputs, targets)
+
+
 class Objective:
     """The target loss of some samples, with the checks that a user's network and loss need.
 

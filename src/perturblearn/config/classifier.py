@@ -39,6 +39,10 @@ _PRODUCTS = (
     "products in the precision of dtype, in bfloat16 with float32 sums and states, or, slower, emulated in float16 "
     "with a loss scale, as NeurIPS24's runs had them"
 )
+Start = Annotated[
+    Literal["standard"] | None,
+    Field(description="standard: g's first weights are those that f had before its training (drawn anew)"),
+]
 _ADVERSARIAL = "descent or sgd on inputs that an inner attack has moved away from their labels (adversary)"
 Products = Annotated[
     Literal["exact", "bfloat16"],
@@ -83,6 +87,10 @@ class ClassifierConfig(Variants):
     def relative_work(self) -> float:
         """About how many epochs it costs, for the time that is left of a run."""
         return 0.0
+
+    def starts_as(self, role: str) -> str:
+        """Whose first weights a classifier of this role has: its own, unless it starts as f did."""
+        return getattr(self, "start", None) or role
 
     def with_rate(self, lr: float) -> Self:
         """The same with one learning rate, where anything is learned."""
@@ -154,6 +162,7 @@ class FullBatchConfig(ClassifierConfig):
     lr: Rates = (0.5,)
     epochs: Epochs = 300
     momentum: Momentum = 0.9
+    start: Start = None
     model: TrainedTwoLayerConfig = TwoLayerConfig()
 
     @property
@@ -288,6 +297,7 @@ class SGDConfig(ClassifierConfig):
         description="the result is the moving average of weights and running statistics, of which each step leaves "
         "this share, such as 0.99 (0: the last weights)",
     )
+    start: Start = None
     model: NetworkConfig
 
     @property

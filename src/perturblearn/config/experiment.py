@@ -338,6 +338,31 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _starts_as_f_did(self) -> Self:
+        if getattr(self.standard, "start", None) is not None:
+            raise ValueError(
+                "standard.start = 'standard' is about g's first weights; remove it, or set perturbation.start"
+            )
+        if getattr(self.perturbation, "start", None) is None:
+            return self
+        if isinstance(self.standard, UntrainedConfig):
+            raise ValueError(
+                "perturbation.start = 'standard' gives g the weights that f had before its training, but "
+                "standard.training = 'none'; train f, or remove one of them"
+            )
+        if self.standard.model != self.perturbation.model:
+            raise ValueError(
+                "perturbation.start = 'standard' gives g the first weights of f, but standard.model and "
+                "perturbation.model differ; make them equal, or remove it"
+            )
+        if self.draws != "own":
+            raise ValueError(
+                f"perturbation.start = 'standard' gives g the first weights of f, but draws = {self.draws!r} draws g's "
+                "as the paper's script did; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_gradients_where_needed(self) -> Self:
         learner = self.perturbation.model.name
         if self.standard.model.is_fitted:

@@ -81,6 +81,27 @@ def resolve_config(
         raise ConfigError(_sentence(error)) from None
 
 
+def foreign_data(own: DataConfig, name: str) -> DataConfig:
+    """Another data set, prepared as an experiment's own is.
+
+    Args:
+        own: the experiment's data.
+        name: of the other, as in ``data.name``.
+
+    Raises:
+        ConfigError: there is no such data.
+    """
+    kind = DataConfig.named(name)
+    kept = ("centre", "flatten", "image_size", "resize")
+    shared = {
+        key: getattr(own, key) for key in kept if kind is not None and key in kind.model_fields and hasattr(own, key)
+    }
+    try:
+        return DataConfig.model_validate({**shared, "name": name})
+    except ValidationError as error:
+        raise ConfigError(f"attack.source = 'data:{name}': {_sentence(error)}") from None
+
+
 def given_tree(config: ConfigLike | None) -> dict[str, JSON]:
     """What a configuration says, before any default, as nested values.
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class Dataset:
         provenance: where the data came from: provider, options, content hash of the files.
         standardisation: what every feature was brought to mean 0 and deviation 1 by; None if they were not.
         model_classes: which outputs of the user's own network each class is; None if it has one output per class.
+        foreign: another data set whose inputs may be perturbed instead, in the same shape and scale.
 
     Raises:
         DataError: a part is empty, shapes or labels do not match, or values are not finite.
@@ -60,6 +62,7 @@ class Dataset:
     provenance: Mapping[str, JSON] = field(default_factory=dict)
     standardisation: Standardisation | None = None
     model_classes: tuple[tuple[int, ...], ...] | None = None
+    foreign: Dataset | None = None
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -171,7 +174,33 @@ class Dataset:
             given_targets=None if self.given_targets is None else move(self.given_targets),
             groups=None if self.groups is None else move(self.groups),
             heldout_groups=None if self.heldout_groups is None else move(self.heldout_groups),
+            foreign=None if self.foreign is None else self.foreign.to(dtype=dtype, device=device),
         )
+
+    def with_foreign(self, other: Dataset, name: str) -> Dataset:
+        """The same data, beside inputs of another data set that may be perturbed instead.
+
+        Args:
+            other: that data set; the values of its inputs are brought to what is subtracted here.
+            name: what a message calls it.
+
+        Raises:
+            DataError: its inputs have another shape, or one of both has standardised features.
+        """
+        here, there = tuple(self.inputs.shape[1:]), tuple(other.inputs.shape[1:])
+        if here != there:
+            raise DataError(
+                f"attack.source = 'data:{name}' has inputs of shape {there}, but f's have {here}; choose data of the "
+                "same shape"
+            )
+        if self.standardisation is not None or other.standardisation is not None:
+            raise DataError(
+                f"attack.source = 'data:{name}' takes inputs of another data set, but features are standardised, each "
+                "data set's by its own mean and deviation; leave out data.standardise"
+            )
+        shift = other.mean - self.mean
+        inputs, heldout = other.inputs + shift, other.heldout_inputs + shift
+        return replace(self, foreign=replace(other, inputs=inputs, heldout_inputs=heldout, mean=self.mean))
 
     def content_hash(self) -> str:
         """SHA-256 of all tensors, shapes and names: equal data have equal hashes, whatever their source."""
@@ -237,12 +266,13 @@ class Dataset:
 
     @classmethod
     def _of(cls, artefact: Artefact) -> Dataset:
-        content = artefact.content
+        content: Mapping[str, Any] = artefact.content
+        columns: Mapping[str, Any] = artefact.tensors
         low, high = content["value_range"]
         channels_height_width = content["image_shape"]
         standardisation, model_classes = content["standardisation"], content.get("model_classes")
         return cls(
-            **artefact.tensors,
+            **columns,
             value_range=(-math.inf if low is None else low, math.inf if high is None else high),
             class_names=tuple(content["class_names"]),
             group_names=tuple(content["group_names"]),

@@ -78,7 +78,9 @@ class Trained:
         model, input_dim = self.config.model, self.inputs[0].numel()
         if not isinstance(model, TrainedTwoLayerConfig):
             return None
-        return initialise(model, input_dim, seed=self.seed, role=self.role, start=self.published).to(self.inputs)
+        return initialise(
+            model, input_dim, seed=self.seed, role=self.config.starts_as(self.role), start=self.published
+        ).to(self.inputs)
 
     @property
     def descent_time(self) -> float:

@@ -239,7 +239,13 @@ def attack_of_control(attack: AttackConfig) -> AttackConfig:
     """
     if attack.rebuilds:
         return RebuildConfig()
-    drawn = OneStepConfig(source=attack.source, targets=attack.targets, n_sources=attack.n_sources)
+    drawn = OneStepConfig(
+        # Which inputs f gets wrong and what it says of them is what such a control must not know.
+        source="natural" if attack.source == "errors" else attack.source,
+        targets="uniform" if attack.targets == "predicted" else attack.targets,
+        n_sources=attack.n_sources,
+        signal_to_noise=attack.signal_to_noise,
+    )
     if not attack.is_bare:
         return drawn
     known = ("norm", "epsilon", "pixels", "pixel_share")

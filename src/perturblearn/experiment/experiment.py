@@ -174,8 +174,13 @@ class Experiment:
         """The stages that a perturbed set is written from, by the part of the data.
 
         Raises:
-            ConfigError: there are several f, of several learning rates.
+            ConfigError: there are several f, of several learning rates, or how large the set is depends on f.
         """
+        if self.config.attack.source == "errors":
+            raise ConfigError(
+                "attack.source = 'errors' takes the inputs that f gets wrong, and how many there are is known once f "
+                "is trained, so such a set is made in a run and not written beforehand; use perturblearn run"
+            )
         rates = self.config.standard.lr
         if len(rates) > 1:
             raise ConfigError(
@@ -185,4 +190,5 @@ class Experiment:
         graph = self.seeds[seed]
         parts: tuple[Part, ...] = ("training", "heldout")
         standard = graph.branches[0].standard
-        return {part: tuple(self._builder.shards(graph.data, standard, part, seed)) for part in parts}
+        of_sets = self._builder.of_sets(graph.data, seed)
+        return {part: tuple(self._builder.shards(of_sets, standard, part, seed)) for part in parts}

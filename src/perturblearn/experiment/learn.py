@@ -60,7 +60,9 @@ class TrainingSpec:
         """The two-layer network before training, in the precision and on the device of the inputs (n, ...)."""
         model, input_dim = self.config.model, inputs[0].numel()
         assert isinstance(model, TrainedTwoLayerConfig), "a limit has no network before training"
-        return initialise(model, input_dim, seed=self.seed, role=self.role, start=self.start).to(inputs)
+        return initialise(model, input_dim, seed=self.seed, role=self.config.starts_as(self.role), start=self.start).to(
+            inputs
+        )
 
     @property
     def lr(self) -> float:

@@ -121,7 +121,7 @@ def first_network(section: ClassifierConfig, signature: Signature, *, seed: int,
     assert isinstance(section.model, NetworkConfig), f"{section.model.name} is made by initialise"
     # Without a training, weights of the user's own are what is asked about: nothing is drawn afresh.
     trains = not isinstance(section, UntrainedConfig)
-    network = make_network(section.model, signature, seed=seed, role=role, fresh=trains)
+    network = make_network(section.model, signature, seed=seed, role=section.starts_as(role), fresh=trains)
     # A network that is yet to be trained may have one output per class instead.
     if signature.model_classes is not None and section.model.is_own and not (trains or network.is_mapped):
         last = max(map(max, signature.model_classes))

@@ -18,6 +18,7 @@ from perturblearn.config import (
     RealConfig,
     TwoLayerModelConfig,
     config_tree,
+    foreign_data,
 )
 from perturblearn.data import (
     Dataset,
@@ -70,6 +71,7 @@ from perturblearn.experiment.steps import (
     Shard,
     Standard,
     StandardMeasures,
+    WithForeign,
 )
 from perturblearn.graph import AnyStage, Stage
 from perturblearn.perturbed import PerturbedSet, StoredSet, set_size, shard_ranges
@@ -263,7 +265,8 @@ class GraphBuilder:
         """The stages of one seed."""
         config = self.config
         data = self.data(seed if self._stored is None else self._stored.seed)
-        branches = tuple(self._branch(data, section, seed) for section in self._sections["standard"])
+        of_sets = self.of_sets(data, seed)
+        branches = tuple(self._branch(data, of_sets, section, seed) for section in self._sections["standard"])
         selection = Selection(
             standard_lr=config.standard.lr,
             perturbation_lr=config.perturbation.lr,
@@ -281,7 +284,7 @@ class GraphBuilder:
             data,
             branches,
             selection,
-            {control: self._control(control, data, chosen, sets, seed) for control in controls},
+            {control: self._control(control, of_sets, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
             self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
             self._asked_theory(data, branches, selection, seed),
@@ -289,12 +292,12 @@ class GraphBuilder:
             self._features(data, branches, selection, seed) if config.measures.features else None,
         )
 
-    def _branch(self, data: Data, section: ClassifierConfig, seed: int) -> Branch:
+    def _branch(self, data: Data, of_sets: Stage[Dataset], section: ClassifierConfig, seed: int) -> Branch:
         """The five steps for one learning rate of f."""
         config, context = self.config, self.context
         standard = self._standard(data, section, seed)
-        perturbed = self._perturbed(data, standard, "training", seed)
-        heldout_perturbed = self._perturbed(data, standard, "heldout", seed)
+        perturbed = self._perturbed(of_sets, standard, "training", seed)
+        heldout_perturbed = self._perturbed(of_sets, standard, "heldout", seed)
         mixed = self._mixed(data, perturbed, "training", seed)
         heldout_mixed = self._mixed(data, heldout_perturbed, "heldout", seed)
         learners: list[Learner] = []
@@ -337,6 +340,24 @@ class GraphBuilder:
             data_device=self.context.data_device,
         )
 
+    def of_sets(self, data: Data, seed: int) -> Stage[Dataset]:
+        """What sets are made of: the data, beside those of another data set where sources are taken from it."""
+        name = self._of_set.attack.foreign
+        if name is None:
+            return data
+        config = foreign_data(self.config.data, name)
+        foreign = Data(
+            options={**config_tree(config), "name": config.provider},
+            fingerprint=data_fingerprint(config, data_dir=self._data_dir),
+            dtype=self.config.dtype,
+            seed=seed if depends_on_seed(config) else None,
+            config=config,
+            data_dir=self._data_dir,
+            dataset=None,
+            data_device=self.context.data_device,
+        )
+        return WithForeign(data=data, foreign=foreign, name=name)
+
     def _standard(self, data: Data, section: ClassifierConfig, seed: int) -> Stage[Classifier]:
         if self._stored is not None:
             return LoadedStandard(hash=self._stored.standard_hash, stored=self._stored)
@@ -372,7 +393,9 @@ class GraphBuilder:
             context=context,
         )
 
-    def _perturbed(self, data: Data, standard: Stage[Classifier], part: Part, seed: int) -> Stage[PerturbedSet]:
+    def _perturbed(
+        self, data: Stage[Dataset], standard: Stage[Classifier], part: Part, seed: int
+    ) -> Stage[PerturbedSet]:
         if self._stored is not None:
             return LoadedSet(hash=self._stored.hash, part=part, data=data, stored=self._stored)
         is_search = self.config.attack.is_search
@@ -388,7 +411,7 @@ class GraphBuilder:
             context=self.context,
         )
 
-    def shards(self, data: Data, standard: Stage[Classifier], part: Part, seed: int) -> Iterator[Shard]:
+    def shards(self, data: Stage[Dataset], standard: Stage[Classifier], part: Part, seed: int) -> Iterator[Shard]:
         """The parts that a perturbed set is put together or written from."""
         attack, outline = self.config.attack, self.outline
         count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=part == "heldout")
@@ -429,7 +452,7 @@ class GraphBuilder:
     def _control(
         self,
         control: ControlName,
-        data: Data,
+        data: Stage[Dataset],
         chosen: Selection | None,
         sets: tuple[Stage[PerturbedSet], ...],
         seed: int,

@@ -80,6 +80,25 @@ class Data(Stage[Dataset]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class WithForeign(Stage[Dataset]):
+    """The data set beside inputs of another one, which are perturbed in the place of its own.
+
+    Args:
+        foreign: the other data set.
+        name: what messages call it.
+    """
+
+    kind = "data with foreign inputs"
+    data: Stage[Dataset]
+    foreign: Stage[Dataset]
+    name: str = aside()
+
+    def run(self, result: Results) -> Dataset:
+        """Put them side by side."""
+        return result(self.data).with_foreign(result(self.foreign), self.name)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Standard(TwoLayerTraining):
     """A two-layer standard classifier f, trained on the data with their true labels."""
 
@@ -246,7 +265,7 @@ class Perturbed(ContextStage[PerturbedSet]):
         data, heldout = result(self.data), self.part == "heldout"
         if isinstance(self.made_from, Stage):
             standard = result(self.made_from).to(device=self.device)
-            return perturb(
+            made = perturb(
                 standard,
                 data,
                 self.attack,
@@ -256,10 +275,26 @@ class Perturbed(ContextStage[PerturbedSet]):
                 published_targets=self.targets,
                 report=result.report,
             )
-        sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout, published=self.sources)
-        room = torch.empty_like(sources.inputs, device=self.context.data_device)
-        parts = (result(shard) for shard in self.made_from)
-        return replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
+        else:
+            sources = sources_of(data, self.attack, seed=self.seed, heldout=heldout, published=self.sources)
+            room = torch.empty_like(sources.inputs, device=self.context.data_device)
+            parts = (result(shard) for shard in self.made_from)
+            made = replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
+        return self._errors(made) if self.attack.source == "errors" else made
+
+    def _errors(self, made: PerturbedSet) -> PerturbedSet:
+        """The samples that f gets wrong: its answers are their targets.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not bool(made.redirected.any()):
+            inputs = "held-out" if self.part == "heldout" else "training"
+            raise DataError(
+                f"attack.source = 'errors' takes the {inputs} inputs that f gets wrong, but there is none; train f for "
+                "fewer epochs, or choose another source"
+            )
+        return made.where(made.redirected)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from perturblearn.attacks import Attack, AttackContext, make_attack
-from perturblearn.classifiers import Classifier, is_target
-from perturblearn.config import NOISE_SOURCES, AttackConfig
+from perturblearn.attacks import Attack, AttackContext, away_loss, make_attack
+from perturblearn.classifiers import Classifier, is_target, predicted_labels
+from perturblearn.config import AttackConfig, RestartingConfig
 from perturblearn.data import Dataset
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import blocks_in, set_size
@@ -58,7 +58,10 @@ def perturb(
     if rows is None:
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
     sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_sources)
-    targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
+    if attack.targets == "predicted":
+        targets = predicted_labels(standard.outputs(sources.points))
+    else:
+        targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
     search = make_attack(attack, data.input_dim).for_network(standard.module)
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
@@ -84,6 +87,7 @@ def sources_of(
         seed=derive_seed(seed, "sources", "heldout" if heldout else "training") if published is None else seed,
         rows=rows,
         published=published,
+        signal_to_noise=attack.signal_to_noise,
     )
 
 
@@ -96,13 +100,13 @@ def targets_of(
     rows: range | None = None,
     published: PublishedTargets | None = None,
 ) -> Tensor:
-    """The target labels y' of a perturbed set, or of some of its samples; see `perturb`."""
+    """The target labels y' of a perturbed set whose rule knows no f, or of some of its samples; see `perturb`."""
     count = set_size(attack, data.n_samples, data.n_heldout, heldout=heldout)
     if published is not None:
         targets = published.labels(count, seed=seed).to(data.inputs.device)
         return targets if rows is None else targets[rows.start : rows.stop]
     labels = None
-    if attack.source not in NOISE_SOURCES:
+    if attack.has_labels:
         # All targets are drawn at once: they take little room, and each depends on its place in the set alone.
         every = Sources.index_of(len(data.heldout_inputs if heldout else data.inputs), count)
         labels = (data.heldout_labels if heldout else data.labels).cpu()[every]
@@ -154,7 +158,11 @@ class _Work:
         seed = derive_seed(derive_seed(self.seed, "search", self.part), "part", str(block.start))
         module, device = self.standard.module, self.standard.device
         originals = None if sources.originals is None else sources.originals.to(device)
-        context = AttackContext(value_range=self.data.value_range, seed=seed, report=report, originals=originals)
+        is_away = isinstance(self.config, RestartingConfig) and self.config.away
+        loss = away_loss if is_away else None
+        context = AttackContext(
+            value_range=self.data.value_range, seed=seed, loss=loss, report=report, originals=originals
+        )
         given = sources.points.to(device), targets.to(device)
         attacked = self.attack.search(module, *given, context)
         unmoved = self.attack.count_zero_gradients(module, *given, attacked)

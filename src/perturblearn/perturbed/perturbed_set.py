@@ -30,7 +30,7 @@ class PerturbedSet:
         success: whether the standard classifier gives x' its target label, (n,) bool. Nothing is filtered by it.
         redirected: whether the target differs from the true label (noise: from the standard classifier's label of the
             source), (n,) bool; the attack's success is counted over these.
-        source: natural, another, none, uniform or gauss.
+        source: natural, errors, noisy, another, none, uniform, gauss or data:NAME.
         norm: l0, l2 or linf.
         epsilon: size of the perturbations; None for inputs that were rebuilt, which nothing bounds.
         classifier_hash: hash of the standard classifier.
@@ -101,6 +101,15 @@ class PerturbedSet:
         """R = x' - u of some samples."""
         assert self.sources is not None, "a set read from disk does not know its sources"
         return self.inputs[rows] if self.source == "none" else self.inputs[rows] - self.sources[rows]
+
+    def where(self, wanted: Tensor) -> PerturbedSet:
+        """Some of the samples, in their order.
+
+        Args:
+            wanted: which, (n,) bool.
+        """
+        columns = {name: value[wanted] for name in _COLUMNS if (value := getattr(self, name)) is not None}
+        return replace(self, **columns, sources=None if self.sources is None else self.sources[wanted])
 
     def to(self, device: str) -> PerturbedSet:
         """The same set on another device."""

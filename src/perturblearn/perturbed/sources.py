@@ -1,4 +1,4 @@
-"""What is perturbed: training inputs, other training inputs, noise, or nothing."""
+"""What is perturbed: training inputs, other training inputs, those of another data set, noise, or nothing."""
 
 from __future__ import annotations
 
@@ -55,12 +55,15 @@ def draw_sources(
     seed: int,
     rows: range | None = None,
     published: PublishedSources | None = None,
+    signal_to_noise: float | None = None,
 ) -> Sources:
     """The sources of a perturbed set.
 
     Args:
-        source: ``natural``, ``another`` (for each sample another one of its part, drawn at random), ``none``,
-            ``uniform`` (over the data's value range) or ``gauss`` (N(0, 1)).
+        source: ``natural``, ``errors`` (natural, of which f's errors are chosen later), ``noisy`` (natural under
+            Gaussian noise, clipped to the data's value range), ``another`` (for each sample another one of its part,
+            drawn at random), ``none``, ``uniform`` (over the data's value range), ``gauss`` (N(0, 1)), or ``data:NAME``
+            (the data's foreign inputs).
         data: the data set.
         heldout: use the held-out part instead of the training part.
         count: how many the whole set has: noise is drawn so often, of the part's samples so many are taken, evenly
@@ -69,15 +72,16 @@ def draw_sources(
             this draws it.
         rows: which of them, from the first of a block on; None for all.
         published: where a published script draws the noise; None for our own draws.
+        signal_to_noise: ``noisy``: variance of the training inputs over that of the noise.
 
     Raises:
-        ConfigError: uniform noise over data without bounds.
+        ConfigError: uniform noise over data without bounds, or more foreign sources than there are.
         DataError: a single sample, which has no other one.
     """
     rows = range(count) if rows is None else rows
     inputs = data.heldout_inputs if heldout else data.inputs
     labels = data.heldout_labels if heldout else data.labels
-    if source in ("natural", "none"):
+    if source in ("natural", "errors", "none"):
         index = Sources.index_of(len(inputs), count)[rows.start : rows.stop]
         if count < len(inputs):
             chosen = index.to(inputs.device)
@@ -86,7 +90,16 @@ def draw_sources(
             inputs, labels = inputs[rows.start : rows.stop], labels[rows.start : rows.stop]
         # One zero that looks like as many as there are inputs.
         nothing = inputs.new_zeros(()).expand_as(inputs)
-        return Sources(inputs if source == "natural" else nothing, inputs, labels, index)
+        return Sources(nothing if source == "none" else inputs, inputs, labels, index)
+    if source == "noisy":
+        clean = draw_sources("natural", data, heldout=heldout, count=count, seed=seed, rows=rows)
+        assert signal_to_noise is not None, "the configuration asks for it"
+        deviation = math.sqrt(data.inputs.var().item() / signal_to_noise)
+        noise = _noise("gauss", tuple(inputs.shape[1:]), seed, rows).to(inputs)
+        noisy = (clean.inputs + deviation * noise).clamp(*data.value_range)
+        return Sources(noisy, noisy, clean.labels, clean.index)
+    if source.startswith("data:"):
+        return _foreign(data, source.removeprefix("data:"), heldout=heldout, count=count, rows=rows)
     if source == "another":
         index = _others(Sources.index_of(len(inputs), count), len(inputs), seed)[rows.start : rows.stop]
         originals = draw_sources("natural", data, heldout=heldout, count=count, seed=seed, rows=rows).inputs
@@ -107,6 +120,25 @@ def draw_sources(
         noise.mul_(high - low).add_(low)
     noise = noise.to(inputs)
     return Sources(noise, noise, None, torch.arange(rows.start, rows.stop))
+
+
+def _foreign(data: Dataset, name: str, *, heldout: bool, count: int, rows: range) -> Sources:
+    """Inputs of another data set, evenly spaced; in its held-out part again from the start where it has fewer.
+
+    Raises:
+        ConfigError: its training part has fewer.
+    """
+    assert data.foreign is not None, "sets are made of data that know their foreign inputs"
+    inputs = data.foreign.heldout_inputs if heldout else data.foreign.inputs
+    if not heldout and count > len(inputs):
+        raise ConfigError(
+            f"{count} sources are asked for, but the data set {name} has {len(inputs)} training inputs; set "
+            f"attack.n_sources = {len(inputs)}"
+        )
+    every = Sources.index_of(len(inputs), count) if count <= len(inputs) else torch.arange(count) % len(inputs)
+    index = every[rows.start : rows.stop]
+    chosen = inputs[index.to(inputs.device)]
+    return Sources(chosen, chosen, None, index)
 
 
 def _others(index: Tensor, available: int, seed: int) -> Tensor:

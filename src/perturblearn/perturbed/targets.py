@@ -23,12 +23,12 @@ def draw_targets(
 
     Args:
         rule: ``uniform`` over all classes, ``other`` (uniform over the classes other than the label's), ``next``
-            ((y + 1) mod K, which is -y for two classes), ``given``, or ``original`` (y itself, of inputs that are
-            rebuilt from others).
+            ((y + 1) mod K, which is -y for two classes), ``given``, ``true`` (y itself), or ``original`` (the same, of
+            inputs that are rebuilt from others).
         count: how many.
         label_values: the label of each class: [1, -1], or 0 .. K-1.
         seed: fixes the draws.
-        labels: true labels y, (count,), which ``other``, ``next`` and ``original`` need.
+        labels: true labels y, (count,), which ``other``, ``next``, ``true`` and ``original`` need.
         given: the labels to use by the rule ``given``: (count,), or another number to draw from with replacement.
 
     Returns:
@@ -51,7 +51,7 @@ def draw_targets(
         return given if len(given) == count else given[torch.randint(len(given), (count,), generator=generator)]
     if labels is None:
         raise DataError(f"attack.targets = {rule!r} needs true labels, which the sources do not have; choose uniform")
-    if rule == "original":
+    if rule in ("original", "true"):
         return labels.cpu()
     index = (labels.cpu()[:, None] == values).int().argmax(dim=1)
     if rule == "next":

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from perturblearn.config import ExperimentConfig
+from perturblearn.config import AttackConfig, ExperimentConfig
 from perturblearn.experiment import (
     BEATEN_SHARE,
     HELDOUT,
@@ -27,12 +27,18 @@ _TARGETS = {
     "other": "labels that are always wrong",
     "next": "labels that are always wrong",
     "given": "the labels that were given",
+    "predicted": "f's answers as labels",
+    "true": "their true labels",
     "original": "the labels of the inputs whose features they have",
 }
 _SEEN = {
     "none": "adversarial perturbations",
-    "natural": "perturbed inputs",
+    "natural": "inputs",
+    "noisy": "inputs under noise",
+    "errors": "inputs that f gets wrong",
     "another": "inputs rebuilt from f's features",
+    "uniform": "noise",
+    "gauss": "noise",
 }
 _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
@@ -59,8 +65,14 @@ def ask(config: ExperimentConfig, names: Sequence[str]) -> str:
     labels = _TARGETS[config.attack.targets]
     if config.mixing.is_mixed:
         return f"What do perturbed inputs with {labels}, among clean ones, teach a network about {kinds}?"
-    seen = _SEEN.get(config.attack.source, "perturbed noise")
+    seen = _seen(config.attack)
     return f"Can a network trained only on {seen} with {labels} classify clean inputs ({kinds})?"
+
+
+def _seen(attack: AttackConfig) -> str:
+    """What g is trained on."""
+    what = f"inputs of {attack.foreign}" if attack.foreign is not None else _SEEN[attack.source]
+    return what if attack.is_bare or attack.rebuilds or attack.epsilon == 0 else f"perturbed {what}"
 
 
 def conclude(result: Result) -> str:
@@ -82,9 +94,9 @@ def conclude(result: Result) -> str:
     if not controls:
         return f"{reached} Without controls nothing follows from that."
     beaten = " and ".join(f"{100 * values['beaten']:.0f} % of the {name}" for name, values in controls.items())
-    if config.attack.epsilon == 0:
+    if config.attack.epsilon == 0 and config.attack.targets != "predicted":
         verdict = "nothing was perturbed, so this is a control itself"
-    elif config.mixing.is_mixed:
+    elif config.mixing.is_mixed or config.attack.targets == "true":
         verdict = _verdict_on_mixed(result.seeds)
     else:
         verdict = _verdict(result, controls, part)
@@ -105,13 +117,13 @@ def _training_set(config: ExperimentConfig) -> str:
         return "clean inputs with their true labels alone"
     if share < 1:
         return f"{100 * share:g} % perturbed inputs with {labels} among clean ones with their true labels"
-    if config.attack.rebuilds:
-        return f"{_SEEN[config.attack.source]}, with {labels}"
-    return f"{'nothing but perturbations' if config.attack.is_bare else 'perturbed inputs'} with {labels}"
+    if config.attack.is_bare:
+        return f"nothing but perturbations with {labels}"
+    return f"{_seen(config.attack)}{',' * config.attack.rebuilds} with {labels}"
 
 
 def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:
-    """What perturbing did beyond the wrong labels: the unperturbed control has the same clean samples and such labels.
+    """What perturbing did beyond the labels: the unperturbed control has such labels, and the same clean samples.
 
     It may go either way: what g sees of the target's class draws it to a wrong label, or teaches it that class.
     """
@@ -128,16 +140,19 @@ def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:
 
 
 def _verdict(result: Result, controls: dict[str, ControlSummary], part: AccuracyNames) -> str:
+    attack = result.config.attack
+    taught_by = "rebuilt features" if attack.rebuilds else "perturbations"
+    if attack.targets == "predicted":
+        taught_by = "answers of f" if attack.epsilon == 0 else "answers of f and the perturbations"
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
     if beats_all and result.summary[part.perturbation]["mean"] > result.chance:
-        source = "rebuilt features" if result.config.attack.rebuilds else "perturbations"
-        return f"what it knows about the classes came from the {source}"
+        return f"what it knows about the classes came from the {taught_by}"
     if beats_all:
-        return "the perturbations taught it something, but the wrong labels weigh more"
+        return f"the {taught_by} taught it something, but the wrong labels weigh more"
     learned = sum(_has_learned(seed, part, result.chance) for seed in result.seeds)
     if learned:
-        return f"it learned the classes from the perturbations in {learned} of {len(result.seeds)} seeds"
-    return "this run does not show that it learned the classes from the perturbations"
+        return f"it learned the classes from the {taught_by} in {learned} of {len(result.seeds)} seeds"
+    return f"this run does not show that it learned the classes from the {taught_by}"
 
 
 def weak_standard(result: Result) -> str | None:

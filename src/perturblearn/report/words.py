@@ -96,6 +96,12 @@ def source_text(attack: AttackConfig) -> str:
     """What the perturbations are added to."""
     if attack.rebuilds:
         return "from other inputs"
+    if attack.foreign is not None:
+        return f"sources from {attack.foreign.partition(':')[0]}"
+    if attack.source == "noisy":
+        return f"sources under noise (signal to noise {attack.signal_to_noise:g})"
+    if attack.source == "errors":
+        return "sources that f gets wrong"
     return "bare perturbations" if attack.is_bare else f"{attack.source} sources"
 
 
