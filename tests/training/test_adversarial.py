@@ -171,7 +171,7 @@ def test_a_feature_that_is_not_robust_is_used_by_standard_training_alone(attack:
     standard = descent.train(network, inputs, labels, seed=0)
     robust = replace(descent, adversary=Adversary(attack)).train(network, inputs, labels, seed=0)
     assert accuracy(standard, inputs, labels) == 1.0  # the robust coordinate alone is right for nine of ten
-    of_standard, of_robust = (found.module.body.weight.detach()[0] for found in (standard, robust))
+    of_standard, of_robust = (state_of(found.module)["body.weight"][0] for found in (standard, robust))
     assert float(of_standard[1] / of_standard[0]) > 5
     # An adversary of 0.4 turns the sign of 0.2 y, so every weight on it is a loss: it goes to 0, up to a step.
     assert abs(float(of_robust[1] / of_robust[0])) < 0.05
