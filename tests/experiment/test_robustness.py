@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from perturblearn.api import UserObjects, make_experiment
 from perturblearn.attacks import L2, PGD, LInf, Norm
 from perturblearn.classifiers import Classifier, is_target
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import ClassifierConfig, resolve_config
 from perturblearn.data import Dataset
 from perturblearn.experiment import SeedMeasures
 from perturblearn.experiment.learn import TrainingSpec, learn
@@ -227,6 +227,14 @@ def test_adversarial_training_costs_the_passes_of_its_attack(network: dict[str, 
         assert isinstance(stage, Costly)
         operations.append(stage.estimate([stage]).operations)
     assert operations[1] / operations[0] == pytest.approx((usual + 7 * inner) / usual)
+
+
+@pytest.mark.parametrize("role", ["standard", "perturbation"])
+def test_neither_paper_predicts_an_adversarial_training(role: str) -> None:
+    assert why_no_theory(resolve_config({})) is None
+    told = why_no_theory(resolve_config({}, {f"{role}.training": "adversarial"}))
+    assert told is not None
+    assert told.startswith("digits trains adversarially, but both papers' predictions are for training on the inputs")
 
 
 def one_step_away(model: nn.Module, inputs: Tensor, labels: Tensor, *, epsilon: float) -> Tensor:
