@@ -12,6 +12,7 @@ from tests.training.minibatch_problems import samples, wrapped
 from torch import Tensor, nn
 
 from perturblearn.api import UserObjects, make_experiment
+from perturblearn.api.comparing import why_no_theory
 from perturblearn.attacks import L2, PGD, LInf, Norm
 from perturblearn.classifiers import Classifier, is_target
 from perturblearn.config import ClassifierConfig, resolve_config
