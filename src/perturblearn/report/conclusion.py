@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from perturblearn.config import ExperimentConfig
+from perturblearn.config import ExperimentConfig, PGDConfig
 from perturblearn.experiment import (
     BEATEN_SHARE,
     HELDOUT,
@@ -19,7 +19,7 @@ from perturblearn.experiment import (
 )
 from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.features import feature_remarks
-from perturblearn.report.words import percent, percent_range, percent_with_spread, plural
+from perturblearn.report.words import NORMS, percent, percent_range, percent_with_spread, plural
 from perturblearn.results import Result
 
 _TARGETS = {
@@ -208,6 +208,18 @@ def _has_learned(seed: SeedMeasures, part: AccuracyNames, chance: float) -> bool
     return beats_all and reached > chance
 
 
+def _robustness(result: Result) -> str:
+    attack = result.config.robust_attack
+    how = f"PGD of {plural(attack.steps, 'step')}" if isinstance(attack, PGDConfig) else attack.name
+    of_f, of_g = (
+        percent_with_spread(result.summary[f"{role}_robust_accuracy"]) for role in ("standard", "perturbation")
+    )
+    return (
+        f"Where {how} moves held-out inputs away from their labels ({NORMS[attack.norm]} ε = {attack.epsilon:g}), f "
+        f"still classifies {of_f} of them correctly, g {of_g}."
+    )
+
+
 def _is_constant(seed: SeedMeasures) -> bool:
     if "largest_share" in seed.measures:
         return seed.measures["largest_share"] > 1 - _CONSTANT
@@ -269,6 +281,8 @@ def remarks(result: Result) -> Iterator[str]:
             f"A linear classifier trained on the same {kind} set classifies {reached} % of the held-out inputs "
             f"correctly{leak}."
         )
+    if "standard_robust_accuracy" in result.summary:
+        yield _robustness(result)
     yield from attribution_remarks(result)
     yield from feature_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]
