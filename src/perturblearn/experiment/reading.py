@@ -31,6 +31,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     chosen = grid[selected.standard * len(config.perturbation.lr) + selected.perturbation]
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
+    robust = {} if graph.robust_linear is None else executor.result(graph.robust_linear)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
     return SeedMeasures(
@@ -41,6 +42,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **chosen.measures,
             **selected.maxima,
             **probe,
+            **robust,
             **theory,
             **({} if attribution is None else attribution.numbers),
         },

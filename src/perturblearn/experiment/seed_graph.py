@@ -39,6 +39,7 @@ from perturblearn.experiment.checks import (
     LinearProbe,
     Map,
     NetworkComparison,
+    RobustLinear,
     Selection,
     TheoryComparison,
 )
@@ -119,7 +120,7 @@ class SeedGraph:
         branches: one for each learning rate of f.
         selection: of learning rates.
         controls: by name; none if no draws are asked for.
-        linear_probe: None if not asked for.
+        linear_probe, robust_linear: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
     """
@@ -129,6 +130,7 @@ class SeedGraph:
     selection: Selection
     controls: Mapping[ControlName, ControlDraws]
     linear_probe: LinearProbe | None
+    robust_linear: RobustLinear | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
 
@@ -154,8 +156,8 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = tuple(stage for stage in (self.linear_probe, self.theory, self.attribution) if stage is not None)
-        return (self.selection, *self.controls.values(), *asked_for)
+        asked = (self.linear_probe, self.robust_linear, self.theory, self.attribution)
+        return (self.selection, *self.controls.values(), *(stage for stage in asked if stage is not None))
 
 
 class GraphBuilder:
@@ -274,6 +276,7 @@ class GraphBuilder:
             selection,
             {control: self._control(control, data, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
+            self._robust_linear(data, branches, chosen, seed),
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
         )
@@ -449,6 +452,22 @@ class GraphBuilder:
         if config.standard.model.is_network or config.perturbation.model.is_network:
             return NetworkComparison(**self._of_selected(data, branches, selection, seed))
         return self.theory(data, branches, selection, seed)
+
+    def _robust_linear(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> RobustLinear | None:
+        epsilon = self.config.measures.robust_linear
+        if epsilon is None:
+            return None
+        return RobustLinear(
+            epsilon=epsilon,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            context=self.context,
+        )
 
     def _attribution(
         self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int

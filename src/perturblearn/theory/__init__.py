@@ -20,6 +20,7 @@ from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gat
 from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
 from perturblearn.theory.lazy_training import expected_cosine, lazy_prediction, training_time
+from perturblearn.theory.linear_features import LinearFeatures
 from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
 from perturblearn.theory.nearest_mean import nearest_mean
@@ -46,6 +47,7 @@ __all__ = [
     "GateKernel",
     "Kernel",
     "LazyRegime",
+    "LinearFeatures",
     "MarginLimit",
     "Orthogonality",
     "PerturbationTerms",
