@@ -103,6 +103,7 @@ def plan() -> Iterator[Task]:
     yield Task("studies/depth", "full", 5)
     yield Task("studies/weak_limit", "full", 5)
     yield Task("studies/architectures", "quick", 3)
+    yield Task("studies/features", "full", 5)
 
 
 PLAN = tuple(plan())

@@ -77,6 +77,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "standard.adversary.epsilon = -1, but it must be at least 0",
     ),
     (
+        {**ADVERSARIAL, "standard.epochs": 5, "standard.adversary.warmup_epochs": 5},
+        "standard: adversary.warmup_epochs = 5 leaves none of 5 epochs at the full epsilon; choose at most 4",
+    ),
+    (
         {**ADVERSARIAL, "standard.batch_size": 10},
         "standard: the key batch_size does not apply to training = 'adversarial', only to sgd, adversarial and "
         "linearised; remove it",

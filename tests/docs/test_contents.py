@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT, blocks, pages, text_of
 
 import perturblearn
 from perturblearn.config import fields, resolve_config, resolve_sweep
-from perturblearn.experiment import COMPARISONS, MEASURES, NETWORK_COMPARISONS
+from perturblearn.experiment import COMPARISONS, FEATURE_BANDS, FEATURE_NUMBERS, MEASURES, NETWORK_COMPARISONS
 from perturblearn.papers import ALL
 
 
@@ -33,6 +33,14 @@ def test_every_number_of_a_comparison_is_explained() -> None:
     page = text_of("docs/theory.md")
     for name in {**COMPARISONS, **NETWORK_COMPARISONS}:
         assert name in page, name
+
+
+def test_every_quantity_of_features_is_explained() -> None:
+    page = text_of("docs/features.md")
+    for name in FEATURE_NUMBERS:
+        band = next((band for band in sorted(FEATURE_BANDS, key=len)[::-1] if name.endswith(f"_{band}")), "")
+        quantity = name.removesuffix(f"_{band}").split("_", 2)[2]
+        assert f"`{quantity}`" in page, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)

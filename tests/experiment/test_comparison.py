@@ -13,7 +13,8 @@ from perturblearn.classifiers import Classifier, initialise
 from perturblearn.config import DescentConfig, TrainedTwoLayerConfig, resolve_config
 from perturblearn.data import load_dataset
 from perturblearn.experiment import COMPARISONS, Case, Comparison, Experiment, agreement
-from perturblearn.experiment.comparison import _rates, compare
+from perturblearn.experiment.case import descent_rates
+from perturblearn.experiment.comparison import compare
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.perturbed import perturb
 from perturblearn.store import ArtefactStore
@@ -227,9 +228,9 @@ def test_perturbations_of_nothing_and_of_noise(source: str) -> None:
 def test_rates_are_those_that_training_used() -> None:
     section = DescentConfig(lr=(5.0,))
     # The first loss is the best; the 11th that is not better cuts the rate for the epochs after it.
-    assert _rates(section, 5.0, [1.0] * 14) == pytest.approx([5.0] * 12 + [0.5] * 2)
+    assert descent_rates(section, 5.0, [1.0] * 14) == pytest.approx([5.0] * 12 + [0.5] * 2)
     fixed = DescentConfig(schedule="constant")
-    assert _rates(fixed, 5.0, [1.0] * 14) == [5.0] * 14
+    assert descent_rates(fixed, 5.0, [1.0] * 14) == [5.0] * 14
 
 
 def test_a_comparison_and_a_map_survive_the_store(tmp_path: Path) -> None:

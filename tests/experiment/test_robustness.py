@@ -12,9 +12,10 @@ from tests.training.minibatch_problems import samples, wrapped
 from torch import Tensor, nn
 
 from perturblearn.api import UserObjects, make_experiment
+from perturblearn.api.comparing import why_no_theory
 from perturblearn.attacks import L2, PGD, LInf, Norm
 from perturblearn.classifiers import Classifier, is_target
-from perturblearn.config import ClassifierConfig
+from perturblearn.config import ClassifierConfig, resolve_config
 from perturblearn.data import Dataset
 from perturblearn.experiment import SeedMeasures
 from perturblearn.experiment.learn import TrainingSpec, learn
@@ -32,6 +33,7 @@ def linear(n_classes: int) -> Classifier:
     generator = torch.Generator().manual_seed(1)
     layer = nn.Linear(6, 1 if n_classes == 2 else n_classes).double()
     layer.weight.data = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64)
+    layer.bias.data.zero_()
     network = wrapped(layer, (6,), n_classes)
     network.mean.zero_()
     network.std.fill_(1.0)
@@ -67,11 +69,14 @@ def test_several_classes_are_no_less_robust_than_the_linear_bound() -> None:
     distances = (rows[labels][:, None] - rows[None]).norm(dim=2)  # in L2, what a unit of epsilon takes of a margin
     margins = outputs.gather(1, labels[:, None]) - outputs
     others = torch.arange(3) != labels[:, None]
-    right = ((margins > 0.1 * distances) | ~others).all(dim=1)
+
+    def exact(epsilon: float) -> float:
+        return ((margins > epsilon * distances) | ~others).all(dim=1).double().mean().item()
+
     attack = PGD(L2(), 0.1, steps=30, step=0.3, random_start=True)
     found = robust_accuracy(classifier, inputs, labels, attack, value_range=UNBOUNDED, seed=0)
-    # Steps follow the cross-entropy, which on the way to one error may lean towards another class: 1 % are missed.
-    assert right.double().mean().item() <= found <= right.double().mean().item() + 0.01
+    # Steps follow the cross-entropy, which leans towards both other classes, and so they may end beside the nearest.
+    assert exact(0.1) <= found <= exact(0.09) < exact(0.0)
 
 
 def test_the_search_keeps_an_error_that_is_not_the_largest_cross_entropy() -> None:
@@ -187,11 +192,11 @@ def test_a_two_layer_network_against_a_loop_written_out() -> None:
             change = moved + 0.12 * gradient / gradient.norm(dim=1, keepdim=True) - inputs
             change *= (0.2 / change.norm(dim=1, keepdim=True)).clamp(max=1)
             moved = (inputs + change).clamp(0, 1)
-        network.zero_grad()
-        torch.nn.functional.softplus(-labels * network(moved)).mean().backward()
+        loss = nn.functional.softplus(-labels * network(moved)).mean()
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
         with torch.no_grad():
-            for parameter, speed in zip(network.parameters(), velocity, strict=True):
-                speed.mul_(0.9).add_(parameter.grad)
+            for parameter, speed, gradient in zip(network.parameters(), velocity, gradients, strict=True):
+                speed.mul_(0.9).add_(gradient)
                 parameter -= 0.3 * speed
     for own, other in zip(found.module.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-10)
@@ -223,6 +228,14 @@ def test_adversarial_training_costs_the_passes_of_its_attack(network: dict[str, 
         assert isinstance(stage, Costly)
         operations.append(stage.estimate([stage]).operations)
     assert operations[1] / operations[0] == pytest.approx((usual + 7 * inner) / usual)
+
+
+@pytest.mark.parametrize("role", ["standard", "perturbation"])
+def test_neither_paper_predicts_an_adversarial_training(role: str) -> None:
+    assert why_no_theory(resolve_config({})) is None
+    told = why_no_theory(resolve_config({}, {f"{role}.training": "adversarial"}))
+    assert told is not None
+    assert told.startswith("digits trains adversarially, but both papers' predictions are for training on the inputs")
 
 
 def one_step_away(model: nn.Module, inputs: Tensor, labels: Tensor, *, epsilon: float) -> Tensor:

@@ -302,6 +302,14 @@ def test_a_set_on_disk_has_no_comparison_with_theory(tmp_path: Path) -> None:
     assert "standard_kernel_drift" not in learn(stored, data=blobs(2), overrides={"measures.theory": False}).summary
 
 
+def test_a_set_on_disk_has_no_features(tmp_path: Path) -> None:
+    (stored,) = perturb({}, data=blobs(2), overrides={**TWO_LAYER, "measures.features": True}, out=tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"measures.features = true compares f with its training, which a set on disk"
+    ):
+        learn(stored, data=blobs(2))
+
+
 def test_a_set_of_another_device_is_repaired_where_there_is_none(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has the set's device")

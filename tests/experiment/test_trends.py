@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from perturblearn.experiment.trends import Slope, crossing, fit_line, fit_power_law
+from perturblearn.experiment.trends import Slope, crossing, fit_line, fit_power_law, mean_of_seeds
 
 
 def test_a_crossing_lies_between_the_points_around_it() -> None:
@@ -82,3 +82,11 @@ def test_runs_that_do_not_fix_a_slope() -> None:
     assert fit_power_law({"d": [10, 10], "N": [5, 7]}, [1.0, 2.0], [0, 0]) is None
     assert fit_power_law({"d": [10, 20], "N": [10, 20]}, [1.0, 2.0], [0, 0]) is None
     assert fit_power_law({"d": []}, [], []) is None
+
+
+def test_a_mean_over_seeds_has_student_s_interval() -> None:
+    found = mean_of_seeds([1.0, 2.0, 4.0, 5.0])
+    # 3.1824 standard errors for 3 degrees of freedom.
+    reach = 3.182446 * math.sqrt(10 / 3) / 2
+    assert (found.value, found.low, found.high) == pytest.approx((3.0, 3.0 - reach, 3.0 + reach), rel=1e-5)
+    assert mean_of_seeds([2.0]) == Slope(2.0, None, None)

@@ -10,6 +10,7 @@ import pytest
 
 from perturblearn.config import value_of
 from perturblearn.data import load_dataset
+from perturblearn.experiment import FEATURE_BANDS, FEATURE_NUMBERS, feature_measure
 from perturblearn.papers import STUDIES, Analysis, Study, StudyRun
 from perturblearn.papers.figure import number
 from perturblearn.papers.study_analyses import SIZE_LAW
@@ -41,7 +42,9 @@ def test_every_point_is_an_experiment(name: str, scale: Any) -> None:
     for way in study.ways:
         points = list(study.points(way=way))
         assert len({point.config.model_dump_json() for point in points}) > len(points) / 2
-        assert all(point.config.measures.theory == (name != "studies/smallest_perturbation") for point in points)
+        with_theory = name not in ("studies/smallest_perturbation", "studies/features")
+        assert all(point.config.measures.theory == with_theory for point in points)
+        assert all(point.config.measures.features == (name == "studies/features") for point in points)
     assert len(study.panels) == len({panel.name for panel in study.panels}), "a panel is known by its name"
 
 
@@ -194,6 +197,46 @@ def test_where_the_nearest_mean_is_left() -> None:
     }
 
 
+def test_weights_of_features_are_relative_to_a_band_seed_by_seed() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        is_bare = run.settings["attack.source"] == "none"
+        # Sizes of g's outputs differ from seed to seed; proportions do not, but for a tenth.
+        scale = 10.0 ** (run.seed + 1)
+        lost = 1.0 if is_bare else 0.3 + 0.1 * run.seed
+        found = dict.fromkeys(FEATURE_NUMBERS, 0.25)
+        for machine in ("kernel", "network"):
+            for band in FEATURE_BANDS:
+                found[feature_measure(machine, "weight", band)] = scale * (lost if band == "1_2" else 1.0)
+                found[feature_measure(machine, "control_weight", band)] = -0.01 * scale
+        return found
+
+    study = STUDIES["studies/features"]
+    found = study.analysis(runs_of(study, measures))
+    (images,) = [line for line in found.sentences if line.startswith("MNIST 3 and 8, images") and "network" in line]
+    assert "1–2, relative to features 10–29, g has 0.400 (0.152 to 0.648) at 2, 0.400 (0.152 to 0.648) at 4" in images
+    rows = rows_of(found, "weights")
+    assert len(rows) == (3 * (2 + 3) + 4 + 3) * 2 * 7
+    chosen = [row for row in rows if (row["panel"], row["value"], row["machine"], row["band"]) ==
+              ("Fashion-MNIST 0 and 9, images", 4.0, "kernel", "1-2")]  # fmt: skip
+    (row,) = chosen
+    # Student's interval of three seeds: 4.3027 standard errors.
+    reach = 4.302653 * 0.1 / math.sqrt(3)
+    assert (row["weight"], row["weight_low"]) == (pytest.approx(0.4), pytest.approx(0.4 - reach, rel=1e-5))
+    assert (row["control_weight"], row["control_weight_high"]) == (pytest.approx(-0.01), pytest.approx(-0.01))
+    (of_network,) = [row for row in rows if row["panel"] == "MNIST 1 and 2, bare" and row["value"] == 1.0
+                     and row["machine"] == "network" and row["band"] == "1-2"]  # fmt: skip
+    assert of_network["weight"] == pytest.approx(1.0)
+    assert of_network["source_term_weight"] is None, "a network's g has no two terms"
+    assert [chart.title for chart in found.charts] == [
+        "Fashion-MNIST 0 and 9", "MNIST 1 and 2", "MNIST 3 and 8", "MNIST 1 and 2, images, training time of g",
+        "MNIST 1 and 2, images, training time of g, identity loss",
+    ]  # fmt: skip
+    lines = {line.label: line for line in found.charts[0].lines}
+    assert lines["g from images, kernel"].y[0] == pytest.approx(0.4)
+    assert lines["g from bare perturbations, kernel"].y[0] == pytest.approx(1.0)
+    assert lines["f"].is_reference
+
+
 @pytest.mark.parametrize("way", ["torch", "ntk", "lazy"])
 def test_the_rate_of_g_varies_in_every_parametrisation(way: str) -> None:
     study = STUDIES["studies/weak_limit"]
@@ -221,7 +264,8 @@ def test_runs_that_are_missing_are_done_without(name: str) -> None:
     point = next(study.points(way=next(iter(study.ways))))
     run = study.run(1, point.way, point.values, 0, {
         "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
-        "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6})  # fmt: skip
+        "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6,
+        **dict.fromkeys(FEATURE_NUMBERS, 0.5)})  # fmt: skip
     assert any(table.rows for table in study.analysis([run]).tables)
 
 

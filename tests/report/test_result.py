@@ -56,6 +56,7 @@ def test_the_summary_sums_up_the_seeds(tiny_result: Result) -> None:
     # What only searches, more than two classes, deep or dead networks, or data with groups have, or who asks.
     others = {"perturbation_size", "largest_share", "linear_probe", "linear_probe_heldout"}
     others |= {"standard_dead_share", "perturbation_dead_share"}
+    others |= {"standard_robust_accuracy", "perturbation_robust_accuracy"}
     others |= {"standard_accuracy_worst_group", "perturbation_accuracy_worst_group"}
     others |= {name for name in MEASURES if name.startswith("attribution")}
     assert set(tiny_result.summary) == set(MEASURES) - others
@@ -74,6 +75,27 @@ def test_the_text_holds_every_measure_and_the_sentence(tiny_result: Result) -> N
     assert tiny_result.conclusion in lines
     assert all(f"- {remark}" in lines for remark in tiny_result.remarks)
     assert all(head in lines[2] for head in HEADS)
+
+
+def test_robustness_is_told_beside_the_accuracies(run_tiny: Callable[..., Result]) -> None:
+    keys = {"seeds": [7], "controls.draws": 0, "measures.cosine_similarity": False}
+    keys |= {"standard.training": "adversarial", "standard.adversary.epsilon": 0.1}
+    result = run_tiny(overrides={**keys, "measures.robust_accuracy": True, "measures.robust_epsilon": 0.01})
+    lines = str(result).splitlines()
+    assert ", f adversarial two_layer, g two_layer," in lines[0]
+    cells = [line.split("  ")[0].strip() for line in lines]
+    for role in ("standard", "perturbation"):
+        name = f"{role}_robust_accuracy"
+        assert cells.index(name) == cells.index(f"{role}_accuracy_heldout") + 1
+        clean, robust = (result.summary[each] for each in (f"{role}_accuracy_heldout", name))
+        assert robust["mean"] <= clean["mean"]
+        assert "interval" in robust
+    f, g = (100 * result.summary[f"{role}_robust_accuracy"]["mean"] for role in ("standard", "perturbation"))
+    told = (
+        "Where PGD of 20 steps moves held-out inputs away from their labels (L2 ε = 0.01), f still classifies "
+        f"{f:.1f} % of them correctly, g {g:.1f} %."
+    )
+    assert told in result.remarks
 
 
 def test_one_seed_has_no_spread_and_says_so(run_tiny: Callable[..., Result]) -> None:

@@ -7,19 +7,22 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tests.training.minibatch_problems import convolutional, samples, state_of, wrapped
 from torch import Tensor, nn
 
+from perturblearn.attacks import L2, PGD
 from perturblearn.classifiers import Classifier
 from perturblearn.errors import ConfigError, ModelError
 from perturblearn.store import Artefact, ArtefactStore, Drafts
-from perturblearn.training import MinibatchDescent, Resumption, minibatch, workers
+from perturblearn.training import Adversary, MinibatchDescent, Resumption, minibatch, workers
 
-KEYS = {name: digit * 64 for name, digit in (("even", "1"), ("uneven", "2"), ("resumed", "3"), ("partly", "4"))}
+KEYS = {name: str(number) * 64 for number, name in enumerate(("even", "uneven", "resumed", "partly", "moved"), start=1)}
 DESCENT = MinibatchDescent("logistic", 0.1, 4, 6, augmentation=("crop", "flip"))
+MOVED = replace(DESCENT, adversary=Adversary(PGD(L2(), 0.3, steps=2, step=0.6)))
 DESCENT_OF_VECTORS = MinibatchDescent("logistic", 0.1, 1, 6)
 SEED = 7
 
@@ -75,6 +78,7 @@ def main(folder: Path) -> None:
     save(store, "even", DESCENT.train(network, *data, seed=SEED))
     few = samples(5, (1, 8, 8), 3)
     save(store, "uneven", DESCENT.train(network, *few, seed=SEED))
+    save(store, "moved", MOVED.train(network, *data, seed=SEED))
     try:
         MinibatchDescent("logistic", 0.1, 1, 7).train(network, *data, seed=SEED)
     except ConfigError as error:

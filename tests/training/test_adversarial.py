@@ -74,9 +74,18 @@ def moved_plainly(module: nn.Module, inputs: Tensor, labels: Tensor, attack: Any
     return points.view_as(inputs)
 
 
-def by_hand(network: Any, inputs: Tensor, labels: Tensor, descent: MinibatchDescent, seed: int) -> nn.Module:
-    """Two epochs of plain gradient descent on moved batches."""
+def by_hand(
+    network: Any,
+    inputs: Tensor,
+    labels: Tensor,
+    descent: MinibatchDescent,
+    seed: int,
+    *,
+    epsilons: list[float] | None = None,
+) -> nn.Module:
+    """Plain gradient descent on moved batches; epsilons are those of each step, by default the attack's."""
     assert descent.adversary is not None
+    attack: Any = descent.adversary.attack
     module = copy.deepcopy(network).train()
     size = descent.batch_size
     for epoch in range(descent.epochs):
@@ -85,7 +94,9 @@ def by_hand(network: Any, inputs: Tensor, labels: Tensor, descent: MinibatchDesc
         for step in range(len(inputs) // size):
             rows = order[step * size : (step + 1) * size]
             draws = derive_seed(seed, "adversary", str(epoch), str(step), "0")
-            moved = moved_plainly(module, inputs[rows], labels[rows], descent.adversary.attack, draws)
+            if epsilons is not None:
+                attack = replace(attack, epsilon=epsilons[epoch * (len(inputs) // size) + step])
+            moved = moved_plainly(module, inputs[rows], labels[rows], attack, draws)
             module.zero_grad()
             outputs = module(moved)
             margins = labels[rows] * outputs if outputs.ndim == 1 else None
@@ -127,6 +138,15 @@ def test_an_adversary_of_size_0_changes_nothing() -> None:
         found = replace(descent, adversary=Adversary(attack)).train(network, inputs, labels, seed=0)
         assert_close(found.module, expected)
         assert found.losses.tolist() == pytest.approx(losses, rel=1e-12)
+
+
+def test_epsilon_rises_in_the_first_epochs() -> None:
+    inputs, labels = samples(16, (6,), 3)
+    attack = PGD(LInf(), 0.4, steps=2, step=0.7)
+    descent = MinibatchDescent("logistic", 0.1, 2, 8, 0.0, 0.0, "constant", adversary=Adversary(attack, RANGE, 2))
+    found = descent.train(dense(3), inputs, labels, seed=3)
+    expected = by_hand(dense(3), inputs, labels, descent, 3, epsilons=[0.0, 0.1, 0.2, 0.3])
+    assert_close(found.module, expected)
 
 
 def linear(weight: list[float]) -> nn.Module:
@@ -171,7 +191,7 @@ def test_a_feature_that_is_not_robust_is_used_by_standard_training_alone(attack:
     standard = descent.train(network, inputs, labels, seed=0)
     robust = replace(descent, adversary=Adversary(attack)).train(network, inputs, labels, seed=0)
     assert accuracy(standard, inputs, labels) == 1.0  # the robust coordinate alone is right for nine of ten
-    of_standard, of_robust = (found.module.body.weight.detach()[0] for found in (standard, robust))
+    of_standard, of_robust = (state_of(found.module)["body.weight"][0] for found in (standard, robust))
     assert float(of_standard[1] / of_standard[0]) > 5
     # An adversary of 0.4 turns the sign of 0.2 y, so every weight on it is a loss: it goes to 0, up to a step.
     assert abs(float(of_robust[1] / of_robust[0])) < 0.05

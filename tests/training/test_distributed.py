@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.store.killing import printed_by
 from tests.training.minibatch_problems import convolutional, samples, state_of, wrapped
-from tests.training.team_training import DESCENT, KEYS, SEED, partly
+from tests.training.team_training import DESCENT, KEYS, MOVED, SEED, partly
 
 from perturblearn.classifiers import Classifier
 from perturblearn.errors import ConfigError
@@ -43,10 +43,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def alone(name: str) -> Classifier:
     network = wrapped(partly(), (1, 8, 8), 3) if name == "partly" else convolutional()
-    return DESCENT.train(network, *samples(5 if name == "uneven" else 20, (1, 8, 8), 3), seed=SEED)
+    descent = MOVED if name == "moved" else DESCENT
+    return descent.train(network, *samples(5 if name == "uneven" else 20, (1, 8, 8), 3), seed=SEED)
 
 
-@pytest.mark.parametrize("name", ["even", "uneven", "resumed"])
+@pytest.mark.parametrize("name", ["even", "uneven", "resumed", "moved"])
 def test_two_processes_train_as_one(trained: Trained, name: str) -> None:
     """In float64. Sums in another order are rounded by 1e-16, and at most 12 steps add up to below 1e-13 of what a
     weight or loss is, unless the descent drives neighbours apart; 1e-9 leaves it a factor of 10,000.

@@ -124,13 +124,15 @@ class ProjectedDescent(Attack):
         inputs: Float[Tensor, "n d"],
         value_range: tuple[float, float],
         generator: torch.Generator,
+        *,
+        share: float = 1.0,
     ) -> Float[Tensor, "n d"]:
         """Where one search ends; see `InnerAttack`.
 
         Nothing is evaluated besides the steps, which is what training in every step of its own can afford. Restarts,
         patience, copies and products are those of `search`.
         """
-        ball = Ball(self.norm, inputs, sizes_of(self.epsilon, inputs), value_range)
+        ball = Ball(self.norm, inputs, sizes_of(share * self.epsilon, inputs), value_range)
         points = ball.random_points(generator) if self.random_start else ball.centres
         update = self.update_rule(ball)
         for _ in range(self.n_steps):

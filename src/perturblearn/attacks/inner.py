@@ -31,6 +31,8 @@ class InnerAttack(Protocol):
         inputs: Float[Tensor, "n d"],
         value_range: tuple[float, float],
         generator: torch.Generator,
+        *,
+        share: float = 1.0,
     ) -> Float[Tensor, "n d"]:
         """Where the attack ends.
 
@@ -39,6 +41,7 @@ class InnerAttack(Protocol):
             inputs: where it begins.
             value_range: least and largest value of an input; infinite bounds do not clip.
             generator: of random starts, on the CPU.
+            share: of epsilon, by which steps and starts shrink too.
         """
         ...
 
@@ -69,8 +72,11 @@ class NoisyStep:
         inputs: Float[Tensor, "n d"],
         value_range: tuple[float, float],
         generator: torch.Generator,
+        *,
+        share: float = 1.0,
     ) -> Float[Tensor, "n d"]:
         """The moved inputs; see `InnerAttack`."""
-        ball = Ball(self.norm, inputs, sizes_of(self.noise * self.epsilon, inputs), value_range)
+        epsilon = share * self.epsilon
+        ball = Ball(self.norm, inputs, sizes_of(self.noise * epsilon, inputs), value_range)
         start = ball.random_points(generator)
-        return ball.clip(start - self.step * self.epsilon * self.norm.steepest(gradient(start)))
+        return ball.clip(start - self.step * epsilon * self.norm.steepest(gradient(start)))

@@ -21,6 +21,9 @@ class AdversaryConfig(NamedVariants):
 
     norm: Literal["l2", "linf"] = Field(default="l2", description="norm in which training moves inputs")
     epsilon: Annotated[float, Field(ge=0)] = Field(default=1.0, description="how far training moves inputs")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="epochs in which this epsilon rises from 0, for one at which training does not start"
+    )
 
     @classmethod
     def variants(cls) -> tuple[type[AdversaryConfig], ...]:

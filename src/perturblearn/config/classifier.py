@@ -152,6 +152,14 @@ class ClassifierConfig(Variants):
         return training
 
 
+def _check_warmup(adversary: AdversaryConfig, epochs: int) -> None:
+    if adversary.warmup_epochs >= epochs:
+        raise ValueError(
+            f"adversary.warmup_epochs = {adversary.warmup_epochs} leaves none of {epochs} epochs at the full epsilon; "
+            f"choose at most {epochs - 1}"
+        )
+
+
 class FullBatchConfig(ClassifierConfig):
     """Two-layer networks that see all samples in every step."""
 
@@ -244,6 +252,11 @@ class AdversarialTwoLayerConfig(FullBatchConfig):
     training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
     schedule: Literal["plateau", "constant"] = Field(default="plateau", description=_SCHEDULE)
     adversary: AdversaryConfig = NoisyStepConfig()
+
+    @model_validator(mode="after")
+    def _reaches_its_epsilon(self) -> Self:
+        _check_warmup(self.adversary, self.epochs)
+        return self
 
     @property
     def is_adversarial(self) -> bool:
@@ -345,6 +358,11 @@ class AdversarialConfig(SGDConfig):
 
     training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
     adversary: AdversaryConfig = NoisyStepConfig()
+
+    @model_validator(mode="after")
+    def _reaches_its_epsilon(self) -> Self:
+        _check_warmup(self.adversary, self.epochs)
+        return self
 
     @property
     def is_adversarial(self) -> bool:

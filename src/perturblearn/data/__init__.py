@@ -10,6 +10,7 @@ from perturblearn.data.augmentation import (
     draw_augmentation,
 )
 from perturblearn.data.blocks import row_slices
+from perturblearn.data.components import Components
 from perturblearn.data.dataset import Dataset
 from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
 from perturblearn.data.mnist import warn_of_order
@@ -27,6 +28,7 @@ __all__ = [
     "FILLS",
     "PADDING",
     "REFLECT",
+    "Components",
     "Dataset",
     "Outline",
     "RawData",

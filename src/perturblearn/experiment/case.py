@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,11 +88,7 @@ class Trained:
         """Training time of full-batch descent, see `training_time`; its plateau rule is followed again."""
         config = self.config
         assert isinstance(config, DescentConfig), "flow and limits have times of their own"
-        rule, rates = Plateau(self.lr), []
-        for loss in self.classifier.losses.tolist():
-            rates.append(rule.lr)
-            if config.schedule == "plateau":
-                rule.update(loss)
+        rates = descent_rates(config, self.lr, self.classifier.losses.tolist())
         return training_time(rates, config.epochs, config.momentum)
 
     def limit(self) -> MarginLimit | str:
@@ -199,6 +196,17 @@ class Case:
         reasons = ((trained.training_set, limit) for trained, limit in ((self.f, f), (self.g, g)))
         notes = [f"No limit of the {name} set: {reason}." for name, reason in reasons if isinstance(reason, str)]
         return Limits(None if isinstance(f, str) else f, None if isinstance(g, str) else g, notes)
+
+
+def descent_rates(section: DescentConfig, lr: float, losses: Sequence[float]) -> list[float]:
+    """The learning rate of every epoch, from the losses that the plateau rule saw."""
+    rule = Plateau(lr)
+    rates = []
+    for loss in losses:
+        rates.append(rule.lr)
+        if section.schedule == "plateau":
+            rule.update(loss)
+    return rates
 
 
 def kernel_of(model: TwoLayerModelConfig, *, trained_bias: bool = False) -> GateKernel:

@@ -29,6 +29,7 @@ from perturblearn.experiment.network_costs import estimate_network, estimate_sha
 from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import measure_linear_probe
+from perturblearn.experiment.robust_linear import measure_robust_linear
 from perturblearn.experiment.robustness import robust_accuracy
 from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
@@ -236,6 +237,39 @@ class RobustAccuracy(ContextStage[Numbers], NumbersStage, Costly[Numbers]):
             f.seconds + g.seconds,
             f"f and g, each at most {f.note}",
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RobustLinear(ContextStage[Numbers], NumbersStage):
+    """What the perturbed set leaks of robust linear features, and what g has of them.
+
+    Args:
+        epsilon: L2 size of the moves against which a feature is robustly useful.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        perturbed: the set for each learning rate of f.
+        perturbation: g, a row for each f.
+    """
+
+    kind = "robust linear features"
+    epsilon: float
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+
+    @property
+    def work(self) -> float:
+        """Little."""
+        return 1.0
+
+    def run(self, result: Results) -> Numbers:
+        """Train linear classifiers, and measure them and g."""
+        selected = _selected(self.selection, result)
+        g = result(self.perturbation[selected.standard][selected.perturbation]).to(device=self.device)
+        perturbed = result(self.perturbed[selected.standard])
+        return measure_robust_linear(result(self.data), perturbed, g, epsilon=self.epsilon, seed=self.seed)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

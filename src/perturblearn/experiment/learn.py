@@ -80,7 +80,8 @@ class TrainingSpec:
         section = self.config
         if not isinstance(section, (AdversarialConfig, AdversarialTwoLayerConfig)):
             return None
-        return Adversary.for_inputs(make_inner_attack(section.adversary), inputs, self.value_range)
+        attack, warmup = make_inner_attack(section.adversary), section.adversary.warmup_epochs
+        return Adversary.for_inputs(attack, inputs, self.value_range, warmup_epochs=warmup)
 
 
 def learn(spec: TrainingSpec, inputs: Tensor, *, report: Report) -> Classifier[TwoLayer]:

@@ -408,6 +408,23 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "linear_probe_heldout", "a linear classifier of the perturbed set, held-out inputs", is_heldout_share=True
         ),
+        Measure("robust_linear_features", "robust linear features of a class, mean number"),
+        Measure(
+            "robust_linear_heldout",
+            "a linear classifier of the perturbed set that has robust linear features alone",
+            is_heldout_share=True,
+        ),
+        Measure(
+            "robust_linear_unperturbed_heldout", "the same of the sources, under the targets", is_heldout_share=True
+        ),
+        Measure("robust_linear_permuted_heldout", "the same of the perturbed set, targets permuted, mean"),
+        Measure("robust_linear_permuted_best_heldout", "the same, the best of 5 permutations"),
+        Measure("robust_linear_clean_heldout", "the same of f's training set", is_heldout_share=True),
+        Measure("robust_linear_share", "share of the perturbations, by squared length, in these features"),
+        Measure(
+            "robust_linear_g_heldout", "g, held-out inputs of which these features are left", is_heldout_share=True
+        ),
+        Measure("robust_linear_g_without_heldout", "g, held-out inputs without these features", is_heldout_share=True),
         Measure("unperturbed_control", "no perturbation, f's training set"),
         Measure("unperturbed_control_heldout", "no perturbation, held-out inputs", is_heldout_share=True),
         Measure("permuted_control", "targets permuted, f's training set"),

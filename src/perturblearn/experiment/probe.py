@@ -42,9 +42,10 @@ class LinearProbe:
         inputs: (n, ...).
         labels: (n,), +1 and -1, or 0 .. K-1.
         label_values: the label of each class.
+        kept: which coordinates each output may look at, (outputs, d) bool; None for all.
     """
 
-    def __init__(self, inputs: Tensor, labels: Tensor, label_values: list[int]) -> None:
+    def __init__(self, inputs: Tensor, labels: Tensor, label_values: list[int], *, kept: Tensor | None = None) -> None:
         flat = inputs.flatten(1)
         self._mean = flat.mean(dim=0)
         # Coordinates that never change (a corner that is always black) stay as they are.
@@ -53,6 +54,7 @@ class LinearProbe:
         outputs = 1 if len(label_values) == 2 else len(label_values)
         self._weight = flat.new_zeros(outputs, flat.shape[1]).requires_grad_()
         self._bias = flat.new_zeros(outputs).requires_grad_()
+        self._kept = kept
         self._fit((flat - self._mean) / self._scale, labels)
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ class LinearProbe:
             return self._outputs((inputs.flatten(1) - self._mean) / self._scale)
 
     def _outputs(self, standardised: Tensor) -> Tensor:
-        outputs = linear(standardised, self._weight, self._bias)
+        weight = self._weight if self._kept is None else self._weight * self._kept
+        outputs = linear(standardised, weight, self._bias)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def _fit(self, standardised: Tensor, labels: Tensor) -> None:

@@ -32,6 +32,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     robust = {} if graph.robust_accuracy is None else executor.result(graph.robust_accuracy)
+    robust_linear = {} if graph.robust_linear is None else executor.result(graph.robust_linear)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
     features = {} if graph.features is None else executor.result(graph.features)
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
@@ -44,6 +45,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **selected.maxima,
             **probe,
             **robust,
+            **robust_linear,
             **theory,
             **features,
             **({} if attribution is None else attribution.numbers),

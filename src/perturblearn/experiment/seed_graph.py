@@ -42,6 +42,7 @@ from perturblearn.experiment.checks import (
     Map,
     NetworkComparison,
     RobustAccuracy,
+    RobustLinear,
     Selection,
     TheoryComparison,
 )
@@ -123,8 +124,7 @@ class SeedGraph:
         branches: one for each learning rate of f.
         selection: of learning rates.
         controls: by name; none if no draws are asked for.
-        linear_probe: None if not asked for.
-        robust_accuracy: None if not asked for.
+        linear_probe, robust_accuracy, robust_linear: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
         features: of f, of perturbations and of g; None if not asked for.
@@ -136,6 +136,7 @@ class SeedGraph:
     controls: Mapping[ControlName, ControlDraws]
     linear_probe: LinearProbe | None
     robust_accuracy: RobustAccuracy | None
+    robust_linear: RobustLinear | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
     features: FeaturesOf | None
@@ -162,7 +163,8 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        asked_for = (self.linear_probe, self.robust_accuracy, self.theory, self.attribution, self.features)
+        robust = (self.robust_accuracy, self.robust_linear)
+        asked_for = (self.linear_probe, *robust, self.theory, self.attribution, self.features)
         return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
 
 
@@ -287,6 +289,7 @@ class GraphBuilder:
             {control: self._control(control, of_sets, chosen, sets, seed) for control in controls},
             probe if self._probes else None,
             self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
+            self._robust_linear(data, branches, chosen, seed),
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
             self._features(data, branches, selection, seed) if config.measures.features else None,
@@ -502,6 +505,22 @@ class GraphBuilder:
             standard=tuple(branch.standard for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             section=self.config.perturbation,
+            context=self.context,
+        )
+
+    def _robust_linear(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> RobustLinear | None:
+        epsilon = self.config.measures.robust_linear
+        if epsilon is None:
+            return None
+        return RobustLinear(
+            epsilon=epsilon,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             context=self.context,
         )
 

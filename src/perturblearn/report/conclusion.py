@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from perturblearn.config import AttackConfig, ExperimentConfig
+from perturblearn.config import AttackConfig, ExperimentConfig, PGDConfig
 from perturblearn.experiment import (
     BEATEN_SHARE,
     HELDOUT,
@@ -19,7 +19,7 @@ from perturblearn.experiment import (
 )
 from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.features import feature_remarks
-from perturblearn.report.words import percent, percent_range, percent_with_spread, plural
+from perturblearn.report.words import NORMS, percent, percent_range, percent_with_spread, plural
 from perturblearn.results import Result
 
 _TARGETS = {
@@ -223,6 +223,47 @@ def _has_learned(seed: SeedMeasures, part: AccuracyNames, chance: float) -> bool
     return beats_all and reached > chance
 
 
+def _robustness(result: Result) -> str:
+    attack = result.config.robust_attack
+    how = f"PGD of {plural(attack.steps, 'step')}" if isinstance(attack, PGDConfig) else attack.name
+    of_f, of_g = (
+        percent_with_spread(result.summary[f"{role}_robust_accuracy"]) for role in ("standard", "perturbation")
+    )
+    return (
+        f"Where {how} moves held-out inputs away from their labels ({NORMS[attack.norm]} ε = {attack.epsilon:g}), f "
+        f"still classifies {of_f} of them correctly, g {of_g}."
+    )
+
+
+def _robust_linear(result: Result) -> Iterator[str]:
+    """What leaked of robust linear features."""
+    summary, epsilon = result.summary, result.config.measures.robust_linear
+    if epsilon is None or "robust_linear_heldout" not in summary:
+        return
+    reached, permuted, best, with_g, without = (
+        percent(summary[name]["mean"])
+        for name in (
+            "robust_linear_heldout",
+            "robust_linear_permuted_heldout",
+            "robust_linear_permuted_best_heldout",
+            "robust_linear_g_heldout",
+            "robust_linear_g_without_heldout",
+        )
+    )
+    unperturbed = summary.get("robust_linear_unperturbed_heldout")
+    beside = "" if unperturbed is None else f", {percent(unperturbed['mean'])} % on the unperturbed sources"
+    yield (
+        f"A linear classifier of the perturbed set that has only linear features robust at L2 ε = {epsilon:g} "
+        f"classifies {reached} % of held-out inputs correctly ({permuted} %, at best {best} %, with permuted "
+        f"targets{beside}). More than the controls is a lower bound of the leakage of robust features (Goh 2019)."
+    )
+    yield (
+        f"{percent(summary['robust_linear_share']['mean'])} % of the perturbations' squared length lies in these "
+        f"features. g classifies {with_g} % of held-out inputs correctly of which only they are left, and {without} % "
+        "without them."
+    )
+
+
 def _is_constant(seed: SeedMeasures) -> bool:
     if "largest_share" in seed.measures:
         return seed.measures["largest_share"] > 1 - _CONSTANT
@@ -284,6 +325,9 @@ def remarks(result: Result) -> Iterator[str]:
             f"A linear classifier trained on the same {kind} set classifies {reached} % of the held-out inputs "
             f"correctly{leak}."
         )
+    if "standard_robust_accuracy" in result.summary:
+        yield _robustness(result)
+    yield from _robust_linear(result)
     yield from attribution_remarks(result)
     yield from feature_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]

@@ -174,7 +174,10 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
         bound = f"{NORMS[attack.norm]}{epsilon}{pixels}"
     # Two-layer networks go without saying.
-    models = [section.model.name for section in (config.standard, config.perturbation)]
+    models = [
+        f"adversarial {section.model.name}" if section.is_adversarial else section.model.name
+        for section in (config.standard, config.perturbation)
+    ]
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
         f"{config.name}: {data}{classes}{networks}, {bound}, {source}, "

@@ -32,6 +32,7 @@ from perturblearn.theory.gate_kernel import GateKernel, gate_kernel, sampled_gat
 from perturblearn.theory.kernel import Kernel
 from perturblearn.theory.kernel_training import kernel_training
 from perturblearn.theory.lazy_training import expected_cosine, lazy_prediction, training_time
+from perturblearn.theory.linear_features import LinearFeatures
 from perturblearn.theory.linearisation import LazyRegime, lazy_regime, linearised_outputs
 from perturblearn.theory.margin_limit import MarginLimit, margin_limit
 from perturblearn.theory.nearest_mean import nearest_mean
@@ -61,6 +62,7 @@ __all__ = [
     "Kernel",
     "KernelFeatures",
     "LazyRegime",
+    "LinearFeatures",
     "MarginLimit",
     "Orthogonality",
     "PerturbationShares",

@@ -359,9 +359,9 @@ def _identity(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, see
 def _settings(descent: MinibatchDescent) -> dict[str, Any]:
     """All that fixes a training, as JSON values."""
     settings = {**asdict(descent), "augmentation": list(descent.augmentation)}
+    del settings["adversary"]
     # Only where there is one, so that drafts from before there were any are gone on from.
-    adversary = {} if descent.adversary is None else {"adversary": descent.adversary.settings()}
-    return {**{key: value for key, value in settings.items() if key != "adversary"}, **adversary}
+    return settings if descent.adversary is None else {**settings, "adversary": descent.adversary.settings()}
 
 
 def _on_cpu(task: Task) -> Task:

@@ -137,7 +137,8 @@ class Sgd:
             return found.float() if self._bfloat16 else found
 
         with frozen(self.module, seed):
-            return adversary.move(outputs, inputs, labels, torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            return adversary.move(outputs, inputs, labels, generator, epochs=self.done / self.steps_per_epoch)
 
     def gradients(self, inputs: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> Tensor:
         """Compute the gradients of a batch's mean loss, or of the part that some of its samples add to it.
