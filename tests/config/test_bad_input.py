@@ -141,11 +141,13 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"attack.pixels": 3}, "attack: the key pixels applies to norm l0 alone, not to l2; remove it"),
     (
         {"attack.n_sources": 3},
-        "attack: the key n_sources applies to noise sources; natural perturbs each training sample; remove it",
+        "attack: the key n_sources applies to noise sources and to those of another data set; natural perturbs each "
+        "training sample; remove it",
     ),
     (
         {"attack.n_sources": 3, "attack.source": "none"},
-        "attack: the key n_sources applies to noise sources; none perturbs each training sample; remove it",
+        "attack: the key n_sources applies to noise sources and to those of another data set; none perturbs each "
+        "training sample; remove it",
     ),
     (
         {"attack.source": "gauss", "attack.targets": "other"},

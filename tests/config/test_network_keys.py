@@ -23,12 +23,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"standard.model.name": "vgg"},
         "standard.model.name = 'vgg': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
-        "wide_resnet, resnet18, resnet9, or name your own as package.module:factory",
+        "wide_resnet, resnet18, resnet9, knn, logistic_regression, gradient_boosting, or name your own as "
+        "package.module:factory",
     ),
     (
         {"standard.model.name": "nets:"},
         "standard.model.name = 'nets:': there is no such network; choose two_layer, one_hidden, limit, mlp, convnet, "
-        "wide_resnet, resnet18, resnet9, or name your own as package.module:factory",
+        "wide_resnet, resnet18, resnet9, knn, logistic_regression, gradient_boosting, or name your own as "
+        "package.module:factory",
     ),
     (
         {**CONVNET, "standard.training": "descent"},

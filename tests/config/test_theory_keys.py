@@ -96,7 +96,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "attack.name = 'fgsm': there is no such attack; choose one_step, radial_pgd, pgd, minimum_norm, rebuild, "
         "geometry, foolbox:NAME, or name your own as package.module:attack",
     ),
-    ({"measures.cosine": True}, "there is no key measures.cosine; 'perturblearn init' writes a file with all keys"),
+    ({"measures.cosine": True}, "there is no key measures.cosine; did you mean measures.cosine_similarity?"),
     ({"measures.cosine_similarity": 1}, "measures.cosine_similarity = 1, but it must be true or false"),
     ({"measures.theory": "yes"}, "measures.theory = 'yes', but it must be true or false"),
     ({"measures": True}, "measures = True, but it must be a section with keys of its own"),

@@ -95,7 +95,8 @@ def suggest_key(name: str) -> str:
     leaves: dict[str, str] = {}
     for each in sorted(known, key=lambda each: each.count(".")):
         leaves.setdefault(each.rpartition(".")[2], each)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    begun = [each for each in known if each.startswith(f"{name}_")]
+    close = begun if len(begun) == 1 else difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)
     if close or leaf:
         return f"did you mean {close[0] if close else leaves[leaf[0]]}?"

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from perturblearn.config.data import DataConfig
+from perturblearn.config.data import DataConfig, RealConfig
 from perturblearn.config.experiment import ExperimentConfig
 from perturblearn.config.keys import fields, inline_table, suggest_key
 from perturblearn.config.section import Section
@@ -92,12 +92,15 @@ def foreign_data(own: DataConfig, name: str) -> DataConfig:
         ConfigError: there is no such data.
     """
     kind = DataConfig.named(name)
-    kept = ("centre", "flatten", "image_size", "resize")
-    shared = {
-        key: getattr(own, key) for key in kept if kind is not None and key in kind.model_fields and hasattr(own, key)
-    }
+    if kind is None or not issubclass(kind, RealConfig):
+        known = ", ".join(each.tag for each in DataConfig.variants() if issubclass(each, RealConfig))
+        raise ConfigError(
+            f"attack.source = 'data:{name}', but there is no such data; choose one of {known} after data:"
+        )
+    kept = [key for key in ("centre", "flatten", "image_size", "resize") if key in kind.model_fields]
+    shared = {key: getattr(own, key) for key in kept if hasattr(own, key)}
     try:
-        return DataConfig.model_validate({**shared, "name": name})
+        return kind.model_validate({**shared, "name": name})
     except ValidationError as error:
         raise ConfigError(f"attack.source = 'data:{name}': {_sentence(error)}") from None
 
