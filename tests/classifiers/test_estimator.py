@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from tests.experiment.tiny import DEEP, blobs, experiment_of
 
-from perturblearn.classifiers import Classifier, Estimator
+from perturblearn.classifiers import Classifier, Estimator, Network
 from perturblearn.errors import DataError
 
 LEARNERS: dict[str, Any] = {
     "knn": KNeighborsClassifier(3),
     "logistic_regression": LogisticRegression(C=0.5, max_iter=1000),
-    "gradient_boosting": HistGradientBoostingClassifier(max_iter=5, early_stopping=False, random_state=0),
+    "gradient_boosting": HistGradientBoostingClassifier(max_iter=5, random_state=0),
 }
 KEYS = {"knn": ("neighbours", 3), "logistic_regression": ("penalty", 2.0), "gradient_boosting": ("trees", 5)}
 
@@ -37,10 +37,11 @@ def test_g_is_scikit_learn_s_of_the_perturbed_set(learner: str, n_classes: int) 
     executor, branch = experiment.run(), experiment.seeds[2].branches[0]
     made = executor.result(branch.perturbed)
     g = executor.result(branch.learners[0].perturbation)
-    direct = LEARNERS[learner]
-    prepared = g.module.prepared(made.inputs).flatten(1).numpy()
+    module, direct = g.module, LEARNERS[learner]
+    assert isinstance(module, Network)
+    prepared = module.prepared(made.inputs).flatten(1).numpy()
     direct.fit(prepared, made.target_labels.numpy())
-    found = direct.predict_proba(g.module.prepared(data.heldout_inputs).flatten(1).numpy())
+    found = direct.predict_proba(module.prepared(data.heldout_inputs).flatten(1).numpy())
     expected = np.log(np.maximum(found, 1e-12))
     outputs = g.outputs(data.heldout_inputs).double().numpy()
     if n_classes == 2:  # its classes are -1 and +1, and one output says how much likelier the latter is
@@ -62,6 +63,7 @@ def test_what_is_read_back_says_the_same(learner: str) -> None:
 def test_a_class_without_samples_is_excluded_in_finite_numbers() -> None:
     experiment = experiment_of(keys_of("knn"), blobs())
     g = experiment.run().result(experiment.seeds[2].branches[0].learners[0].perturbation)
+    assert isinstance(g.module, Network)
     body = g.module.body
     assert isinstance(body, Estimator)
     body.fit(torch.rand(6, 12), torch.tensor([0, 0, 0, 2, 2, 2]))

@@ -73,7 +73,7 @@ def test_another_data_set_is_prepared_as_the_own_one_is() -> None:
     assert (other.name, other.flatten, other.centre) == ("fashion_mnist", False, False)  # type: ignore[attr-defined]
     for name in ("nothing", "gauss"):
         with pytest.raises(
-            ConfigError, match=rf"attack.source = 'data:{name}', but there is no such data; choose one of"
+            ConfigError, match=rf"attack.source = 'data:{name}', but there is no such data; write data:"
         ):
             foreign_data(own, name)
     with pytest.raises(ConfigError, match=r"attack.source = 'data:folder:': .*folder needs a path; write folder:PATH"):

@@ -94,9 +94,7 @@ def foreign_data(own: DataConfig, name: str) -> DataConfig:
     kind = DataConfig.named(name)
     if kind is None or not issubclass(kind, RealConfig):
         known = ", ".join(each.tag for each in DataConfig.variants() if issubclass(each, RealConfig))
-        raise ConfigError(
-            f"attack.source = 'data:{name}', but there is no such data; choose one of {known} after data:"
-        )
+        raise ConfigError(f"attack.source = 'data:{name}', but there is no such data; write data: before {known}")
     kept = [key for key in ("centre", "flatten", "image_size", "resize") if key in kind.model_fields]
     shared = {key: getattr(own, key) for key in kept if hasattr(own, key)}
     try:
