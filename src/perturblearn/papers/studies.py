@@ -284,7 +284,7 @@ FEATURES = Study(
     "perturbations: eigenfeatures of the kernel in bands, and their weights in g relative to f.",
     measures={"perturbation_accuracy": "perturbation_accuracy_heldout", "agreement": "agreement"},
     quick=Smaller(settings={"data.n_samples": 200, "data.n_heldout": 300, "hidden_dim": 200}, points=3),
-    full_takes="5 minutes",
+    full_takes="2 minutes",
     analysis=analyse_features,
 )  # fmt: skip
 
