@@ -16,6 +16,7 @@ from perturblearn.config.attack import (
     SparseAttackConfig,
 )
 from perturblearn.config.axes import Axis
+from perturblearn.config.band import BandName
 from perturblearn.config.classifier import (
     ClassifierConfig,
     DescentConfig,
@@ -78,6 +79,7 @@ __all__ = [
     "NOISE_SOURCES",
     "AttackConfig",
     "Axis",
+    "BandName",
     "CIFAR10Config",
     "ClassifierConfig",
     "ConfigLike",

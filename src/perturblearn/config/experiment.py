@@ -28,7 +28,7 @@ class MeasuresConfig(Section):
         description="every number of the comparison with theory; of deep networks kernel drift, distance from the "
         "linearisation, what g's kernel predicts, and the nearest class mean",
     )
-    robust_linear: Annotated[float, Field(ge=0)] | None = Field(
+    robust_leakage: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         description="L2 size against which a linear feature counts as robust: what a linear classifier of the "
         "perturbed set reaches with these features alone, with controls (Goh 2019), and g too (not measured)",

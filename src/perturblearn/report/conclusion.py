@@ -209,7 +209,7 @@ def _has_learned(seed: SeedMeasures, part: AccuracyNames, chance: float) -> bool
 
 def _robust_linear(result: Result) -> Iterator[str]:
     """What leaked of robust linear features."""
-    summary, epsilon = result.summary, result.config.measures.robust_linear
+    summary, epsilon = result.summary, result.config.measures.robust_leakage
     if epsilon is None or "robust_linear_heldout" not in summary:
         return
     reached, permuted, best, with_g, without = (
