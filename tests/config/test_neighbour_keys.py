@@ -41,7 +41,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({**KNN, "perturbation.lr": 0.1}, "perturbation: the key lr does not apply to a learner of scikit-learn"),
     ({**KNN, "perturbation.training": "sgd"}, "the key training does not apply to a learner of scikit-learn"),
-    ({**KNN, "perturbation.model.checkpoint": "x"}, "first weights of a network, which knn has not; remove it"),
+    ({**KNN, "perturbation.model.checkpoint": "x"}, "the key checkpoint applies to networks, and knn is none; remove it"),
     (
         {**KNN, "measures.theory": True},
         "measures.theory = true needs gradients of g, which perturbation.model",

@@ -103,6 +103,24 @@ class Classifier(Generic[AnyNetwork]):
             )
         return outputs
 
+    def auxiliary_outputs(self, inputs: Tensor) -> Tensor:
+        """The auxiliary outputs, (n, A), as `outputs` gives those of the classes.
+
+        Args:
+            inputs: (n, ...), on any device.
+
+        Raises:
+            ModelError: the network has none, or some are NaN.
+        """
+        module = self.module
+        if isinstance(module, TwoLayer) or module.config.auxiliary is None:
+            raise ModelError("the network has no auxiliary outputs; set model.auxiliary to their number")
+        module.reads_auxiliary = True
+        try:
+            return self.outputs(inputs)
+        finally:
+            module.reads_auxiliary = False
+
     def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier[AnyNetwork]:
         """A copy in another precision (dtype) or on another device; it shares no parameters."""
         name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name

@@ -57,7 +57,7 @@ def make_network(config: NetworkConfig, signature: Signature, *, seed: int, role
 
 
 def _body(config: NetworkConfig, signature: Signature) -> nn.Module:
-    n_outputs = 1 if signature.n_classes == 2 else signature.n_classes
+    n_outputs = (1 if signature.n_classes == 2 else signature.n_classes) + (config.auxiliary or 0)
     match config:
         case MLPConfig():
             return MLP(

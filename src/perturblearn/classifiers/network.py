@@ -35,8 +35,12 @@ class Network(nn.Module):
         signature: signature of the data.
         config: the configuration of the body, and whether inputs are normalised.
 
+    A body with auxiliary outputs returns them after those of the classes; whoever wants them in the place of these says
+    so by `reads_auxiliary`.
+
     Attributes:
         is_mapped: whether the classes are chosen among the body's outputs.
+        reads_auxiliary: whether `forward` returns the auxiliary outputs, (n, A), instead of those of the classes.
 
     Raises:
         ModelError: the body fails on two inputs of zeros, or its outputs have another shape.
@@ -50,6 +54,7 @@ class Network(nn.Module):
         self.signature = signature
         self.config = config
         self.is_channels_last = config.is_convolutional
+        self.reads_auxiliary = False
         self.body = body
         if self.is_channels_last:
             _put_channels_last(body)
@@ -81,6 +86,11 @@ class Network(nn.Module):
         """The outputs among what the body returned for so many inputs."""
         outputs, _ = unwrapped(returned)
         classes, indices = self.signature.n_classes, self._indices
+        if self.config.auxiliary is not None and outputs is not None:
+            auxiliary = outputs[:, -self.config.auxiliary :]
+            if self.reads_auxiliary:
+                return auxiliary
+            outputs = outputs[:, : -self.config.auxiliary]
         raw = None if outputs is None else tuple(outputs.shape)
         if outputs is not None:
             if indices is not None and _has_outputs(outputs, indices):

@@ -18,6 +18,7 @@ NOISE_SOURCES = ("uniform", "gauss")
 NormName = Literal["l0", "l2", "linf"]
 _NORM = "norm that bounds the perturbation"
 _EPSILON = "size of the perturbation (l0: its L2 length)"
+SOFT_TARGETS = ("soft", "auxiliary")
 SOURCES = ("natural", "none", *NOISE_SOURCES, "noisy", "errors")
 _SOURCE = (
     "what is perturbed: natural (training inputs), none (nothing: the bare perturbation), uniform or gauss (noise), "
@@ -26,7 +27,8 @@ _SOURCE = (
 )
 _TARGETS = (
     "target labels: uniform over all classes, other (uniform over the other classes), next (the next class), given, "
-    "predicted (what f says of the source), true; rebuild: the true label of the input that is rebuilt"
+    "predicted (what f says of the source), soft (the same, and g learns f's outputs), auxiliary (the same, and g "
+    "learns f's auxiliary outputs alone), true; rebuild: the true label of the input that is rebuilt"
 )
 _STEPS = "gradient steps"
 
@@ -59,7 +61,7 @@ class AttackConfig(NamedVariants):
         default=None,
         description="noisy: variance of the training inputs over that of the Gaussian noise on each of them",
     )
-    targets: Literal["uniform", "other", "next", "given", "predicted", "true"] = Field(
+    targets: Literal["uniform", "other", "next", "given", "predicted", "soft", "auxiliary", "true"] = Field(
         default="uniform", description=_TARGETS
     )
 
@@ -87,6 +89,16 @@ class AttackConfig(NamedVariants):
         """The data set that sources are taken from instead of the experiment's own."""
         name = self.source.removeprefix("data:")
         return None if name == self.source else name
+
+    @property
+    def asks_f(self) -> bool:
+        """Whether targets are what f says of the sources."""
+        return self.targets in ("predicted", *SOFT_TARGETS)
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether g learns outputs of f instead of labels."""
+        return self.targets in SOFT_TARGETS
 
     @property
     def has_labels(self) -> bool:
@@ -141,7 +153,7 @@ class AttackConfig(NamedVariants):
                 if self.signal_to_noise is None
                 else f"the key signal_to_noise applies to the source noisy, not to {self.source}; remove it"
             )
-        if self.source == "errors" and self.targets != "predicted":
+        if self.source == "errors" and not self.asks_f:
             raise ValueError(
                 f"source errors is about f's own wrong answers, which targets {self.targets} are not; choose predicted"
             )

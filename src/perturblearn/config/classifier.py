@@ -311,6 +311,13 @@ class SGDConfig(ClassifierConfig):
         "this share, such as 0.99 (0: the last weights)",
     )
     start: Start = None
+    soft_loss: Annotated[Literal["cross_entropy", "squared"] | None, none_for("cross_entropy")] = Field(
+        default=None,
+        description="targets soft and auxiliary: cross_entropy, or squared difference (cross_entropy)",
+    )
+    temperature: Annotated[Annotated[float, Field(gt=0)] | None, none_for(1)] = Field(
+        default=None, description="cross_entropy of soft targets: what outputs of f and g are divided by (1)"
+    )
     model: NetworkConfig
 
     @property

@@ -214,6 +214,8 @@ class ExperimentConfig(Section):
                 "is about steps on the perturbed inputs as they are, but perturbation.training = 'adversarial' moves "
                 "them before each step; remove one of them"
             )
+        if self.attack.is_soft:
+            return f"is about target labels, but attack.targets = {self.attack.targets!r}; remove one of them"
         if not isinstance(section, (DescentConfig, SGDConfig)):
             return (
                 f"follows g's training step by step, but {section.label({})} has no steps that are linear in the "
@@ -365,6 +367,35 @@ class ExperimentConfig(Section):
                 f"perturbation.start = 'standard' gives g the first weights of f, but draws = {self.draws!r} draws g's "
                 "as the paper's script did; remove one of them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _teaches_outputs_where_they_can_be_learned(self) -> Self:
+        f, g, targets = self.standard, self.perturbation, self.attack.targets
+        for role, section in (("standard", f), ("perturbation", g)):
+            for key in ("soft_loss", "temperature"):
+                if getattr(section, key, None) is not None and (role == "standard" or not self.attack.is_soft):
+                    raise ValueError(
+                        f"{role}.{key} is about a g that learns outputs of f, but attack.targets = {targets!r} and the "
+                        f"key is set for {role}; choose targets soft or auxiliary, or remove it"
+                    )
+        if not self.attack.is_soft:
+            return self
+        if not isinstance(g, SGDConfig) or g.is_adversarial or g.model.is_own:
+            raise ValueError(
+                f"attack.targets = {targets!r} teaches g outputs of f, which our deep networks learn by training = "
+                f"'sgd', but perturbation.model.name = {g.model.name!r} is trained otherwise; choose such a network"
+            )
+        if self.mixing.is_mixed or self.measures.attribution:
+            key = "mixing.perturbed_share" if self.mixing.is_mixed else "measures.attribution"
+            raise ValueError(f"{key} is about target labels, but attack.targets = {targets!r}; remove one of them")
+        if targets == "auxiliary":
+            of_f, of_g = (getattr(section.model, "auxiliary", None) for section in (f, g))
+            if of_f is None or of_f != of_g:
+                raise ValueError(
+                    "attack.targets = 'auxiliary' teaches g the auxiliary outputs of f, but standard.model.auxiliary = "
+                    f"{of_f} and perturbation.model.auxiliary = {of_g}; give both the same number"
+                )
         return self
 
     @model_validator(mode="after")

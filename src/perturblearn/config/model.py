@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from perturblearn.config.section import IMPORT_PATH, PositiveInt
 from perturblearn.config.values import Keys
@@ -133,6 +133,9 @@ class NetworkConfig(ModelConfig):
     checkpoint: str | None = Field(
         default=None, description="deep networks: file of the first weights, safetensors or a state dict of torch.save"
     )
+    auxiliary: PositiveInt | None = Field(
+        default=None, description="deep networks: outputs besides those of the classes, which no label is about (none)"
+    )
 
     @classmethod
     def variants(cls) -> tuple[type[NetworkConfig], ...]:
@@ -240,13 +243,11 @@ class EstimatorConfig(NetworkConfig):
         """The variants, the default first."""
         return (NearestNeighboursConfig, LogisticRegressionConfig, GradientBoostingConfig)
 
-    @field_validator("checkpoint")
+    @field_validator("checkpoint", "auxiliary")
     @classmethod
-    def _starts_from_nothing(cls, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            raise ValueError(
-                f"the key checkpoint holds the first weights of a network, which {cls.tag} has not; remove it"
-            )
+    def _is_no_network(cls, value: object, info: ValidationInfo) -> None:
+        if value is not None:
+            raise ValueError(f"the key {info.field_name} applies to networks, and {cls.tag} is none; remove it")
 
 
 class NearestNeighboursConfig(EstimatorConfig):

@@ -78,7 +78,8 @@ class Control(ABC):
         labels = self.labels(draw) if device is None else self.labels(draw).to(device)
         start = self.start if draw == 0 else None
         role = f"{self.name} control {draw}"
-        return TrainingSpec(self.section, labels, self.seed, role, start, self.data.value_range)
+        auxiliary = labels.is_floating_point() and self.seen.is_auxiliary
+        return TrainingSpec(self.section, labels, self.seed, role, start, self.data.value_range, auxiliary)
 
     def label_seed(self, draw: int) -> int:
         """The seed of what a draw's labels need."""
@@ -147,7 +148,7 @@ class Permuted(Control):
 
     def labels(self, draw: int) -> Tensor:
         """See `Control.labels`."""
-        targets, clean = self.seen.target_labels, self.seen.clean
+        targets, clean = self.seen.taught, self.seen.clean
         # Clean samples among them keep their labels: only what is under test is destroyed.
         places = torch.arange(len(targets)) if clean is None else (~clean.cpu()).nonzero()[:, 0]
         order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(self.label_seed(draw)))]
@@ -242,7 +243,7 @@ def attack_of_control(attack: AttackConfig) -> AttackConfig:
     drawn = OneStepConfig(
         # Which inputs f gets wrong and what it says of them is what such a control must not know.
         source="natural" if attack.source == "errors" else attack.source,
-        targets="uniform" if attack.targets == "predicted" else attack.targets,
+        targets="uniform" if attack.asks_f else attack.targets,
         n_sources=attack.n_sources,
         signal_to_noise=attack.signal_to_noise,
     )

@@ -181,6 +181,11 @@ class Experiment:
                 "attack.source = 'errors' takes the inputs that f gets wrong, and how many there are is known once f "
                 "is trained, so such a set is made in a run and not written beforehand; use perturblearn run"
             )
+        if self.config.attack.is_soft:
+            raise ConfigError(
+                f"attack.targets = {self.config.attack.targets!r} teaches g outputs of f, which a set of labelled "
+                "inputs does not hold; use perturblearn run, or targets = 'predicted'"
+            )
         rates = self.config.standard.lr
         if len(rates) > 1:
             raise ConfigError(

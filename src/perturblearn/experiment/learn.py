@@ -42,11 +42,12 @@ class TrainingSpec:
 
     Args:
         config: network, loss and training, with one learning rate.
-        labels: +1 and -1, or 0 .. K-1, (N,).
+        labels: +1 and -1, or 0 .. K-1, (N,); or outputs of f, in floating point.
         seed: the run's seed.
         role: who asks: each role has its own initialisation, and its own order of samples.
         start: where a published script draws its first weights; None for our own draws.
         value_range: of the data, for adversarial training.
+        learns_auxiliary: whether these outputs are auxiliary ones.
     """
 
     config: ClassifierConfig
@@ -55,6 +56,7 @@ class TrainingSpec:
     role: str
     start: PublishedStart | None = None
     value_range: tuple[float, float] = (-math.inf, math.inf)
+    learns_auxiliary: bool = False
 
     def first_network(self, inputs: Tensor) -> TwoLayer:
         """The two-layer network before training, in the precision and on the device of the inputs (n, ...)."""

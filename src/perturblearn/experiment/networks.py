@@ -30,7 +30,7 @@ from perturblearn.config import (
 from perturblearn.data import BLACK, PADDING, Signature
 from perturblearn.errors import ConfigError, DataError, ModelError
 from perturblearn.experiment.learn import TrainingSpec
-from perturblearn.training import MinibatchDescent, Resumption
+from perturblearn.training import MinibatchDescent, Resumption, SoftLoss
 
 
 def learn_network(
@@ -68,7 +68,8 @@ def learn_network(
             f"{spec.role}.loss = {section.loss!r} is a loss on the margin of two classes, but the data have "
             f"{signature.n_classes}; choose logistic, which is the cross-entropy there"
         )
-    return replace(minibatch_descent(section), adversary=spec.adversary(inputs)).train(
+    network.reads_auxiliary = spec.learns_auxiliary
+    trained = replace(minibatch_descent(section), adversary=spec.adversary(inputs)).train(
         network,
         inputs,
         spec.labels,
@@ -77,6 +78,9 @@ def learn_network(
         resumption=resumption,
         report=report,
     )
+    if isinstance(trained.module, Network):
+        trained.module.reads_auxiliary = False
+    return trained
 
 
 def _fitted(network: Network, inputs: Tensor, labels: Tensor) -> Classifier:
@@ -109,7 +113,14 @@ def minibatch_descent(section: SGDConfig) -> MinibatchDescent:
         crop_padding=section.crop_padding or PADDING,
         crop_fill=section.crop_fill or BLACK,
         ema_decay=section.ema_decay or 0.0,
+        soft=_soft_loss(section),
     )
+
+
+def _soft_loss(section: SGDConfig) -> SoftLoss | None:
+    if section.soft_loss is None and section.temperature is None:
+        return None
+    return SoftLoss(section.soft_loss or "cross_entropy", section.temperature or 1.0)
 
 
 def first_network(section: ClassifierConfig, signature: Signature, *, seed: int, role: str) -> Network:

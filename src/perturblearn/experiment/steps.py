@@ -410,7 +410,7 @@ class DeepPerturbation(DeepTraining):
     def samples(self, result: Results) -> Samples:
         """Perturbed inputs and their target labels."""
         perturbed = result(self.perturbed)
-        return Samples(perturbed.inputs, perturbed.target_labels)
+        return Samples(perturbed.inputs, perturbed.taught, are_auxiliary=perturbed.is_auxiliary)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -33,14 +33,16 @@ class Samples:
 
     Args:
         inputs: (n, ...).
-        labels: (n,), +1 and -1, or 0 .. K-1.
+        labels: (n,), +1 and -1, or 0 .. K-1; or outputs of f, in floating point.
         factors: C (n, q) and Q (q, d) with orthonormal rows, where the inputs are known to be C Q.
+        are_auxiliary: whether labels are auxiliary outputs.
         value_range: of the data, where training may leave them.
     """
 
     inputs: Tensor
     labels: Tensor
     factors: tuple[Tensor, Tensor] | None = None
+    are_auxiliary: bool = False
     value_range: tuple[float, float] = (-math.inf, math.inf)
 
 
@@ -166,7 +168,14 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         data, samples = result(self.data), self.samples(result)
         try:
             return learn_network(
-                TrainingSpec(self.section, samples.labels, self.seed, self.role, value_range=data.value_range),
+                TrainingSpec(
+                    self.section,
+                    samples.labels,
+                    self.seed,
+                    self.role,
+                    value_range=data.value_range,
+                    learns_auxiliary=samples.are_auxiliary,
+                ),
                 Signature.of(data),
                 samples.inputs,
                 device=self.device,

@@ -58,8 +58,12 @@ def perturb(
     if rows is None:
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
     sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_sources)
-    if attack.targets == "predicted":
-        targets = predicted_labels(standard.outputs(sources.points))
+    taught = None
+    if attack.asks_f:
+        found = standard.outputs(sources.points)
+        targets = predicted_labels(found)
+        if attack.is_soft:
+            taught = found if attack.targets == "soft" else standard.auxiliary_outputs(sources.points)
     else:
         targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
     named = attack.band if isinstance(attack, PGDConfig) else None
@@ -68,7 +72,7 @@ def perturb(
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
     made = PerturbedSet.joined(work.blocks(rows, sources, targets), len(rows))
-    return replace(made, sources=sources.inputs)
+    return replace(made, sources=sources.inputs, outputs=taught, is_auxiliary=attack.targets == "auxiliary")
 
 
 def sources_of(

@@ -14,6 +14,7 @@ from perturblearn.store import Artefact, load_from
 
 _COLUMNS = (
     "inputs", "target_labels", "true_labels", "source_index", "success", "redirected", "sizes", "clean", "coefficients",
+    "outputs",
 )  # fmt: skip
 """What a set holds sample by sample, besides its sources."""
 
@@ -42,6 +43,8 @@ class PerturbedSet:
             perturbed.
         coefficients, basis: C (n, q) and Q (q, d) with orthonormal rows where the inputs, flattened, are C Q by
             construction; None for a set that has no such factors or was written without them.
+        outputs: what g learns instead of labels, (n,) or (n, q): outputs of f at the sources; None for labels.
+        is_auxiliary: whether these are f's auxiliary outputs.
     """
 
     inputs: Tensor
@@ -60,6 +63,8 @@ class PerturbedSet:
     clean: Tensor | None = None
     coefficients: Tensor | None = None
     basis: Tensor | None = None
+    outputs: Tensor | None = None
+    is_auxiliary: bool = False
 
     def __post_init__(self) -> None:
         columns = (self.target_labels, self.source_index, self.success, self.redirected)
@@ -91,6 +96,11 @@ class PerturbedSet:
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """C and Q of inputs that are C Q by construction."""
         return None if self.coefficients is None or self.basis is None else (self.coefficients, self.basis)
+
+    @property
+    def taught(self) -> Tensor:
+        """What the perturbation classifier learns, (n, ...): target labels, or outputs of f."""
+        return self.target_labels if self.outputs is None else self.outputs
 
     @property
     def perturbations(self) -> Tensor:
@@ -135,6 +145,8 @@ class PerturbedSet:
             tensors["sizes"] = self.sizes
         if self.clean is not None:
             tensors["clean"] = self.clean
+        if self.outputs is not None:
+            tensors["outputs"] = self.outputs
         content: dict[str, Any] = {
             "source": self.source,
             "norm": self.norm,
@@ -142,6 +154,8 @@ class PerturbedSet:
             "classifier_hash": self.classifier_hash,
             "zero_gradients": self.zero_gradients,
         }
+        if self.is_auxiliary:
+            content["is_auxiliary"] = True
         return Artefact(content, tensors)
 
     @classmethod

@@ -28,6 +28,8 @@ _TARGETS = {
     "next": "labels that are always wrong",
     "given": "the labels that were given",
     "predicted": "f's answers as labels",
+    "soft": "f's outputs in place of labels",
+    "auxiliary": "f's auxiliary outputs in place of labels",
     "true": "their true labels",
     "original": "the labels of the inputs whose features they have",
 }
@@ -94,7 +96,7 @@ def conclude(result: Result) -> str:
     if not controls:
         return f"{reached} Without controls nothing follows from that."
     beaten = " and ".join(f"{100 * values['beaten']:.0f} % of the {name}" for name, values in controls.items())
-    if config.attack.epsilon == 0 and config.attack.targets != "predicted":
+    if config.attack.epsilon == 0 and not config.attack.asks_f:
         verdict = "nothing was perturbed, so this is a control itself"
     elif config.mixing.is_mixed or config.attack.targets == "true":
         verdict = _verdict_on_mixed(result.seeds)
@@ -142,7 +144,7 @@ def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:
 def _verdict(result: Result, controls: dict[str, ControlSummary], part: AccuracyNames) -> str:
     attack = result.config.attack
     taught_by = "rebuilt features" if attack.rebuilds else "perturbations"
-    if attack.targets == "predicted":
+    if attack.asks_f:
         taught_by = "answers of f" if attack.epsilon == 0 else "answers of f and the perturbations"
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
     if beats_all and result.summary[part.perturbation]["mean"] > result.chance:

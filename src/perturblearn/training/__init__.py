@@ -25,6 +25,7 @@ from perturblearn.training.minibatch import MinibatchDescent, Resumption
 from perturblearn.training.path_attribution import PathAttribution
 from perturblearn.training.plateau import Plateau
 from perturblearn.training.schedule import Schedule
+from perturblearn.training.soft import SoftLoss
 
 __all__ = [
     "FORMS",
@@ -47,6 +48,7 @@ __all__ = [
     "Rates",
     "Resumption",
     "Schedule",
+    "SoftLoss",
     "attribute_training",
     "choose_form",
     "form_cost",

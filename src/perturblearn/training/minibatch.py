@@ -23,6 +23,7 @@ from perturblearn.training.loader import make_loader
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.schedule import SCHEDULES, Schedule
 from perturblearn.training.sgd import Sgd, tensors_of
+from perturblearn.training.soft import SOFT_LOSSES, SoftLoss
 
 REPORT_SECONDS = 0.3
 """Least time between two reports: each waits for the device."""
@@ -69,6 +70,7 @@ class MinibatchDescent:
         ema_decay: in [0, 1); above 0 the moving average of weights and running statistics is the result, of which each
             step leaves this share.
         adversary: moves every batch, after its augmentation, to where the network errs; None for inputs as they are.
+        soft: the loss where labels are outputs of another network; None for the cross-entropy at temperature 1.
 
     Raises:
         ConfigError: an unknown name, or a number of epochs or samples below 1.
@@ -90,10 +92,11 @@ class MinibatchDescent:
     crop_fill: str = BLACK
     ema_decay: float = 0.0
     adversary: Adversary | None = None
+    soft: SoftLoss | None = None
 
     def __post_init__(self) -> None:
         named = [("loss", self.loss, tuple(LOSSES)), ("schedule", self.schedule, SCHEDULES)]
-        named += [("crop_fill", self.crop_fill, FILLS)]
+        named += [("crop_fill", self.crop_fill, FILLS), ("soft loss", (self.soft or SoftLoss()).name, SOFT_LOSSES)]
         named += [("augmentation", name, AUGMENTATIONS) for name in self.augmentation]
         for key, name, known in named:
             if name not in known:
@@ -106,7 +109,7 @@ class MinibatchDescent:
         self,
         network: TwoLayer | Network,
         inputs: Float[Tensor, "n ..."],
-        labels: Int[Tensor, "n"],
+        labels: Int[Tensor, "n"] | Float[Tensor, "n ..."],
         *,
         seed: int,
         device: str | torch.device = "cpu",
@@ -128,7 +131,8 @@ class MinibatchDescent:
         Args:
             network: f, as it starts; it is not changed.
             inputs: (N, ...), on the CPU or on the device, in the network's precision.
-            labels: +1 and -1 for two classes, 0 .. K-1 for more, (N,) int64.
+            labels: +1 and -1 for two classes, 0 .. K-1 for more, (N,) int64; or outputs that it is to have, shaped as
+                its own, in floating point.
             seed: of shuffles, augmentation and dropout.
             device: where to train.
             resumption: how an unfinished training is kept; None for not at all.
@@ -237,6 +241,7 @@ def start_descent(team: Team, task: Task, n_samples: int, kind: type[SomeSgd]) -
         ema_decay=descent.ema_decay,
         bfloat16=descent.bfloat16,
         device=team.device(task.device),
+        soft=descent.soft or SoftLoss(),
     )
     if task.state is not None:
         sgd.load(task.state)
@@ -360,7 +365,9 @@ def _settings(descent: MinibatchDescent) -> dict[str, Any]:
     """All that fixes a training, as JSON values."""
     settings = {**asdict(descent), "augmentation": list(descent.augmentation)}
     del settings["adversary"]
-    # Only where there is one, so that drafts from before there were any are gone on from.
+    # Only where they say anything, so that drafts from before there were any are gone on from.
+    if descent.soft is None:
+        del settings["soft"]
     return settings if descent.adversary is None else {**settings, "adversary": descent.adversary.settings()}
 
 
@@ -400,6 +407,8 @@ def _check(network: nn.Module, inputs: Tensor, descent: MinibatchDescent, shape:
 
 
 def _check_labels(labels: Tensor, n_samples: int, n_classes: int, loss: str) -> None:
+    if labels.is_floating_point() and len(labels) == n_samples > 0:
+        return
     if n_samples == 0 or labels.shape != (n_samples,):
         raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {n_samples} samples, at least one")
     if n_classes > 2 and loss != "logistic":

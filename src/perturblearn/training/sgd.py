@@ -19,6 +19,7 @@ from perturblearn.training.adversary import Adversary
 from perturblearn.training.losses import LOSSES
 from perturblearn.training.moving_average import MovingAverage
 from perturblearn.training.schedule import Schedule
+from perturblearn.training.soft import SoftLoss
 
 
 class Sgd:
@@ -37,6 +38,7 @@ class Sgd:
         ema_decay: of the moving average of the weights that is kept; 0 for the weights themselves.
         bfloat16: products in bfloat16; weights, sums and losses keep their precision.
         device: where to train.
+        soft: the loss where labels are outputs of another network.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Sgd:
         ema_decay: float,
         bfloat16: bool,
         device: torch.device,
+        soft: SoftLoss,
     ) -> None:
         self.module = copied(network, type(network).__name__).to(device).train()
         self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
@@ -73,6 +76,7 @@ class Sgd:
         self._average = MovingAverage(self.module, ema_decay) if ema_decay else None
         self._loss = loss
         self._label_smoothing = label_smoothing
+        self._soft = soft
         self.momentum = momentum
         self.nesterov = nesterov and momentum > 0
         self.weight_decay = weight_decay
@@ -159,7 +163,9 @@ class Sgd:
         return loss.detach()
 
     def sample_losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each sample, (n,); see `sample_losses`."""
+        """Loss of each sample, (n,); see `sample_losses` and `SoftLoss`."""
+        if labels.is_floating_point():
+            return self._soft(outputs, labels)
         return sample_losses(self._loss, outputs, labels, self._label_smoothing)
 
     def outputs(self, inputs: Tensor, seed: int) -> Tensor:
