@@ -39,9 +39,25 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"standard.model.name": "knn"},
         "standard.model.name = 'knn' has no gradients to perturb inputs by; choose it",
     ),
+    ({"attack.targets": "soft"}, "attack.targets = 'soft' teaches g outputs of f, which our deep networks learn by"),
+    (
+        {**MLPS, "attack.targets": "auxiliary"},
+        "standard.model.auxiliary = None and",
+    ),
+    ({**MLPS, "perturbation.temperature": 2}, "perturbation.temperature is about a g that learns outputs of f"),
+    ({**MLPS, "attack.targets": "soft", "standard.temperature": 2}, "standard.temperature is about a g that learns"),
+    (
+        {**MLPS, "attack.targets": "soft", "mixing.perturbed_share": 0.5},
+        "mixing.perturbed_share = 0.5 mixes labels",
+    ),
+    ({**MLPS, "attack.targets": "soft", "measures.attribution": True}, "measures.attribution = true is about target"),
+    ({**KNN, "perturbation.model.auxiliary": 3}, "the key auxiliary applies to networks, and knn is none; remove it"),
     ({**KNN, "perturbation.lr": 0.1}, "perturbation: the key lr does not apply to a learner of scikit-learn"),
     ({**KNN, "perturbation.training": "sgd"}, "the key training does not apply to a learner of scikit-learn"),
-    ({**KNN, "perturbation.model.checkpoint": "x"}, "the key checkpoint applies to networks, and knn is none; remove it"),
+    (
+        {**KNN, "perturbation.model.checkpoint": "x"},
+        "the key checkpoint applies to networks",
+    ),
     (
         {**KNN, "measures.theory": True},
         "measures.theory = true needs gradients of g, which perturbation.model",

@@ -160,3 +160,47 @@ def test_g_may_start_as_f_did(is_deep: bool) -> None:
     assert all(torch.equal(one, two) for one, two in zip(f, g, strict=True))
     f, g = first_weights()
     assert not torch.equal(f[0], g[0])
+
+
+AUXILIARY = {f"{role}.model.auxiliary": 4 for role in ("standard", "perturbation")}
+
+
+@pytest.mark.parametrize(("targets", "keys"), [("soft", {}), ("auxiliary", AUXILIARY)])
+@pytest.mark.parametrize("search", [{}, {"attack.name": "pgd", "attack.steps": 2, "attack.epsilon": 0.3}])
+def test_g_learns_outputs_of_f_at_the_sources(targets: str, keys: dict[str, Any], search: dict[str, Any]) -> None:
+    experiment = experiment_of({**TAUGHT, **keys, **search, "attack.targets": targets}, DATA)
+    executor, branch = experiment.run(), experiment.seeds[2].branches[0]
+    f, made = executor.result(branch.standard), executor.result(branch.perturbed)
+    wanted = f.outputs(DATA.inputs) if targets == "soft" else f.auxiliary_outputs(DATA.inputs)
+    assert made.outputs is not None
+    assert torch.equal(made.taught, wanted)
+    assert torch.equal(made.target_labels, predicted_labels(f.outputs(DATA.inputs)))
+    # What g says of inputs is about classes, whatever it learned.
+    g = executor.result(branch.learners[0].perturbation)
+    assert g.outputs(DATA.inputs).shape == (len(DATA.inputs), 3)
+
+
+def test_a_set_with_outputs_is_not_written_as_labels() -> None:
+    with pytest.raises(ConfigError, match="'soft' teaches g outputs of f, which a set of labelled inputs"):
+        experiment_of({**TAUGHT, "attack.targets": "soft"}, DATA).shards(2)
+
+
+def test_auxiliary_outputs_teach_from_f_s_start_alone() -> None:
+    """Subliminal learning (Cloud et al., 2025), on noise: g never sees an input or a label."""
+    keys: dict[str, Any] = {
+        "data.classes": list(range(10)),
+        "attack.epsilon": 0.0,
+        "attack.source": "uniform",
+        "attack.n_sources": 500,
+    }
+    keys |= {"attack.targets": "auxiliary", "perturbation.soft_loss": "squared", "controls.draws": 0, "seeds": 1}
+    for role, rate, epochs in (("standard", 0.1, 10), ("perturbation", 0.3, 60)):
+        keys |= {f"{role}.model.name": "mlp", f"{role}.model.hidden_dim": 128, f"{role}.model.auxiliary": 50}
+        keys |= {f"{role}.lr": rate, f"{role}.epochs": epochs, f"{role}.batch_size": 64, f"{role}.weight_decay": 0.0}
+    reached = {
+        start: learn_from_perturbations(overrides={**keys, "perturbation.start": start}).summary[
+            "perturbation_accuracy_heldout"
+        ]["mean"]
+        for start in ("standard", None)
+    }
+    assert reached["standard"] > 0.4 > 0.25 > reached[None]

@@ -386,9 +386,11 @@ class ExperimentConfig(Section):
                 f"attack.targets = {targets!r} teaches g outputs of f, which our deep networks learn by training = "
                 f"'sgd', but perturbation.model.name = {g.model.name!r} is trained otherwise; choose such a network"
             )
-        if self.mixing.is_mixed or self.measures.attribution:
-            key = "mixing.perturbed_share" if self.mixing.is_mixed else "measures.attribution"
-            raise ValueError(f"{key} is about target labels, but attack.targets = {targets!r}; remove one of them")
+        if self.mixing.is_mixed:
+            raise ValueError(
+                f"mixing.perturbed_share = {self.mixing.perturbed_share:g} mixes labels, but attack.targets = "
+                f"{targets!r} teaches g outputs; remove one of them"
+            )
         if targets == "auxiliary":
             of_f, of_g = (getattr(section.model, "auxiliary", None) for section in (f, g))
             if of_f is None or of_f != of_g:

@@ -145,7 +145,8 @@ def _verdict(result: Result, controls: dict[str, ControlSummary], part: Accuracy
     attack = result.config.attack
     taught_by = "rebuilt features" if attack.rebuilds else "perturbations"
     if attack.asks_f:
-        taught_by = "answers of f" if attack.epsilon == 0 else "answers of f and the perturbations"
+        of_f = "outputs of f" if attack.is_soft else "answers of f"
+        taught_by = of_f if attack.epsilon == 0 else f"{of_f} and the perturbations"
     beats_all = all(values["beaten"] >= BEATEN_SHARE for values in controls.values())
     if beats_all and result.summary[part.perturbation]["mean"] > result.chance:
         return f"what it knows about the classes came from the {taught_by}"
