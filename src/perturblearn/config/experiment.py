@@ -363,6 +363,25 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _trains_what_it_keeps(self) -> Self:
+        key = f"attack.keep_others = {self.attack.n_others}"
+        if self.attack.n_others and isinstance(self.standard, UntrainedConfig):
+            raise ValueError(
+                f"{key} trains other networks as f is trained, but standard.training = 'none'; train f, or remove it"
+            )
+        if self.attack.n_others and isinstance(self.standard.model, LimitConfig):
+            raise ValueError(
+                f"{key} trains other networks as f is trained, but a limit is the same whoever computes it; choose a "
+                "trained network for f, or remove it"
+            )
+        if self.attack.n_others and self.draws != "own":
+            raise ValueError(
+                f"{key} trains networks that the script of draws = {self.draws!r} did not have; choose draws = 'own', "
+                "or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_gradients_where_needed(self) -> Self:
         learner = self.perturbation.model.name
         if self.standard.model.is_fitted:

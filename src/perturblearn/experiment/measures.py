@@ -282,11 +282,10 @@ def _has_groups(case: StandardCase) -> bool:
     return case.data.heldout_groups is not None
 
 
-def _mean_size(case: PerturbationCase) -> float | None:
+def _mean_moved(perturbed: PerturbedSet, column: Tensor | None) -> float | None:
     """Mean over the samples that are perturbed; None where mixing has left none."""
-    perturbed = case.perturbed
-    assert perturbed.sizes is not None, "it applies to sets with sizes"
-    moved = perturbed.sizes if perturbed.clean is None else perturbed.sizes[~perturbed.clean]
+    assert column is not None, "it applies to sets with this column"
+    moved = column if perturbed.clean is None else column[~perturbed.clean]
     return moved.double().mean().item() if len(moved) else None
 
 
@@ -385,8 +384,15 @@ MEASURES: dict[str, Measure] = {
         PerturbationMeasure(
             "perturbation_size",
             "size of the perturbations, mean over the perturbed samples",
-            _mean_size,
+            lambda case: _mean_moved(case.perturbed, case.perturbed.sizes),
             lambda case: case.perturbed.sizes is not None,
+        ),
+        PerturbationMeasure(
+            "kept_share",
+            "how often networks that were to be left alone give what g sees its true label",
+            lambda case: _mean_moved(case.perturbed, case.perturbed.kept),
+            lambda case: case.perturbed.kept is not None,
+            is_usual=False,
         ),
         PerturbationMeasure(
             "perturbed_loss", "g, the set it was trained on", lambda case: _loss_on(case, case.perturbed)

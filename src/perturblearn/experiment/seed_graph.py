@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -415,6 +415,10 @@ class GraphBuilder:
         """The parts that a perturbed set is put together or written from."""
         attack, outline = self.config.attack, self.outline
         count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=part == "heldout")
+        others = None
+        if attack.n_others:
+            assert isinstance(standard, (Standard, DeepStandard)), "the configuration refuses an f that is not trained"
+            others = tuple(replace(standard, kept=number) for number in range(attack.n_others))
         for rows in shard_ranges(count, outline.signature.input_dim):
             yield Shard(
                 attack=attack,
@@ -426,6 +430,7 @@ class GraphBuilder:
                 standard=standard,
                 targets=start_of_targets(self.config, part),
                 sources=start_of_sources(self.config, part),
+                others=others,
                 context=self.context,
                 is_whole=len(rows) == count,
             )

@@ -100,12 +100,28 @@ class WithForeign(Stage[Dataset]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Standard(TwoLayerTraining):
-    """A two-layer standard classifier f, trained on the data with their true labels."""
+    """A two-layer standard classifier f, trained on the data with their true labels.
+
+    Args:
+        kept: which of the networks that an attack on f is to leave alone, from 0: drawn and trained independently of f;
+            None for f itself.
+    """
 
     kind = "standard classifier"
     version = 2
     role = "standard"
     data: Stage[Dataset]
+    kept: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.kept is None else f"{super().label}, kept network {self.kept + 1}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.kept is None else derive_seed(self.seed, "kept network", str(self.kept))
 
     def samples(self, result: Results) -> Samples:
         """Clean inputs and their true labels."""
@@ -122,11 +138,26 @@ class Standard(TwoLayerTraining):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DeepStandard(DeepTraining):
-    """A deep standard classifier f, trained on the data with their true labels, or used as it is."""
+    """A deep standard classifier f, trained on the data with their true labels, or used as it is.
+
+    Args:
+        kept: as in `Standard`.
+    """
 
     kind = "standard network"
     role = "standard"
     data: Stage[Dataset]
+    kept: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.kept is None else f"{super().label}, kept network {self.kept + 1}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.kept is None else derive_seed(self.seed, "kept network", str(self.kept))
 
     def samples(self, result: Results) -> Samples:
         """Clean inputs and their true labels."""
@@ -165,6 +196,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         seed: the run's seed.
         data, standard: the sources and f.
         targets, sources: where a published script draws them; None for our own draws.
+        others: networks that the attack is to leave at the true labels; None without any.
         is_whole: whether these are all rows.
     """
 
@@ -181,6 +213,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     standard: Stage[Classifier]
     targets: PublishedTargets | None = optional()
     sources: PublishedSources | None = optional()
+    others: tuple[Stage[Classifier], ...] | None = optional()
     is_whole: bool = aside()
 
     @property
@@ -199,7 +232,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         """A step goes forward and back."""
         outline = self.context.outline()
         steps = self.attack.gradient_steps(outline.signature.input_dim)
-        return 2.0 * steps * len(self.rows) / outline.n_samples
+        return 2.0 * steps * (1 + self.attack.n_others) * len(self.rows) / outline.n_samples
 
     def run(self, result: Results) -> PerturbedSet:
         """Move the sources towards their targets."""
@@ -208,6 +241,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             result(self.data),
             self.attack,
             seed=self.seed,
+            others=[result(other).to(device=self.device) for other in self.others or ()],
             heldout=self.part == "heldout",
             rows=self.rows,
             published_sources=self.sources,

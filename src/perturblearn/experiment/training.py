@@ -72,6 +72,11 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         return f"{self.role} classifier, lr {self.section.lr[0]:g}"
 
     @property
+    def network_seed(self) -> int:
+        """The seed of its first weights and of the order of samples: the run's own, unless it is one of several."""
+        return self.seed
+
+    @property
     def work(self) -> float:
         """About how many epochs it takes."""
         return self.section.relative_work
@@ -96,7 +101,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         """Train them over the inputs that they share."""
         samples = group[0].samples(result)
         specs = [
-            TrainingSpec(stage.section, samples.labels, stage.seed, cls.role, stage.start, samples.value_range)
+            TrainingSpec(stage.section, samples.labels, stage.network_seed, cls.role, stage.start, samples.value_range)
             for stage in group
         ]
         for position, found in learn_side_by_side(
@@ -109,7 +114,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         """What training them together costs."""
         return estimate_classifiers(
             [stage.section for stage in group],
-            [stage.seed for stage in group],
+            [stage.network_seed for stage in group],
             group[0].context.shapes(),
             on_perturbed=cls.role == "perturbation",
         )
@@ -152,6 +157,11 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         return unidentified_in(self.known_as)
 
     @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed
+
+    @property
     def work(self) -> float:
         """About how many epochs of a two-layer network it takes."""
         return self.section.relative_work
@@ -166,7 +176,7 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         data, samples = result(self.data), self.samples(result)
         try:
             return learn_network(
-                TrainingSpec(self.section, samples.labels, self.seed, self.role, value_range=data.value_range),
+                TrainingSpec(self.section, samples.labels, self.network_seed, self.role, value_range=data.value_range),
                 Signature.of(data),
                 samples.inputs,
                 device=self.device,

@@ -173,12 +173,13 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     else:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
         bound = f"{NORMS[attack.norm]}{epsilon}{pixels}"
+    kept = f", {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
     # Two-layer networks go without saying.
     models = [section.model.name for section in (config.standard, config.perturbation)]
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
         f"{config.name}: {data}{classes}{networks}, {bound}, {source}, "
-        f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
+        f"targets {attack.targets}{kept}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
     )
 
 
