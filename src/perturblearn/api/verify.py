@@ -66,6 +66,11 @@ class _Maker:
 
     def shard(self, part: str, rows: range) -> PerturbedSet:
         config = self._stored.config
+        if config.attack.n_others:
+            raise ConfigError(
+                f"the set {self._stored.folder} cannot be repaired: attack.keep_others = {config.attack.n_others} was "
+                "searched with networks that no set holds; write it again with 'perturblearn perturb'"
+            )
         if self._known is None:
             self._known = self._load()
         standard, data = self._known

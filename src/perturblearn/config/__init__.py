@@ -83,6 +83,7 @@ from perturblearn.config.model import (
     TwoLayerModelConfig,
     WideResNetConfig,
 )
+from perturblearn.config.saving import SavingConfig
 from perturblearn.config.sweep import Keep, Sweep, describe, resolve_sweep
 from perturblearn.config.values import JSON, Keys, leaves
 
@@ -146,6 +147,7 @@ __all__ = [
     "ResNet18Config",
     "RestartingConfig",
     "SGDConfig",
+    "SavingConfig",
     "ShiftedGaussConfig",
     "SparseAttackConfig",
     "SplitConfig",

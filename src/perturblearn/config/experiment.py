@@ -21,6 +21,7 @@ from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDC
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import LimitConfig
+from perturblearn.config.saving import SavingConfig
 from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
 
 
@@ -175,6 +176,7 @@ class ExperimentConfig(Section):
     standard: ClassifierConfig = DescentConfig()
     attack: AttackConfig = OneStepConfig()
     mixing: MixingConfig = MixingConfig()
+    saving: SavingConfig = SavingConfig()
     perturbation: ClassifierConfig = DescentConfig()
     controls: ControlsConfig = ControlsConfig()
     measures: MeasuresConfig = MeasuresConfig()
@@ -280,6 +282,11 @@ class ExperimentConfig(Section):
             return (
                 f"is about perturbed samples alone, but mixing.perturbed_share = {self.mixing.perturbed_share:g}; "
                 "remove one of them"
+            )
+        if self.saving.is_saved:
+            return (
+                f"is about perturbations as the attack made them, but saving.format = {self.saving.format!r}; remove "
+                "one of them"
             )
         return None
 
@@ -478,6 +485,20 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "measures.theory = true compares with predictions for perturbed samples alone, but "
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _savable(self) -> Self:
+        key = f"saving.format = {self.saving.format!r}"
+        if self.saving.is_saved and self.attack.is_bare:
+            raise ValueError(
+                f"{key} writes images, which bare perturbations are not; choose another source, or remove it"
+            )
+        if self.saving.is_saved and self.measures.theory:
+            raise ValueError(
+                "measures.theory = true compares with predictions for perturbations as the attack made them, but "
+                f"{key}; remove one of them"
             )
         return self
 

@@ -68,13 +68,14 @@ from perturblearn.experiment.steps import (
     Perturbation,
     PerturbationMeasures,
     Perturbed,
+    Saved,
     Shard,
     Standard,
     StandardMeasures,
     WithForeign,
 )
 from perturblearn.graph import AnyStage, Stage
-from perturblearn.perturbed import PerturbedSet, StoredSet, set_size, shard_ranges
+from perturblearn.perturbed import PerturbedSet, StoredSet, check_images, set_size, shard_ranges
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Branch:
     Args:
         standard: f.
         perturbed, heldout_perturbed: what the attack makes of both parts of the data.
-        mixed, heldout_mixed: the same with clean samples among them: the set that g sees, and the one that chooses g's
-            learning rate. The same stages as before where nothing is mixed in.
+        seen, heldout_seen: the same with clean samples among them, and as files hold it: the set that g sees, and the
+            one that chooses g's learning rate. The same stages as before where nothing is mixed in or saved.
         measures: what f knows.
         directions: how the perturbations compare with the prediction; None if not asked for.
         learners: g for each of its learning rates.
@@ -107,8 +108,8 @@ class Branch:
     standard: Stage[Classifier]
     perturbed: Stage[PerturbedSet]
     heldout_perturbed: Stage[PerturbedSet]
-    mixed: Stage[PerturbedSet]
-    heldout_mixed: Stage[PerturbedSet]
+    seen: Stage[PerturbedSet]
+    heldout_seen: Stage[PerturbedSet]
     measures: StandardMeasures
     directions: DirectionMeasures | None
     learners: tuple[Learner, ...]
@@ -223,6 +224,9 @@ class GraphBuilder:
             standard=config.standard,
             attack=config.attack,
         )
+        if config.saving.is_saved:
+            signature = self.outline.signature
+            check_images(signature.input_shape, is_standardised=signature.standardisation is not None)
         # What all seeds share is made once: planning thousands of runs takes long enough.
         self._sections = {
             role: tuple(section.with_rate(lr) for lr in section.lr)
@@ -277,7 +281,7 @@ class GraphBuilder:
         # Without a grid nothing has to be selected, and what depends on less is shared by more.
         is_grid = len(config.standard.lr) > 1 or len(config.perturbation.lr) > 1
         chosen = selection if is_grid else None
-        sets = tuple(branch.mixed for branch in branches)
+        sets = tuple(branch.seen for branch in branches)
         controls = tuple(CONTROLS) if config.controls.draws else ()
         probe = LinearProbe(data=data, selection=chosen, perturbed=sets, context=self.context)
         return SeedGraph(
@@ -298,18 +302,18 @@ class GraphBuilder:
         standard = self._standard(data, section, seed)
         perturbed = self._perturbed(of_sets, standard, "training", seed)
         heldout_perturbed = self._perturbed(of_sets, standard, "heldout", seed)
-        mixed = self._mixed(data, perturbed, "training", seed)
-        heldout_mixed = self._mixed(data, heldout_perturbed, "heldout", seed)
+        seen = self._seen(data, standard, perturbed, "training", seed)
+        heldout_seen = self._seen(data, standard, heldout_perturbed, "heldout", seed)
         learners: list[Learner] = []
         for perturbation_section in self._sections["perturbation"]:
-            perturbation = self._perturbation(data, mixed, perturbation_section, seed)
+            perturbation = self._perturbation(data, seen, perturbation_section, seed)
             measures = PerturbationMeasures(
                 loss=config.perturbation.loss,
                 taken=self._taken[PerturbationMeasure],
                 data=data,
                 standard=standard,
-                perturbed=mixed,
-                heldout_perturbed=heldout_mixed,
+                perturbed=seen,
+                heldout_perturbed=heldout_seen,
                 perturbation=perturbation,
                 context=context,
             )
@@ -318,8 +322,8 @@ class GraphBuilder:
             standard,
             perturbed,
             heldout_perturbed,
-            mixed,
-            heldout_mixed,
+            seen,
+            heldout_seen,
             StandardMeasures(taken=self._taken[StandardMeasure], data=data, standard=standard, context=context),
             self._direction_measures(data, perturbed) if config.measures.cosine_similarity else None,
             tuple(learners),
@@ -435,11 +439,16 @@ class GraphBuilder:
                 is_whole=len(rows) == count,
             )
 
-    def _mixed(self, data: Data, perturbed: Stage[PerturbedSet], part: Part, seed: int) -> Stage[PerturbedSet]:
-        share = self.config.mixing.perturbed_share
-        if share == 1:
-            return perturbed
-        return Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=self.context)
+    def _seen(
+        self, data: Data, standard: Stage[Classifier], perturbed: Stage[PerturbedSet], part: Part, seed: int
+    ) -> Stage[PerturbedSet]:
+        """A perturbed set as g sees it."""
+        share, saving, context = self.config.mixing.perturbed_share, self.config.saving, self.context
+        if share < 1:
+            perturbed = Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=context)
+        if saving.is_saved:
+            return Saved(saving=saving, data=data, standard=standard, perturbed=perturbed, context=context)
+        return perturbed
 
     def _direction_measures(self, data: Data, perturbed: Stage[PerturbedSet]) -> DirectionMeasures:
         model = self.config.standard.model
@@ -469,6 +478,7 @@ class GraphBuilder:
             known_as=self._known_as.get("perturbation") or config_tree(config.perturbation),
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,
+            saving=config.saving if config.saving.is_saved and CONTROLS[control] is not Permuted else None,
             set_seed=seed if self._stored is None else self._stored.seed,
             seed=seed,
             data=data,
@@ -521,7 +531,7 @@ class GraphBuilder:
             seed=seed,
             data=data,
             selection=chosen,
-            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbed=tuple(branch.seen for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             start=None if self.config.perturbation.model.is_network else start_of(self.config, "perturbation"),
             section=self.config.perturbation,

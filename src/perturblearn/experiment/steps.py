@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from perturblearn.classifiers import Classifier, Identity
-from perturblearn.config import AttackConfig, DataConfig
+from perturblearn.config import AttackConfig, DataConfig, SavingConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
 from perturblearn.experiment.context import ContextStage
@@ -26,7 +26,7 @@ from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
-from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, saved_set, sources_of
 from perturblearn.seeding import PublishedDraws, PublishedSources, PublishedTargets, derive_seed
 from perturblearn.store import Artefact
 
@@ -400,6 +400,34 @@ class Mixed(ContextStage[PerturbedSet]):
             seed=derive_seed(self.seed, "mixing", self.part),
             heldout=self.part == "heldout",
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Saved(ContextStage[PerturbedSet]):
+    """A perturbed set as files of images hold it.
+
+    Not stored: writing the files is as quick as reading them.
+
+    Args:
+        saving: how they are written.
+    """
+
+    kind = "saved set"
+    saving: SavingConfig
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+    perturbed: Stage[PerturbedSet]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.perturbed.label}, as {self.saving.words}"
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Write and read every image, in memory."""
+        standard = result(self.standard).to(device=self.device)
+        perturbed = result(self.perturbed).to(self.context.data_device)
+        return saved_set(perturbed, result(self.data), self.saving, standard)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

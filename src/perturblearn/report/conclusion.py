@@ -119,7 +119,8 @@ def _training_set(config: ExperimentConfig) -> str:
         return f"{100 * share:g} % perturbed inputs with {labels} among clean ones with their true labels"
     if config.attack.is_bare:
         return f"nothing but perturbations with {labels}"
-    return f"{_seen(config.attack)}{',' * config.attack.rebuilds} with {labels}"
+    files = f", saved as {config.saving.words}," if config.saving.is_saved else "," * config.attack.rebuilds
+    return f"{_seen(config.attack)}{files} with {labels}"
 
 
 def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:

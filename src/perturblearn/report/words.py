@@ -166,6 +166,8 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     source = source_text(attack)
     if config.mixing.is_mixed:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
+    if config.saving.is_saved:
+        source += f", saved as {config.saving.words}"
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
     if attack.rebuilds:
