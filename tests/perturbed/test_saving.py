@@ -83,7 +83,7 @@ def test_as_the_folder_loader_reads_written_files(
         if saving.scale is not None:
             sides = round(WIDTH * saving.scale), round(HEIGHT * saving.scale)
             image = image.resize(sides, Image.Resampling.BILINEAR)
-        image.save(folder / f"{number}.{suffix}", **options)
+        image.save(folder / f"{number}.{suffix}", None, **options)
     config = FolderConfig(
         name=f"folder:{tmp_path}", image_size=WIDTH, resize="squash", centre=MEAN, flatten=False, heldout_share=0.2
     )
@@ -152,7 +152,7 @@ def test_success_and_sizes_are_those_of_what_is_left() -> None:
         ({"image_shape": (2, 6, 12)}, "but the data are images of 2 channels"),
         ({"value_range": (-math.inf, math.inf)}, r"but the data's range is \[-inf, inf\]; give their value_range"),
         (
-            {"standardisation": Standardisation(torch.zeros(1), torch.ones(1))},
+            {"standardisation": Standardisation((0.0,), (1.0,))},
             "but features are standardised; remove it, or leave out data.standardise",
         ),
     ],
