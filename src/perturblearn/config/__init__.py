@@ -50,7 +50,7 @@ from perturblearn.config.data import (
     SyntheticConfig,
     UniformConfig,
 )
-from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
+from perturblearn.config.experiment import MOST_GENERATIONS, ControlsConfig, ExperimentConfig, MeasuresConfig
 from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
 from perturblearn.config.loading import (
     ConfigLike,
@@ -89,6 +89,7 @@ from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
     "JSON",
+    "MOST_GENERATIONS",
     "NETWORKS",
     "NOISE_SOURCES",
     "AdversarialConfig",

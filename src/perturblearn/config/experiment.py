@@ -112,6 +112,8 @@ class ControlsConfig(Section):
     )
 
 
+MOST_GENERATIONS = 10
+"""Each has measures of its own, by names that are known beforehand."""
 MOST_SEEDS = 100_000
 """Each is a run of its own, held in memory."""
 
@@ -165,6 +167,11 @@ class ExperimentConfig(Section):
     )
     draws_card: Literal["a100", "h100", "v100", "a6000", "rtx3090", "rtx4090", "t4"] | None = Field(
         default=None, description="neurips2024, iclr2024: the GPU whose draws are made again (a100)"
+    )
+    generations: Annotated[int, Field(ge=1, le=MOST_GENERATIONS)] = Field(
+        default=1,
+        description="how often perturbations are learned from: with 2, g is attacked as f was and another network "
+        f"learns from that set, and so on, up to {MOST_GENERATIONS}",
     )
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="sgd: an interrupted training goes on from where it was so long ago at most"
@@ -485,6 +492,44 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "measures.theory = true compares with predictions for perturbed samples alone, but "
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_generations(self) -> Self:
+        if self.generations == 1:
+            return self
+        key = f"generations = {self.generations}"
+        for role in ("standard", "perturbation"):
+            rates = getattr(self, role).lr
+            if len(rates) > 1:
+                raise ValueError(
+                    f"{key} attacks one g after the other, but {role}.lr has {len(rates)} values; choose one"
+                )
+        if self.perturbation.model.is_fitted:
+            raise ValueError(
+                f"{key} attacks g, but perturbation.model.name = {self.perturbation.model.name!r} has no gradients to "
+                "perturb inputs by; choose a network for g, or remove it"
+            )
+        if getattr(self.perturbation, "start", None) is not None:
+            raise ValueError(
+                f"{key} trains networks with first weights of their own, but perturbation.start = 'standard'; remove "
+                "one of them"
+            )
+        if self.attack.rebuilds:
+            raise ValueError(
+                f"{key} is about perturbations towards wrong labels, but attack.name = 'rebuild' keeps true ones; "
+                "remove one of them"
+            )
+        if isinstance(self.attack, GeometryConfig) and not isinstance(self.perturbation.model, LimitConfig):
+            raise ValueError(
+                f"{key} attacks g, and attack.name = 'geometry' needs a limit, but perturbation.model.name = "
+                f"{self.perturbation.model.name!r}; choose the model limit, or another attack"
+            )
+        if self.draws != "own":
+            raise ValueError(
+                f"{key} trains networks that the script of draws = {self.draws!r} did not have; choose draws = 'own', "
+                "or remove it"
             )
         return self
 

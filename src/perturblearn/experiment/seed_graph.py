@@ -61,6 +61,7 @@ from perturblearn.experiment.steps import (
     Data,
     DeepPerturbation,
     DeepStandard,
+    GenerationMeasures,
     LoadedSet,
     LoadedStandard,
     Mixed,
@@ -129,6 +130,7 @@ class SeedGraph:
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
         features: of f, of perturbations and of g; None if not asked for.
+        generations: what networks after g have learned from one another.
     """
 
     data: Data
@@ -140,6 +142,7 @@ class SeedGraph:
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
     features: FeaturesOf | None
+    generations: tuple[GenerationMeasures, ...]
 
     @property
     def standards(self) -> tuple[Stage[Classifier], ...]:
@@ -164,7 +167,21 @@ class SeedGraph:
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
         asked_for = (self.linear_probe, self.robust_accuracy, self.theory, self.attribution, self.features)
-        return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
+        asked = (stage for stage in asked_for if stage is not None)
+        return (self.selection, *self.controls.values(), *asked, *self.generations)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A generation after g.
+
+    Args:
+        attacked: the network before it.
+        generation: its number, from 2 on.
+    """
+
+    attacked: Stage[Classifier]
+    generation: int
 
 
 class GraphBuilder:
@@ -201,6 +218,11 @@ class GraphBuilder:
                     f"measures.{key} = true compares f with its training, which a set on disk does not hold; set "
                     f"measures.{key} = false, or run the whole experiment"
                 )
+        if stored is not None and config.generations > 1:
+            raise ConfigError(
+                f"generations = {config.generations} attacks g as f was attacked, which a set on disk does not hold "
+                "everything for; remove it, or run the whole experiment"
+            )
         if draws_of(config) is not None and dataset is None:
             warn_of_order(config.data.provider, resolve_data_dir(data_dir))
         # A set's data are those that it was made from, whatever g is drawn by.
@@ -294,6 +316,7 @@ class GraphBuilder:
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
             self._features(data, branches, selection, seed) if config.measures.features else None,
+            tuple(self._generations(data, of_sets, branches[0], seed)),
         )
 
     def _branch(self, data: Data, of_sets: Stage[Dataset], section: ClassifierConfig, seed: int) -> Branch:
@@ -402,23 +425,69 @@ class GraphBuilder:
     ) -> Stage[PerturbedSet]:
         if self._stored is not None:
             return LoadedSet(hash=self._stored.hash, part=part, data=data, stored=self._stored)
+        return self._attacked(data, standard, part, seed)
+
+    def _attacked(
+        self,
+        data: Stage[Dataset],
+        standard: Stage[Classifier],
+        part: Part,
+        seed: int,
+        later: Later | None = None,
+    ) -> Stage[PerturbedSet]:
+        """A set that f is attacked for, or one of the networks after it."""
         is_search = self.config.attack.is_search
+        made_from = standard if later is None else later.attacked
         return Perturbed(
             attack=self.config.attack,
             own=self._own_attack,
             part=part,
             seed=seed,
             data=data,
-            made_from=tuple(self.shards(data, standard, part, seed)) if is_search else standard,
+            made_from=tuple(self.shards(data, standard, part, seed, later)) if is_search else made_from,
             targets=start_of_targets(self.config, part),
             sources=start_of_sources(self.config, part),
+            generation=None if later is None else later.generation,
             context=self.context,
         )
 
-    def shards(self, data: Stage[Dataset], standard: Stage[Classifier], part: Part, seed: int) -> Iterator[Shard]:
-        """The parts that a perturbed set is put together or written from."""
+    def _generations(
+        self, data: Data, of_sets: Stage[Dataset], branch: Branch, seed: int
+    ) -> Iterator[GenerationMeasures]:
+        """What every network after g has learned from the one before it."""
+        standard, attacked = branch.standard, branch.learners[0].perturbation
+        for number in range(2, self.config.generations + 1):
+            assert isinstance(attacked, (Perturbation, DeepPerturbation)), "it is made here"
+            perturbed = self._attacked(of_sets, standard, "training", seed, Later(attacked, number))
+            seen = self._seen(data, attacked, perturbed, "training", seed)
+            attacked = replace(attacked, perturbed=seen, generation=number)
+            yield GenerationMeasures(
+                number=number,
+                data=data,
+                standard=standard,
+                perturbed=seen,
+                perturbation=attacked,
+                context=self.context,
+            )
+
+    def shards(
+        self,
+        data: Stage[Dataset],
+        standard: Stage[Classifier],
+        part: Part,
+        seed: int,
+        later: Later | None = None,
+    ) -> Iterator[Shard]:
+        """The parts that a perturbed set is put together or written from.
+
+        Args:
+            data, standard, part, seed: what is attacked, f, and where sources and draws come from.
+            later: the network that is attacked in the place of f.
+        """
         attack, outline = self.config.attack, self.outline
         count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=part == "heldout")
+        # The network that is attacked is what a search costs.
+        context = self.context if later is None else replace(self.context, standard=self.config.perturbation)
         others = None
         if attack.n_others:
             assert isinstance(standard, (Standard, DeepStandard)), "the configuration refuses an f that is not trained"
@@ -431,11 +500,12 @@ class GraphBuilder:
                 rows=rows,
                 seed=seed,
                 data=data,
-                standard=standard,
+                standard=standard if later is None else later.attacked,
                 targets=start_of_targets(self.config, part),
                 sources=start_of_sources(self.config, part),
                 others=others,
-                context=self.context,
+                generation=None if later is None else later.generation,
+                context=context,
                 is_whole=len(rows) == count,
             )
 

@@ -29,6 +29,7 @@ def perturb(
     *,
     seed: int,
     others: Sequence[Classifier] = (),
+    generation: int = 1,
     heldout: bool = False,
     rows: range | None = None,
     published_sources: PublishedSources | None = None,
@@ -46,6 +47,8 @@ def perturb(
         attack: source, targets, norm and size.
         seed: the run's seed; sources and targets of both parts of the data have generators of their own.
         others: the networks that an attack with ``keep_others`` is to leave at the true labels, on the device of f.
+        generation: 1 for a set that f is attacked for. Later ones have the same sources and targets of their own, which
+            the network that is attacked in the place of f has not been told.
         heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
         rows: which samples of the set, from the first of a block on; None for all.
         published_sources, published_targets: where a published script draws noise sources and targets; None for our
@@ -65,7 +68,8 @@ def perturb(
     if attack.targets == "predicted":
         targets = predicted_labels(standard.outputs(sources.points))
     else:
-        targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
+        of_targets = seed if generation == 1 else derive_seed(seed, "generation", str(generation))
+        targets = targets_of(data, attack, seed=of_targets, heldout=heldout, rows=rows, published=published_targets)
     search = make_attack(attack, data.input_dim).for_network(standard.module)
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, tuple(others), seed, part, drafts or Drafts(), report)

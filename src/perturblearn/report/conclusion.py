@@ -254,6 +254,10 @@ def remarks(result: Result) -> Iterator[str]:
             "Rebuilt inputs keep the true labels of their originals, so g does not learn from wrong labels here: it "
             "shows how far f's features generalise. The unperturbed control has the inputs at which rebuilding starts."
         )
+    if config.generations > 1:
+        names = [HELDOUT.perturbation, *(f"generation_{n}_accuracy_heldout" for n in range(2, config.generations + 1))]
+        told = ", ".join(percent_with_spread(result.summary[name]) for name in names)
+        yield f"From generation to generation, beginning with g, networks classify {told} of held-out inputs correctly."
     weak = weak_standard(result)
     if weak is not None:
         yield f"{weak}."
