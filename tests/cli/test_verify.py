@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import file_bytes, say
-from tests.cli.sets import HELDOUT, LOST, SHARD, emptied, flipped
+from tests.cli.commands import file_bytes, say, words
+from tests.cli.sets import HELDOUT, LOST, SHARD, G, emptied, flipped
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -92,3 +92,21 @@ def test_a_lost_f_cannot_be_made_again(capsys: pytest.CaptureFixture[str], own_s
     (own_set / "standard.safetensors").unlink()
     said = say(capsys, "verify", own_set, *repair)
     assert (said.code, said.err) == (2, f"perturblearn: {LOST}\n")
+
+
+def test_a_set_that_left_other_networks_alone_is_learned_from_but_not_repaired(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No set holds these networks, so nothing can search with them again."""
+    keys = "--seeds 1 --standard.epochs 2 --attack.name pgd --attack.steps 2 --attack.keep_others 1 --out"
+    assert say(capsys, "perturb", *words(keys), "sets").code == 0
+    (of_others,) = (tmp_path / "sets").glob("digits-seed-0-*")
+    learned = say(capsys, "learn", of_others, *G, "--json")
+    assert 0 <= learned.json["summary"]["kept_share"]["mean"] <= 1
+    (of_others / SHARD).unlink()
+    said = say(capsys, "verify", of_others, "--repair")
+    assert (said.code, said.err) == (
+        2,
+        f"perturblearn: the set {of_others} cannot be repaired: attack.keep_others = 1 was searched with networks that "
+        "no set holds; write it again with 'perturblearn perturb'\n",
+    )

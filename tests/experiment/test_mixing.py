@@ -41,8 +41,8 @@ def test_g_sees_what_mixing_by_hand_gives(source: str) -> None:
     stages, executor = ran(mixed_keys(source, **{"controls.draws": 0}), blobs())
     data = executor.result(stages.data)
     for part, perturbed, mixed in (
-        ("training", stages.branches[0].perturbed, stages.branches[0].mixed),
-        ("heldout", stages.branches[0].heldout_perturbed, stages.branches[0].heldout_mixed),
+        ("training", stages.branches[0].perturbed, stages.branches[0].seen),
+        ("heldout", stages.branches[0].heldout_perturbed, stages.branches[0].heldout_seen),
     ):
         by_hand = mix(
             executor.result(perturbed), data, SHARE, seed=derive_seed(2, "mixing", part), heldout=part == "heldout"
@@ -51,7 +51,7 @@ def test_g_sees_what_mixing_by_hand_gives(source: str) -> None:
         same_set(found, by_hand)
         assert found.clean is not None
         assert int((~found.clean).sum()) == round(SHARE * len(found))
-    assert stages.branches[0].learners[0].perturbation.named_inputs()["perturbed"] == stages.branches[0].mixed
+    assert stages.branches[0].learners[0].perturbation.named_inputs()["perturbed"] == stages.branches[0].seen
     # F is attacked alone: what it is measured by, and its perturbations, know nothing of the share.
     whole, _ = ran(DEEP | SOURCES[source] | {"controls.draws": 0}, blobs())
     of_whole, of_mixed = whole.branches[0], stages.branches[0]
@@ -64,7 +64,7 @@ def test_a_share_of_one_is_no_stage_of_its_own() -> None:
     experiment = experiment_of(DEEP | {"mixing.perturbed_share": 1.0}, blobs())
     (stages,) = experiment.seeds.values()
     branch = stages.branches[0]
-    assert (branch.mixed, branch.heldout_mixed) == (branch.perturbed, branch.heldout_perturbed)
+    assert (branch.seen, branch.heldout_seen) == (branch.perturbed, branch.heldout_perturbed)
     assert experiment.key == experiment_of(DEEP, blobs()).key
 
 
@@ -75,11 +75,11 @@ def test_losses_and_selection_are_those_of_the_mixed_sets(source: str) -> None:
     measured = [executor.result(learner.measures) for learner in stages.branches[0].learners]
     for learner, measures in zip(stages.branches[0].learners, measured, strict=True):
         g = executor.result(learner.perturbation)
-        for name, mixed in (("", stages.branches[0].mixed), ("_heldout", stages.branches[0].heldout_mixed)):
+        for name, mixed in (("", stages.branches[0].seen), ("_heldout", stages.branches[0].heldout_seen)):
             seen = executor.result(mixed)
             loss = label_loss(g.outputs(seen.inputs).double(), seen.target_labels).mean().item()
             assert measures.numbers[f"perturbed_loss{name}"] == pytest.approx(loss, rel=1e-12)
-        seen = executor.result(stages.branches[0].mixed)
+        seen = executor.result(stages.branches[0].seen)
         assert seen.clean is not None
         kept = seen.redirected & ~seen.clean
         # A mean of some dozen shares 0 and 1.
@@ -109,7 +109,7 @@ class Seen:
 def test_clean_rows_are_clean_in_every_draw_of_every_control(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen(monkeypatch)
     stages, executor = ran(mixed_keys(source, **{"controls.draws": 3}), blobs())
-    data, of_g = executor.result(stages.data), executor.result(stages.branches[0].mixed)
+    data, of_g = executor.result(stages.data), executor.result(stages.branches[0].seen)
     whole = executor.result(stages.branches[0].perturbed)
     assert of_g.clean is not None
     clean, moved = of_g.clean, ~of_g.clean
@@ -137,7 +137,7 @@ def test_two_layer_controls_of_mixed_sets() -> None:
     data = blobs(2)
     result = learn_from_perturbations({}, data=data, overrides=TWO_LAYER | {"mixing.perturbed_share": 0.0})
     stages, executor = ran(TWO_LAYER | {"mixing.perturbed_share": 0.0}, data)
-    seen = executor.result(stages.branches[0].mixed)
+    seen = executor.result(stages.branches[0].seen)
     assert torch.equal(seen.inputs, data.inputs.double())
     assert torch.equal(seen.target_labels, data.labels)
     reached = result.seeds[0].controls

@@ -104,8 +104,8 @@ def test_a_run_is_its_two_halves_to_the_bit(way: str, tmp_path: Path) -> None:
     for one, other in ((whole_branch.standard, second_branch.standard), *pairs):
         same_artefact(ran.result(one).dump(), learned.result(other).dump())
     for one, other in zip(
-        (whole_branch.perturbed, whole_branch.heldout_perturbed, whole_branch.mixed, whole_branch.heldout_mixed),
-        (second_branch.perturbed, second_branch.heldout_perturbed, second_branch.mixed, second_branch.heldout_mixed),
+        (whole_branch.perturbed, whole_branch.heldout_perturbed, whole_branch.seen, whole_branch.heldout_seen),
+        (second_branch.perturbed, second_branch.heldout_perturbed, second_branch.seen, second_branch.heldout_seen),
         strict=True,
     ):
         # Sources too: the set does not hold them, but they are drawn again.
@@ -127,8 +127,8 @@ def test_a_run_of_two_layer_networks_is_its_halves_but_for_rounding(way: str, tm
         ran.result(of_whole.branches[0].standard).dump(), learned.result(of_second.branches[0].standard).dump()
     )
     same_set(
-        ran.result(of_whole.branches[0].mixed),
-        learned.result(of_second.branches[0].mixed),
+        ran.result(of_whole.branches[0].seen),
+        learned.result(of_second.branches[0].seen),
         but=frozenset({"coefficients", "basis"}),
     )
     f, g = (

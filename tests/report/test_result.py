@@ -54,11 +54,11 @@ def test_the_summary_sums_up_the_seeds(tiny_result: Result) -> None:
         variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
         assert values["std"] == pytest.approx(math.sqrt(variance), rel=1e-9, abs=1e-15)
     # What only searches, more than two classes, deep or dead networks, or data with groups have, or who asks.
-    others = {"perturbation_size", "largest_share", "linear_probe", "linear_probe_heldout"}
+    others = {"perturbation_size", "kept_share", "largest_share", "linear_probe", "linear_probe_heldout"}
     others |= {"standard_dead_share", "perturbation_dead_share"}
     others |= {"standard_robust_accuracy", "perturbation_robust_accuracy"}
     others |= {"standard_accuracy_worst_group", "perturbation_accuracy_worst_group"}
-    others |= {name for name in MEASURES if name.startswith(("attribution", "robust_linear"))}
+    others |= {name for name in MEASURES if name.startswith(("attribution", "robust_linear", "generation"))}
     assert set(tiny_result.summary) == set(MEASURES) - others
 
 

@@ -93,4 +93,9 @@ def why_no_theory(config: ExperimentConfig) -> str | None:
             f"{config.mixing.perturbed_share:g}), but both papers' predictions are for perturbed samples alone; "
             "choose a run without mixing"
         )
+    if config.saving.is_saved:
+        return (
+            f"{config.name} trains g on what files hold (saving.format = {config.saving.format!r}), but both papers' "
+            "predictions are for perturbations as the attack made them; choose a run without it"
+        )
     return None

@@ -46,8 +46,8 @@ def learn(
             replaced network do not apply to it; if only one of the two is a network of the theory, neither does the
             way of training.
         data: the set's data, by name or as objects; None if they are still where the set was made from them.
-        overrides: keys by dotted name: of ``perturbation``, ``controls``, ``measures`` and ``mixing``, ``name``, and
-            ``seeds``, which are g's. By default g has the set's seed.
+        overrides: keys by dotted name: of ``perturbation``, ``controls``, ``measures``, ``mixing`` and ``saving``,
+            ``name``, and ``seeds``, which are g's. By default g has the set's seed.
         data_dir, out, cache_dir, cache_size, force, report, formats, style, track, watch: as in
             `learn_from_perturbations`.
 

@@ -12,6 +12,7 @@ from perturblearn.api.options import PathLike
 from perturblearn.api.stored import SetLike, data_may_have_moved, open_set, require_data, require_same_data
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Dataset, data_fingerprint, dataset_from, load_dataset
+from perturblearn.errors import ConfigError
 from perturblearn.experiment import draws_of_data, start_of_sources, start_of_targets
 from perturblearn.perturbed import Damage, PerturbedSet, StoredSet, lost_standard
 from perturblearn.perturbed import perturb as perturb_rows
@@ -66,6 +67,11 @@ class _Maker:
 
     def shard(self, part: str, rows: range) -> PerturbedSet:
         config = self._stored.config
+        if config.attack.n_others:
+            raise ConfigError(
+                f"the set {self._stored.folder} cannot be repaired: attack.keep_others = {config.attack.n_others} was "
+                "searched with networks that no set holds; write it again with 'perturblearn perturb'"
+            )
         if self._known is None:
             self._known = self._load()
         standard, data = self._known

@@ -7,7 +7,7 @@ An attack is a frozen value with one method, ``search``; `make_attack` makes it 
 from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Norm
-from perturblearn.attacks.context import AttackContext, Iterate
+from perturblearn.attacks.context import AttackContext, Iterate, Others
 from perturblearn.attacks.descent import ProjectedDescent
 from perturblearn.attacks.factored_step import gate_basis, one_step_factors
 from perturblearn.attacks.foolbox_attack import FoolboxAttack, foolbox_attack
@@ -45,6 +45,7 @@ __all__ = [
     "NoisyStep",
     "Norm",
     "OneStep",
+    "Others",
     "OwnAttack",
     "ProjectedDescent",
     "RadialPGD",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +12,7 @@ from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Ball, check_sources, sizes_of
 from perturblearn.attacks.context import AttackContext
-from perturblearn.attacks.objective import Objective, bfloat16_call, name_of_network, target_loss
+from perturblearn.attacks.objective import Loss, Objective, bfloat16_call, name_of_network, target_loss
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.classifiers import folded, is_target
 from perturblearn.errors import ConfigError
@@ -29,7 +29,7 @@ class Block:
         ball: what the perturbed inputs may be.
         exact: the target loss in the network's own precision.
         quick: the one that is searched; the same, or its copy in bfloat16.
-        has_own_loss: whether it is another than `target_loss`.
+        has_own_loss: whether it is another than `target_loss` of one network.
     """
 
     rows: Tensor
@@ -96,13 +96,15 @@ def blocks(
         raise ConfigError(
             f"a search in bfloat16 needs float32 inputs, but these are {sources.dtype}; leave bfloat16 out"
         )
+    networks = [module, *(context.others.modules if context.others else ())]
     # Only where an exact pass verifies what it finds: folding changes outputs by rounding.
-    short = bfloat16_call(folded(module)) if bfloat16 else None
+    short = [bfloat16_call(folded(network)) for network in networks] if bfloat16 else None
+    names = [name_of_network(network) for network in networks]
     slices = list(pass_slices(sources, context.block))
     for number, part in enumerate(slices):
-        labels = targets[part].to(sources.device).long()
-        rest = name_of_network(module), labels, sources.shape[1:], context.loss or target_loss
-        exact = Objective(module, *rest)
+        labels = [targets, *([context.others.labels] * (len(networks) - 1) if context.others else ())]
+        labels = [column[part].to(sources.device).long() for column in labels]
+        exact = _objective(networks, names, labels, sources.shape[1:], context.loss)
         yield Block(
             rows=torch.arange(part.start, part.stop, device=sources.device),
             number=number,
@@ -110,6 +112,19 @@ def blocks(
             shape=sources.shape[1:],
             ball=Ball(attack.norm, sources[part], sizes[part], context.value_range),
             exact=exact,
-            quick=exact if short is None else Objective(short, *rest),
-            has_own_loss=context.loss is not None,
+            quick=exact if short is None else _objective(short, names, labels, sources.shape[1:], context.loss),
+            has_own_loss=context.loss is not None or context.others is not None,
         )
+
+
+def _objective(
+    calls: Sequence[Callable[[Tensor], Tensor]],
+    names: Sequence[str],
+    labels: Sequence[Tensor],
+    shape: torch.Size,
+    loss: Loss | None,
+) -> Objective:
+    """The objective of some samples: the first network's, with those of the others at their own labels."""
+    first, *others = zip(calls, names, labels, strict=True)
+    kept = [Objective(*other, shape, target_loss) for other in others]
+    return Objective(*first, shape, loss or target_loss, kept)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from perturblearn.attacks.objective import Loss
 
@@ -42,6 +42,21 @@ def silent(done: int, steps: int, note: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Others:
+    """Networks that a search is to leave as they are, while it fools another one [own].
+
+    The mean of their target losses at the true labels is added to what the search minimises.
+
+    Args:
+        modules: at least one; their inputs and outputs are like those of the network that is attacked.
+        labels: true labels of the sources, (n,).
+    """
+
+    modules: tuple[nn.Module, ...]
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class AttackContext:
     """How a search is carried out; nothing here says which perturbations are allowed but the range.
 
@@ -55,6 +70,7 @@ class AttackContext:
         callback: called with every `Iterate` of a search that this package does itself.
         report: called now and then with gradient steps done and in all.
         originals: inputs whose features a rebuilding attack gives the sources, (n, ...); None for all other attacks.
+        others: networks that a projected descent is to leave as they are; None for all other attacks.
     """
 
     value_range: tuple[float, float] = (-math.inf, math.inf)
@@ -64,10 +80,11 @@ class AttackContext:
     callback: Callback | None = None
     report: Report = silent
     originals: Tensor | None = None
+    others: Others | None = None
 
 
 class SearchOptions(TypedDict, total=False):
-    """Keyword arguments of the functions: the fields of `AttackContext` but its originals, and what searches share."""
+    """Keyword arguments of the functions: the fields of `AttackContext` but its last two, and what searches share."""
 
     value_range: tuple[float, float]
     seed: int
@@ -86,6 +103,6 @@ class SearchOptions(TypedDict, total=False):
 
 def split_options(options: Mapping[str, Any]) -> tuple[AttackContext, dict[str, Any]]:
     """Keyword arguments of one of the functions as a context, and what is left for the attack itself."""
-    names = {field.name for field in fields(AttackContext)} - {"originals"}
+    names = {field.name for field in fields(AttackContext)} - {"originals", "others"}
     context = {name: value for name, value in options.items() if name in names}
     return AttackContext(**context), {name: value for name, value in options.items() if name not in names}

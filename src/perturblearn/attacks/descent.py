@@ -100,7 +100,8 @@ class ProjectedDescent(Attack):
             for name in ("start", "augmentation")
         )
         results = []
-        with frozen(module, context.seed):
+        networks = module if context.others is None else nn.ModuleList((module, *context.others.modules))
+        with frozen(networks, context.seed):
             for block in blocks(self, module, sources, targets, context, bfloat16=self.bfloat16):
                 best = Best()
                 # Otherwise the first iterate is the source itself, and its pass is the one that has to be made anyway.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -55,12 +55,20 @@ class Objective:
         targets: y', (n,) int64.
         shape: of one input.
         loss: of outputs and targets, per sample.
+        others: objectives of other networks; the mean of their losses is added.
     """
 
     def __init__(
-        self, call: Callable[[Tensor], Tensor], name: str, targets: Tensor, shape: torch.Size, loss: Loss
+        self,
+        call: Callable[[Tensor], Tensor],
+        name: str,
+        targets: Tensor,
+        shape: torch.Size,
+        loss: Loss,
+        others: Sequence[Objective] = (),
     ) -> None:
         self._call, self._name, self._targets, self._shape, self._loss = call, name, targets, shape, loss
+        self._others = others
         self._missing: Tensor | None = None
 
     @property
@@ -70,7 +78,8 @@ class Objective:
 
     def of_rows(self, rows: Tensor) -> Objective:
         """The same for some of the samples."""
-        return Objective(self._call, self._name, self._targets[rows], self._shape, self._loss)
+        others = [other.of_rows(rows) for other in self._others]
+        return Objective(self._call, self._name, self._targets[rows], self._shape, self._loss, others)
 
     def evaluate(self, points: Float[Tensor, "n d"]) -> tuple[Tensor, Float[Tensor, " n"]]:
         """Outputs and losses (n,) at points (n, d).
@@ -130,6 +139,8 @@ class Objective:
                 f"the loss returned {shape} for {len(points)} samples, but an attack needs one number for each; "
                 "return a tensor of shape (n,), not their mean"
             )
+        if self._others:
+            losses = losses + torch.stack([other._pass(points)[1] for other in self._others]).mean(dim=0)
         missing = losses.detach().isnan().sum() + outputs.detach().isnan().sum()
         self._missing = missing if self._missing is None else self._missing + missing
         return outputs, losses

@@ -73,7 +73,7 @@ def learn(
         str,
         arguments(
             "[--KEY VALUE ...]",
-            "Keys of perturbation, controls, measures and mixing by their dotted names, name, and seeds (of g).",
+            "Keys of perturbation, controls, measures, mixing and saving by their dotted names, name, and seeds (g's).",
         ),
     ],
     data: Data = None,

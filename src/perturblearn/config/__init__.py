@@ -51,7 +51,7 @@ from perturblearn.config.data import (
     SyntheticConfig,
     UniformConfig,
 )
-from perturblearn.config.experiment import ControlsConfig, ExperimentConfig, MeasuresConfig
+from perturblearn.config.experiment import MOST_GENERATIONS, ControlsConfig, ExperimentConfig, MeasuresConfig
 from perturblearn.config.keys import Key, fields, inline_table, parse_value, value_of
 from perturblearn.config.loading import (
     ConfigLike,
@@ -84,11 +84,13 @@ from perturblearn.config.model import (
     TwoLayerModelConfig,
     WideResNetConfig,
 )
+from perturblearn.config.saving import SavingConfig
 from perturblearn.config.sweep import Keep, Sweep, describe, resolve_sweep
 from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
     "JSON",
+    "MOST_GENERATIONS",
     "NETWORKS",
     "NOISE_SOURCES",
     "AdversarialConfig",
@@ -148,6 +150,7 @@ __all__ = [
     "ResNet18Config",
     "RestartingConfig",
     "SGDConfig",
+    "SavingConfig",
     "ShiftedGaussConfig",
     "SparseAttackConfig",
     "SplitConfig",

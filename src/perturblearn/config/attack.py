@@ -111,6 +111,11 @@ class AttackConfig(NamedVariants):
         return False
 
     @property
+    def n_others(self) -> int:
+        """Networks besides f that perturbations are to leave at the true labels."""
+        return 0
+
+    @property
     def is_bfloat16(self) -> bool:
         """Whether the search is in bfloat16."""
         return False
@@ -278,6 +283,11 @@ class RestartingConfig(IterativeConfig):
     away: Annotated[bool | None, none_for(False)] = Field(
         default=None, description="move sources away from the targets, as poisons do from true labels (false)"
     )
+    keep_others: Annotated[PositiveInt | None, none_for(0)] = Field(
+        default=None,
+        description="networks trained as f is, but independently, which perturbations are to leave at the true label: "
+        "what fools f alone (0)",
+    )
 
     @model_validator(mode="after")
     def _starts_elsewhere(self) -> Self:
@@ -288,10 +298,24 @@ class RestartingConfig(IterativeConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_labels_to_keep(self) -> Self:
+        if self.keep_others is not None and not self.has_labels:
+            raise ValueError(
+                f"keep_others = {self.keep_others} leaves other networks at the true labels of the sources, which "
+                f"source {self.source} does not have; choose source natural, or remove it"
+            )
+        return self
+
     @property
     def searches(self) -> int:
         """See `AttackConfig.searches`."""
         return self.restarts * (self.augment or 1)
+
+    @property
+    def n_others(self) -> int:
+        """See `AttackConfig.n_others`."""
+        return self.keep_others or 0
 
 
 class RadialPGDConfig(SparseAttackConfig, RestartingConfig):

@@ -21,6 +21,7 @@ from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDC
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
 from perturblearn.config.model import LimitConfig
+from perturblearn.config.saving import SavingConfig
 from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
 
 
@@ -116,6 +117,8 @@ class ControlsConfig(Section):
     )
 
 
+MOST_GENERATIONS = 10
+"""Each has measures of its own, by names that are known beforehand."""
 MOST_SEEDS = 100_000
 """Each is a run of its own, held in memory."""
 
@@ -170,6 +173,11 @@ class ExperimentConfig(Section):
     draws_card: Literal["a100", "h100", "v100", "a6000", "rtx3090", "rtx4090", "t4"] | None = Field(
         default=None, description="neurips2024, iclr2024: the GPU whose draws are made again (a100)"
     )
+    generations: Annotated[int, Field(ge=1, le=MOST_GENERATIONS)] = Field(
+        default=1,
+        description="how often perturbations are learned from: with 2, g is attacked as f was and another network "
+        f"learns from that set, and so on, up to {MOST_GENERATIONS}",
+    )
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="sgd: an interrupted training goes on from where it was so long ago at most"
     )
@@ -180,6 +188,7 @@ class ExperimentConfig(Section):
     standard: ClassifierConfig = DescentConfig()
     attack: AttackConfig = OneStepConfig()
     mixing: MixingConfig = MixingConfig()
+    saving: SavingConfig = SavingConfig()
     perturbation: ClassifierConfig = DescentConfig()
     controls: ControlsConfig = ControlsConfig()
     measures: MeasuresConfig = MeasuresConfig()
@@ -287,6 +296,11 @@ class ExperimentConfig(Section):
             return (
                 f"is about perturbed samples alone, but mixing.perturbed_share = {self.mixing.perturbed_share:g}; "
                 "remove one of them"
+            )
+        if self.saving.is_saved:
+            return (
+                f"is about perturbations as the attack made them, but saving.format = {self.saving.format!r}; remove "
+                "one of them"
             )
         return None
 
@@ -401,6 +415,25 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _trains_what_it_keeps(self) -> Self:
+        key = f"attack.keep_others = {self.attack.n_others}"
+        if self.attack.n_others and isinstance(self.standard, UntrainedConfig):
+            raise ValueError(
+                f"{key} trains other networks as f is trained, but standard.training = 'none'; train f, or remove it"
+            )
+        if self.attack.n_others and isinstance(self.standard.model, LimitConfig):
+            raise ValueError(
+                f"{key} trains other networks as f is trained, but a limit is the same whoever computes it; choose a "
+                "trained network for f, or remove it"
+            )
+        if self.attack.n_others and self.draws != "own":
+            raise ValueError(
+                f"{key} trains networks that the script of draws = {self.draws!r} did not have; choose draws = 'own', "
+                "or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_gradients_where_needed(self) -> Self:
         learner = self.perturbation.model.name
         if self.standard.model.is_fitted:
@@ -497,6 +530,58 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "measures.theory = true compares with predictions for perturbed samples alone, but "
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g}; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_generations(self) -> Self:
+        if self.generations == 1:
+            return self
+        key = f"generations = {self.generations}"
+        for role in ("standard", "perturbation"):
+            rates = getattr(self, role).lr
+            if len(rates) > 1:
+                raise ValueError(
+                    f"{key} attacks one g after the other, but {role}.lr has {len(rates)} values; choose one"
+                )
+        if self.perturbation.model.is_fitted:
+            raise ValueError(
+                f"{key} attacks g, but perturbation.model.name = {self.perturbation.model.name!r} has no gradients to "
+                "perturb inputs by; choose a network for g, or remove it"
+            )
+        if getattr(self.perturbation, "start", None) is not None:
+            raise ValueError(
+                f"{key} trains networks with first weights of their own, but perturbation.start = 'standard'; remove "
+                "one of them"
+            )
+        if self.attack.rebuilds:
+            raise ValueError(
+                f"{key} is about perturbations towards wrong labels, but attack.name = 'rebuild' keeps true ones; "
+                "remove one of them"
+            )
+        if isinstance(self.attack, GeometryConfig) and not isinstance(self.perturbation.model, LimitConfig):
+            raise ValueError(
+                f"{key} attacks g, and attack.name = 'geometry' needs a limit, but perturbation.model.name = "
+                f"{self.perturbation.model.name!r}; choose the model limit, or another attack"
+            )
+        if self.draws != "own":
+            raise ValueError(
+                f"{key} trains networks that the script of draws = {self.draws!r} did not have; choose draws = 'own', "
+                "or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _savable(self) -> Self:
+        key = f"saving.format = {self.saving.format!r}"
+        if self.saving.is_saved and self.attack.is_bare:
+            raise ValueError(
+                f"{key} writes images, which bare perturbations are not; choose another source, or remove it"
+            )
+        if self.saving.is_saved and self.measures.theory:
+            raise ValueError(
+                "measures.theory = true compares with predictions for perturbations as the attack made them, but "
+                f"{key}; remove one of them"
             )
         return self
 

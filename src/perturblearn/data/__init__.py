@@ -13,6 +13,7 @@ from perturblearn.data.bands import Band, make_band
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.components import Components
 from perturblearn.data.dataset import Dataset
+from perturblearn.data.images import decode_image, scaled
 from perturblearn.data.load import Outline, data_outline, depends_on_seed, draws_split, load_dataset
 from perturblearn.data.mnist import warn_of_order
 from perturblearn.data.places import resolve_data_dir
@@ -40,6 +41,7 @@ __all__ = [
     "data_fingerprint",
     "data_outline",
     "dataset_from",
+    "decode_image",
     "depends_on_seed",
     "draw_augmentation",
     "draws_split",
@@ -48,5 +50,6 @@ __all__ = [
     "prepare",
     "resolve_data_dir",
     "row_slices",
+    "scaled",
     "warn_of_order",
 ]

@@ -119,24 +119,39 @@ def resized(pixels: NDArray[np.uint8], size: int, how: Resize) -> NDArray[np.uin
     Returns:
         (channels, size, size).
     """
-    from PIL import Image
-
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    side = min(image.size) if how == "crop" else max(image.size)
+    height, width = pixels.shape[1:]
+    side = min(height, width) if how == "crop" else max(height, width)
     if how == "squash":
-        shape, box = (size, size), None
+        values = scaled(pixels, size, size)
     elif how == "crop":
-        left, top = ((length - side) / 2 for length in image.size)
-        shape, box = (size, size), (left, top, left + side, top + side)
+        left, top = (width - side) / 2, (height - side) / 2
+        values = scaled(pixels, size, size, box=(left, top, left + side, top + side))
     else:
-        width, height = (max(1, round(length * size / side)) for length in image.size)
-        shape, box = (width, height), None
-    values = np.asarray(image.resize(shape, Image.Resampling.BILINEAR, box=box))
-    values = values[None] if len(pixels) == 1 else values.transpose(2, 0, 1)
+        values = scaled(pixels, *(max(1, round(length * size / side)) for length in (height, width)))
     room = np.zeros((len(pixels), size, size), dtype=np.uint8)
     top, left = ((size - length) // 2 for length in values.shape[1:])
     room[:, top : top + values.shape[1], left : left + values.shape[2]] = values
     return room
+
+
+def scaled(
+    pixels: NDArray[np.uint8], height: int, width: int, *, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
+    """An image of another size, by bilinear interpolation over all pixels that a new one covers.
+
+    Args:
+        pixels: (channels, ..., ...), one channel or three.
+        height, width: afterwards.
+        box: left, top, right and bottom edge of the part that is shown; None for the whole image.
+
+    Returns:
+        (channels, height, width).
+    """
+    from PIL import Image
+
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    values = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    return values[None] if len(pixels) == 1 else values.transpose(2, 0, 1)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from perturblearn.attacks import make_attack
 from perturblearn.classifiers import Classifier, Identity
-from perturblearn.config import AttackConfig, ClassifierConfig, ExperimentConfig, OwnAttackConfig, PGDConfig
+from perturblearn.config import (
+    AttackConfig,
+    ClassifierConfig,
+    ExperimentConfig,
+    OwnAttackConfig,
+    PGDConfig,
+    SavingConfig,
+)
 from perturblearn.data import Dataset
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.attribution import Attribution, attribute
@@ -35,7 +42,7 @@ from perturblearn.experiment.selection import Selected, select
 from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
 from perturblearn.experiment.training import named, resumption
 from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside, optional
-from perturblearn.perturbed import PerturbedSet, mix
+from perturblearn.perturbed import PerturbedSet, mix, through_files
 from perturblearn.seeding import PublishedControl, PublishedStart, derive_seed
 from perturblearn.store import Artefact
 from perturblearn.theory import DecisionMap, GateKernel, perturbation_direction
@@ -287,6 +294,7 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
         selection: of learning rates; None where there is one of each.
         perturbed: the set for each learning rate of f; empty for a control that does not see it.
         published: how a published script draws what the control learns, and its first draw; None for our own draws.
+        saving: the files that its inputs go through, as g's do; None for none, and for g's own set.
         section: how g is trained, as found on this machine.
     """
 
@@ -303,6 +311,7 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
     selection: Selection | None
     perturbed: tuple[Stage[PerturbedSet], ...]
     published: PublishedControl | None = optional()
+    saving: SavingConfig | None = optional()
     section: ClassifierConfig = aside()
 
     @property
@@ -336,6 +345,8 @@ class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], C
             if self.perturbed_share < 1:
                 seed = derive_seed(self.seed, "mixing", "training")
                 seen = mix(seen, data, self.perturbed_share, seed=seed)
+            if self.saving is not None:
+                seen = replace(seen, inputs=through_files(seen.inputs, data, self.saving))
         section = self.section.with_rate(self.section.lr[selected.perturbation])
         start = None if self.published is None else self.published.start
         control = CONTROLS[self.control](data, seen, self.attack, section, self.seed, start)

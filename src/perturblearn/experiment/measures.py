@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from perturblearn.classifiers import Classifier, identify, is_target, label_loss, predicted_labels
+from perturblearn.config import MOST_GENERATIONS
 from perturblearn.data import Dataset
 from perturblearn.experiment.measured import ClassMeasures, GroupMeasures, LearnerMeasures
 from perturblearn.perturbed import PerturbedSet
@@ -238,6 +239,37 @@ def measure_fooling(classifier: Classifier, perturbed: PerturbedSet) -> dict[str
     return {"success": float(success) if bool(redirected.any()) else None, "error": error}
 
 
+def measure_generation(
+    number: int, standard: Classifier, perturbation: Classifier, data: Dataset, perturbed: PerturbedSet
+) -> dict[str, float | None]:
+    """What is measured of a later generation.
+
+    Args:
+        number: of the generation, from 2 on.
+        standard: f.
+        perturbation: the network.
+        data: with its true labels.
+        perturbed: what the network was trained on, for which the generation before it was attacked.
+    """
+    outputs = perturbation.outputs(data.heldout_inputs)
+    return {
+        f"generation_{number}_accuracy": accuracy(perturbation.outputs(data.inputs), data.labels),
+        f"generation_{number}_accuracy_heldout": accuracy(outputs, data.heldout_labels),
+        f"generation_{number}_agreement": agreement(standard.outputs(data.heldout_inputs), outputs),
+        f"generation_{number}_success": perturbed.success_rate,
+    }
+
+
+def _of_generation(number: int) -> tuple[Measure, ...]:
+    learner, before = f"generation {number}", "g" if number == 2 else f"generation {number - 1}"
+    return (
+        Measure(f"generation_{number}_accuracy", f"{learner}, f's clean training set"),
+        Measure(f"generation_{number}_accuracy_heldout", f"{learner}, clean held-out inputs", is_heldout_share=True),
+        Measure(f"generation_{number}_agreement", f"f and {learner}, clean held-out inputs", is_heldout_share=True),
+        Measure(f"generation_{number}_success", f"{before} on what {learner} sees, where the target is not the label"),
+    )
+
+
 def _measure_classes(case: PerturbationCase) -> ClassMeasures:
     data, perturbed = case.data, case.perturbed
     truths = [data.heldout_labels == label for label in data.label_values]
@@ -282,11 +314,10 @@ def _has_groups(case: StandardCase) -> bool:
     return case.data.heldout_groups is not None
 
 
-def _mean_size(case: PerturbationCase) -> float | None:
+def _mean_moved(perturbed: PerturbedSet, column: Tensor | None) -> float | None:
     """Mean over the samples that are perturbed; None where mixing has left none."""
-    perturbed = case.perturbed
-    assert perturbed.sizes is not None, "it applies to sets with sizes"
-    moved = perturbed.sizes if perturbed.clean is None else perturbed.sizes[~perturbed.clean]
+    assert column is not None, "it applies to sets with this column"
+    moved = column if perturbed.clean is None else column[~perturbed.clean]
     return moved.double().mean().item() if len(moved) else None
 
 
@@ -385,8 +416,15 @@ MEASURES: dict[str, Measure] = {
         PerturbationMeasure(
             "perturbation_size",
             "size of the perturbations, mean over the perturbed samples",
-            _mean_size,
+            lambda case: _mean_moved(case.perturbed, case.perturbed.sizes),
             lambda case: case.perturbed.sizes is not None,
+        ),
+        PerturbationMeasure(
+            "kept_share",
+            "how often networks that were to be left alone give what g sees its true label",
+            lambda case: _mean_moved(case.perturbed, case.perturbed.kept),
+            lambda case: case.perturbed.kept is not None,
+            is_usual=False,
         ),
         PerturbationMeasure(
             "perturbed_loss", "g, the set it was trained on", lambda case: _loss_on(case, case.perturbed)
@@ -394,6 +432,7 @@ MEASURES: dict[str, Measure] = {
         PerturbationMeasure(
             "perturbed_loss_heldout", "g, held-out perturbed set", lambda case: _loss_on(case, case.heldout_perturbed)
         ),
+        *(measure for number in range(2, MOST_GENERATIONS + 1) for measure in _of_generation(number)),
         Measure("attribution_total", "class signal of g, held-out inputs: the sum of its parts"),
         Measure("attribution_perturbation", "what the perturbations taught g"),
         Measure("attribution_source", "what their sources taught g, under the target labels"),

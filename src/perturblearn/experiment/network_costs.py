@@ -129,9 +129,11 @@ def estimate_shard(section: ClassifierConfig, shapes: Shapes, n_rows: int) -> Es
     attack, input_dim = shapes.attack, shapes.input_dim
     steps = attack.gradient_steps(input_dim)
     # The start and each step forward and back, the last iterate forward.
-    passes = (steps * 2 + 1) * attack.searches
+    passes = (steps * 2 + 1) * attack.searches * (1 + attack.n_others)
     memory = 3 * n_rows * input_dim * shapes.number_bytes + _FIXED
     note = f"{steps} step{'s' * (steps != 1)} on {n_rows:,} samples"
+    if attack.n_others:
+        note += f", each through {1 + attack.n_others} networks"
     if isinstance(section.model, TwoLayerModelConfig):
         costs = _measured_two_layer(section.model.units, input_dim, shapes.dtype, shapes.device)
     else:

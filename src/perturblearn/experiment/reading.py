@@ -48,6 +48,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **robust_linear,
             **theory,
             **features,
+            **{name: value for stage in graph.generations for name, value in executor.result(stage).items()},
             **({} if attribution is None else attribution.numbers),
         },
         controls={name: executor.result(stage) for name, stage in graph.controls.items()},

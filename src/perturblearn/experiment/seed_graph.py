@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ from perturblearn.experiment.steps import (
     Data,
     DeepPerturbation,
     DeepStandard,
+    GenerationMeasures,
     LoadedSet,
     LoadedStandard,
     Mixed,
@@ -69,13 +70,14 @@ from perturblearn.experiment.steps import (
     Perturbation,
     PerturbationMeasures,
     Perturbed,
+    Saved,
     Shard,
     Standard,
     StandardMeasures,
     WithForeign,
 )
 from perturblearn.graph import AnyStage, Stage
-from perturblearn.perturbed import PerturbedSet, StoredSet, set_size, shard_ranges
+from perturblearn.perturbed import PerturbedSet, StoredSet, check_images, set_size, shard_ranges
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class Branch:
     Args:
         standard: f.
         perturbed, heldout_perturbed: what the attack makes of both parts of the data.
-        mixed, heldout_mixed: the same with clean samples among them: the set that g sees, and the one that chooses g's
-            learning rate. The same stages as before where nothing is mixed in.
+        seen, heldout_seen: the same with clean samples among them, and as files hold it: the set that g sees, and the
+            one that chooses g's learning rate. The same stages as before where nothing is mixed in or saved.
         measures: what f knows.
         directions: how the perturbations compare with the prediction; None if not asked for.
         learners: g for each of its learning rates.
@@ -108,8 +110,8 @@ class Branch:
     standard: Stage[Classifier]
     perturbed: Stage[PerturbedSet]
     heldout_perturbed: Stage[PerturbedSet]
-    mixed: Stage[PerturbedSet]
-    heldout_mixed: Stage[PerturbedSet]
+    seen: Stage[PerturbedSet]
+    heldout_seen: Stage[PerturbedSet]
     measures: StandardMeasures
     directions: DirectionMeasures | None
     learners: tuple[Learner, ...]
@@ -128,6 +130,7 @@ class SeedGraph:
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
         features: of f, of perturbations and of g; None if not asked for.
+        generations: what networks after g have learned from one another.
     """
 
     data: Data
@@ -140,6 +143,7 @@ class SeedGraph:
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
     features: FeaturesOf | None
+    generations: tuple[GenerationMeasures, ...]
 
     @property
     def standards(self) -> tuple[Stage[Classifier], ...]:
@@ -165,7 +169,21 @@ class SeedGraph:
         """The stages that hold a run's numbers."""
         robust = (self.robust_accuracy, self.robust_linear)
         asked_for = (self.linear_probe, *robust, self.theory, self.attribution, self.features)
-        return (self.selection, *self.controls.values(), *(stage for stage in asked_for if stage is not None))
+        asked = (stage for stage in asked_for if stage is not None)
+        return (self.selection, *self.controls.values(), *asked, *self.generations)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A generation after g.
+
+    Args:
+        attacked: the network before it.
+        generation: its number, from 2 on.
+    """
+
+    attacked: Stage[Classifier]
+    generation: int
 
 
 class GraphBuilder:
@@ -202,6 +220,11 @@ class GraphBuilder:
                     f"measures.{key} = true compares f with its training, which a set on disk does not hold; set "
                     f"measures.{key} = false, or run the whole experiment"
                 )
+        if stored is not None and config.generations > 1:
+            raise ConfigError(
+                f"generations = {config.generations} attacks g as f was attacked, which a set on disk does not hold "
+                "everything for; remove it, or run the whole experiment"
+            )
         if draws_of(config) is not None and dataset is None:
             warn_of_order(config.data.provider, resolve_data_dir(data_dir))
         # A set's data are those that it was made from, whatever g is drawn by.
@@ -225,6 +248,9 @@ class GraphBuilder:
             standard=config.standard,
             attack=config.attack,
         )
+        if config.saving.is_saved:
+            signature = self.outline.signature
+            check_images(signature.input_shape, is_standardised=signature.standardisation is not None)
         # What all seeds share is made once: planning thousands of runs takes long enough.
         self._sections = {
             role: tuple(section.with_rate(lr) for lr in section.lr)
@@ -279,7 +305,7 @@ class GraphBuilder:
         # Without a grid nothing has to be selected, and what depends on less is shared by more.
         is_grid = len(config.standard.lr) > 1 or len(config.perturbation.lr) > 1
         chosen = selection if is_grid else None
-        sets = tuple(branch.mixed for branch in branches)
+        sets = tuple(branch.seen for branch in branches)
         controls = tuple(CONTROLS) if config.controls.draws else ()
         probe = LinearProbe(data=data, selection=chosen, perturbed=sets, context=self.context)
         return SeedGraph(
@@ -293,6 +319,7 @@ class GraphBuilder:
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
             self._features(data, branches, selection, seed) if config.measures.features else None,
+            tuple(self._generations(data, of_sets, branches[0], seed)),
         )
 
     def _branch(self, data: Data, of_sets: Stage[Dataset], section: ClassifierConfig, seed: int) -> Branch:
@@ -301,18 +328,18 @@ class GraphBuilder:
         standard = self._standard(data, section, seed)
         perturbed = self._perturbed(of_sets, standard, "training", seed)
         heldout_perturbed = self._perturbed(of_sets, standard, "heldout", seed)
-        mixed = self._mixed(data, perturbed, "training", seed)
-        heldout_mixed = self._mixed(data, heldout_perturbed, "heldout", seed)
+        seen = self._seen(data, standard, perturbed, "training", seed)
+        heldout_seen = self._seen(data, standard, heldout_perturbed, "heldout", seed)
         learners: list[Learner] = []
         for perturbation_section in self._sections["perturbation"]:
-            perturbation = self._perturbation(data, mixed, perturbation_section, seed)
+            perturbation = self._perturbation(data, seen, perturbation_section, seed)
             measures = PerturbationMeasures(
                 loss=config.perturbation.loss,
                 taken=self._taken[PerturbationMeasure],
                 data=data,
                 standard=standard,
-                perturbed=mixed,
-                heldout_perturbed=heldout_mixed,
+                perturbed=seen,
+                heldout_perturbed=heldout_seen,
                 perturbation=perturbation,
                 context=context,
             )
@@ -321,8 +348,8 @@ class GraphBuilder:
             standard,
             perturbed,
             heldout_perturbed,
-            mixed,
-            heldout_mixed,
+            seen,
+            heldout_seen,
             StandardMeasures(taken=self._taken[StandardMeasure], data=data, standard=standard, context=context),
             self._direction_measures(data, perturbed) if config.measures.cosine_similarity else None,
             tuple(learners),
@@ -401,23 +428,73 @@ class GraphBuilder:
     ) -> Stage[PerturbedSet]:
         if self._stored is not None:
             return LoadedSet(hash=self._stored.hash, part=part, data=data, stored=self._stored)
+        return self._attacked(data, standard, part, seed)
+
+    def _attacked(
+        self,
+        data: Stage[Dataset],
+        standard: Stage[Classifier],
+        part: Part,
+        seed: int,
+        later: Later | None = None,
+    ) -> Stage[PerturbedSet]:
+        """A set that f is attacked for, or one of the networks after it."""
         is_search = self.config.attack.is_search
+        made_from = standard if later is None else later.attacked
         return Perturbed(
             attack=self.config.attack,
             own=self._own_attack,
             part=part,
             seed=seed,
             data=data,
-            made_from=tuple(self.shards(data, standard, part, seed)) if is_search else standard,
+            made_from=tuple(self.shards(data, standard, part, seed, later)) if is_search else made_from,
             targets=start_of_targets(self.config, part),
             sources=start_of_sources(self.config, part),
+            generation=None if later is None else later.generation,
             context=self.context,
         )
 
-    def shards(self, data: Stage[Dataset], standard: Stage[Classifier], part: Part, seed: int) -> Iterator[Shard]:
-        """The parts that a perturbed set is put together or written from."""
+    def _generations(
+        self, data: Data, of_sets: Stage[Dataset], branch: Branch, seed: int
+    ) -> Iterator[GenerationMeasures]:
+        """What every network after g has learned from the one before it."""
+        standard, attacked = branch.standard, branch.learners[0].perturbation
+        for number in range(2, self.config.generations + 1):
+            assert isinstance(attacked, (Perturbation, DeepPerturbation)), "it is made here"
+            perturbed = self._attacked(of_sets, standard, "training", seed, Later(attacked, number))
+            seen = self._seen(data, attacked, perturbed, "training", seed)
+            attacked = replace(attacked, perturbed=seen, generation=number)
+            yield GenerationMeasures(
+                number=number,
+                data=data,
+                standard=standard,
+                perturbed=seen,
+                perturbation=attacked,
+                context=self.context,
+            )
+
+    def shards(
+        self,
+        data: Stage[Dataset],
+        standard: Stage[Classifier],
+        part: Part,
+        seed: int,
+        later: Later | None = None,
+    ) -> Iterator[Shard]:
+        """The parts that a perturbed set is put together or written from.
+
+        Args:
+            data, standard, part, seed: what is attacked, f, and where sources and draws come from.
+            later: the network that is attacked in the place of f.
+        """
         attack, outline = self.config.attack, self.outline
         count = set_size(attack, outline.n_samples, outline.n_heldout, heldout=part == "heldout")
+        # The network that is attacked is what a search costs.
+        context = self.context if later is None else replace(self.context, standard=self.config.perturbation)
+        others = None
+        if attack.n_others:
+            assert isinstance(standard, (Standard, DeepStandard)), "the configuration refuses an f that is not trained"
+            others = tuple(replace(standard, kept=number) for number in range(attack.n_others))
         for rows in shard_ranges(count, outline.signature.input_dim):
             yield Shard(
                 attack=attack,
@@ -426,18 +503,25 @@ class GraphBuilder:
                 rows=rows,
                 seed=seed,
                 data=data,
-                standard=standard,
+                standard=standard if later is None else later.attacked,
                 targets=start_of_targets(self.config, part),
                 sources=start_of_sources(self.config, part),
-                context=self.context,
+                others=others,
+                generation=None if later is None else later.generation,
+                context=context,
                 is_whole=len(rows) == count,
             )
 
-    def _mixed(self, data: Data, perturbed: Stage[PerturbedSet], part: Part, seed: int) -> Stage[PerturbedSet]:
-        share = self.config.mixing.perturbed_share
-        if share == 1:
-            return perturbed
-        return Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=self.context)
+    def _seen(
+        self, data: Data, standard: Stage[Classifier], perturbed: Stage[PerturbedSet], part: Part, seed: int
+    ) -> Stage[PerturbedSet]:
+        """A perturbed set as g sees it."""
+        share, saving, context = self.config.mixing.perturbed_share, self.config.saving, self.context
+        if share < 1:
+            perturbed = Mixed(share=share, part=part, seed=seed, data=data, perturbed=perturbed, context=context)
+        if saving.is_saved:
+            return Saved(saving=saving, data=data, standard=standard, perturbed=perturbed, context=context)
+        return perturbed
 
     def _direction_measures(self, data: Data, perturbed: Stage[PerturbedSet]) -> DirectionMeasures:
         model = self.config.standard.model
@@ -467,6 +551,7 @@ class GraphBuilder:
             known_as=self._known_as.get("perturbation") or config_tree(config.perturbation),
             draws=config.controls.draws,
             perturbed_share=config.mixing.perturbed_share,
+            saving=config.saving if config.saving.is_saved and CONTROLS[control] is not Permuted else None,
             set_seed=seed if self._stored is None else self._stored.seed,
             seed=seed,
             data=data,
@@ -535,7 +620,7 @@ class GraphBuilder:
             seed=seed,
             data=data,
             selection=chosen,
-            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbed=tuple(branch.seen for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             start=None if self.config.perturbation.model.is_network else start_of(self.config, "perturbation"),
             section=self.config.perturbation,

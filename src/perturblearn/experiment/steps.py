@@ -15,18 +15,23 @@ from typing import Any, Literal
 import torch
 
 from perturblearn.classifiers import Classifier, Identity
-from perturblearn.config import AttackConfig, DataConfig
+from perturblearn.config import AttackConfig, DataConfig, SavingConfig
 from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
 from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.draws import start_of_sources
 from perturblearn.experiment.measured import LearnerMeasures
-from perturblearn.experiment.measures import PerturbationCase, measure_perturbation, measure_standard
+from perturblearn.experiment.measures import (
+    PerturbationCase,
+    measure_generation,
+    measure_perturbation,
+    measure_standard,
+)
 from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
-from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, sources_of
+from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, saved_set, sources_of
 from perturblearn.seeding import PublishedDraws, PublishedSources, PublishedTargets, derive_seed
 from perturblearn.store import Artefact
 
@@ -100,12 +105,28 @@ class WithForeign(Stage[Dataset]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Standard(TwoLayerTraining):
-    """A two-layer standard classifier f, trained on the data with their true labels."""
+    """A two-layer standard classifier f, trained on the data with their true labels.
+
+    Args:
+        kept: which of the networks that an attack on f is to leave alone, from 0: drawn and trained independently of f;
+            None for f itself.
+    """
 
     kind = "standard classifier"
     version = 2
     role = "standard"
     data: Stage[Dataset]
+    kept: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.kept is None else f"{super().label}, kept network {self.kept + 1}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.kept is None else derive_seed(self.seed, "kept network", str(self.kept))
 
     def samples(self, result: Results) -> Samples:
         """Clean inputs and their true labels."""
@@ -122,11 +143,26 @@ class Standard(TwoLayerTraining):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DeepStandard(DeepTraining):
-    """A deep standard classifier f, trained on the data with their true labels, or used as it is."""
+    """A deep standard classifier f, trained on the data with their true labels, or used as it is.
+
+    Args:
+        kept: as in `Standard`.
+    """
 
     kind = "standard network"
     role = "standard"
     data: Stage[Dataset]
+    kept: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.kept is None else f"{super().label}, kept network {self.kept + 1}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.kept is None else derive_seed(self.seed, "kept network", str(self.kept))
 
     def samples(self, result: Results) -> Samples:
         """Clean inputs and their true labels."""
@@ -165,6 +201,8 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         seed: the run's seed.
         data, standard: the sources and f.
         targets, sources: where a published script draws them; None for our own draws.
+        others: networks that the attack is to leave at the true labels; None without any.
+        generation: from 2 on, which network is attacked in the place of f; None for f.
         is_whole: whether these are all rows.
     """
 
@@ -181,12 +219,14 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
     standard: Stage[Classifier]
     targets: PublishedTargets | None = optional()
     sources: PublishedSources | None = optional()
+    others: tuple[Stage[Classifier], ...] | None = optional()
+    generation: int | None = optional()
     is_whole: bool = aside()
 
     @property
     def label(self) -> str:
         """Words for people."""
-        name = _name_of_set(self.part)
+        name = _name_of_set(self.part, self.generation)
         return name if self.is_whole else f"{name}, samples {self.rows.start:,} to {self.rows.stop - 1:,}"
 
     @property
@@ -199,7 +239,7 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
         """A step goes forward and back."""
         outline = self.context.outline()
         steps = self.attack.gradient_steps(outline.signature.input_dim)
-        return 2.0 * steps * len(self.rows) / outline.n_samples
+        return 2.0 * steps * (1 + self.attack.n_others) * len(self.rows) / outline.n_samples
 
     def run(self, result: Results) -> PerturbedSet:
         """Move the sources towards their targets."""
@@ -208,6 +248,8 @@ class Shard(ContextStage[PerturbedSet], Stored[PerturbedSet], Costly[PerturbedSe
             result(self.data),
             self.attack,
             seed=self.seed,
+            others=[result(other).to(device=self.device) for other in self.others or ()],
+            generation=self.generation or 1,
             heldout=self.part == "heldout",
             rows=self.rows,
             published_sources=self.sources,
@@ -237,6 +279,7 @@ class Perturbed(ContextStage[PerturbedSet]):
         seed: the run's seed.
         made_from: f itself, or the set's shards.
         targets, sources: where a published script draws them; None for our own draws.
+        generation: as in `Shard`.
     """
 
     kind = "perturbed set"
@@ -249,11 +292,12 @@ class Perturbed(ContextStage[PerturbedSet]):
     made_from: Stage[Classifier] | tuple[Shard, ...]
     targets: PublishedTargets | None = optional()
     sources: PublishedSources | None = optional()
+    generation: int | None = optional()
 
     @property
     def label(self) -> str:
         """Words for people."""
-        return _name_of_set(self.part)
+        return _name_of_set(self.part, self.generation)
 
     @property
     def unidentified(self) -> tuple[str, ...]:
@@ -270,6 +314,7 @@ class Perturbed(ContextStage[PerturbedSet]):
                 data,
                 self.attack,
                 seed=self.seed,
+                generation=self.generation or 1,
                 heldout=heldout,
                 published_sources=self.sources,
                 published_targets=self.targets,
@@ -369,12 +414,41 @@ class Mixed(ContextStage[PerturbedSet]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Saved(ContextStage[PerturbedSet]):
+    """A perturbed set as files of images hold it.
+
+    Not stored: writing the files is as quick as reading them.
+
+    Args:
+        saving: how they are written.
+    """
+
+    kind = "saved set"
+    saving: SavingConfig
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+    perturbed: Stage[PerturbedSet]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.perturbed.label}, as {self.saving.words}"
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Write and read every image, in memory."""
+        standard = result(self.standard).to(device=self.device)
+        perturbed = result(self.perturbed).to(self.context.data_device)
+        return saved_set(perturbed, result(self.data), self.saving, standard)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Perturbation(TwoLayerTraining):
     """A two-layer perturbation classifier g, trained on the perturbed set alone: it never sees a true label.
 
     Args:
         perturbed: the set.
         data: whose range adversarial training keeps; None for other training, which does not ask for it.
+        generation: from 2 on, which it is of the networks that learn from one another; None for g itself.
     """
 
     kind = "perturbation classifier"
@@ -382,6 +456,17 @@ class Perturbation(TwoLayerTraining):
     role = "perturbation"
     perturbed: Stage[PerturbedSet]
     data: Stage[Dataset] | None = optional()
+    generation: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.generation is None else f"{super().label}, generation {self.generation}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.generation is None else derive_seed(self.seed, "generation", str(self.generation))
 
     def samples(self, result: Results) -> Samples:
         """Perturbed inputs and their target labels."""
@@ -400,12 +485,26 @@ class DeepPerturbation(DeepTraining):
     """A deep perturbation classifier g, trained on the perturbed set alone.
 
     Of the data it knows shape and scale, and never a true label.
+
+    Args:
+        generation: as in `Perturbation`.
     """
 
     kind = "perturbation network"
     role = "perturbation"
     data: Stage[Dataset]
     perturbed: Stage[PerturbedSet]
+    generation: int | None = optional()
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return super().label if self.generation is None else f"{super().label}, generation {self.generation}"
+
+    @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed if self.generation is None else derive_seed(self.seed, "generation", str(self.generation))
 
     def samples(self, result: Results) -> Samples:
         """Perturbed inputs and their target labels."""
@@ -476,5 +575,34 @@ class PerturbationMeasures(ContextStage[LearnerMeasures], Stored[LearnerMeasures
         return LearnerMeasures.from_dict(artefact.content)
 
 
-def _name_of_set(part: Part) -> str:
-    return "perturbed held-out set" if part == "heldout" else "perturbed set"
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GenerationMeasures(ContextStage[Numbers], NumbersStage):
+    """What a later generation knows of clean data.
+
+    Args:
+        number: of the generation, from 2 on.
+        perturbed: what it was trained on.
+        perturbation: the network.
+    """
+
+    kind = "generation measures"
+    number: int
+    data: Stage[Dataset]
+    standard: Stage[Classifier]
+    perturbed: Stage[PerturbedSet]
+    perturbation: Stage[Classifier]
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"measures of generation {self.number}"
+
+    def run(self, result: Results) -> Numbers:
+        """Measure it."""
+        f, g = (result(network).to(device=self.device) for network in (self.standard, self.perturbation))
+        return measure_generation(self.number, f, g, result(self.data), result(self.perturbed))
+
+
+def _name_of_set(part: Part, generation: int | None = None) -> str:
+    name = "perturbed held-out set" if part == "heldout" else "perturbed set"
+    return name if generation is None else f"{name} of generation {generation}"

@@ -74,6 +74,11 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         return f"{self.role} classifier, lr {self.section.lr[0]:g}"
 
     @property
+    def network_seed(self) -> int:
+        """The seed of its first weights and of the order of samples: the run's own, unless it is one of several."""
+        return self.seed
+
+    @property
     def work(self) -> float:
         """About how many epochs it takes."""
         return self.section.relative_work
@@ -98,7 +103,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         """Train them over the inputs that they share."""
         samples = group[0].samples(result)
         specs = [
-            TrainingSpec(stage.section, samples.labels, stage.seed, cls.role, stage.start, samples.value_range)
+            TrainingSpec(stage.section, samples.labels, stage.network_seed, cls.role, stage.start, samples.value_range)
             for stage in group
         ]
         for position, found in learn_side_by_side(
@@ -111,7 +116,7 @@ class TwoLayerTraining(ContextStage[Classifier], Grouped[Classifier], Costly[Cla
         """What training them together costs."""
         return estimate_classifiers(
             [stage.section for stage in group],
-            [stage.seed for stage in group],
+            [stage.network_seed for stage in group],
             group[0].context.shapes(),
             on_perturbed=cls.role == "perturbation",
         )
@@ -154,6 +159,11 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
         return unidentified_in(self.known_as)
 
     @property
+    def network_seed(self) -> int:
+        """See `TwoLayerTraining.network_seed`."""
+        return self.seed
+
+    @property
     def work(self) -> float:
         """About how many epochs of a two-layer network it takes."""
         return self.section.relative_work
@@ -171,7 +181,7 @@ class DeepTraining(ContextStage[Classifier], Stored[Classifier], Costly[Classifi
                 TrainingSpec(
                     self.section,
                     samples.labels,
-                    self.seed,
+                    self.network_seed,
                     self.role,
                     value_range=data.value_range,
                     learns_auxiliary=samples.are_auxiliary,

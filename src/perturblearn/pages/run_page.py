@@ -248,6 +248,7 @@ def _theory_part(theory: TheoryComparison) -> dict[str, Any]:
 
 def _theory_advice(config: ExperimentConfig, folder: Path) -> str | None:
     """How theory gets beside the experiment; None where it has nothing to say."""
-    if config.mixing.is_mixed or config.standard.model.is_network or config.perturbation.model.is_network:
+    is_changed = config.mixing.is_mixed or config.saving.is_saved
+    if is_changed or config.standard.model.is_network or config.perturbation.model.is_network:
         return None
     return shlex.join(("perturblearn", "theory", str(folder)))

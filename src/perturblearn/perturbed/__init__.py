@@ -3,6 +3,7 @@
 from perturblearn.perturbed.mixing import mix
 from perturblearn.perturbed.perturb import perturb, sources_of, targets_of
 from perturblearn.perturbed.perturbed_set import PerturbedSet
+from perturblearn.perturbed.saving import check_images, saved_set, through_files
 from perturblearn.perturbed.set_files import lost_standard
 from perturblearn.perturbed.shards import set_size, shard_ranges
 from perturblearn.perturbed.sources import Sources, draw_sources
@@ -17,16 +18,19 @@ __all__ = [
     "ShardSource",
     "Sources",
     "StoredSet",
+    "check_images",
     "draw_sources",
     "draw_targets",
     "lost_standard",
     "mix",
     "perturb",
     "repair",
+    "saved_set",
     "set_size",
     "shard_ranges",
     "sources_of",
     "targets_of",
+    "through_files",
     "verify",
     "write_set",
 ]

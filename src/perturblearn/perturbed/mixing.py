@@ -28,8 +28,9 @@ def mix(perturbed: PerturbedSet, data: Dataset, share: float, *, seed: int, held
     Returns:
         The set itself if all samples stay perturbed. Otherwise one with ``clean`` set: such a sample is its own source
         where that is natural, or, in place of noise, a sample of the data drawn without replacement, which
-        ``source_index`` names. It is neither redirected nor a success, and its size is 0. The ``true_labels`` of noise
-        stay None, and ``zero_gradients`` is that of the set as it was perturbed. Factors are gone.
+        ``source_index`` names. It is neither redirected nor a success, its size is 0, and it counts as kept. The
+        ``true_labels`` of noise stay None, and ``zero_gradients`` is that of the set as it was perturbed. Factors are
+        gone.
 
     Raises:
         DataError: more clean samples are wanted in place of noise than the data have.
@@ -65,6 +66,7 @@ def mix(perturbed: PerturbedSet, data: Dataset, share: float, *, seed: int, held
         success=_with(perturbed.success, rows, false),
         redirected=_with(perturbed.redirected, rows, false),
         sizes=None if perturbed.sizes is None else _with(perturbed.sizes, rows, torch.zeros(len(rows))),
+        kept=None if perturbed.kept is None else _with(perturbed.kept, rows, torch.ones(len(rows))),
         sources=sources,
         clean=_with(torch.zeros_like(perturbed.redirected), rows, ~false),
         coefficients=None,

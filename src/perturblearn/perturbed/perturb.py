@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from perturblearn.attacks import Attack, AttackContext, away_loss, make_attack
+from perturblearn.attacks import Attack, AttackContext, Others, away_loss, make_attack
 from perturblearn.classifiers import Classifier, is_target, predicted_labels
 from perturblearn.config import AttackConfig, BandName, PGDConfig, RestartingConfig
 from perturblearn.data import Dataset, make_band
@@ -27,6 +28,8 @@ def perturb(
     attack: AttackConfig,
     *,
     seed: int,
+    others: Sequence[Classifier] = (),
+    generation: int = 1,
     heldout: bool = False,
     rows: range | None = None,
     published_sources: PublishedSources | None = None,
@@ -43,6 +46,9 @@ def perturb(
         data: where natural sources, true labels and the value range come from.
         attack: source, targets, norm and size.
         seed: the run's seed; sources and targets of both parts of the data have generators of their own.
+        others: the networks that an attack with ``keep_others`` is to leave at the true labels, on the device of f.
+        generation: 1 for a set that f is attacked for. Later ones have the same sources and targets of their own, which
+            the network that is attacked in the place of f has not been told.
         heldout: perturb the held-out part (fresh noise, fresh targets) instead of the training part.
         rows: which samples of the set, from the first of a block on; None for all.
         published_sources, published_targets: where a published script draws noise sources and targets; None for our
@@ -55,6 +61,7 @@ def perturb(
         DataError: targets that the rule needs are missing or do not fit the number of sources.
         ModelError: the network or the attack does not do what is asked of it.
     """
+    assert len(others) == attack.n_others, f"{len(others)} other networks instead of {attack.n_others}"
     if rows is None:
         rows = range(set_size(attack, data.n_samples, data.n_heldout, heldout=heldout))
     sources = sources_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_sources)
@@ -65,12 +72,13 @@ def perturb(
         if attack.is_soft:
             taught = found if attack.targets == "soft" else standard.auxiliary_outputs(sources.points)
     else:
-        targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
+        of_targets = seed if generation == 1 else derive_seed(seed, "generation", str(generation))
+        targets = targets_of(data, attack, seed=of_targets, heldout=heldout, rows=rows, published=published_targets)
     named = attack.band if isinstance(attack, PGDConfig) else None
     band = None if named is None else make_band(BandName.parse(named), data)
     search = make_attack(attack, data.input_dim, band=band).for_network(standard.module)
     part = "heldout" if heldout else "training"
-    work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
+    work = _Work(standard, data, attack, search, tuple(others), seed, part, drafts or Drafts(), report)
     made = PerturbedSet.joined(work.blocks(rows, sources, targets), len(rows))
     return replace(made, sources=sources.inputs, outputs=taught, is_auxiliary=attack.targets == "auxiliary")
 
@@ -135,6 +143,7 @@ class _Work:
     data: Dataset
     config: AttackConfig
     attack: Attack
+    others: tuple[Classifier, ...]
     seed: int
     part: str
     drafts: Drafts
@@ -166,8 +175,17 @@ class _Work:
         originals = None if sources.originals is None else sources.originals.to(device)
         is_away = isinstance(self.config, RestartingConfig) and self.config.away
         loss = away_loss if is_away else None
+        others = None
+        if self.others:
+            assert sources.labels is not None, "the configuration refuses sources without labels"
+            others = Others(tuple(other.module for other in self.others), sources.labels.to(device))
         context = AttackContext(
-            value_range=self.data.value_range, seed=seed, loss=loss, report=report, originals=originals
+            value_range=self.data.value_range,
+            seed=seed,
+            loss=loss,
+            report=report,
+            originals=originals,
+            others=others,
         )
         given = sources.points.to(device), targets.to(device)
         attacked = self.attack.search(module, *given, context)
@@ -191,6 +209,13 @@ class _Work:
             # At epsilon 0 nothing moves, whatever the gradient.
             zero_gradients=unmoved if self.config.epsilon != 0 else 0,
             sizes=result.sizes if self.attack.is_search else None,
+            kept=self._kept(result.inputs, sources.labels),
             coefficients=result.coefficients,
             basis=result.basis,
         )
+
+    def _kept(self, inputs: Tensor, labels: Tensor | None) -> Tensor | None:
+        """The share of the other networks that give each input its label, (n,); None without any."""
+        if not self.others or labels is None:
+            return None
+        return torch.stack([is_target(other.outputs(inputs), labels) for other in self.others]).float().mean(dim=0)

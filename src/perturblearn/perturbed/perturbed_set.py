@@ -13,8 +13,8 @@ from torch import Tensor
 from perturblearn.store import Artefact, load_from
 
 _COLUMNS = (
-    "inputs", "target_labels", "true_labels", "source_index", "success", "redirected", "sizes", "clean", "coefficients",
-    "outputs",
+    "inputs", "target_labels", "true_labels", "source_index", "success", "redirected", "sizes", "kept", "clean",
+    "coefficients", "outputs",
 )  # fmt: skip
 """What a set holds sample by sample, besides its sources."""
 
@@ -38,6 +38,8 @@ class PerturbedSet:
         zero_gradients: samples whose gradient was 0 and that are not perturbed.
         sizes: norms of the perturbations, (n,), as measured by an attack that searches; None for one whose
             perturbations have size epsilon by construction.
+        kept: share of the networks that the attack was to leave at the true labels which give x' its true label, (n,);
+            None where there are none.
         sources: u, (n, ...), shared with the data where they are natural; None for a set that was written without them.
         clean: samples that are clean inputs under their true labels, (n,) bool, after mixing; None where all are
             perturbed.
@@ -59,6 +61,7 @@ class PerturbedSet:
     classifier_hash: str
     zero_gradients: int
     sizes: Tensor | None = None
+    kept: Tensor | None = None
     sources: Tensor | None = None
     clean: Tensor | None = None
     coefficients: Tensor | None = None
@@ -68,7 +71,7 @@ class PerturbedSet:
 
     def __post_init__(self) -> None:
         columns = (self.target_labels, self.source_index, self.success, self.redirected)
-        columns = (*columns, self.true_labels, self.sizes, self.clean)
+        columns = (*columns, self.true_labels, self.sizes, self.kept, self.clean)
         for column in (column for column in columns if column is not None):
             if column.shape != self.inputs.shape[:1]:
                 raise ValueError(
@@ -139,14 +142,8 @@ class PerturbedSet:
             "success": self.success,
             "redirected": self.redirected,
         }
-        if self.true_labels is not None:
-            tensors["true_labels"] = self.true_labels
-        if self.sizes is not None:
-            tensors["sizes"] = self.sizes
-        if self.clean is not None:
-            tensors["clean"] = self.clean
-        if self.outputs is not None:
-            tensors["outputs"] = self.outputs
+        optional = ("true_labels", "sizes", "kept", "clean", "outputs")
+        tensors |= {name: value for name in optional if (value := getattr(self, name)) is not None}
         content: dict[str, Any] = {
             "source": self.source,
             "norm": self.norm,

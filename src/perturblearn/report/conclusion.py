@@ -121,7 +121,8 @@ def _training_set(config: ExperimentConfig) -> str:
         return f"{100 * share:g} % perturbed inputs with {labels} among clean ones with their true labels"
     if config.attack.is_bare:
         return f"nothing but perturbations with {labels}"
-    return f"{_seen(config.attack)}{',' * config.attack.rebuilds} with {labels}"
+    files = f", saved as {config.saving.words}," if config.saving.is_saved else "," * config.attack.rebuilds
+    return f"{_seen(config.attack)}{files} with {labels}"
 
 
 def _verdict_on_mixed(seeds: Sequence[SeedMeasures]) -> str:
@@ -297,6 +298,10 @@ def remarks(result: Result) -> Iterator[str]:
             "Rebuilt inputs keep the true labels of their originals, so g does not learn from wrong labels here: it "
             "shows how far f's features generalise. The unperturbed control has the inputs at which rebuilding starts."
         )
+    if config.generations > 1:
+        names = [HELDOUT.perturbation, *(f"generation_{n}_accuracy_heldout" for n in range(2, config.generations + 1))]
+        told = ", ".join(percent_with_spread(result.summary[name]) for name in names)
+        yield f"From generation to generation, beginning with g, networks classify {told} of held-out inputs correctly."
     weak = weak_standard(result)
     if weak is not None:
         yield f"{weak}."

@@ -170,6 +170,8 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     source = source_text(attack)
     if config.mixing.is_mixed:
         source += f", {100 * config.mixing.perturbed_share:g} % perturbed among clean ones"
+    if config.saving.is_saved:
+        source += f", saved as {config.saving.words}"
     # A path's last part tells what it was; the whole would not fit a line.
     data = config.data.provider if config.data.path is None else f"{config.data.provider}:{Path(config.data.path).name}"
     if attack.rebuilds:
@@ -177,6 +179,7 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     else:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
         bound = f"{NORMS[attack.norm]}{epsilon}{pixels}{_band_text(attack)}"
+    kept = f", {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
     # Two-layer networks go without saying.
     models = [
         f"adversarial {section.model.name}" if section.is_adversarial else section.model.name
@@ -185,7 +188,7 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     networks = f", f {models[0]}, g {models[1]}" if any(name != "two_layer" for name in models) else ""
     return (
         f"{config.name}: {data}{classes}{networks}, {bound}, {source}, "
-        f"targets {attack.targets}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
+        f"targets {attack.targets}{kept}, {plural(len(config.seeds), 'seed')}{size_text(size)}"
     )
 
 

@@ -76,15 +76,15 @@ def _contents(experiment: Experiment, executor: Executor, seed: int, *, has_exam
     yield f"{place}/{STANDARD}", partial(write_artefact, executor.result(branch.standard).dump())
     yield f"{place}/{PERTURBATION}", partial(write_artefact, executor.result(perturbation).dump())
     # Sets that are cheap to make are not in the store: what several files need is made once.
-    with executor.holding(stages.data, branch.perturbed, branch.mixed):
-        yield f"{place}/{TRAINING_SET}", partial(write_artefact, executor.result(branch.mixed).dump())
+    with executor.holding(stages.data, branch.perturbed, branch.seen):
+        yield f"{place}/{TRAINING_SET}", partial(write_artefact, executor.result(branch.seen).dump())
         if has_examples:
             yield EXAMPLES, first_examples(experiment, executor).save
         if has_examples and stages.attribution is not None:
             attribution, data = executor.result(stages.attribution), executor.result(stages.data)
             yield ATTRIBUTED, AttributedInputs.of(attribution, data).save
     with executor.holding(stages.data):
-        yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_mixed).dump())
+        yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_seen).dump())
 
 
 def first_examples(experiment: Experiment, executor: Executor) -> Examples:
