@@ -51,6 +51,14 @@ def test_a_layer_that_is_not_there_is_refused_before_anything_is_trained(capsys:
     assert said.progress == ""
 
 
+def test_a_run_tells_what_leaked_of_robust_linear_features(capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "run", *DEEP, "--measures.robust_leakage", "0.05")
+    assert "has only linear features robust at L2 ε = 0.05 classifies" in said.out
+    assert "robust_linear_permuted_best_heldout" in said.out
+    (folder,) = run_folders(Path("runs"))
+    assert "of the perturbations&#39; squared length lies in these features" in (folder / "report.html").read_text()
+
+
 @pytest.mark.parametrize("command", [["transfer", "--networks", "mlp,convnet"], ["theory", "RUN"]])
 def test_what_is_about_wrong_labels_refuses_rebuilt_inputs(
     capsys: pytest.CaptureFixture[str], command: list[str]

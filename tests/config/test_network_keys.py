@@ -249,6 +249,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "attack: the key random_start applies to radial_pgd in l2 and linf alone; remove it",
     ),
     (
+        {"attack.name": "pgd", "attack.band": "low"},
+        "attack.band = 'low': it names no band; write frequency:LOW-HIGH (between 0 and 1) or components:FIRST-END "
+        "(numbers from 0 by falling variance), with 'not ' before it for all but these",
+    ),
+    (
+        {"attack.name": "pgd", "attack.band": "components:0-3", "attack.norm": "linf"},
+        "attack: the key band applies to norm l2 alone: signs of a gradient leave any band; choose l2",
+    ),
+    (
+        {"attack.name": "pgd", "attack.band": "components:0-3", "attack.random_start": True},
+        "attack: random_start = true would start outside the band; remove one of them",
+    ),
+    (
         {"attack.steps": 5},
         "attack: the key steps does not apply to one_step, only to radial_pgd, pgd, minimum_norm, rebuild and "
         "foolbox:NAME; remove it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,8 +88,7 @@ def test_what_g_has_of_the_robust_features_is_what_it_looks_at() -> None:
 
 def test_bare_perturbations_have_no_sources_to_compare_with() -> None:
     bare = perturbed(ROBUST, RANDOM, 0.4)
-    values = {**vars(bare), "inputs": bare.inputs - X, "source": "none", "sources": torch.zeros_like(X)}
-    found = measured(PerturbedSet(**values))
+    found = measured(replace(bare, inputs=bare.inputs - X, source="none", sources=torch.zeros_like(X)))
     assert "unperturbed_heldout" not in found
     assert found["heldout"] == pytest.approx(0.952, abs=0.043)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from perturblearn.attacks import make_attack, one_step
 from perturblearn.classifiers import Classifier, TwoLayer, initialise, is_target
 from perturblearn.config import AttackConfig, TrainedTwoLayerConfig, TwoLayerConfig
-from perturblearn.data import Dataset
+from perturblearn.data import Components, Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import PerturbedSet, perturb
 from perturblearn.store import ArtefactStore
@@ -166,6 +166,17 @@ def test_rebuilt_inputs_have_the_labels_of_the_originals_and_nearly_their_featur
     assert found.sizes is not None
     assert torch.allclose(found.sizes, found.perturbations.norm(dim=1))
     assert (found.source, found.epsilon) == ("another", None)
+
+
+def test_perturbations_lie_in_the_band_of_the_configuration() -> None:
+    free = replace(DATA, value_range=(-math.inf, math.inf))
+    config = AttackConfig.model_validate({"name": "pgd", "steps": 4, "epsilon": 0.4, "band": "not components:0-2"})
+    found = perturb(F, free, config, seed=3)
+    first = Components.of(DATA.inputs).directions[:2]
+    assert float((found.perturbations @ first.T).abs().max()) < 1e-12
+    assert found.sizes is not None
+    assert float(found.sizes.min()) > 0.1
+    assert float(found.sizes.max()) <= 0.4
 
 
 def test_part_of_a_rebuilt_set_has_the_bits_that_it_has_in_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from perturblearn.attacks.attack import Attack
@@ -35,19 +36,22 @@ from perturblearn.config import (
     RebuildConfig,
     RestartingConfig,
 )
+from perturblearn.data import Band
 
 
-def make_attack(config: AttackConfig, input_dim: int) -> Attack:
+def make_attack(config: AttackConfig, input_dim: int, *, band: Band | None = None) -> Attack:
     """The attack that a configuration describes, as a value.
 
     Args:
         config: how inputs are perturbed.
         input_dim: dimension d of the inputs, of which ``pixel_share`` is a share.
+        band: the band that the configuration names; None where it names none.
 
     Raises:
         ConfigError: the share is less than one coordinate.
     """
-    return _MAKERS[type(config)](config, norm_of(config.norm, config.n_pixels(input_dim)))
+    attack = _MAKERS[type(config)](config, norm_of(config.norm, config.n_pixels(input_dim)))
+    return attack if band is None else replace(attack, band=band)
 
 
 def make_inner_attack(config: AdversaryConfig) -> InnerAttack:

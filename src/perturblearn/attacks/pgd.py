@@ -11,8 +11,10 @@ from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Ball, Norm
 from perturblearn.attacks.context import SearchOptions, split_options
 from perturblearn.attacks.descent import ProjectedDescent
-from perturblearn.attacks.norms import l2_or_linf
-from perturblearn.attacks.update_rules import UpdateRule, steepest
+from perturblearn.attacks.norms import L2, l2_or_linf
+from perturblearn.attacks.update_rules import UpdateRule, banded, steepest
+from perturblearn.data import Band
+from perturblearn.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,32 @@ class PGD(ProjectedDescent):
     (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018). L2: the step goes along
     the gradient divided by its length, and x - u is projected onto the ball, then x clipped; this is `RadialPGD`.
 
-    The arguments are those of `ProjectedDescent`.
+    With a band, in L2, the gradient and then x - u are projected onto it before x - u is projected onto the ball.
+    Clipping into the range comes last, so a perturbation leaves the band by what clipping takes off and nothing else.
+
+    Args:
+        band: the subspace of the perturbations; None for all directions. All other arguments are those of
+            `ProjectedDescent`.
 
     Raises:
-        ConfigError: as in `ProjectedDescent`, or the norm is L0.
+        ConfigError: as in `ProjectedDescent`, or the norm is L0, or with a band another than L2.
 
     Example:
         >>> attack = PGD(LInf(), epsilon=0.3, steps=20)
         >>> result = attack.search(f, images, targets, AttackContext(value_range=(0, 1)))
     """
 
+    band: Band | None = None
+
     def __post_init__(self) -> None:
         l2_or_linf(self.norm, "pgd")
+        if self.band is not None and not isinstance(self.norm, L2):
+            raise ConfigError(f"a band applies to l2, whose steps stay in it, not to {self.norm.name}; choose l2")
         super().__post_init__()
 
     def update_rule(self, ball: Ball) -> UpdateRule:
         """A step in the norm's steepest direction, projected."""
-        return steepest(ball, self.step)
+        return steepest(ball, self.step) if self.band is None else banded(ball, self.step, self.band)
 
 
 def pgd(

@@ -27,7 +27,7 @@ class Rebuild(Attack):
     :math:`x \leftarrow x - s\, \nabla / \lVert \nabla \rVert_2` with
     :math:`\nabla = \nabla_x \lVert h(x) - h(x_{original}) \rVert_2^2`, and clipped into the range after every step. Per
     sample the iterate with the least distance is kept, the source included. No ball bounds the change. The targets are
-    the originals' labels; they play no part but in the result's success.
+    the originals' labels; they play no part but in the result's ``success``.
 
     Args:
         norm: L2, in which a step has its length and the result its sizes.

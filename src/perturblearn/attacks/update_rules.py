@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perturblearn.attacks.ball import Ball, row_norms
 from perturblearn.attacks.norms import normalised
+from perturblearn.data import Band
 from perturblearn.errors import ConfigError
 
 UpdateRule = Callable[[Tensor, Tensor], Tensor]
@@ -26,6 +27,18 @@ def steepest(ball: Ball, step: float) -> UpdateRule:
     def update(points: Tensor, gradient: Tensor) -> Tensor:
         # Never in place on the gradient: it may be a view of the network's weights.
         return ball.project(ball.norm.steepest(gradient).mul_(-lengths).add_(points))
+
+    return update
+
+
+def banded(ball: Ball, step: float, band: Band) -> UpdateRule:
+    """By step * epsilon along the gradient's part in a band; the change's part there, projected onto the ball."""
+    lengths = (step * ball.epsilon).to(ball.centres.dtype)
+
+    def update(points: Tensor, gradient: Tensor) -> Tensor:
+        moved = ball.norm.steepest(band(gradient)).mul_(-lengths).add_(points)
+        # What clipping took off in earlier steps is put back into the band here, so that it does not add up.
+        return ball.project(band(moved.sub_(ball.centres)).add_(ball.centres))
 
     return update
 

@@ -22,6 +22,7 @@ from perturblearn.config.attack import (
     SparseAttackConfig,
 )
 from perturblearn.config.axes import Axis
+from perturblearn.config.band import BandName
 from perturblearn.config.classifier import (
     AdversarialConfig,
     AdversarialTwoLayerConfig,
@@ -95,6 +96,7 @@ __all__ = [
     "AdversaryConfig",
     "AttackConfig",
     "Axis",
+    "BandName",
     "CIFAR10Config",
     "ClassifierConfig",
     "ConfigLike",

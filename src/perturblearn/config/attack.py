@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from perturblearn.config.band import BandName
 from perturblearn.config.section import IMPORT_PATH, PositiveInt, none_for
 from perturblearn.config.variants import NamedVariants
 from perturblearn.errors import ConfigError
@@ -309,6 +310,26 @@ class PGDConfig(RestartingConfig):
 
     name: Literal["pgd"] = Field(default="pgd", description="the usual one, signs and clamped in linf")
     norm: Literal["l2", "linf"] = Field(default="l2", description=_NORM)
+    band: str | None = Field(
+        default=None,
+        description="l2: where perturbations may lie, frequency:0-0.25 of images, components:0-30 (principal ones of "
+        "the training inputs), or not ... for all but these (anywhere)",
+    )
+
+    @field_validator("band")
+    @classmethod
+    def _is_band(cls, band: str | None) -> str | None:
+        if band is not None:
+            BandName.parse(band)
+        return band
+
+    @model_validator(mode="after")
+    def _stays_in_its_band(self) -> Self:
+        if self.band is not None and self.norm != "l2":
+            raise ValueError("the key band applies to norm l2 alone: signs of a gradient leave any band; choose l2")
+        if self.band is not None and self.random_start:
+            raise ValueError("random_start = true would start outside the band; remove one of them")
+        return self
 
 
 class MinimumNormConfig(IterativeConfig):

@@ -60,7 +60,7 @@ class MeasuresConfig(Section):
         description="two-layer networks: which features of f the perturbations carry, and which of them g has, of the "
         "exact kernel machine and of the networks; trains one control more, and cost grows with N^3",
     )
-    robust_linear: Annotated[float, Field(ge=0)] | None = Field(
+    robust_leakage: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         description="L2 size against which a linear feature counts as robust: what a linear classifier of the "
         "perturbed set reaches with these features alone, with controls (Goh 2019), and g too (not measured)",

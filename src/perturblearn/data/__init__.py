@@ -9,6 +9,7 @@ from perturblearn.data.augmentation import (
     augment,
     draw_augmentation,
 )
+from perturblearn.data.bands import Band, make_band
 from perturblearn.data.blocks import row_slices
 from perturblearn.data.components import Components
 from perturblearn.data.dataset import Dataset
@@ -28,6 +29,7 @@ __all__ = [
     "FILLS",
     "PADDING",
     "REFLECT",
+    "Band",
     "Components",
     "Dataset",
     "Outline",
@@ -42,6 +44,7 @@ __all__ = [
     "draw_augmentation",
     "draws_split",
     "load_dataset",
+    "make_band",
     "prepare",
     "resolve_data_dir",
     "row_slices",

@@ -511,7 +511,7 @@ class GraphBuilder:
     def _robust_linear(
         self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
     ) -> RobustLinear | None:
-        epsilon = self.config.measures.robust_linear
+        epsilon = self.config.measures.robust_leakage
         if epsilon is None:
             return None
         return RobustLinear(

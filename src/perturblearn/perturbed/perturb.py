@@ -9,8 +9,8 @@ from torch import Tensor
 
 from perturblearn.attacks import Attack, AttackContext, away_loss, make_attack
 from perturblearn.classifiers import Classifier, is_target, predicted_labels
-from perturblearn.config import AttackConfig, RestartingConfig
-from perturblearn.data import Dataset
+from perturblearn.config import AttackConfig, BandName, PGDConfig, RestartingConfig
+from perturblearn.data import Dataset, make_band
 from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import blocks_in, set_size
 from perturblearn.perturbed.sources import Sources, draw_sources
@@ -62,7 +62,9 @@ def perturb(
         targets = predicted_labels(standard.outputs(sources.points))
     else:
         targets = targets_of(data, attack, seed=seed, heldout=heldout, rows=rows, published=published_targets)
-    search = make_attack(attack, data.input_dim).for_network(standard.module)
+    named = attack.band if isinstance(attack, PGDConfig) else None
+    band = None if named is None else make_band(BandName.parse(named), data)
+    search = make_attack(attack, data.input_dim, band=band).for_network(standard.module)
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, seed, part, drafts or Drafts(), report)
     made = PerturbedSet.joined(work.blocks(rows, sources, targets), len(rows))

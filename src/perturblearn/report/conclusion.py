@@ -237,7 +237,7 @@ def _robustness(result: Result) -> str:
 
 def _robust_linear(result: Result) -> Iterator[str]:
     """What leaked of robust linear features."""
-    summary, epsilon = result.summary, result.config.measures.robust_linear
+    summary, epsilon = result.summary, result.config.measures.robust_leakage
     if epsilon is None or "robust_linear_heldout" not in summary:
         return
     reached, permuted, best, with_g, without = (

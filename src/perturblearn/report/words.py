@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perturblearn.config import AttackConfig, ExperimentConfig, RebuildConfig, SparseAttackConfig
+from perturblearn.config import AttackConfig, ExperimentConfig, PGDConfig, RebuildConfig, SparseAttackConfig
 from perturblearn.experiment import Spread, Summary
 from perturblearn.results import DataSize, Result, size_of
 
@@ -89,7 +89,11 @@ def attack_text(attack: AttackConfig) -> str:
     if size.endswith(" px"):
         share, _, _ = size.removesuffix(" px").partition(" %")
         return f"{norm}, {share} % of the coordinates" if "%" in size else f"{norm}, {share} coordinates"
-    return f"{norm}, ε = {size}"
+    return f"{norm}, ε = {size}{_band_text(attack)}"
+
+
+def _band_text(attack: AttackConfig) -> str:
+    return f" in the band {attack.band}" if isinstance(attack, PGDConfig) and attack.band is not None else ""
 
 
 def source_text(attack: AttackConfig) -> str:
@@ -172,7 +176,7 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
         bound = attack_text(attack)
     else:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
-        bound = f"{NORMS[attack.norm]}{epsilon}{pixels}"
+        bound = f"{NORMS[attack.norm]}{epsilon}{pixels}{_band_text(attack)}"
     # Two-layer networks go without saying.
     models = [
         f"adversarial {section.model.name}" if section.is_adversarial else section.model.name

@@ -57,5 +57,9 @@ class LinearFeatures:
 
         A move along a changes :math:`f_a` by :math:`\epsilon / \sigma_a` at most, so those with
         :math:`|E[y f_a]| > \epsilon / \sigma_a`.
+
+        Args:
+            usefulness: of every feature for every class.
+            epsilon: length of the moves, 0 or more.
         """
         return usefulness.abs() > epsilon / self.components.deviations.to(usefulness.device)
