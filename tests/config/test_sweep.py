@@ -129,6 +129,20 @@ def test_an_axis_takes_the_place_of_the_base_s_value() -> None:
     assert resolve_sweep(base).points()[0][1].attack.epsilon == 0.1
 
 
+def test_an_empty_text_leaves_a_key_out_at_its_point() -> None:
+    sweep = resolve_sweep(
+        {
+            **BASE,
+            "attack": {"name": "pgd", "source": "noisy", "signal_to_noise": 0.5},
+            "sweep": {"zip": {"attack.source": ["natural", "noisy"], "attack.signal_to_noise": ["", 0.25]}},
+        }
+    )
+    (left_out, first), (given, second) = sweep.points()
+    assert left_out == {"attack.source": "natural", "attack.signal_to_noise": None}
+    assert first == resolve_config({**BASE, "attack": {"name": "pgd", "source": "natural"}})
+    assert given["attack.signal_to_noise"] == second.attack.signal_to_noise == 0.25
+
+
 def test_keys_are_overridden_in_the_experiment_and_in_the_section(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text('[data]\nname = "gauss"\n[sweep.grid]\n"attack.epsilon" = [0.1, 0.2]\n')

@@ -42,7 +42,7 @@ def test_every_point_is_an_experiment(name: str, scale: Any) -> None:
     for way in study.ways:
         points = list(study.points(way=way))
         assert len({point.config.model_dump_json() for point in points}) > len(points) / 2
-        with_theory = name not in ("studies/smallest_perturbation", "studies/features")
+        with_theory = name not in ("studies/smallest_perturbation", "studies/features", "studies/map")
         assert all(point.config.measures.theory == with_theory for point in points)
         assert all(point.config.measures.features == (name == "studies/features") for point in points)
     assert len(study.panels) == len({panel.name for panel in study.panels}), "a panel is known by its name"
@@ -237,6 +237,51 @@ def test_weights_of_features_are_relative_to_a_band_seed_by_seed() -> None:
     assert lines["f"].is_reference
 
 
+def test_the_map_says_where_g_beats_its_permuted_control_by_more_than_the_spread() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        # From noise g is above its control on average, but not by more than it varies over the seeds.
+        lead = -0.1 + 0.15 * run.seed if run.name == "noise" else 0.4
+        return {
+            "perturbation_accuracy_heldout": 0.3 + lead, "permuted_control_heldout": 0.3,
+            "unperturbed_control_heldout": 0.1, "standard_accuracy_heldout": 0.9,
+        }  # fmt: skip
+
+    study = STUDIES["studies/map"]
+    found = study.analysis(runs_of(study, measures))
+    (answers,) = [line for line in found.sentences if line.startswith("f's answers, own start")]
+    apart = "images, noisy images, f's errors, other images"
+    assert answers.endswith(f"from {apart}, of {apart}, noise.")
+    rows = rows_of(found, "map")
+    assert len(rows) == 2 * (4 + 4 + 1 + 2 + 2 + 2)
+    corners = {(row["source"], row["targets"], row["start"]): row for row in rows}
+    noise = corners["noise", "f's answers", "own start"]
+    assert (noise["lead"], noise["lead_std"]) == (pytest.approx(0.05), pytest.approx(0.15))
+    published = {corner: row["published"] for corner, row in corners.items() if row["published"] is not None}
+    assert published == {
+        ("f's errors", "f's answers", "own start"): 0.497,
+        ("other images", "f's answers", "own start"): 0.91,
+    }
+    by_title = {chart.title: chart for chart in found.charts}
+    chart = by_title["f's answers"]
+    assert chart.names == ["images", "noisy images", "f's errors", "other images", "noise"]
+    rings = next(line for line in chart.lines if line.is_reference)
+    assert [(chart.names[int(x)], y) for x, y in zip(rings.x, rings.y, strict=True)] == [
+        ("f's errors", 0.497), ("other images", 0.91),
+    ]  # fmt: skip
+    assert by_title["true, loss maximised"].names == ["images", "noisy images"]
+
+
+def test_a_corner_of_the_map_is_perturbed_only_where_its_targets_ask_for_it() -> None:
+    study = STUDIES["studies/map"]
+    for way in study.ways:
+        for point in study.points(way=way):
+            attack = point.config.attack
+            says = point.values["targets"] == "f's answers"
+            assert (attack.targets == "predicted") == says == (attack.epsilon == 0)
+            assert (attack.name == "pgd") == (not says and attack.source != "none")
+            assert value_of(point.config, "perturbation.start") == (None if way == "own start" else "standard")
+
+
 @pytest.mark.parametrize("way", ["torch", "ntk", "lazy"])
 def test_the_rate_of_g_varies_in_every_parametrisation(way: str) -> None:
     study = STUDIES["studies/weak_limit"]
@@ -264,7 +309,8 @@ def test_runs_that_are_missing_are_done_without(name: str) -> None:
     point = next(study.points(way=next(iter(study.ways))))
     run = study.run(1, point.way, point.values, 0, {
         "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
-        "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6,
+        "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6, "standard_accuracy_heldout": 0.9,
+        "permuted_control_heldout": 0.1, "unperturbed_control_heldout": 0.1,
         **dict.fromkeys(FEATURE_NUMBERS, 0.5)})  # fmt: skip
     assert any(table.rows for table in study.analysis([run]).tables)
 

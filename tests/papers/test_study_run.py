@@ -66,6 +66,32 @@ def test_runs_that_fail_are_left_out_of_the_analysis(tiny: str, monkeypatch: pyt
     assert "too few curves cross 0.9 for a fit" in report_on(found).lines[0]
 
 
+def test_the_map_is_measured_with_its_controls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    study = STUDIES["studies/map"]
+    settings = {name: value for name, value in study.settings.items() if not name.startswith("data.n_")}
+    panels = [
+        Panel({"targets": ["random, perturbed", "f's answers"]}, {"attack.source": "natural"}, title="images"),
+        Panel({"targets": ["f's answers"]}, {"attack.source": "errors", "standard_epochs": 1}, title="f's errors"),
+    ]
+    of_digits = {"data.name": "digits", "hidden_dim": 32, "standard_epochs": 20, "perturbation_epochs": 20}
+    small = replace(study, name="studies/tiny", settings={**settings, **of_digits}, panels=panels)
+    monkeypatch.setitem(ALL, small.name, small)
+    found = api.reproduce(small.name, seeds=1, scale="full", out=tmp_path)
+    assert not found.failed
+    assert found.analysis is not None
+    (table,) = found.analysis.tables
+    rows = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
+    assert len(rows) == 2 * 3
+    answers = next(row for row in rows if (row["source"], row["targets"]) == ("images", "f's answers"))
+    assert answers["g"] > 0.7 > 0.3 > answers["permuted"]
+    # Inputs that are not perturbed teach what f says of them only where f says it.
+    assert answers["unperturbed"] < 0.3
+    assert found.folder is not None
+    back = Reproduction.load(found.folder).analysis
+    assert back is not None
+    assert [chart.names for chart in back.charts] == [["images", "f's errors"], ["images"]]
+
+
 def test_the_weak_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     study = STUDIES["studies/weak_limit"]
     of_digits = {"data.name": "digits", "data.classes": ["3", "8"], "hidden_dim": 8, "n_adv": 60, "epochs": 2}

@@ -112,7 +112,7 @@ def _known() -> tuple[str, ...]:
 
 
 def axis_values(name: str, values: Any, where: str) -> list[Any]:
-    """The values of a key along an axis.
+    """The values of a key along an axis; None for an empty text, where the key is left out, as TOML has no null.
 
     Raises:
         ConfigError: they are no list, there are none, or they are seeds and one of them is none.
@@ -125,7 +125,7 @@ def axis_values(name: str, values: Any, where: str) -> list[Any]:
         for value in values:
             if not is_whole(value):
                 raise ConfigError(f"{where} has {shown_value(value)} among the seeds, but each must be a whole number")
-    return list(values)
+    return [None if value == "" else value for value in values]
 
 
 def named_twice(name: str) -> ConfigError:

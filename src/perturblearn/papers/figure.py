@@ -33,9 +33,13 @@ _KEYS = {
     "standard_epochs": ("standard.epochs",),
     "perturbation_epochs": ("perturbation.epochs",),
     **dict.fromkeys(
-        ("units", "perturbations", "share", "steps", "pixels", "rate", "slow_rate", "noise_samples", "noise_epochs"), ()
+        (
+            "units", "perturbations", "share", "steps", "pixels", "rate", "slow_rate", "noise_samples", "noise_epochs",
+            "targets",
+        ),
+        (),
     ),
-}
+}  # fmt: skip
 """What the settings of a figure mean in a configuration; a name without a role stands for both classifiers.
 
 Those without a key say nothing by themselves: a figure's ways translate them.

@@ -7,6 +7,8 @@
   parametrisation, in one that has a limit at infinite width, and in lazy training?
 - *Architectures*: the same of convolutional and residual networks.
 - *Features*: which of f's features do perturbations carry, robust ones or others, and which of them does g have?
+- *Map*: f may teach by its errors, by its answers to other images or to noise, and by perturbations of true labels as
+  well. What does each teach, from g's own start and from f's, beside its controls?
 - *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
@@ -16,11 +18,12 @@ import math
 from collections.abc import Iterator
 
 from perturblearn.config import JSON, Keys
-from perturblearn.papers.figure import Panel, Settings, Smaller
+from perturblearn.papers.figure import Panel, Settings, Smaller, word
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import (
     analyse_depth,
     analyse_features,
+    analyse_map,
     analyse_orthogonality,
     analyse_smallest_perturbation,
     analyse_weak_limit,
@@ -288,7 +291,71 @@ FEATURES = Study(
     analysis=analyse_features,
 )  # fmt: skip
 
+_TARGETS: dict[str, dict[str, JSON]] = {
+    "random, perturbed": {"attack.targets": "uniform"},
+    "f's answers": {"attack.targets": "predicted", "epsilon": 0.0},
+    "true, loss minimised": {"attack.targets": "true"},
+    "true, loss maximised": {"attack.targets": "true", "attack.away": True},
+}
+"""What g's labels are, and what the inputs are moved towards or away from."""
+
+
+def _from_own_start(settings: Settings) -> dict[str, JSON]:
+    """The point's targets, and an attack that searches where there is something to search from."""
+    keys = _TARGETS[word(settings, "targets")]
+    searches = settings["attack.source"] != "none" and "epsilon" not in keys
+    attack: dict[str, JSON] = {"attack.name": "pgd", "attack.steps": 20} if searches else {"attack.name": "one_step"}
+    return {**keys, **attack}
+
+
+def _from_standard_start(settings: Settings) -> dict[str, JSON]:
+    """The same, and g has f's first weights."""
+    return {**_from_own_start(settings), "perturbation.start": "standard"}
+
+
+def _map_panels() -> Iterator[Panel]:
+    """A panel for each source, with the targets that exist for it along its axis."""
+    answers, of_noise = ("f's answers",), ("random, perturbed", "f's answers")
+    bare = ("random, perturbed", "true, loss minimised")
+    # So few epochs leave f errors; there are few of them, so that g takes more epochs for as many steps.
+    early: dict[str, JSON] = {"standard_epochs": 1, "perturbation_epochs": 100}
+    for title, source, targets, keys in (
+        ("images", "natural", tuple(_TARGETS), {}),
+        ("noisy images", "noisy", tuple(_TARGETS), {"attack.signal_to_noise": 0.25}),
+        ("f's errors", "errors", answers, early),
+        ("other images", "data:fashion_mnist", of_noise, {"n_adv": 5000}),
+        ("noise", "uniform", of_noise, {"n_adv": 5000}),
+        ("nothing", "none", bare, {}),
+    ):
+        yield Panel({"targets": targets}, {"attack.source": source, **keys}, title=title)
+
+
+MAP = Study(
+    "studies/map",
+    {
+        **_both({"model.name": "mlp", "schedule": "constant"}), "data.name": "mnist", "data.n_samples": 5000,
+        "data.n_heldout": 2000, "hidden_dim": 200, "standard_epochs": 20, "perturbation_epochs": 20,
+        "targets": "random, perturbed", "epsilon": 2.0, "controls.draws": 1, "controls.linear_probe": False,
+    },
+    list(_map_panels()),
+    caption="MNIST, f and g multilayer perceptrons: what g learns from each source under each kind of targets, from a "
+    "start of its own and from f's, beside both controls. Perturbations have an L2 size of 2.",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "permuted_control": "permuted_control_heldout",
+        "unperturbed_control": "unperturbed_control_heldout",
+    },
+    ways={"own start": _from_own_start, "f's start": _from_standard_start},
+    control_draws=0,  # every point has its own
+    quick=Smaller(
+        divided={"n_adv": 5}, settings={"data.n_samples": 1000, "data.n_heldout": 1000, "hidden_dim": 100}, points=4
+    ),
+    full_takes="4 minutes",
+    analysis=analyse_map,
+)  # fmt: skip
+
 STUDIES = {
-    study.name: study for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT, FEATURES)
+    study.name: study
+    for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT, FEATURES, MAP)
 }
 """The studies by name."""

@@ -81,6 +81,7 @@ class Chart:
         x, y: what stands along the axes.
         lines: the curves.
         log_x, log_y: whether an axis is logarithmic.
+        names: what stands at 0, 1, 2, ... along the x axis, where lines are points over names; none for numbers.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Chart:
     lines: Sequence[Line]
     log_x: bool = False
     log_y: bool = False
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

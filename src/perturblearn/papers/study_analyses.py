@@ -391,6 +391,85 @@ def analyse_features(runs: Sequence[StudyRun]) -> Analysis:
     )
 
 
+def analyse_map(runs: Sequence[StudyRun]) -> Analysis:
+    """What g learns from each source under each kind of targets, from both starts, beside its controls."""
+    corners = _grouped(runs, lambda run: (run.panel, run.settings["targets"], run.way))
+    rows: list[tuple[Cell, ...]] = []
+    taught: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (_, targets, way), of_corner in corners.items():
+        source = of_corner[0].name
+        found = itertools.chain(*(_mean_std(of_corner, name) for name in _OF_MAP))
+        lead, spread = _lead(of_corner)
+        published = _PUBLISHED_CORNERS.get((source, targets)) if way == _PUBLISHED_START else None
+        rows.append((source, targets, way, *found, lead, spread, published, len(of_corner)))
+        if spread is not None and lead > spread:
+            taught[targets, way].append(source)
+    sentences = [
+        f"{targets}, {way}: g is above its permuted control by more than the spread of the difference from "
+        f"{', '.join(taught[targets, way]) or 'no source'}, of {', '.join(sources)}."
+        for (targets, way), of_column in _grouped(runs, lambda run: (run.settings["targets"], run.way)).items()
+        for sources in (_sources_of(of_column),)
+    ]
+    heads = [head for name in ("g", "permuted", "unperturbed", "f") for head in (name, f"{name}_std")]
+    corner_table = Table(
+        "map",
+        "Accuracy on clean held-out inputs of g, of both controls and of f, mean and standard deviation over the "
+        "seeds. lead: g minus its permuted control, seed by seed. published: of other networks, sizes or data.",
+        ("source", "targets", "start", *heads, "lead", "lead_std", "published", "n_seeds"),
+        rows,
+    )
+    charts = [
+        _map_chart(targets, of_targets)
+        for targets, of_targets in _grouped(runs, lambda run: run.settings["targets"]).items()
+    ]
+    return Analysis(sentences, [corner_table], charts)
+
+
+_OF_MAP = (
+    "perturbation_accuracy_heldout", "permuted_control_heldout", "unperturbed_control_heldout",
+    "standard_accuracy_heldout",
+)  # fmt: skip
+_PUBLISHED_START = "own start"
+# [Wallace19]: errors of a ResNet-18 on CIFAR-10; Fashion-MNIST under the answers of a CNN that knows MNIST.
+_PUBLISHED_CORNERS = {("f's errors", "f's answers"): 0.497, ("other images", "f's answers"): 0.91}
+
+
+def _lead(runs: Sequence[StudyRun]) -> tuple[float, float | None]:
+    """How far g is above its permuted control: mean and standard deviation over the seeds."""
+    leads = [run.measures[_OF_MAP[0]] - run.measures[_OF_MAP[1]] for run in runs]
+    return statistics.fmean(leads), statistics.stdev(leads) if len(leads) > 1 else None
+
+
+def _sources_of(runs: Sequence[StudyRun]) -> list[str]:
+    """Names of the panels of some runs, in the panels' order."""
+    return list(dict.fromkeys(run.name for run in sorted(runs, key=lambda run: run.panel)))
+
+
+def _map_chart(targets: str, runs: Sequence[StudyRun]) -> Chart:
+    """All sources under one kind of targets."""
+    sources = _sources_of(runs)
+    lines: list[Line] = []
+    for way, of_way in _grouped(runs, lambda run: run.way).items():
+        is_published = way == _PUBLISHED_START
+        points = _grouped(of_way, lambda run: sources.index(run.name))
+        lines.append(
+            _line("g, own start" if is_published else f"g from {way}", list(points), points.values(), _OF_MAP[0])
+        )
+        if is_published:
+            lines += [
+                _line(label, list(points), points.values(), name)
+                for label, name in zip(("permuted control", "unperturbed control"), _OF_MAP[1:], strict=False)
+            ]
+    known = {
+        place: value
+        for place, source in enumerate(sources)
+        if (value := _PUBLISHED_CORNERS.get((source, targets))) is not None
+    }
+    if known:
+        lines.append(Line("published", list(known), list(known.values()), is_reference=True))
+    return Chart(targets, "source", "accuracy on held-out inputs", lines, names=sources)
+
+
 _WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")
 _OF_FEATURES = ("usefulness", "robust_usefulness", "standard_share", "perturbation_share")
 _OF_MACHINES = (

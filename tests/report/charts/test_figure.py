@@ -155,6 +155,23 @@ def test_a_study_s_chart() -> None:
     assert (chart.x.label, chart.y.label, chart.title) == ("d", "epsilon", "one")
 
 
+def test_a_study_s_points_over_names_stand_side_by_side_with_published_ones_between_them() -> None:
+    lines = [
+        Line("g, own start", [0, 1], [0.9, 0.5], [0.1, 0.0]),
+        Line("permuted control", [0, 1], [0.1, 0.1]),
+        Line("published", [1], [0.7], is_reference=True),
+    ]
+    (chart,) = study_charts([StudyChart("one", "source", "accuracy", lines, names=["images", "noise"])])
+    assert chart.x.ticks == {0.0: "images", 1.0: "noise"}
+    assert chart.y.is_share
+    g, control, published = (curves_of(chart.marks)[line.label] for line in lines)
+    assert list(g.x) == pytest.approx([-0.12, 0.88])
+    assert list(control.x) == pytest.approx([0.0, 1.0])
+    assert (list(published.x), published.look.marker) == ([1], "ring")
+    assert [curve.look.dash for curve in (g, control, published)] == [None] * 3
+    assert (g.look.colour, control.look.colour, g.has_bars) == ("g", "control", True)
+
+
 def test_curves_of_a_study_look_the_same_in_all_its_charts_and_f_and_g_as_everywhere() -> None:
     labels = ("kernel", "g, accuracy", "f, accuracy", "agreement of f and g", "other")
     names = [labels, labels[:0:-1]]

@@ -14,8 +14,10 @@ from perturblearn.report.charts.palette import (
     AGREEMENT,
     DASHES,
     OF_MEASURES,
+    PERMUTED,
     SERIES,
     THEORY,
+    UNPERTURBED,
     Dash,
     F,
     G,
@@ -28,7 +30,13 @@ from perturblearn.results import PointRow, Reproduction, ShownPanel, curve_of
 _FEW = 8
 """Places along an axis up to which each has a tick."""
 _WAYS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond")
-_ROLES = {"f, ": F, "g, ": G, "agreement of f and g": AGREEMENT}
+_ROLES = {
+    "f, ": F,
+    "g, ": G,
+    "agreement of f and g": AGREEMENT,
+    "permuted control": PERMUTED,
+    "unperturbed control": UNPERTURBED,
+}
 """Looks of a study's curves, by how their names start."""
 _SPREAD = "bands and bars are one standard deviation"
 _STUDY = "Bands are one standard deviation over the seeds."
@@ -180,6 +188,8 @@ def study_charts(charts: Sequence[StudyChart]) -> list[Chart]:
 
 
 def _study_chart(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
+    if chart.names:
+        return _study_chart_of_names(chart, looks)
     measured = [line for line in chart.lines if not line.is_reference]
     predicted = [line for line in chart.lines if line.is_reference]
     marks = [
@@ -201,6 +211,22 @@ def _study_chart(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
         note=_STUDY,
         size=(4.4, 3.4),
     )
+
+
+def _study_chart_of_names(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
+    """Points over names, the curves' side by side; what others published are rings between them."""
+    marks: list[Curve] = []
+    for number, line in enumerate(chart.lines):
+        look = looks[line.label]
+        aside = 0.0 if line.is_reference else 0.12 * (number - (len(chart.lines) - 1) / 2)
+        bare = Look(look.colour, None, "ring" if line.is_reference else look.marker)
+        spread = None if line.spread is None else list(line.spread)
+        marks.append(Curve(line.label, [x + aside for x in line.x], list(line.y), bare, spread, has_bars=True))
+    note = "Bars are one standard deviation over the seeds."
+    if any(line.is_reference for line in chart.lines):
+        note += " Rings are published numbers, of other networks, sizes or data."
+    shares = Axis(chart.y, limits=SHARE_LIMITS, is_share=True)
+    return Chart(chart.title, Axis.of_names(chart.x, chart.names), shares, marks, note=note, size=(4.4, 3.4))
 
 
 def _few_ticks(places: Sequence[float]) -> dict[float, str] | None:
