@@ -17,6 +17,7 @@ from perturblearn.attacks import Attack, AttackContext, AttackResult, make_attac
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
 from perturblearn.config import AttackConfig, TwoLayerConfig
 from perturblearn.data import Dataset
+from perturblearn.data.bands import Band
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
 from perturblearn.perturbed.shards import block_rows, blocks_in
 from perturblearn.seeding import derive_seed
@@ -363,8 +364,8 @@ class Calls:
         # The room re-exports the function under its module's name.
         monkeypatch.setattr(sys.modules[perturb.__module__], "make_attack", self)
 
-    def __call__(self, config: AttackConfig, input_dim: int) -> Attack:
-        attack = make_attack(config, input_dim)
+    def __call__(self, config: AttackConfig, input_dim: int, *, band: Band | None) -> Attack:
+        attack = make_attack(config, input_dim, band=band)
         return Counted(attack.norm, attack.epsilon, self, attack)
 
 

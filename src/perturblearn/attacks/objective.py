@@ -35,7 +35,7 @@ def target_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def away_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Minus the target loss: what a search minimises that moves inputs away from the targets.
+    """Minus the target loss: what a search minimises that moves inputs away from the targets [own].
 
     Args:
         outputs, targets: as in `target_loss`.

@@ -40,7 +40,12 @@ class Estimator(nn.Module):
         self.make_room(0, 0)
 
     def make_room(self, count: int, input_dim: int) -> None:
-        """Room for so many samples to fit to, which are still to be filled in."""
+        """Make room for samples to fit to, which are still to be filled in.
+
+        Args:
+            count: how many.
+            input_dim: numbers of each.
+        """
         self.register_buffer("samples", torch.zeros(count, input_dim))
         self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))
         self._fitted = None

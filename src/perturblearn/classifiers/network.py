@@ -36,7 +36,7 @@ class Network(nn.Module):
         config: the configuration of the body, and whether inputs are normalised.
 
     A body with auxiliary outputs returns them after those of the classes; whoever wants them in the place of these says
-    so by `reads_auxiliary`.
+    so by ``reads_auxiliary``.
 
     Attributes:
         is_mapped: whether the classes are chosen among the body's outputs.

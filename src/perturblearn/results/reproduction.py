@@ -195,7 +195,8 @@ def analysis_from_dict(content: Mapping[str, Any]) -> Analysis:
     """The analysis whose values these are."""
 
     def chart(fields: Mapping[str, Any]) -> Chart:
-        return replace(Chart(**fields), lines=[Line(**line) for line in fields["lines"]])
+        lines, names = [Line(**line) for line in fields["lines"]], tuple(fields.get("names", ()))
+        return replace(Chart(**fields), lines=lines, names=names)
 
     tables = [Table(**fields) for fields in content["tables"]]
     return Analysis(content["sentences"], tables, [chart(fields) for fields in content["charts"]])
