@@ -104,6 +104,7 @@ def plan() -> Iterator[Task]:
     yield Task("studies/weak_limit", "full", 5)
     yield Task("studies/architectures", "quick", 3)
     yield Task("studies/features", "full", 5)
+    yield Task("studies/map", "quick", 3)
 
 
 PLAN = tuple(plan())

@@ -248,9 +248,9 @@ def test_the_map_says_where_g_beats_its_permuted_control_by_more_than_the_spread
 
     study = STUDIES["studies/map"]
     found = study.analysis(runs_of(study, measures))
-    (answers,) = [line for line in found.sentences if line.startswith("f's answers, own start")]
-    apart = "images, noisy images, f's errors, other images"
-    assert answers.endswith(f"from {apart}, of {apart}, noise.")
+    reached, within = [line for line in found.sentences if line.startswith("f's answers, own start")]
+    assert "0.700 from f's errors (permuted 0.300), " in reached
+    assert within.endswith("from noise, g is not above its permuted control by more than the spread of the difference.")
     rows = rows_of(found, "map")
     assert len(rows) == 2 * (4 + 4 + 1 + 2 + 2 + 2)
     corners = {(row["source"], row["targets"], row["start"]): row for row in rows}

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_runs_that_fail_are_left_out_of_the_analysis(tiny: str, monkeypatch: pyt
 
 def test_the_map_is_measured_with_its_controls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     study = STUDIES["studies/map"]
-    settings = {name: value for name, value in study.settings.items() if not name.startswith("data.n_")}
+    settings = {name: value for name, value in study.settings.items() if name not in ("n_samples", "data.n_heldout")}
     panels = [
         Panel({"targets": ["random, perturbed", "f's answers"]}, {"attack.source": "natural"}, title="images"),
         Panel({"targets": ["f's answers"]}, {"attack.source": "errors", "standard_epochs": 1}, title="f's errors"),
@@ -80,7 +81,7 @@ def test_the_map_is_measured_with_its_controls(monkeypatch: pytest.MonkeyPatch, 
     assert not found.failed
     assert found.analysis is not None
     (table,) = found.analysis.tables
-    rows = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
+    rows: list[dict[str, Any]] = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
     assert len(rows) == 2 * 3
     answers = next(row for row in rows if (row["source"], row["targets"]) == ("images", "f's answers"))
     assert answers["g"] > 0.7 > 0.3 > answers["permuted"]

@@ -333,7 +333,7 @@ def _map_panels() -> Iterator[Panel]:
 MAP = Study(
     "studies/map",
     {
-        **_both({"model.name": "mlp", "schedule": "constant"}), "data.name": "mnist", "data.n_samples": 5000,
+        **_both({"model.name": "mlp", "schedule": "constant"}), "data.name": "mnist", "n_samples": 5000,
         "data.n_heldout": 2000, "hidden_dim": 200, "standard_epochs": 20, "perturbation_epochs": 20,
         "targets": "random, perturbed", "epsilon": 2.0, "controls.draws": 1, "controls.linear_probe": False,
     },
@@ -348,9 +348,9 @@ MAP = Study(
     ways={"own start": _from_own_start, "f's start": _from_standard_start},
     control_draws=0,  # every point has its own
     quick=Smaller(
-        divided={"n_adv": 5}, settings={"data.n_samples": 1000, "data.n_heldout": 1000, "hidden_dim": 100}, points=4
+        divided={"n_samples": 5, "n_adv": 5}, settings={"data.n_heldout": 1000, "hidden_dim": 100}, points=4
     ),
-    full_takes="4 minutes",
+    full_takes="8 minutes",
     analysis=analyse_map,
 )  # fmt: skip
 

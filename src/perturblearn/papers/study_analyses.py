@@ -395,20 +395,22 @@ def analyse_map(runs: Sequence[StudyRun]) -> Analysis:
     """What g learns from each source under each kind of targets, from both starts, beside its controls."""
     corners = _grouped(runs, lambda run: (run.panel, run.settings["targets"], run.way))
     rows: list[tuple[Cell, ...]] = []
-    taught: dict[tuple[str, str], list[str]] = defaultdict(list)
+    reached: dict[tuple[str, str], list[str]] = defaultdict(list)
+    within: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (_, targets, way), of_corner in corners.items():
         source = of_corner[0].name
-        found = itertools.chain(*(_mean_std(of_corner, name) for name in _OF_MAP))
+        found = [_mean_std(of_corner, name) for name in _OF_MAP]
         lead, spread = _lead(of_corner)
         published = _PUBLISHED_CORNERS.get((source, targets)) if way == _PUBLISHED_START else None
-        rows.append((source, targets, way, *found, lead, spread, published, len(of_corner)))
-        if spread is not None and lead > spread:
-            taught[targets, way].append(source)
-    sentences = [
-        f"{targets}, {way}: g is above its permuted control by more than the spread of the difference from "
-        f"{', '.join(taught[targets, way]) or 'no source'}, of {', '.join(sources)}."
-        for (targets, way), of_column in _grouped(runs, lambda run: (run.settings["targets"], run.way)).items()
-        for sources in (_sources_of(of_column),)
+        rows.append((source, targets, way, *itertools.chain(*found), lead, spread, published, len(of_corner)))
+        reached[targets, way].append(f"{found[0][0]:.3f} from {source} (permuted {found[1][0]:.3f})")
+        if spread is not None and lead <= spread:
+            within[targets, way].append(source)
+    sentences = [f"{targets}, {way}: g has {', '.join(told)}." for (targets, way), told in sorted(reached.items())]
+    sentences += [
+        f"{targets}, {way}: from {', '.join(sources)}, g is not above its permuted control by more than the spread of "
+        "the difference."
+        for (targets, way), sources in sorted(within.items())
     ]
     heads = [head for name in ("g", "permuted", "unperturbed", "f") for head in (name, f"{name}_std")]
     corner_table = Table(

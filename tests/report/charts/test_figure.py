@@ -10,7 +10,7 @@ from tests.pages.made_runs import made_reproduction
 from perturblearn.papers import Chart as StudyChart
 from perturblearn.papers import Line, label_of
 from perturblearn.papers.figure import Panel
-from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_charts
+from perturblearn.report.charts.figure import curve_looks, figure_picture, panel_charts, study_charts, study_picture
 from perturblearn.report.charts.marks import Curve
 from perturblearn.report.reproduction import ReproductionReport
 from perturblearn.results import PointRow, ShownPanel
@@ -170,6 +170,11 @@ def test_a_study_s_points_over_names_stand_side_by_side_with_published_ones_betw
     assert (list(published.x), published.look.marker) == ([1], "ring")
     assert [curve.look.dash for curve in (g, control, published)] == [None] * 3
     assert (g.look.colour, control.look.colour, g.has_bars) == ("g", "control", True)
+    plain = StudyChart("two", "source", "accuracy", lines[:2], names=["images", "noise"])
+    picture = study_picture(
+        [plain, StudyChart("one", "source", "accuracy", lines, names=["images", "noise"])], title=""
+    )
+    assert "Bars are one standard deviation over the seeds. Rings are published numbers" in picture.caption
 
 
 def test_curves_of_a_study_look_the_same_in_all_its_charts_and_f_and_g_as_everywhere() -> None:

@@ -57,7 +57,10 @@ def figure_picture(found: Reproduction, title: str) -> Picture:
 
 def study_picture(charts: Sequence[StudyChart], *, title: str) -> Picture:
     """A study's charts, each of which names its curves."""
-    return Picture(study_charts(charts), title, _STUDY, columns=2 if len(charts) < 5 else 3)
+    drawn = study_charts(charts)
+    # Of charts over names some have rings as well; their note says all that the others' does.
+    note = max((chart.note for chart in drawn), key=len)
+    return Picture(drawn, title, note, columns=2 if len(charts) < 5 else 3)
 
 
 def panel_charts(found: Reproduction) -> list[PanelChart]:
