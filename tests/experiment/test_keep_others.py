@@ -110,7 +110,8 @@ def test_the_plan_counts_every_network() -> None:
 def test_what_fools_f_alone_teaches_next_to_nothing() -> None:
     """Digits 3 and 8 under wrong labels: g learns classes from what fools every network, and not from what fools f."""
     keys: dict[str, Any] = {
-        "seeds": [0, 1], "attack.name": "pgd", "attack.targets": "other", "attack.epsilon": 1.5, "attack.steps": 50,
+        "seeds": [0, 1], "data.classes": ["3", "8"],
+        "attack.name": "pgd", "attack.targets": "other", "attack.epsilon": 1.5, "attack.steps": 50,
         "controls.draws": 0, "controls.linear_probe": False, "measures.attribution": False,
         **{f"{role}.{key}": value for role in ("standard", "perturbation") for key, value in
            {"model.name": "mlp", "epochs": 60, "lr": 0.1}.items()},

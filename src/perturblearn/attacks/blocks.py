@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -118,13 +118,14 @@ def blocks(
 
 
 def _objective(
-    calls: Sequence[Callable[[Tensor], Tensor]],
-    names: Sequence[str],
-    labels: Sequence[Tensor],
+    calls: Collection[Callable[[Tensor], Tensor]],
+    names: Collection[str],
+    labels: Collection[Tensor],
     shape: torch.Size,
     loss: Loss | None,
 ) -> Objective:
     """The objective of some samples: the first network's, with those of the others at their own labels."""
+    # Collections, as type checks in the tests look at random items of sequences, and a network may draw here.
     first, *others = zip(calls, names, labels, strict=True)
     kept = [Objective(*other, shape, target_loss) for other in others]
     return Objective(*first, shape, loss or target_loss, kept)

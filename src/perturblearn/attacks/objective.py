@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import torch
 from jaxtyping import Float
@@ -65,7 +65,7 @@ class Objective:
         targets: Tensor,
         shape: torch.Size,
         loss: Loss,
-        others: Sequence[Objective] = (),
+        others: Collection[Objective] = (),
     ) -> None:
         self._call, self._name, self._targets, self._shape, self._loss = call, name, targets, shape, loss
         self._others = others
