@@ -86,7 +86,9 @@ class MeasuresConfig(Section):
     @model_validator(mode="after")
     def _has_a_search(self) -> Self:
         given = [name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default]
-        own = [name for name in given if name.startswith("robust_") and name != "robust_accuracy"]
+        own = [
+            name for name in given if name.startswith("robust_") and name not in ("robust_accuracy", "robust_leakage")
+        ]
         if own and not self.robust_accuracy:
             raise ValueError(
                 f"the key {own[0]} says how robust_accuracy is measured, which is not asked for; set "
