@@ -210,7 +210,10 @@ def test_more_coordinates_than_there_are(capsys: pytest.CaptureFixture[str], tmp
     assert nothing_looks_finished(tmp_path / "runs", said)
 
 
-KNOWN = "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, or name your own as "
+KNOWN = (
+    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, knn, logistic_regression, "
+    "gradient_boosting, or name your own as "
+)
 LEARNERS = [
     ("--learner mlpp", f"perturbation.model.name = 'mlpp': there is no such network; {KNOWN}package.module:factory"),
     ("--learner mlp,mlp", "the network mlp is named twice; name each network once"),

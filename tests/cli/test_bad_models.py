@@ -95,8 +95,8 @@ def asked_for(command: str, model: str) -> list[str]:
 
 
 KNOWN = (
-    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, or name your own as "
-    "package.module:"
+    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, knn, logistic_regression, "
+    "gradient_boosting, or name your own as package.module:"
 )
 # What is wrong with the name or the code: told before anything is begun.
 NAMES = [

@@ -73,8 +73,8 @@ def test_a_file_with_keys(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 KNOWN = (
-    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, or name your own as "
-    "package.module:"
+    "choose two_layer, one_hidden, limit, mlp, convnet, wide_resnet, resnet18, resnet9, knn, logistic_regression, "
+    "gradient_boosting, or name your own as package.module:"
 )
 REFUSED = [
     ("--networks mlp", "a transfer matrix needs at least two architectures, not only mlp; name another"),

@@ -90,7 +90,7 @@ def test_the_map_is_measured_with_its_controls(monkeypatch: pytest.MonkeyPatch, 
     assert found.folder is not None
     back = Reproduction.load(found.folder).analysis
     assert back is not None
-    assert [chart.names for chart in back.charts] == [["images", "f's errors"], ["images"]]
+    assert [chart.names for chart in back.charts] == [("images", "f's errors"), ("images",)]
 
 
 def test_the_weak_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,10 @@ def check_column(name: str, columns: Sequence[str]) -> None:
     """
     if name in columns:
         return
-    leaves = {column.rpartition(".")[2]: column for column in reversed(columns)}
+    # The first of the shallowest columns that end alike is the one that is meant.
+    leaves: dict[str, str] = {}
+    for column in sorted(columns, key=lambda column: column.count(".")):
+        leaves.setdefault(column.rpartition(".")[2], column)
     close = difflib.get_close_matches(name, columns, n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(name.rpartition(".")[2], list(leaves), n=1, cutoff=0.75)
     meant = close[0] if close else leaves[leaf[0]] if leaf else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from perturblearn.attacks import InnerAttack, target_loss
-from perturblearn.config import JSON
 
 RANGE_SLACK = 1e-6
 """Share of the range by which rounding may put centred data outside it."""
@@ -85,7 +85,7 @@ class Adversary:
         moved = self.attack.last_iterate(gradient, flat, self.value_range, generator, share=share)
         return moved.view_as(inputs)
 
-    def settings(self) -> dict[str, JSON]:
+    def settings(self) -> dict[str, Any]:
         """What fixes it, as JSON values: the attack, its norm and its numbers."""
         numbers = {key: value for key, value in vars(self.attack).items() if key != "norm"}
         named = {"attack": type(self.attack).__name__, "norm": self.attack.norm.name}
