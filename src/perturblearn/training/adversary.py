@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -85,7 +84,7 @@ class Adversary:
         moved = self.attack.last_iterate(gradient, flat, self.value_range, generator, share=share)
         return moved.view_as(inputs)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, str | float | bool]:
         """What fixes it, as JSON values: the attack, its norm and its numbers."""
         numbers = {key: value for key, value in vars(self.attack).items() if key != "norm"}
         named = {"attack": type(self.attack).__name__, "norm": self.attack.norm.name}
