@@ -15,7 +15,8 @@ from perturblearn.seeding import derive_seed
 from perturblearn.theory import LinearFeatures
 
 PERMUTATIONS = 5
-"""Of the targets, for the control: its mean and its best are told, because of two classes one feature may guess all."""
+"""Permutations of the targets in the control. Its best is reported beside its mean: of two classes, a single feature may
+happen to separate all inputs."""
 
 
 def measure_robust_linear(

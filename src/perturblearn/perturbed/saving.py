@@ -38,7 +38,7 @@ def saved_set(perturbed: PerturbedSet, data: Dataset, saving: SavingConfig, stan
     assert perturbed.sources is not None, "only a set read from disk does not know its sources"
     inputs = through_files(perturbed.inputs, data, saving)
     sizes = perturbed.target_labels.new_empty(len(inputs), dtype=inputs.dtype)
-    # An attack in l0 is told here by how many coordinates have changed, however little.
+    # The size of an L0 perturbation is the number of coordinates that have changed, however little.
     norm = norm_of(perturbed.norm, 1 if perturbed.norm == "l0" else None)
     for part in row_slices(inputs):
         sizes[part] = norm.sizes((inputs[part] - perturbed.sources[part]).flatten(1))[:, 0]
