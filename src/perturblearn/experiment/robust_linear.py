@@ -15,8 +15,8 @@ from perturblearn.seeding import derive_seed
 from perturblearn.theory import LinearFeatures
 
 PERMUTATIONS = 5
-"""Permutations of the targets in the control. Its best is reported beside its mean: of two classes, a single feature may
-happen to separate all inputs."""
+"""Permutations of the targets in the control, whose best is reported beside its mean: of two classes, a single feature
+may happen to separate all inputs."""
 
 
 def measure_robust_linear(
