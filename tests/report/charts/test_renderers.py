@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -185,6 +186,22 @@ def test_no_word_is_cut_off_where_a_picture_is_as_wide_as_a_column() -> None:
     label = matrix.axes[-1].yaxis.label.get_window_extent()
     bar = matrix.axes[-1].get_window_extent()
     assert label.height < 1.2 * bar.height, "it is as long as its bar, not as the figure"
+
+
+@pytest.mark.parametrize(
+    "names", [("images", "noisy images", "other images", "noise", "nothing"), ("knn", "gradient_boosting")]
+)
+@pytest.mark.parametrize("width", [4.2, 2.4])
+def test_names_side_by_side_do_not_touch(names: tuple[str, ...], width: float) -> None:
+    curve = Curve("g", list(range(len(names))), [0.5] * len(names), G)
+    charts = [Chart("title", Axis.of_names("source", names), Y, [curve]) for _ in range(2)]
+    figure = draw(Picture(charts, "title"), {"figure.figsize": (2 * width, 3)})
+    assert text_lies_inside(figure)
+    labels = [label for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert [" ".join(label.get_text().split()) for label in labels] == list(names)
+    if labels[0].get_rotation() == 0:
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(left.x1 + 4 <= right.x0 for left, right in itertools.pairwise(boxes))
 
 
 # Colours

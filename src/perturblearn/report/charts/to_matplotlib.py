@@ -129,7 +129,7 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
         width: of the lines, in inches.
         size: of the letters, in points.
     """
-    whole = re.sub(r"(?<=\d) (?=%|[a-z]{2})", "\u00a0", re.sub(r"(?<=\b\w) = (?=\d)", "\u00a0=\u00a0", text))
+    whole = re.sub(r"(?<=\d) (?=%|[a-z]{2})", "\u00a0", re.sub(r"(?<=\w) = (?=\d)", "\u00a0=\u00a0", text))
     lines = textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in lines]
 
@@ -177,11 +177,15 @@ def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
     if axis.is_share:
         drawn.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if axis.ticks is not None:
-        texts = [plain(text) for text in axis.ticks.values()]
-        drawn.set_ticks(list(axis.ticks), texts)
+        names = list(axis.ticks.values())
+        room, letter = (inches - 0.9) / max(1, len(names)), LETTER * points_of("xtick.labelsize")
+        longest = max((len(word) for text in names for word in text.split()), default=0)
+        fits = name == "y" or letter * (longest + 2) <= room
+        if name == "x" and fits:
+            names = ["\n".join(wrapped(text, room - 2 * letter, letter / LETTER)) for text in names]
+        drawn.set_ticks(list(axis.ticks), [plain(text) for text in names])
         drawn.set_minor_locator(NullLocator())
-        letter = LETTER * points_of("xtick.labelsize")
-        if name == "x" and letter * sum(len(text) + 2 for text in texts) > inches - 0.9:
+        if not fits:
             for label in drawn.get_ticklabels():
                 label.set(rotation=30, ha="right", rotation_mode="anchor")
     if axis.limits is not None:
