@@ -81,6 +81,7 @@ class Chart:
         x, y: what stands along the axes.
         lines: the curves.
         log_x, log_y: whether an axis is logarithmic.
+        is_share: whether y is a share, between 0 and 1.
         names: what stands at 0, 1, 2, ... along the x axis, where lines are points over names; none for numbers.
     """
 
@@ -90,6 +91,7 @@ class Chart:
     lines: Sequence[Line]
     log_x: bool = False
     log_y: bool = False
+    is_share: bool = False
     names: Sequence[str] = ()
 
 

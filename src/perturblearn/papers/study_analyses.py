@@ -93,6 +93,7 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
     slopes: list[tuple[Cell, ...]] = []
     sentences: list[str] = []
     lines: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    missed = "factor by which the condition is missed"
     for (way, panel), of_panel in _grouped(runs, lambda run: (run.way, run.panel)).items():
         x, title = of_panel[0].x, of_panel[0].name
         points = _grouped(of_panel, lambda run: run.settings[run.x])
@@ -140,7 +141,7 @@ def analyse_orthogonality(runs: Sequence[StudyRun]) -> Analysis:
             ),
         ],
         [
-            Chart(f"{meaning}, {way}", "factor by which the condition is missed", meaning, drawn, log_x=True)
+            Chart(f"{meaning}, {way}", missed, meaning, drawn, log_x=True, is_share=True)
             for (meaning, way), drawn in lines.items()
         ],
     )  # fmt: skip
@@ -469,7 +470,7 @@ def _map_chart(targets: str, runs: Sequence[StudyRun]) -> Chart:
     }
     if known:
         lines.append(Line("published", list(known), list(known.values()), is_reference=True))
-    return Chart(targets, "source", "accuracy on held-out inputs", lines, names=sources)
+    return Chart(targets, "source", "accuracy on held-out inputs", lines, is_share=True, names=sources)
 
 
 _WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")

@@ -161,7 +161,7 @@ def test_a_study_s_points_over_names_stand_side_by_side_with_published_ones_betw
         Line("permuted control", [0, 1], [0.1, 0.1]),
         Line("published", [1], [0.7], is_reference=True),
     ]
-    (chart,) = study_charts([StudyChart("one", "source", "accuracy", lines, names=["images", "noise"])])
+    (chart,) = study_charts([StudyChart("one", "source", "accuracy", lines, is_share=True, names=["images", "noise"])])
     assert chart.x.ticks == {0.0: "images", 1.0: "noise"}
     assert chart.y.is_share
     g, control, published = (curves_of(chart.marks)[line.label] for line in lines)
@@ -170,9 +170,9 @@ def test_a_study_s_points_over_names_stand_side_by_side_with_published_ones_betw
     assert (list(published.x), published.look.marker) == ([1], "ring")
     assert [curve.look.dash for curve in (g, control, published)] == [None] * 3
     assert (g.look.colour, control.look.colour, g.has_bars) == ("g", "control", True)
-    plain = StudyChart("two", "source", "accuracy", lines[:2], names=["images", "noise"])
+    plain = StudyChart("two", "source", "accuracy", lines[:2], is_share=True, names=["images", "noise"])
     picture = study_picture(
-        [plain, StudyChart("one", "source", "accuracy", lines, names=["images", "noise"])], title=""
+        [plain, StudyChart("one", "source", "accuracy", lines, is_share=True, names=["images", "noise"])], title=""
     )
     assert "Bars are one standard deviation over the seeds. Rings are published numbers" in picture.caption
 

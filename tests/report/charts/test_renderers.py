@@ -429,6 +429,12 @@ def test_examples_are_three_rows(shape: tuple[int, int, int] | None, bare: bool)
     assert [re.sub(r"\s", " ", label) for label in labels] == ["source", "perturbation, scaled", "perturbed input"]
 
 
+def test_inputs_as_they_are_have_one_row() -> None:
+    made = made_examples()
+    figure = draw_examples(replace(made, inputs=made.sources), "title")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["input", "", "", ""]
+
+
 def test_a_narrow_picture_has_as_many_examples_as_have_room_for_their_labels() -> None:
     made = replace(made_examples(), true_labels=tuple("3388"), target_labels=tuple("3838"))
     figure = draw_examples(made, "title", {"figure.figsize": (2.3, 2.0)})

@@ -24,7 +24,9 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
     rows = [("source", examples.sources), ("perturbation,\nscaled", steps), ("perturbed\ninput", examples.inputs)]
     if examples.originals is not None:
         rows = [("original", examples.originals), *rows[:-1], ("rebuilt\ninput", examples.inputs)]
-    size = float(steps.abs().max()) or 1.0
+    size = float(steps.abs().max())
+    if size == 0:  # sources as they are, under labels that are not theirs
+        rows = [("input", examples.inputs)]
     labels = [_labels(examples, number) for number in range(len(steps))]
     count, width = len(steps), 1.25 * len(steps) + 0.9
     if "figure.figsize" in settings:

@@ -209,11 +209,15 @@ def _study_chart(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
     return Chart(
         chart.title,
         Axis(chart.x, chart.log_x, ticks=ticks),
-        Axis(chart.y, chart.log_y),
+        _study_y(chart),
         marks,
         note=_STUDY,
         size=(4.4, 3.4),
     )
+
+
+def _study_y(chart: StudyChart) -> Axis:
+    return Axis(chart.y, chart.log_y, limits=SHARE_LIMITS if chart.is_share else None, is_share=chart.is_share)
 
 
 def _study_chart_of_names(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
@@ -228,8 +232,7 @@ def _study_chart_of_names(chart: StudyChart, looks: Mapping[str, Look]) -> Chart
     note = "Bars are one standard deviation over the seeds."
     if any(line.is_reference for line in chart.lines):
         note += " Rings are published numbers, of other networks, sizes or data."
-    shares = Axis(chart.y, limits=SHARE_LIMITS, is_share=True)
-    return Chart(chart.title, Axis.of_names(chart.x, chart.names), shares, marks, note=note, size=(4.4, 3.4))
+    return Chart(chart.title, Axis.of_names(chart.x, chart.names), _study_y(chart), marks, note=note, size=(4.4, 3.4))
 
 
 def _few_ticks(places: Sequence[float]) -> dict[float, str] | None:
