@@ -158,6 +158,18 @@ def test_examples_on_the_page_are_the_samples_to_a_byte_s_width(shape: tuple[int
     assert shown["has_sources"] is not bare
 
 
+def test_inputs_as_they_are_stand_alone(tiny_result: Result, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(folder_of(tiny_result), folder)
+    made = Examples.load(folder / EXAMPLES)
+    replace(made, inputs=made.sources, is_bare=False).save(folder / EXAMPLES)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert '<h2 id="examples">Inputs</h2>' in page
+    assert "g is trained on the sources as they are" in page
+    assert set(re.findall(r'data-shows="(\w+)"', page)) == {"input"}
+    assert 'data-scale=' not in page
+
+
 def test_rebuilt_examples_show_their_originals_too(tmp_path: Path) -> None:
     made = made_examples()
     originals = torch.rand(4, 16, generator=torch.Generator().manual_seed(2))

@@ -114,7 +114,10 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
         for truth, target, reached in zip(truths, examples.target_labels, examples.success, strict=True)
     ]
     about = attack_text(config.attack) if what is None else what
-    seen = "these alone" if examples.is_bare else "the sources plus these"
+    is_perturbed = bool(steps.any())
+    seen = (
+        "these alone" if examples.is_bare else "the sources plus these" if is_perturbed else "the sources as they are"
+    )
     caption = f"First seed, {about}. g is trained on {seen}, under the labels shown."
     if examples.originals is not None:
         caption += (
@@ -125,7 +128,8 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
     if cut:
         caption += f" Only the first {_MOST_COORDINATES:,} of {examples.inputs[0].numel():,} coordinates are shown."
     return {
-        "has_sources": not examples.is_bare,
+        "has_sources": is_perturbed and not examples.is_bare,
+        "has_perturbations": is_perturbed,
         "has_originals": examples.originals is not None,
         "caption": caption,
         "labels": labels,
