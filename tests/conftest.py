@@ -76,7 +76,10 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
 
 
 def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
-    """Make pictures on disk one grey pixel: drawing takes longer than a tiny run, and tests/report does it."""
+    """Make pictures on disk one grey pixel, of decision maps 9 points wide.
+
+    Either takes longer than a tiny run, and tests/report and tests/theory draw them.
+    """
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -85,6 +88,7 @@ def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Figure, "savefig", save_one_pixel)
     patch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())
+    patch.setattr("perturblearn.experiment.maps.MAP_POINTS", 9)
 
 
 @pytest.fixture

@@ -21,19 +21,26 @@ check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, 
 check_always = jaxtyping.jaxtyped
 _seen: dict[Hashable, dict[Hashable, set[Hashable]]] = {}
 """Of each function the kinds of its calls that were right, and of their results."""
+_BARE: set[type] = {type(None), bool, int, float}
+"""Types whose values are all of one kind."""
 
 
 def kind(value: object) -> Hashable:
     """All of a value that a type asks for: of a tensor its shape and dtype, of what holds others theirs."""
-    if isinstance(value, str):
-        return value  # a Literal names some
-    if type(value) in (tuple, list, set, frozenset):
-        return type(value), *map(kind, value)  # pyright: ignore[reportArgumentType] - these are iterable
+    of = type(value)
+    if of in _BARE:
+        return of
+    if of in (tuple, list, set, frozenset):
+        return of, *map(kind, value)  # pyright: ignore[reportArgumentType] - these are iterable
     if type(value) is dict:
         return dict, *map(kind, value.items())
+    if isinstance(value, str):
+        return value  # a Literal names some
     if hasattr(value, "shape") and hasattr(value, "dtype"):  # PyTorch is not imported for this: most processes do not
-        return type(value), value.shape, value.dtype  # pyright: ignore[reportAttributeAccessIssue]
-    return type(value)
+        return of, value.shape, value.dtype  # pyright: ignore[reportAttributeAccessIssue]
+    if not hasattr(of, "shape") and not hasattr(value, "__dict__"):
+        _BARE.add(of)  # no value of this type holds a shape
+    return of
 
 
 def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:

@@ -43,7 +43,7 @@ def with_shorter_tables(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_site_is_read_without_a_warning(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     # Dashes instead of hyphens lead nowhere.

@@ -256,7 +256,7 @@ def test_a_comparison_and_a_map_survive_the_store(tmp_path: Path) -> None:
 def test_a_map_holds_what_the_networks_say(keys: dict[str, Any]) -> None:
     case = case_of(keys)
     drawn = draw_map(case)
-    chosen = torch.randint(400, (20, 2), generator=torch.Generator().manual_seed(0))
+    chosen = torch.randint(len(drawn.grid), (20, 2), generator=torch.Generator().manual_seed(0))
     points = drawn.plane.points(drawn.grid[chosen])
     rows, columns = chosen[:, 1], chosen[:, 0]
     assert torch.allclose(drawn.values["f"][rows, columns], case.standard.outputs(points), atol=1e-9)

@@ -167,7 +167,7 @@ def test_inputs_as_they_are_stand_alone(tiny_result: Result, tmp_path: Path) -> 
     assert '<h2 id="examples">Inputs</h2>' in page
     assert "g is trained on the sources as they are" in page
     assert set(re.findall(r'data-shows="(\w+)"', page)) == {"input"}
-    assert 'data-scale=' not in page
+    assert "data-scale=" not in page
 
 
 def test_rebuilt_examples_show_their_originals_too(tmp_path: Path) -> None:

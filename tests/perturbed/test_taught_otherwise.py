@@ -17,6 +17,7 @@ from perturblearn.config import AttackConfig, NetworkConfig
 from perturblearn.data import Dataset, Signature
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import perturb, sources_of
+from perturblearn.results import Examples
 
 DATA = blobs()
 F = Classifier(make_network(NetworkConfig.model_validate({"name": "mlp"}), Signature.of(DATA), seed=0, role="f"))
@@ -38,6 +39,12 @@ def test_what_f_says_of_a_source_is_its_target(source: str) -> None:
     assert made.sources is not None
     assert torch.equal(made.target_labels, says(made.sources))
     assert torch.equal(made.inputs, made.sources)
+
+
+@pytest.mark.parametrize(("targets", "shown"), [("predicted", set("abc")), ("soft", {"f's outputs"})])
+def test_examples_tell_labels_or_that_there_are_none(targets: str, shown: set[str]) -> None:
+    made = perturb(F, DATA, attack(targets=targets), seed=0)
+    assert set(Examples.of(made, DATA).target_labels) <= shown
 
 
 def test_true_labels_are_kept() -> None:

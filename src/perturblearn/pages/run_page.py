@@ -96,6 +96,7 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
     cut = examples.image_shape is None and steps.shape[1] > _MOST_COORDINATES
     if cut:
         steps, sources = steps[:, :_MOST_COORDINATES], sources[:, :_MOST_COORDINATES]
+    is_perturbed = bool(steps.any())
     size = float(steps.abs().max()) or 1.0
     half = (high - low) / 2 or 1.0
     samples = [
@@ -110,11 +111,14 @@ def shown_examples(examples: Examples, config: ExperimentConfig, *, what: str | 
             sample["original"] = _bytes(255 * (original[: sources.shape[1]] - low) / (high - low or 1.0), torch.uint8)
     truths = examples.true_labels or ("noise",) * len(samples)
     labels = [
-        {"source": truth, "target": target, "verdict": f"f {'agrees' if reached else 'disagrees'}"}
+        {
+            "source": truth,
+            "target": target,
+            "verdict": f"; f {'agrees' if reached else 'disagrees'}" if is_perturbed else "",
+        }
         for truth, target, reached in zip(truths, examples.target_labels, examples.success, strict=True)
     ]
     about = attack_text(config.attack) if what is None else what
-    is_perturbed = bool(steps.any())
     seen = (
         "these alone" if examples.is_bare else "the sources plus these" if is_perturbed else "the sources as they are"
     )

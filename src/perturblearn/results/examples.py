@@ -32,7 +32,7 @@ class Examples:
         sources: what was perturbed, (n, ...); zeros where g sees bare perturbations.
         inputs: what g sees, of the same shape.
         true_labels: names of the sources' classes; None for noise.
-        target_labels: names of the labels that g is told.
+        target_labels: names of the labels that g is told, or that it is told f's outputs instead.
         success: whether f says the target of what g sees.
         image_shape: (channels, height, width); None where samples are no images.
         limits: least and largest value that a picture shows.
@@ -75,11 +75,12 @@ class Examples:
         names = dict(zip(data.label_values, data.class_names, strict=True))
         truths = perturbed.true_labels
         bare = perturbed.source == "none"
+        targets = tuple(names[label] for label in perturbed.target_labels[index].tolist())
         return cls(
             sources=sources,
             inputs=inputs,
             true_labels=None if truths is None else tuple(names[label] for label in truths[index].tolist()),
-            target_labels=tuple(names[label] for label in perturbed.target_labels[index].tolist()),
+            target_labels=targets if perturbed.outputs is None else ("f's outputs",) * len(targets),
             success=tuple(bool(reached) for reached in perturbed.success[index].tolist()),
             image_shape=data.image_shape,
             limits=_limits(sources, inputs, data, bare=bare),
