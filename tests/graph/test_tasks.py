@@ -214,6 +214,21 @@ def test_every_piece_gets_what_it_needs_though_results_are_lost_and_all_is_dropp
     assert not simulated.take(slots)
 
 
+def test_what_a_repeated_piece_makes_again_for_nobody_is_dropped() -> None:
+    one, other = stage(InGroup, 0, group="[]"), stage(InGroup, 2, group="[]")
+    simulated = Simulated(make_plan([stage(Kept, 3, one), stage(Kept, 4, other)]))
+    (of_group,) = [number for number, piece in enumerate(simulated.pieces) if len(piece.passes) == 2]
+    assert simulated.take(1) == [of_group]
+    simulated.finish(0, 0.1)
+    simulated.take(1)
+    simulated.finish(0, 0.1)
+    simulated.held.clear()  # what the last piece needs is lost before it is taken
+    while simulated.take(1):
+        simulated.finish(0, 0.1)
+    assert simulated.schedule.is_finished
+    assert simulated.held == set()
+
+
 @pytest.mark.parametrize(
     ("seconds", "most"), [(0.01, 100), (0.3, 3), (5.0, 1), (1e-6, MOST_PIECES)], ids=["short", "longer", "long", "tiny"]
 )

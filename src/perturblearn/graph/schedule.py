@@ -92,14 +92,16 @@ class Schedule:
                 self._pace.note(stage, seconds.get(stage.key, 0.0))
 
     def finish(self, number: int) -> list[str]:
-        """A piece is finished; returns the keys of what it was given and nobody needs any more."""
+        """A piece is finished; returns the keys of what it was given, or has passed again, and nobody needs any more."""
         self._state[number] = "finished"
         self._unfinished -= 1
         for user in self._users[number]:
             self._waits[user].discard(number)
             self._put_forward(user)
-        self._askers.subtract(self.pieces[number].needs)
-        return [key for key in self.pieces[number].needs if not self._askers[key]]
+        piece = self.pieces[number]
+        self._askers.subtract(piece.needs)
+        # A piece that is repeated because one of its results was lost makes the others again too.
+        return [key for key in (*piece.needs, *piece.passes) if not self._askers[key]]
 
     def repeat(self, number: int, lost: Iterable[str] = ()) -> None:
         """A piece that was taken has to run again, alone.
