@@ -92,7 +92,7 @@ class Schedule:
                 self._pace.note(stage, seconds.get(stage.key, 0.0))
 
     def finish(self, number: int) -> list[str]:
-        """A piece is finished; returns the keys of what it was given, or has passed again, and nobody needs any more."""
+        """A piece is finished; returns the keys of what it was given or has passed again and nobody needs any more."""
         self._state[number] = "finished"
         self._unfinished -= 1
         for user in self._users[number]:
