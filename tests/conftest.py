@@ -76,7 +76,7 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
 
 
 def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
-    """Make pictures on disk one grey pixel, of decision maps 9 points wide.
+    """Make figures empty, pictures on disk one grey pixel, and decision maps 9 points wide.
 
     Either takes longer than a tiny run, and tests/report and tests/theory draw them.
     """
@@ -87,7 +87,8 @@ def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
         Image.new("L", (1, 1), 128).save(file, format)
 
     patch.setattr(Figure, "savefig", save_one_pixel)
-    patch.setattr("perturblearn.report.charts.draw_examples", lambda *_: Figure())
+    for drawing in ("to_matplotlib", "examples"):
+        patch.setattr(f"perturblearn.report.charts.{drawing}.figure_of", lambda *_: Figure())
     patch.setattr("perturblearn.experiment.maps.MAP_POINTS", 9)
 
 

@@ -43,13 +43,13 @@ def test_only_what_f_sees_is_rebuilt_and_the_rest_stays_that_of_the_start() -> N
     # Linear features: the change lies in the K directions that f sees, where it can reach the original's features; in
     # the other D - K directions the rebuilt input is the start.
     module, (starts, originals, _) = made(), samples()
-    result = rebuilt(module, Rebuild(L2(), math.inf, steps=20_000, step=0.0005))
+    result = rebuilt(module, Rebuild(L2(), math.inf, steps=2_000, step=0.005))
     weight = module.state_dict()["0.weight"]
     seen = weight.T @ torch.linalg.solve(weight @ weight.T, weight)
     assert torch.allclose((result.inputs - starts) @ (torch.eye(D) - seen), torch.zeros(N, D).double(), atol=1e-9)
     # It ends within a step of the minimum: a step changes a feature by the largest singular value times its length.
     largest = float(torch.linalg.matrix_norm(weight, 2))
-    assert bool((distances(module, result.inputs, originals) <= largest * 0.0005).all())
+    assert bool((distances(module, result.inputs, originals) <= largest * 0.005).all())
     assert bool((distances(module, starts, originals) > 0.1).all())
 
 

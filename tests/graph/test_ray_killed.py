@@ -76,7 +76,9 @@ class Blows:
 @pytest.mark.timeout(3600)  # fifty blows, each with the start of processes after it
 # Machines die in the tests below too.
 # Without Ray, tests/results/test_killed.py kills who runs, and tests/cli/test_sweep.py interrupts sweeps.
-@pytest.mark.parametrize("target", ["worker", pytest.param("machine", marks=pytest.mark.long), "sweep"])
+@pytest.mark.parametrize(
+    "target", ["worker", *(pytest.param(name, marks=pytest.mark.long) for name in ("machine", "sweep"))]
+)
 def test_a_sweep_ends_as_if_nothing_had_happened(
     target: str, ray_machines: Machines, undisturbed: Path, tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:
@@ -126,6 +128,7 @@ def add_up(numbers: np.ndarray) -> Iterator[float]:
     yield float(numbers.sum())
 
 
+@pytest.mark.long
 def test_a_result_is_lost_whose_machine_dies_before_the_task_has_ended(ray_machines: Machines) -> None:
     """Ray then takes the death of the task for the value; whoever asks for it has not died itself."""
     options: dict[str, Any] = {"cpus": 1, "gpus": 0.0, "patience": 60.0}
