@@ -84,7 +84,8 @@ def _in_words(setting: str) -> str:
     section, _, key = setting.partition(".")
     if section in _NETWORKS:
         return f"{_in_words(key)} of {_NETWORKS[section]}"
-    return _WORDS.get(setting, setting.rpartition(".")[2].replace("_", " "))
+    last = setting.rpartition(".")[2]
+    return _WORDS.get(setting, _WORDS.get(last, last.replace("_", " ")))
 
 
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
-from perturblearn.report.charts.to_matplotlib import LETTER, OwnFigure, colour_of, plain, points_of, wrapped
+from perturblearn.report.charts.to_matplotlib import LETTER, OwnFigure, colour_of, evenly_wrapped, plain, points_of
 from perturblearn.results import Examples
 
 
@@ -54,7 +54,7 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center")
             if row == 0:
                 axes.set_title(plain(labels[number]), fontsize=points_of("legend.fontsize"))
-    figure.suptitle(plain("\n".join(wrapped(title, 0.9 * width, points_of("figure.titlesize")))))
+    figure.suptitle(plain("\n".join(evenly_wrapped(title, 0.9 * width, points_of("figure.titlesize")))))
     return figure
 
 

@@ -101,7 +101,7 @@ def figure_of(picture: Picture, settings: RcParams) -> OwnFigure:
     across = max(
         1, int(width / (0.6 + LETTER * small * max((len(line) for label in labels for line in label), default=1)))
     )
-    title, caption = wrapped(picture.title, 0.9 * width, large), wrapped(picture.caption, width, small)
+    title, caption = evenly_wrapped(picture.title, 0.9 * width, large), wrapped(picture.caption, width, small)
     # matplotlib's layout puts a legend and a caption below the axes upon each other, so their room is kept free here.
     of_caption = _LINE * small * len(caption) + 0.12
     of_legend = 0.19 / 8 * small * math.ceil(sum(map(len, labels)) / across)
@@ -132,6 +132,14 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
     whole = re.sub(r"(?<=\d) (?=%|[a-z]{2})", "\u00a0", re.sub(r"(?<=\w) = (?=\d)", "\u00a0=\u00a0", text))
     lines = textwrap.wrap(whole, max(1, int(width / (LETTER * size))), break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in lines]
+
+
+def evenly_wrapped(text: str, width: float, size: float) -> list[str]:
+    """The same in as many lines, but of about one length: for what stands in the middle."""
+    lines = wrapped(text, width, size)
+    while width > LETTER * size and len(narrower := wrapped(text, width := width - LETTER * size, size)) <= len(lines):
+        lines = narrower
+    return lines
 
 
 def points_of(setting: str) -> float:
