@@ -464,6 +464,20 @@ MEASURES: dict[str, Measure] = {
             "robust_linear_g_heldout", "g, held-out inputs of which these features are left", is_heldout_share=True
         ),
         Measure("robust_linear_g_without_heldout", "g, held-out inputs without these features", is_heldout_share=True),
+        Measure("linear_shortcut_directions", "directions that a linear classifier of the perturbed set looks at"),
+        Measure("linear_shortcut_share", "share of the perturbations, by squared length, in these directions"),
+        Measure("linear_shortcut_heldout", "that linear classifier", is_heldout_share=True),
+        Measure(
+            "linear_shortcut_rest_heldout",
+            "g trained without these directions, held-out inputs without them",
+            is_heldout_share=True,
+        ),
+        Measure("linear_shortcut_random_heldout", "the same with as many random directions", is_heldout_share=True),
+        Measure(
+            "linear_shortcut_rest_linear_heldout",
+            "a linear classifier of what is left without these directions",
+            is_heldout_share=True,
+        ),
         Measure("unperturbed_control", "no perturbation, f's training set"),
         Measure("unperturbed_control_heldout", "no perturbation, held-out inputs", is_heldout_share=True),
         Measure("permuted_control", "targets permuted, f's training set"),
