@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.experiment.made_up import CHANCE, linear, made_up, parity
 from tests.experiment.tiny import DEEP, TWO_LAYER, blobs, experiment_of
-from torch import Tensor, nn
 
 from perturblearn.api import UserObjects, make_experiment
 from perturblearn.data import Dataset
@@ -20,48 +19,7 @@ from perturblearn.store import ArtefactStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-DIM, M = 20, 300
 ASKED = {"measures.linear_shortcut": True}
-
-
-def inputs_of(labels: Tensor, signs: Tensor, noise: Tensor) -> Tensor:
-    """The label is both the sign of the first coordinate and that of the product of the two after it."""
-    inputs = noise.clone()
-    inputs[:, 0] += labels
-    inputs[:, 1] += signs
-    inputs[:, 2] += signs * labels
-    return inputs
-
-
-def made_up() -> Dataset:
-    """Training inputs in which every noise comes with both signs, and with every label, sign and target.
-
-    A linear classifier of any targets then sees nothing in the noise, and its directions are known exactly.
-    """
-    generator = torch.Generator().manual_seed(0)
-    noise = 0.3 * torch.randn(32, DIM, generator=generator)
-    noise[:, :3] *= 0.1
-    each = torch.cartesian_prod(*[torch.tensor([1, -1])] * 4).repeat(len(noise), 1)
-    labels, signs, targets, flips = each.unbind(dim=1)
-    inputs = inputs_of(labels, signs, flips[:, None] * noise.repeat_interleave(16, dim=0))
-    heldout_labels, heldout_signs = 1 - 2 * torch.randint(2, (2, M), generator=generator)
-    heldout = inputs_of(heldout_labels, heldout_signs, 0.3 * torch.randn(M, DIM, generator=generator))
-    return Dataset(
-        inputs, labels, heldout, heldout_labels, value_range=(-math.inf, math.inf), class_names=("+1", "-1"),
-        given_targets=targets,
-    )  # fmt: skip
-
-
-def linear(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Moves one direction by the target."""
-    return inputs + 2 * targets[:, None] * torch.eye(DIM)[0]
-
-
-def parity(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Makes the target the sign of a product, of which no linear classifier sees anything."""
-    moved = inputs.clone()
-    moved[:, 2] = moved[:, 1].sign() * targets * moved[:, 2].abs()
-    return moved
 
 
 NETWORK = {"model.name": "mlp", "model.hidden_dim": 64, "epochs": 12, "lr": 0.1, "batch_size": 50}
@@ -84,8 +42,7 @@ def test_of_one_linear_direction_nothing_is_left() -> None:
     assert found["share"] == pytest.approx(1, abs=1e-3)  # L-BFGS stops a little before the optimum
     assert found["heldout"] > 0.95
     assert found["random_heldout"] > 0.95
-    # Guesses of M labels that are drawn independently of what is left, up to 4 standard errors.
-    chance = pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(M))
+    chance = pytest.approx(0.5, abs=CHANCE)  # held-out labels are drawn independently of what is left
     assert found["rest_heldout"] == chance
     assert found["rest_linear_heldout"] == chance
 

@@ -436,7 +436,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     """
 
     kind = "attribution"
-    version = 2
+    version = 3
     title = "attribution of what g knows"
     result_type = Attribution
     n_inputs: int

@@ -439,6 +439,8 @@ MEASURES: dict[str, Measure] = {
         Measure("attribution_start", "what g started with"),
         Measure("attribution_decay", "what weight decay did"),
         Measure("attribution_statistics", "what the running statistics of g's layers did"),
+        Measure("attribution_perturbation_accuracy", "the perturbations' part alone, held-out inputs"),
+        Measure("attribution_source_accuracy", "the sources' part alone, held-out inputs"),
         Measure("attribution_unperturbed", "class signal of g trained on the sources alone"),
         Measure("attribution_cancellation", "sizes of the parts, over the size of their total"),
         Measure("attribution_needs_perturbation", "share that g gets right, and wrong without that part"),
