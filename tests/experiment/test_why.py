@@ -169,6 +169,15 @@ def test_routes_are_a_larger_graph_of_the_same_stages(tmp_path: Path) -> None:
     assert again.to_dict() == found.to_dict()
 
 
+def test_what_the_configuration_rules_out_is_known_before_anything_runs() -> None:
+    reasons = {case.name: case.reason for case, experiment in small(True, **{"measures.attribution": False}).routes
+               if experiment is None}  # fmt: skip
+    assert reasons == {
+        "foreign": "no other data set was named; name one with --foreign",
+        "attribution": "attribution is left out by measures.attribution = false",
+    }
+
+
 def test_each_route_can_be_run_alone(tmp_path: Path) -> None:
     found = small(True).run(RunOptions(out=tmp_path))
     assert found.folder is not None
