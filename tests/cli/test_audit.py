@@ -11,6 +11,7 @@ import pytest
 from tests.cli.commands import nothing_looks_finished, records, refuse, run_folders, say, words
 
 from perturblearn.config import resolve_config, value_of
+from perturblearn.experiment import ROUTES
 
 DATA = words("--seeds 1 --data digits --data.classes 0,1,2 --data.n_samples 60")
 MLP = words("--learner mlp --mlp.model.hidden_dim 8 --mlp.epochs 1")
@@ -112,6 +113,27 @@ def test_sizes_that_nobody_named(capsys: pytest.CaptureFixture[str], keys: str, 
     found = combinations(say(capsys, "audit", *TINY_AUDIT, *words(keys), "--json").json)
     assert [norm for _, norm, _ in found] == norms
     assert all(size == 0.5 for *_, size in found) == ("epsilon" in keys)
+
+
+def test_why_g_learned_is_a_table_of_routes(capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "audit", *TINY_AUDIT, "--epsilons", "l2:1", "--why")
+    assert (said.code, said.err) == (0, "")
+    assert "\nWhy did g learn?\n" in said.out
+    assert (
+        "- f's answers to other data: not run, as no other data set was named; name one with --foreign.\n" in said.out
+    )
+    (folder,) = run_folders(Path("runs"))
+    with (folder / "why.csv").open() as file:
+        assert [line["route"] for line in csv.DictReader(file)] == list(ROUTES)
+    assert " --why " in f"{json.loads((folder / 'audit.json').read_text())['command']} "
+    assert say(capsys, "report", folder).code == 0
+    assert "Why did g learn?" in (folder / "report.html").read_text()
+
+
+def test_other_data_need_the_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refuse(capsys, "audit", *TINY_AUDIT, "--foreign", "mnist") == (
+        "--foreign mnist names data for one of the routes of --why, which is not asked for; add --why, or leave it out"
+    )
 
 
 def test_two_learners_with_keys_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

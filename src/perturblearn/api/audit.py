@@ -19,26 +19,31 @@ from perturblearn.config import (
     NETWORKS,
     AttackConfig,
     ConfigLike,
+    ExperimentConfig,
     Keys,
     ModelConfig,
+    foreign_data,
     given_tree,
     given_value,
     resolve_config,
 )
 from perturblearn.config.section import as_tuple
 from perturblearn.data import Outline, data_outline
-from perturblearn.errors import ConfigError
+from perturblearn.errors import ConfigError, PerturbLearnError
 from perturblearn.experiment import (
     DEEP_DEFAULTS,
     Experiment,
+    RouteCase,
     audit_configs,
     default_epsilons,
     default_learner,
     default_targets,
+    route_cases,
+    try_networks,
 )
 from perturblearn.graph import Executor, Watcher
 from perturblearn.report.words import attack_text
-from perturblearn.results import Audit, DataSize, Result, Style, first_examples
+from perturblearn.results import Audit, DataSize, Result, RouteResult, Style, first_examples
 from perturblearn.results.cells import example_files
 
 
@@ -50,6 +55,8 @@ def audit(
     learners: Learners = None,
     checkpoint: PathLike | None = None,
     train: bool = False,
+    why: bool = False,
+    foreign: str | Sequence[str] = (),
     config: ConfigLike | None = None,
     overrides: Keys | None = None,
     data_dir: PathLike | None = None,
@@ -80,6 +87,8 @@ def audit(
             images and the MLP for all other data.
         checkpoint: file of f's weights, if the model comes without weights.
         train: train f first, from fresh weights.
+        why: ask of every combination why g learned: follow every route by which it may have, beside its own control.
+        foreign: other data sets of the same shape, ``"fashion_mnist"``, to whose inputs f's answers are one of these.
         config: path of a TOML file, a nested mapping or a configuration, for all other keys.
         overrides: keys by dotted name, ``{"seeds": 5, "attack.steps": 50, "controls.draws": 3}``.
         data_dir, out, cache_dir, cache_size, force, formats, style, track, watch: as in `learn_from_perturbations`.
@@ -111,6 +120,8 @@ def audit(
         learners=learners,
         checkpoint=checkpoint,
         train=train,
+        why=why,
+        foreign=foreign,
         config=config,
         overrides=overrides,
         data_dir=data_dir,
@@ -126,11 +137,19 @@ def prepare_audit(
     learners: Learners = None,
     checkpoint: PathLike | None = None,
     train: bool = False,
+    why: bool = False,
+    foreign: str | Sequence[str] = (),
     config: ConfigLike | None = None,
     overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedAudit:
     """What `audit` does with these arguments, validated and not yet done."""
+    others = [str(name) for name in as_tuple(foreign)]
+    if others and not why:
+        raise ConfigError(
+            f"--foreign {','.join(others)} names data for one of the routes of --why, which is not asked for; add "
+            "--why, or leave it out"
+        )
     refuse_settled(overrides, {"standard.model.name": "--model", "perturbation.model.name": "--learner"})
     refuse_settled(overrides, {"standard.training": "--train"})
     tree = given_tree(config)
@@ -166,32 +185,81 @@ def prepare_audit(
     configs = audit_configs(base, sizes, networks)
     written = ",".join(f"{norm}:{size:g}" for norm, several in sizes.items() for size in several)
     options = {"model": model, "data": data, "epsilons": written, "learner": list(networks), "train": train}
-    options |= {"checkpoint": checkpoint, "data-dir": data_dir}
+    options |= {"checkpoint": checkpoint, "data-dir": data_dir, "why": why, "foreign": others or None}
     again = command("audit", config, options=options, keys={**(overrides or {}), **written_keys(networks)})
-    experiments = tuple(Experiment(each, dataset=dataset, data_dir=folder) for each in configs)
-    return PreparedAudit(experiments=experiments, command=again)
+
+    def experiment_of(each: ExperimentConfig) -> Experiment:
+        return Experiment(each, dataset=dataset, data_dir=folder)
+
+    experiments = tuple(map(experiment_of, configs))
+    # As many inputs as f was trained on, or all that there are.
+    counts = {name: data_outline(foreign_data(base.data, name), data_dir=folder).n_samples for name in others}
+    sources = {name: min(count, outline.n_samples) for name, count in counts.items()}
+    cases = route_cases(configs, outline.signature, sources) if why else ()
+    routes = tuple((case, None if case.config is None else experiment_of(case.config)) for case in cases)
+    followed = tuple(experiment for _, experiment in routes if experiment is not None)
+    return PreparedAudit(experiments=(*experiments, *followed), cells=experiments, routes=routes, command=again)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedAudit(PreparedResult[Audit]):
-    """An audit that is ready to run: an experiment for each norm, epsilon and learner."""
+    """An audit that is ready to run: an experiment for each norm, epsilon and learner, and for each route.
+
+    Args:
+        cells: those of norms, epsilons and learners.
+        routes: each with its experiment; None where it cannot be run. All of them are among ``experiments`` too.
+    """
+
+    cells: tuple[Experiment, ...]
+    routes: tuple[tuple[RouteCase, Experiment | None], ...]
+
+    def _executed(self, options: RunOptions) -> Executor:
+        if not self.routes:
+            return super()._executed(options)
+        plan = self.plan(options)
+        try_networks(plan)
+        executor = options.make_executor(plan, options.stages, options.watcher)
+        # Whether f makes errors, for example, shows only once it is trained: a route that ends there is told of.
+        executor.run(keep_going=True)
+        failed = [error for each in self.cells if (error := _error_of(each, executor)) is not None]
+        failed += [error for error in executor.errors.values() if not isinstance(error, PerturbLearnError)]
+        if failed:
+            raise failed[0]
+        return executor
 
     def _finished_in(self, folder: Path) -> Audit | None:
         return Audit.load(folder) if (folder / "audit.json").is_file() else None
 
     def _measured(self, executor: Executor) -> Audit:
-        cells = [
-            Result.of(each.config, each.key, each.measures(executor), 0.0, DataSize.of(each.outline))
-            for each in self.experiments
-        ]
-        return Audit(cells, self.key, self.name, command=self.command, seconds=sum(executor.seconds.values()))
+        def result_of(each: Experiment) -> Result:
+            return Result.of(each.config, each.key, each.measures(executor), 0.0, DataSize.of(each.outline))
+
+        def route_of(case: RouteCase, experiment: Experiment | None) -> RouteResult:
+            error = None if experiment is None else _error_of(experiment, executor)
+            if experiment is None or error is not None:
+                return RouteResult.of(case.name, case.cell, None, str(error or case.reason))
+            return RouteResult.of(case.name, case.cell, result_of(experiment))
+
+        return Audit(
+            [result_of(each) for each in self.cells],
+            self.key,
+            self.name,
+            command=self.command,
+            routes=tuple(route_of(case, experiment) for case, experiment in self.routes),
+            seconds=sum(executor.seconds.values()),
+        )
 
     def _written(self, executor: Executor, folder: Path, options: RunOptions) -> Audit:
         assert options.results is not None
         # Pictures show one experiment per attack: which network learns from it makes no difference to them.
-        attacks = {attack_text(each.config.attack): each for each in reversed(self.experiments)}
+        attacks = {attack_text(each.config.attack): each for each in reversed(self.cells)}
         examples = {name: first_examples(each, executor) for name, each in reversed(attacks.items())}
         return self._measured(executor).write(options.results, folder, example_files(examples), options.figures)
+
+
+def _error_of(experiment: Experiment, executor: Executor) -> Exception | None:
+    """What ended an experiment early; None for one that has all its results."""
+    return next((executor.errors[stage.key] for stage in experiment.targets if stage.key in executor.errors), None)
 
 
 def _own_epsilons(

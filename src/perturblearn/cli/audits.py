@@ -53,6 +53,18 @@ def audit(
             "data)."
         ),
     ] = None,
+    why: Annotated[
+        bool,
+        Flag,
+        Parameter(
+            help="Ask why g learned: f's errors and answers to other data, robust linear features, what is left "
+            "without a linear shortcut, what fools f alone, the perturbations' part of g, each beside its own control."
+        ),
+    ] = False,
+    foreign: Annotated[
+        str | None,
+        Parameter(help="With --why: other data sets of the same shape, such as fashion_mnist, that f labels for g."),
+    ] = None,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
     out: Out = Path("runs"),
     track: Track = None,
@@ -79,6 +91,8 @@ def audit(
         learners=learners,
         checkpoint=checkpoint,
         train=train,
+        why=why,
+        foreign=() if foreign is None else foreign.split(","),
         config=file,
         overrides=keys,
         data_dir=data.data_dir,

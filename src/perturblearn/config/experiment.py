@@ -66,6 +66,11 @@ class MeasuresConfig(Section):
         description="L2 size against which a linear feature counts as robust: what a linear classifier of the "
         "perturbed set reaches with these features alone, with controls (Goh 2019), and g too (not measured)",
     )
+    linear_shortcut: bool = Field(
+        default=False,
+        description="what g learns of the perturbed set once the directions of a linear classifier of that set are "
+        "projected out, and once as many random ones are (Sandoval-Segura 2023); trains g twice more",
+    )
     attribution: bool | None = Field(
         default=None,
         description="what the perturbations, and what their wrongly labelled sources, taught g, followed step by step; "

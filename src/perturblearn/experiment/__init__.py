@@ -64,6 +64,7 @@ from perturblearn.experiment.together import MakeExecutor, key_of, plan_together
 from perturblearn.experiment.transfer import FoolingSummary, Pair, Transfer
 from perturblearn.experiment.trends import Crossing, Fit, Slope, crossing, fit_line, fit_power_law, mean_of_seeds
 from perturblearn.experiment.trials import try_networks
+from perturblearn.experiment.why import ROUTES, Route, RouteCase, RouteName, route_cases
 
 __all__ = [
     "BEATEN_SHARE",
@@ -76,6 +77,7 @@ __all__ = [
     "MAP_POINTS",
     "MEASURES",
     "NETWORK_COMPARISONS",
+    "ROUTES",
     "SELECTED_BY",
     "TRAINING",
     "AccuracyNames",
@@ -104,6 +106,9 @@ __all__ = [
     "PerturbationCase",
     "PerturbationMeasure",
     "Point",
+    "Route",
+    "RouteCase",
+    "RouteName",
     "SeedGraph",
     "SeedMeasures",
     "Selected",
@@ -137,6 +142,7 @@ __all__ = [
     "n_heldout_of",
     "numbers_of",
     "plan_together",
+    "route_cases",
     "run_control",
     "run_together",
     "select",

@@ -112,10 +112,12 @@ def attribute(
     means = {f"attribution_{part}": float(signal.mean()) for part, signal in signals.items()}
     total = means["attribution_total"]
     sizes = sum(abs(value) for name, value in means.items() if name != "attribution_total")
+    said = {part: is_target(outputs[part].cpu(), labels.cpu()) for part in ("perturbation", "source")}
     right = is_target(path.final.cpu(), labels.cpu())
     without = is_target((path.final - path.parts["perturbation"]).cpu(), labels.cpu())
     numbers = {
         **means,
+        **{f"attribution_{part}_accuracy": float(is_right.double().mean()) for part, is_right in said.items()},
         "attribution_needs_perturbation": float((right & ~without).double().mean()),
         "attribution_error": path.error,
     }

@@ -28,6 +28,7 @@ from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.controls import CONTROLS, ControlName, run_control, unperturbed_set
 from perturblearn.experiment.costs import estimate_control
 from perturblearn.experiment.features import measure_features
+from perturblearn.experiment.linear_shortcut import measure_linear_shortcut, random_directions
 from perturblearn.experiment.maps import draw_map, dump_map, load_map
 from perturblearn.experiment.measured import ControlAccuracies
 from perturblearn.experiment.measures import measure_directions, measure_fooling
@@ -39,7 +40,7 @@ from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.robust_linear import measure_robust_linear
 from perturblearn.experiment.robustness import robust_accuracy
 from perturblearn.experiment.selection import Selected, select
-from perturblearn.experiment.steps import PerturbationMeasures, StandardMeasures
+from perturblearn.experiment.steps import LinearShortcut, PerturbationMeasures, StandardMeasures
 from perturblearn.experiment.training import named, resumption
 from perturblearn.graph import Costly, Estimate, Results, ResultT_co, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, mix, through_files
@@ -280,6 +281,44 @@ class RobustLinear(ContextStage[Numbers], NumbersStage):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class WithoutShortcut(ContextStage[Numbers], NumbersStage):
+    """What g learns of the perturbed set without its linear shortcut, and without as many random directions.
+
+    Args:
+        seed: of the random directions.
+        selection: of learning rates; None where there is one of each.
+        perturbed, shortcut, rest: the set for each learning rate of f, its shortcut, and the set without it.
+        learned_rest, learned_random: what is trained as g on such sets, a row for each f.
+    """
+
+    kind = "learning without the linear shortcut"
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    shortcut: tuple[LinearShortcut, ...]
+    rest: tuple[Stage[PerturbedSet], ...]
+    learned_rest: tuple[tuple[Stage[Classifier], ...], ...]
+    learned_random: tuple[tuple[Stage[Classifier], ...], ...]
+
+    def run(self, result: Results) -> Numbers:
+        """Measure it."""
+        selected = _selected(self.selection, result)
+        row, column = selected.standard, selected.perturbation
+        shortcut = result(self.shortcut[row])
+        perturbed, rest = (result(sets[row]).to(self.context.data_device) for sets in (self.perturbed, self.rest))
+        learned = (result(stages[row][column]) for stages in (self.learned_rest, self.learned_random))
+        return measure_linear_shortcut(
+            result(self.data),
+            perturbed,
+            shortcut,
+            random_directions(shortcut.directions, seed=self.seed),
+            rest,
+            *(classifier.to(device=self.device) for classifier in learned),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ControlDraws(ContextStage[ControlAccuracies], Stored[ControlAccuracies], Costly[ControlAccuracies]):
     """Classifiers trained as g is, without the information under test.
 
@@ -397,7 +436,7 @@ class AttributionOf(ContextStage[Attribution], Stored[Attribution]):
     """
 
     kind = "attribution"
-    version = 2
+    version = 3
     title = "attribution of what g knows"
     result_type = Attribution
     n_inputs: int

@@ -45,9 +45,16 @@ from perturblearn.experiment.checks import (
     RobustLinear,
     Selection,
     TheoryComparison,
+    WithoutShortcut,
 )
 from perturblearn.experiment.context import Context
-from perturblearn.experiment.controls import CONTROLS, ControlName, Permuted, attack_of_control
+from perturblearn.experiment.controls import (
+    CONTROLS,
+    ControlName,
+    Permuted,
+    attack_of_control,
+    without_factors,
+)
 from perturblearn.experiment.draws import (
     draws_of,
     draws_of_control,
@@ -63,6 +70,7 @@ from perturblearn.experiment.steps import (
     DeepPerturbation,
     DeepStandard,
     GenerationMeasures,
+    LinearShortcut,
     LoadedSet,
     LoadedStandard,
     Mixed,
@@ -70,6 +78,7 @@ from perturblearn.experiment.steps import (
     Perturbation,
     PerturbationMeasures,
     Perturbed,
+    Projected,
     Saved,
     Shard,
     Standard,
@@ -126,7 +135,7 @@ class SeedGraph:
         branches: one for each learning rate of f.
         selection: of learning rates.
         controls: by name; none if no draws are asked for.
-        linear_probe, robust_accuracy, robust_linear: None if not asked for.
+        linear_probe, robust_accuracy, robust_linear, without_shortcut: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
         features: of f, of perturbations and of g; None if not asked for.
@@ -140,6 +149,7 @@ class SeedGraph:
     linear_probe: LinearProbe | None
     robust_accuracy: RobustAccuracy | None
     robust_linear: RobustLinear | None
+    without_shortcut: WithoutShortcut | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
     features: FeaturesOf | None
@@ -167,7 +177,7 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        robust = (self.robust_accuracy, self.robust_linear)
+        robust = (self.robust_accuracy, self.robust_linear, self.without_shortcut)
         asked_for = (self.linear_probe, *robust, self.theory, self.attribution, self.features)
         asked = (stage for stage in asked_for if stage is not None)
         return (self.selection, *self.controls.values(), *asked, *self.generations)
@@ -316,6 +326,7 @@ class GraphBuilder:
             probe if self._probes else None,
             self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
             self._robust_linear(data, branches, chosen, seed),
+            self._without_shortcut(data, branches, chosen, seed) if config.measures.linear_shortcut else None,
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
             self._features(data, branches, selection, seed) if config.measures.features else None,
@@ -607,6 +618,38 @@ class GraphBuilder:
             perturbed=tuple(branch.perturbed for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             context=self.context,
+        )
+
+    def _without_shortcut(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> WithoutShortcut:
+        context = self.context
+
+        def learned(sets: tuple[Projected, ...]) -> tuple[tuple[Stage[Classifier], ...], ...]:
+            sections = [without_factors(section) for section in self._sections["perturbation"]]
+            return tuple(
+                tuple(self._perturbation(data, projected, section, seed) for section in sections) for projected in sets
+            )
+
+        seen = tuple(branch.seen for branch in branches)
+        shortcut = tuple(LinearShortcut(data=data, perturbed=perturbed, context=context) for perturbed in seen)
+        rest, random = (
+            tuple(
+                Projected(seed=drawn_with, perturbed=perturbed, shortcut=found, context=context)
+                for perturbed, found in zip(seen, shortcut, strict=True)
+            )
+            for drawn_with in (None, seed)
+        )
+        return WithoutShortcut(
+            seed=seed,
+            data=data,
+            selection=chosen,
+            perturbed=seen,
+            shortcut=shortcut,
+            rest=rest,
+            learned_rest=learned(rest),
+            learned_random=learned(random),
+            context=context,
         )
 
     def _attribution(

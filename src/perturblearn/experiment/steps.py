@@ -20,6 +20,7 @@ from perturblearn.data import Dataset, load_dataset
 from perturblearn.errors import DataError
 from perturblearn.experiment.context import ContextStage
 from perturblearn.experiment.draws import start_of_sources
+from perturblearn.experiment.linear_shortcut import projected_set, random_directions, shortcut_of
 from perturblearn.experiment.measured import LearnerMeasures
 from perturblearn.experiment.measures import (
     PerturbationCase,
@@ -29,6 +30,7 @@ from perturblearn.experiment.measures import (
 )
 from perturblearn.experiment.network_costs import estimate_shard
 from perturblearn.experiment.numbers import Numbers, NumbersStage
+from perturblearn.experiment.probe import LinearProbe
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
 from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, saved_set, sources_of
@@ -442,6 +444,48 @@ class Saved(ContextStage[PerturbedSet]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class LinearShortcut(ContextStage[LinearProbe]):
+    """The linear classifier of a perturbed set whose directions are projected out.
+
+    Not stored: fitting it is quick.
+    """
+
+    kind = "linear shortcut"
+    data: Stage[Dataset]
+    perturbed: Stage[PerturbedSet]
+
+    def run(self, result: Results) -> LinearProbe:
+        """Fit it."""
+        return shortcut_of(result(self.perturbed), result(self.data))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Projected(ContextStage[PerturbedSet]):
+    """A perturbed set without its linear shortcut, or without as many random directions.
+
+    Args:
+        seed: of the random directions; None for the shortcut.
+    """
+
+    kind = "projected set"
+    seed: int | None
+    perturbed: Stage[PerturbedSet]
+    shortcut: LinearShortcut
+
+    @property
+    def label(self) -> str:
+        """Words for people."""
+        return f"{self.perturbed.label} without {'its linear shortcut' if self.seed is None else 'random directions'}"
+
+    def run(self, result: Results) -> PerturbedSet:
+        """Project the inputs."""
+        perturbed, span = result(self.perturbed).to(self.context.data_device), result(self.shortcut).directions
+        if self.seed is not None:
+            span = random_directions(span, seed=self.seed)
+        return projected_set(perturbed, span)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Perturbation(TwoLayerTraining):
     """A two-layer perturbation classifier g, trained on the perturbed set alone: it never sees a true label.
 
@@ -461,7 +505,7 @@ class Perturbation(TwoLayerTraining):
     @property
     def label(self) -> str:
         """Words for people."""
-        return super().label if self.generation is None else f"{super().label}, generation {self.generation}"
+        return _name_of_learner(super().label, self.generation, self.perturbed)
 
     @property
     def network_seed(self) -> int:
@@ -499,7 +543,7 @@ class DeepPerturbation(DeepTraining):
     @property
     def label(self) -> str:
         """Words for people."""
-        return super().label if self.generation is None else f"{super().label}, generation {self.generation}"
+        return _name_of_learner(super().label, self.generation, self.perturbed)
 
     @property
     def network_seed(self) -> int:
@@ -606,3 +650,9 @@ class GenerationMeasures(ContextStage[Numbers], NumbersStage):
 def _name_of_set(part: Part, generation: int | None = None) -> str:
     name = "perturbed held-out set" if part == "heldout" else "perturbed set"
     return name if generation is None else f"{name} of generation {generation}"
+
+
+def _name_of_learner(name: str, generation: int | None, perturbed: Stage[PerturbedSet]) -> str:
+    if isinstance(perturbed, Projected):
+        return f"{name}, on the {perturbed.label}"
+    return name if generation is None else f"{name}, generation {generation}"

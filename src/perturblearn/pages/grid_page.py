@@ -10,8 +10,9 @@ from perturblearn.config import to_toml
 from perturblearn.pages.page import render, shown_toml
 from perturblearn.pages.run_page import shown_examples
 from perturblearn.report.audit import HEADS, AuditReport
-from perturblearn.report.charts.grid import audit_charts, transfer_charts
+from perturblearn.report.charts.grid import audit_charts, transfer_charts, why_chart
 from perturblearn.report.transfer import TransferReport
+from perturblearn.report.why import WHY_HEADS, WHY_LEGEND, WHY_TITLE
 from perturblearn.report.words import data_text
 from perturblearn.results import Audit, Examples, Result, TransferMatrix
 
@@ -35,9 +36,16 @@ def audit_page(audit: Audit, folder: Path) -> str:
         f"{data_text(audit.cells[0].config)}, and how much of it is more than linear leakage?",
         answer=audit.verdict,
         remarks=[*report.details, *audit.warnings],
-        charts=audit_charts(audit),
-        tables=[("Every combination", HEADS, report.lines, range(2, 10))],
-        legend=report.legend,
+        charts=[*audit_charts(audit), *([why_chart(audit)] if audit.routes else [])],
+        tables=[
+            ("Every combination", HEADS, report.lines, range(2, 10)),
+            *([(WHY_TITLE, WHY_HEADS, report.why_lines, (3, 4, 5, 7, 8))] if audit.routes else []),
+        ],
+        legend=[
+            *(line.removesuffix(".") for line in report.why),
+            *([WHY_LEGEND] if audit.routes else []),
+            *report.legend,
+        ],
         examples=_examples(folder, audit.cells[0]),
         **_origin(audit, report.title, audit.cells[0], folder),
     )

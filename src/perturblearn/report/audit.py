@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from perturblearn.experiment import BEATEN_SHARE, HELDOUT
 from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.conclusion import FEW_DRAWS, near_chance, weak_standard
+from perturblearn.report.why import WHY_HEADS, WHY_LEGEND, WHY_TITLE, why_lines, why_sentences
 from perturblearn.report.words import (
     attack_text,
     data_text,
@@ -146,16 +147,34 @@ class AuditReport:
         ]
 
     @property
+    def why_lines(self) -> list[tuple[str, ...]]:
+        """The routes' table under `WHY_HEADS`."""
+        return why_lines(self.audit.routes, self.audit.short_names)
+
+    @property
+    def why(self) -> list[str]:
+        """A verdict for every route, or why it could not be run."""
+        return list(why_sentences(self.audit.routes, self.audit.short_names))
+
+    @property
     def text(self) -> str:
         """The table, the verdict, and what qualifies it."""
         table = framed(self.title, [HEADS, *self.lines])
-        return "\n".join((*table, *self.legend, "", self.verdict, *listed([*self.details, *self.warnings])))
+        found = (*table, *self.legend, "", self.verdict, *listed([*self.details, *self.warnings]))
+        if not self.audit.routes:
+            return "\n".join(found)
+        why = framed(WHY_TITLE, [WHY_HEADS, *self.why_lines], left=(0, 1, 2, 6))
+        return "\n".join((*found, "", *why, WHY_LEGEND, "", *listed(self.why)))
 
     @property
     def html(self) -> str:
         """The same for a notebook."""
         table = html_lines([self.title]) + html_table(HEADS, self.lines) + html_lines(self.legend)
-        return table + html_answer(self.verdict) + html_lines([*self.details, *self.warnings])
+        found = table + html_answer(self.verdict) + html_lines([*self.details, *self.warnings])
+        if not self.audit.routes:
+            return found
+        why = html_lines([WHY_TITLE]) + html_table(WHY_HEADS, self.why_lines)
+        return found + why + html_lines([WHY_LEGEND, *self.why])
 
     @property
     def latex(self) -> str:
@@ -168,6 +187,13 @@ class AuditReport:
         from perturblearn.report.charts.grid import audit_picture
 
         return draw(audit_picture(self.audit, self.title), style)
+
+    def plot_why(self, style: Style | None = None) -> Figure:
+        """Accuracy of every route beside its control."""
+        from perturblearn.report.charts import draw
+        from perturblearn.report.charts.grid import why_picture
+
+        return draw(why_picture(self.audit, self.title), style)
 
     @property
     def _best(self) -> Result:

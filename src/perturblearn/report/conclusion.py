@@ -268,6 +268,22 @@ def _robust_linear(result: Result) -> Iterator[str]:
     )
 
 
+def _linear_shortcut(result: Result) -> Iterator[str]:
+    """What is left to learn without the linear shortcut."""
+    if "linear_shortcut_heldout" not in result.summary:
+        return
+    reached, rest, random, again = (
+        percent(result.summary[f"linear_shortcut_{name}"]["mean"])
+        for name in ("heldout", "rest_heldout", "random_heldout", "rest_linear_heldout")
+    )
+    count = round(result.summary["linear_shortcut_directions"]["mean"])
+    yield (
+        f"Without the {plural(count, 'direction')} that a linear classifier of the set looks at (it classifies "
+        f"{reached} % of held-out inputs correctly), g learns {rest} %; without as many random ones {random} %. "
+        f"A linear classifier of what is left still reaches {again} %."
+    )
+
+
 def _is_constant(seed: SeedMeasures) -> bool:
     if "largest_share" in seed.measures:
         return seed.measures["largest_share"] > 1 - _CONSTANT
@@ -336,6 +352,7 @@ def remarks(result: Result) -> Iterator[str]:
     if "standard_robust_accuracy" in result.summary:
         yield _robustness(result)
     yield from _robust_linear(result)
+    yield from _linear_shortcut(result)
     yield from attribution_remarks(result)
     yield from feature_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]

@@ -27,6 +27,7 @@ from perturblearn.results.points import (
 )
 from perturblearn.results.reproduction import COLUMNS, ControlsOfWay, FailedRun, Reproduction, analysis_from_dict
 from perturblearn.results.result import SCHEMA, Result
+from perturblearn.results.routes import RouteResult
 from perturblearn.results.rows import check_column, columns_of, select
 from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
 from perturblearn.results.shown import report_on
@@ -64,6 +65,7 @@ __all__ = [
     "PointRow",
     "Reproduction",
     "Result",
+    "RouteResult",
     "Runs",
     "ShownPanel",
     "Spread",

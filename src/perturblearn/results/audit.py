@@ -18,6 +18,7 @@ from perturblearn.results.files import File, Form, csv_text, json_text
 from perturblearn.results.finished import Finished
 from perturblearn.results.names import short_names, size_of
 from perturblearn.results.result import Result
+from perturblearn.results.routes import RouteResult
 from perturblearn.results.rows import Row
 from perturblearn.results.shown import report_on
 
@@ -36,6 +37,7 @@ class Audit(Finished):
         key: hash of all cells' stages.
         name: as the user calls the audit.
         command: makes it again; empty if that takes objects.
+        routes: why g learned, route by route; empty if not asked for.
     """
 
     form: ClassVar[Form] = Form("audit.json", "audit", 1, "audit", "run the audit again")
@@ -44,6 +46,7 @@ class Audit(Finished):
     key: str
     name: str
     command: str = ""
+    routes: Sequence[RouteResult] = ()
 
     @property
     def model(self) -> str:
@@ -78,6 +81,7 @@ class Audit(Finished):
             "cells": [
                 {**_coordinates(cell), "beats_controls": cell.has_learned, **cell.as_cell(first)} for cell in self.cells
             ],
+            "routes": [route.to_dict(first) for route in self.routes],
             "config": config_tree(first),
             "seconds": self.seconds,
         }
@@ -89,6 +93,7 @@ class Audit(Finished):
             key=content["key"],
             name=content["name"],
             command=content.get("command", ""),
+            routes=tuple(RouteResult.from_dict(route, content) for route in content.get("routes", ())),
             seconds=content["seconds"],
         )
 
@@ -119,19 +124,25 @@ class Audit(Finished):
         return csv_text(list(rows[0]), rows)
 
     def figures(self) -> Iterator[tuple[str, DrawFigure]]:
-        """Accuracy of g over epsilon."""
+        """Accuracy of g over epsilon, and that of each route beside its control."""
         yield "audit", lambda _, style: self.plot(style)
+        if self.routes:
+            yield "why", lambda _, style: report_on(self).plot_why(style)
 
     def files(self) -> Iterator[File]:
-        """``audit.json`` and the cells' configurations."""
-        short = self.short_names
+        """``audit.json``, the configurations of cells and routes, and ``why.csv`` with a row per route."""
         yield self.form.file, json_text(self.to_dict())
-        yield from config_files(
-            [
-                (f"{short[cell.learner]}-{cell.config.attack.norm}-{size_of(cell.config.attack)[1]}", cell.config)
-                for cell in self.cells
-            ]
-        )
+        if self.routes:
+            rows = [route.row for route in self.routes]
+            yield "why.csv", csv_text(list(rows[0]), rows)
+        cells = [(self._file_name(cell), cell.config) for cell in self.cells]
+        ran = ((route, route.result) for route in self.routes)
+        routes = [(f"{self._file_name(found)}-{route.name}", found.config) for route, found in ran if found is not None]
+        yield from config_files([*cells, *routes])
+
+    def _file_name(self, cell: Result) -> str:
+        attack = cell.config.attack
+        return f"{self.short_names[cell.learner]}-{attack.norm}-{size_of(attack)[1]}"
 
     def __repr__(self) -> str:
         return self._describe(repr(self.name), f"{len(self.cells)} combinations", f"{len(self.cells[0].seeds)} seeds")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from perturblearn.experiment import HELDOUT, Pair, Summary
+from perturblearn.experiment import HELDOUT, ROUTES, Pair, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
-from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, Look, series_looks
+from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, G, Look, series_looks
 from perturblearn.report.words import NORMS, attack_text, values_text
 from perturblearn.results import Audit, Result, TransferMatrix, size_of
 
@@ -47,6 +47,43 @@ def audit_charts(audit: Audit) -> list[Chart]:
     return [
         _chart(audit, cells, f"{title}, {NORMS[norm]}", _sizes_axis(cells), _size) for norm, cells in by_norm.items()
     ]
+
+
+def why_picture(audit: Audit, title: str) -> Picture:
+    """The chart of an audit's routes."""
+    return Picture([why_chart(audit)], title)
+
+
+def why_chart(audit: Audit) -> Chart:
+    """Accuracy of every route beside its control; combinations of one route stand side by side."""
+    ran = [each for each in audit.routes if each.reached is not None]
+    names = list(dict.fromkeys(each.name for each in ran))
+    marks: list[Mark] = []
+    for label, look, aside in (
+        ("control of the route", Look("control", None, "plus"), 0.12),
+        ("route", _bare(G), -0.12),
+    ):
+        places: list[float] = []
+        found: list[Summary] = []
+        for place, name in enumerate(names):
+            of_route = [each for each in ran if each.name == name]
+            for number, each in enumerate(of_route):
+                values = each.reached if label == "route" else each.control
+                if values is not None:
+                    places.append(place + aside + 0.5 * ((number + 0.5) / len(of_route) - 0.5))
+                    found.append(values)
+        spread = [values["std"] or 0.0 for values in found]
+        marks.append(Curve(label, places, [values["mean"] for values in found], look, spread, has_bars=True))
+    cell = audit.cells[0]
+    return Chart(
+        "Accuracy by route",
+        Axis.of_names("why g may have learned", [ROUTES[name].title for name in names]),
+        Axis("accuracy on clean held-out inputs", limits=SHARE_LIMITS, is_share=True),
+        marks,
+        [Level("chance", cell.chance, CHANCE)],
+        note=f"Points are {values_text(cell)}; each route has a control of its own, and routes overlap.",
+        size=(5.4, 3.6),
+    )
 
 
 def _chart(audit: Audit, cells: Sequence[Result], title: str, axis: Axis, place: Callable[[Result], float]) -> Chart:
