@@ -188,10 +188,6 @@ def test_no_word_is_cut_off_where_a_picture_is_as_wide_as_a_column() -> None:
     assert label.height < 1.2 * bar.height, "it is as long as its bar, not as the figure"
 
 
-@pytest.mark.parametrize(
-    "names", [("images", "noisy images", "other images", "noise", "nothing"), ("knn", "gradient_boosting")]
-)
-@pytest.mark.parametrize("width", [4.2, 2.4])
 def test_a_title_of_two_lines_has_no_word_alone() -> None:
     chart = Chart("", X, Y, [Curve("g", [0, 1], [0, 1], G)])
     title = "neurips2024/mnist_a, quick: perturbation size multiplied by 3.46; 1 seed; N = 1,000, d = 784, 2,167 inputs"
@@ -202,6 +198,10 @@ def test_a_title_of_two_lines_has_no_word_alone() -> None:
         assert min(map(len, lines)) > 0.6 * max(map(len, lines))
 
 
+@pytest.mark.parametrize(
+    "names", [("images", "noisy images", "other images", "noise", "nothing"), ("knn", "gradient_boosting")]
+)
+@pytest.mark.parametrize("width", [4.2, 2.4])
 def test_names_side_by_side_do_not_touch(names: tuple[str, ...], width: float) -> None:
     curve = Curve("g", list(range(len(names))), [0.5] * len(names), G)
     charts = [Chart("title", Axis.of_names("source", names), Y, [curve]) for _ in range(2)]
