@@ -22,6 +22,7 @@ from perturblearn.config import (
 from perturblearn.data import Dataset
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.attribution import Attribution, attribute
+from perturblearn.experiment.bottleneck import BATCH, STEPS, measure_bottleneck
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.context import ContextStage
@@ -277,6 +278,51 @@ class RobustLinear(ContextStage[Numbers], NumbersStage):
         g = result(self.perturbation[selected.standard][selected.perturbation]).to(device=self.device)
         perturbed = result(self.perturbed[selected.standard])
         return measure_robust_linear(result(self.data), perturbed, g, epsilon=self.epsilon, seed=self.seed)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BottleneckOf(ContextStage[Numbers], NumbersStage):
+    """Which units of a layer of f bear noise, what perturbations move of them, and what g has of them.
+
+    Args:
+        beta: price of a nat of information.
+        layer: its name; None for what the last linear layer receives.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        standard: f for each of its learning rates.
+        perturbed: the set for each of them.
+        perturbation: g, a row for each f.
+    """
+
+    kind = "bottleneck"
+    title = "information bottleneck of f"
+    beta: float
+    layer: str | None
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    standard: tuple[Stage[Classifier], ...]
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+
+    @property
+    def work(self) -> float:
+        """Every step goes through f and back."""
+        return 1.0 + STEPS * BATCH / max(1, self.context.outline().n_samples)
+
+    def run(self, result: Results) -> Numbers:
+        """Find the noise, and measure f, the perturbations and g."""
+        selected = _selected(self.selection, result)
+        return measure_bottleneck(
+            result(self.data),
+            result(self.standard[selected.standard]).to(device=self.device),
+            result(self.perturbed[selected.standard]),
+            result(self.perturbation[selected.standard][selected.perturbation]).to(device=self.device),
+            beta=self.beta,
+            layer=self.layer,
+            seed=self.seed,
+            report=result.report,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

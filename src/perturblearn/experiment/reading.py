@@ -33,6 +33,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     robust = {} if graph.robust_accuracy is None else executor.result(graph.robust_accuracy)
     robust_linear = {} if graph.robust_linear is None else executor.result(graph.robust_linear)
+    bottleneck = {} if graph.bottleneck is None else executor.result(graph.bottleneck)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
     features = {} if graph.features is None else executor.result(graph.features)
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
@@ -46,6 +47,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **probe,
             **robust,
             **robust_linear,
+            **bottleneck,
             **theory,
             **features,
             **{name: value for stage in graph.generations for name, value in executor.result(stage).items()},
