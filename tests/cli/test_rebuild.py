@@ -59,6 +59,15 @@ def test_a_run_tells_what_leaked_of_robust_linear_features(capsys: pytest.Captur
     assert "of the perturbations&#39; squared length lies in these features" in (folder / "report.html").read_text()
 
 
+def test_a_run_tells_which_units_bear_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "run", *DEEP, "--measures.bottleneck", "0.1")
+    assert "Where a nat that passes a layer of f costs 0.1, f still classifies" in said.out
+    assert "bottleneck_non_robust_agreement" in said.out
+    refused = say(capsys, "run", *DEEP, "--measures.bottleneck", "0.1", "--measures.bottleneck_layer", "layers.9")
+    assert refused.code == 2
+    assert "the network mlp has no layer 'layers.9'" in refused.err
+
+
 @pytest.mark.parametrize("command", [["transfer", "--networks", "mlp,convnet"], ["theory", "RUN"]])
 def test_what_is_about_wrong_labels_refuses_rebuilt_inputs(
     capsys: pytest.CaptureFixture[str], command: list[str]

@@ -9,6 +9,8 @@
 - *Features*: which of f's features do perturbations carry, robust ones or others, and which of them does g have?
 - *Map*: f may teach by its errors, by its answers to other images or to noise, and by perturbations of true labels as
   well. What does each teach, from g's own start and from f's, beside its controls?
+- *Constructed sets*: does g become robust from images rebuilt from a robust f's features, and from no other set of
+  Ilyas19?
 - *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
@@ -21,6 +23,7 @@ from perturblearn.config import JSON, Keys
 from perturblearn.papers.figure import Panel, Settings, Smaller, word
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import (
+    analyse_constructed_sets,
     analyse_depth,
     analyse_features,
     analyse_map,
@@ -354,8 +357,77 @@ MAP = Study(
     analysis=analyse_map,
 )  # fmt: skip
 
+CONSTRUCTED = ("D_R", "D_NR", "D_rand", "D_det")
+"""The constructed data sets of Ilyas19."""
+_RECIPES: dict[str, dict[str, JSON]] = {
+    "resnet9": _both({
+        "model.name": "resnet9", "model.width": 0.5, "schedule": "linear", "warmup_epochs": 5, "batch_size": 100,
+        "nesterov": False, "augmentation": ["crop", "flip"], "crop_padding": 2,
+    }),
+    "mlp": _both({"model.name": "mlp"}),
+}  # fmt: skip
+
+
+def _constructed(settings: Settings) -> dict[str, JSON]:
+    """A set: images rebuilt from the features of a robust f or of a standard one, or perturbed images."""
+    name = word(settings, "set")
+    keys = dict(_RECIPES[word(settings, "network")])
+    if name == "D_R":
+        keys |= {
+            "standard.training": "adversarial", "standard.adversary.name": "n_fgsm", "standard.adversary.norm": "l2",
+            "standard.adversary.epsilon": settings["adversary"],
+        }  # fmt: skip
+    if name in ("D_R", "D_NR"):
+        return keys | {"attack.name": "rebuild", "attack.steps": settings["steps"], "attack.step": settings["step"]}
+    targets = {"D_rand": "uniform", "D_det": "next"}[name]
+    return keys | {
+        "attack.name": "pgd", "attack.norm": "l2", "epsilon": settings["size"], "attack.steps": 20,
+        "attack.targets": targets,
+    }  # fmt: skip
+
+
+CONSTRUCTED_SETS = Study(
+    "studies/constructed_sets",
+    {
+        "data.name": "cifar10", "n_samples": 5000, "data.n_heldout": 2000, "data.centre": False, "data.flatten": False,
+        "network": "resnet9", "standard_lr": 0.2, "standard_epochs": 64, "perturbation_lr": 0.1,
+        "perturbation_epochs": 64, "adversary": 0.5, "size": 0.5, "steps": 200, "step": 0.1, "set": "D_R",
+        "controls.draws": 1, "controls.linear_probe": False, "measures.attribution": False,
+        "measures.robust_accuracy": True, "measures.robust_norm": "l2", "measures.robust_epsilon": 0.25,
+        "measures.robust_restarts": 1,
+    },
+    [Panel({"set": CONSTRUCTED}, title="constructed data sets")],
+    caption="The four constructed data sets of Ilyas19: images rebuilt from the features of a robust f (D_R) or of a "
+    "standard one (D_NR) under their own labels, and images perturbed towards random labels (D_rand) or the next one "
+    "(D_det). What does g know that learns from one of them in the standard way, and what of it is robust?",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "robust_accuracy": "perturbation_robust_accuracy",
+    },
+    ways={"": _constructed},
+    control_draws=0,  # every point has its own
+    quick=Smaller(
+        settings={
+            "data.name": "mnist", "n_samples": 2000, "data.n_heldout": 500, "network": "mlp", "standard_lr": 0.1,
+            "standard_epochs": 20, "perturbation_epochs": 4, "adversary": 2.0, "size": 2.0, "steps": 60, "step": 0.3,
+            "measures.robust_epsilon": 1.5, "measures.robust_steps": 10, "measures.robust_step": 0.25,
+        },
+    ),
+    full_takes="hours, with a GPU minutes",
+    analysis=analyse_constructed_sets,
+)  # fmt: skip
+
 STUDIES = {
     study.name: study
-    for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT, FEATURES, MAP)
+    for study in (
+        ORTHOGONALITY,
+        SMALLEST_PERTURBATION,
+        DEPTH,
+        ARCHITECTURES,
+        WEAK_LIMIT,
+        FEATURES,
+        MAP,
+        CONSTRUCTED_SETS,
+    )
 }
 """The studies by name."""

@@ -472,6 +472,99 @@ def _map_chart(targets: str, runs: Sequence[StudyRun]) -> Chart:
     return Chart(targets, "source", "accuracy on held-out inputs", lines, names=sources)
 
 
+_OF_SETS = {
+    "standard_accuracy_heldout": "f",
+    "standard_robust_accuracy": "f_robust",
+    "perturbation_accuracy_heldout": "g",
+    "perturbation_robust_accuracy": "g_robust",
+    "permuted_control_heldout": "permuted",
+    "unperturbed_control_heldout": "unperturbed",
+}
+"""Measures of a constructed data set, and their columns."""
+_ROBUST_OF_G = "perturbation_robust_accuracy"
+_ROBUST_SET = "D_R"
+# [Ilyas19]: CIFAR-10, ResNet-50, accuracy and robust accuracy at L2 0.25 of a network trained on each set.
+_PUBLISHED_SETS = {"D_R": (0.84, 0.48), "D_NR": (0.88, 0.0), "D_rand": (0.63, 0.0), "D_det": (0.44, 0.0)}
+
+
+def analyse_constructed_sets(runs: Sequence[StudyRun]) -> Analysis:
+    """What g knows from each constructed data set of Ilyas19, what of it is robust, and whether their order holds."""
+    unsorted = _grouped(runs, lambda run: run.settings["set"])
+    by_set = {name: unsorted[name] for name in _PUBLISHED_SETS if name in unsorted}
+    rows: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for name, of_set in by_set.items():
+        found = {measure: _mean_std(of_set, measure) for measure in _OF_SETS}
+        rows.append((name, *itertools.chain(*found.values()), *_PUBLISHED_SETS[name], len(of_set)))
+        known, robust, permuted, unperturbed = (
+            _spread_text(*found[measure]) for measure in list(_OF_SETS)[2:]
+        )  # fmt: skip
+        sentences.append(
+            f"{name}: g classifies {known} of held-out inputs correctly and {robust} robustly (published, of CIFAR-10: "
+            f"{_PUBLISHED_SETS[name][0]:g} and {_PUBLISHED_SETS[name][1]:g}); controls: labels permuted {permuted}, "
+            f"unperturbed {unperturbed}."
+        )
+    if by_set:
+        sentences.insert(0, _order_of_sets(by_set))
+    heads = [head for name in _OF_SETS.values() for head in (name, f"{name}_std")]
+    table = Table(
+        "sets",
+        "Accuracy and robust accuracy of f and of g, and accuracy of both controls, on held-out inputs, mean and "
+        "standard deviation over the seeds. f of D_R is trained adversarially, all other networks in the standard way. "
+        "published: accuracy and robust accuracy of a ResNet-50 trained on the sets made of CIFAR-10, at L2 0.25.",
+        ("set", *heads, "published", "published_robust", "n_seeds"),
+        rows,
+    )
+    return Analysis(sentences, [table], [_sets_chart(by_set)] if by_set else [])
+
+
+def _order_of_sets(by_set: dict[Any, list[StudyRun]]) -> str:
+    """Whether g is more robust from D_R than from every other set, by more than the difference varies."""
+    others = [name for name in by_set if name != _ROBUST_SET]
+    robust = {run.seed: run.measures[_ROBUST_OF_G] for run in by_set.get(_ROBUST_SET, [])}
+    leads = {
+        name: [robust[run.seed] - run.measures[_ROBUST_OF_G] for run in by_set[name] if run.seed in robust]
+        for name in others
+    }
+    if len(others) < len(_PUBLISHED_SETS) - 1 or any(len(of_seeds) < 2 for of_seeds in leads.values()):
+        return "Ilyas et al.'s order cannot be judged: it takes all four sets and at least two seeds of each."
+    spreads = {name: (statistics.fmean(of_seeds), statistics.stdev(of_seeds)) for name, of_seeds in leads.items()}
+    failing = [name for name, (lead, spread) in spreads.items() if lead <= spread]
+    told = ", ".join(f"{name} by {_spread_text(*spread)}" for name, spread in spreads.items())
+    if failing:
+        return (
+            "Ilyas et al.'s order does not hold here: the robust accuracy of g from D_R is not above that from "
+            f"{' and '.join(failing)} by more than the spread of the difference (it leads {told})."
+        )
+    return (
+        "Ilyas et al.'s order holds here: the robust accuracy of g from D_R is above that from every other set by more "
+        f"than the spread of the difference ({told})."
+    )
+
+
+def _sets_chart(by_set: dict[Any, list[StudyRun]]) -> Chart:
+    """Accuracies along the sets, and the published ones."""
+    names, places = list(by_set), list(map(float, range(len(by_set))))
+    lines = [
+        _line(label, places, by_set.values(), measure)
+        for label, measure in (
+            ("g, accuracy", "perturbation_accuracy_heldout"),
+            ("g, robust accuracy", _ROBUST_OF_G),
+            ("f, robust accuracy", "standard_robust_accuracy"),
+            ("permuted control", "permuted_control_heldout"),
+        )
+    ]
+    lines += [
+        Line(label, places, [_PUBLISHED_SETS[name][part] for name in names], is_reference=True)
+        for part, label in enumerate(("published accuracy", "published robust accuracy"))
+    ]
+    return Chart("constructed data sets", "data set", "accuracy on held-out inputs", lines, names=names)
+
+
+def _spread_text(mean: float, std: float | None) -> str:
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+
+
 _WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")
 _OF_FEATURES = ("usefulness", "robust_usefulness", "standard_share", "perturbation_share")
 _OF_MACHINES = (
