@@ -41,6 +41,7 @@ from perturblearn.experiment.measures import (
     measure_standard,
 )
 from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS
+from perturblearn.experiment.pictured import PicturedFeatures
 from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_graph import Branch, Learner, SeedGraph
 from perturblearn.experiment.selection import SELECTED_BY, Selected, select
@@ -103,6 +104,7 @@ __all__ = [
     "Part",
     "PerturbationCase",
     "PerturbationMeasure",
+    "PicturedFeatures",
     "Point",
     "SeedGraph",
     "SeedMeasures",

@@ -607,6 +607,7 @@ class GraphBuilder:
             seed=seed,
             data=data,
             selection=chosen,
+            standard=tuple(branch.standard for branch in branches),
             perturbed=tuple(branch.perturbed for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             context=self.context,

@@ -30,6 +30,7 @@ from perturblearn.results.result import SCHEMA, Result
 from perturblearn.results.rows import check_column, columns_of, select
 from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
 from perturblearn.results.shown import report_on
+from perturblearn.results.shown_features import FEATURES, ShownFeatures
 from perturblearn.results.sweep import Spread, SweepPoint, SweepResult, SweepRun
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.results.transfer import TransferMatrix
@@ -42,6 +43,7 @@ __all__ = [
     "COLUMNS",
     "DIFFERS",
     "EXAMPLES",
+    "FEATURES",
     "FILES",
     "INSIDE",
     "NOT_RUN",
@@ -65,6 +67,7 @@ __all__ = [
     "Reproduction",
     "Result",
     "Runs",
+    "ShownFeatures",
     "ShownPanel",
     "Spread",
     "Style",
