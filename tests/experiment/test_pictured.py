@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.experiment.test_robust_linear import DATA, RANDOM, ROBUST, SEES_BRITTLE, SEES_ROBUST, perturbed
+from torch import Tensor
 
 from perturblearn.classifiers import Classifier, Network, make_network
 from perturblearn.config import ModelConfig, NetworkConfig
@@ -42,6 +43,6 @@ def test_the_gradient_of_logits_is_that_of_the_true_one_above_the_mean_of_the_ot
     assert found is not None
     network.eval()
     for row, (sample, label) in enumerate(zip(inputs, labels.tolist(), strict=True)):
-        jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None])[0], sample)
+        jacobian: Tensor = torch.func.jacrev(lambda x: network(x[None])[0])(sample)
         others = [each for each in range(3) if each != label]
         assert torch.allclose(found[row], jacobian[label] - jacobian[others].mean(dim=0), atol=1e-6)

@@ -141,10 +141,11 @@ class PreparedSets(Prepared[list[StoredSet]]):
             StoreError: a folder cannot be written.
         """
         sets = [stored for member in self.members for stored in member.run(options)]
-        names = [stored.manifest["name"] for stored in sets]
-        for name, stored in zip(names, sets, strict=True) if self.tensors is not None else ():
-            prefix = name if names.count(name) == 1 else f"{name}-seed-{stored.seed}"
-            export(stored, self.tensors, prefix=prefix)
+        if self.tensors is not None:
+            names = [stored.manifest["name"] for stored in sets]
+            for name, stored in zip(names, sets, strict=True):
+                prefix = name if names.count(name) == 1 else f"{name}-seed-{stored.seed}"
+                export(stored, self.tensors, prefix=prefix)
         return sets
 
 

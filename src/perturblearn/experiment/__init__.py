@@ -8,6 +8,7 @@ from perturblearn.experiment.audit import (
     default_learner,
     default_targets,
 )
+from perturblearn.experiment.bottleneck import Bottleneck, find_bottleneck
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison
 from perturblearn.experiment.controls import run_control
@@ -82,6 +83,7 @@ __all__ = [
     "AccuracyNames",
     "Attribution",
     "AttributionMeasures",
+    "Bottleneck",
     "Branch",
     "Case",
     "ClassMeasures",
@@ -129,6 +131,7 @@ __all__ = [
     "draws_of_data",
     "dump_map",
     "feature_measure",
+    "find_bottleneck",
     "fit_line",
     "fit_power_law",
     "key_of",

@@ -483,6 +483,16 @@ _OF_SETS = {
 """Measures of a constructed data set, and their columns."""
 _ROBUST_OF_G = "perturbation_robust_accuracy"
 _ROBUST_SET = "D_R"
+_SET_CHARTS = {
+    "accuracy": {
+        "g, accuracy": "perturbation_accuracy_heldout",
+        "f, accuracy": "standard_accuracy_heldout",
+        "permuted control": "permuted_control_heldout",
+        "unperturbed control": "unperturbed_control_heldout",
+    },
+    "robust accuracy": {"g, accuracy": _ROBUST_OF_G, "f, accuracy": "standard_robust_accuracy"},
+}
+"""Titles of the charts with the curves of each."""
 # [Ilyas19]: CIFAR-10, ResNet-50, accuracy and robust accuracy at L2 0.25 of a network trained on each set.
 _PUBLISHED_SETS = {"D_R": (0.84, 0.48), "D_NR": (0.88, 0.0), "D_rand": (0.63, 0.0), "D_det": (0.44, 0.0)}
 
@@ -515,7 +525,7 @@ def analyse_constructed_sets(runs: Sequence[StudyRun]) -> Analysis:
         ("set", *heads, "published", "published_robust", "n_seeds"),
         rows,
     )
-    return Analysis(sentences, [table], [_sets_chart(by_set)] if by_set else [])
+    return Analysis(sentences, [table], list(_sets_charts(by_set)) if by_set else [])
 
 
 def _order_of_sets(by_set: dict[Any, list[StudyRun]]) -> str:
@@ -542,23 +552,14 @@ def _order_of_sets(by_set: dict[Any, list[StudyRun]]) -> str:
     )
 
 
-def _sets_chart(by_set: dict[Any, list[StudyRun]]) -> Chart:
-    """Accuracies along the sets, and the published ones."""
+def _sets_charts(by_set: dict[Any, list[StudyRun]]) -> Iterator[Chart]:
+    """Accuracies along the sets beside the published ones, and robust accuracies."""
     names, places = list(by_set), list(map(float, range(len(by_set))))
-    lines = [
-        _line(label, places, by_set.values(), measure)
-        for label, measure in (
-            ("g, accuracy", "perturbation_accuracy_heldout"),
-            ("g, robust accuracy", _ROBUST_OF_G),
-            ("f, robust accuracy", "standard_robust_accuracy"),
-            ("permuted control", "permuted_control_heldout"),
-        )
-    ]
-    lines += [
-        Line(label, places, [_PUBLISHED_SETS[name][part] for name in names], is_reference=True)
-        for part, label in enumerate(("published accuracy", "published robust accuracy"))
-    ]
-    return Chart("constructed data sets", "data set", "accuracy on held-out inputs", lines, names=names)
+    for part, (title, of_chart) in enumerate(_SET_CHARTS.items()):
+        lines = [_line(label, places, by_set.values(), measure) for label, measure in of_chart.items()]
+        published = [_PUBLISHED_SETS[name][part] for name in names]
+        lines.append(Line("published", places, published, is_reference=True))
+        yield Chart(title, "data set", f"{title} on held-out inputs", lines, names=names)
 
 
 def _spread_text(mean: float, std: float | None) -> str:
