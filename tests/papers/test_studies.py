@@ -42,7 +42,7 @@ def test_every_point_is_an_experiment(name: str, scale: Any) -> None:
     for way in study.ways:
         points = list(study.points(way=way))
         assert len({point.config.model_dump_json() for point in points}) > len(points) / 2
-        without = ("smallest_perturbation", "features", "map", "constructed_sets")
+        without = ("smallest_perturbation", "features", "map", "constructed_sets", "separations")
         with_theory = name.removeprefix("studies/") not in without
         assert all(point.config.measures.theory == with_theory for point in points)
         assert all(point.config.measures.features == (name == "studies/features") for point in points)
@@ -333,6 +333,33 @@ def test_only_one_constructed_set_is_made_with_a_robust_network(scale: Any) -> N
     assert [name for name, config in points.items() if config.attack.name == "rebuild"] == ["D_R", "D_NR"]
     assert [points[name].attack.targets for name in ("D_rand", "D_det")] == ["uniform", "next"]
     assert not any(config.perturbation.is_adversarial for config in points.values())
+
+
+def test_separations_that_order_the_runs_alike_have_a_rank_correlation_of_one() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        strength = number(run.settings, "adversary")
+        return {
+            "standard_robust_accuracy": strength, "robust_linear_share": math.exp(strength),
+            "bottleneck_robust_share": -(strength**3), "bottleneck_robust_variance": 0.5,
+            "robust_linear_g_heldout": float(run.seed), "bottleneck_robust_agreement": 0.7,
+            "perturbation_accuracy_heldout": 0.6,
+        }  # fmt: skip
+
+    study = STUDIES["studies/separations"]
+    found = study.analysis(runs_of(study, measures))
+    ranks = {
+        (row["panel"], row["first"], row["second"]): row["correlation"] for row in rows_of(found, "rank_correlations")
+    }
+    assert ranks["ConvNet", "standard_robust_accuracy", "robust_linear_share"] == pytest.approx(1)
+    assert ranks["ConvNet", "robust_linear_share", "bottleneck_robust_share"] == pytest.approx(-1)
+    assert ranks["ConvNet", "robust_linear_g_heldout", "bottleneck_robust_agreement"] is None, "one is constant"
+    assert len(found.sentences) == 2 * 3
+
+
+def test_f_is_trained_as_usual_at_a_strength_of_0_alone() -> None:
+    for point in STUDIES["studies/separations"].points():
+        assert point.config.standard.is_adversarial == (number(point.values, "adversary") > 0)
+        assert not point.config.perturbation.is_adversarial
 
 
 @pytest.mark.parametrize("way", ["torch", "ntk", "lazy"])

@@ -11,6 +11,7 @@
   well. What does each teach, from g's own start and from f's, beside its controls?
 - *Constructed sets*: does g become robust from images rebuilt from a robust f's features, and from no other set of
   Ilyas19?
+- *Separations*: as f becomes robust, do its perturbations carry more of robust features, by every separation?
 - *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
@@ -20,7 +21,7 @@ import math
 from collections.abc import Iterator
 
 from perturblearn.config import JSON, Keys
-from perturblearn.papers.figure import Panel, Settings, Smaller, word
+from perturblearn.papers.figure import Panel, Settings, Smaller, number, word
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import (
     analyse_constructed_sets,
@@ -28,6 +29,7 @@ from perturblearn.papers.study_analyses import (
     analyse_features,
     analyse_map,
     analyse_orthogonality,
+    analyse_separations,
     analyse_smallest_perturbation,
     analyse_weak_limit,
 )
@@ -132,14 +134,14 @@ ORTHOGONALITY = Study(
 
 def _size_panels() -> Iterator[Panel]:
     """Accuracy against the size of the perturbations, one panel for every d and N and both kinds of sources."""
-    pairs = [(dim, 160) for dim in DIMS] + [(4000, number) for number in SAMPLES if number != 160]
-    for dim, number in pairs:
-        fixed = {"input_dim": dim, "n_samples": number}
+    pairs = [(dim, 160) for dim in DIMS] + [(4000, count) for count in SAMPLES if count != 160]
+    for dim, count in pairs:
+        fixed = {"input_dim": dim, "n_samples": count}
         # By factors of sqrt(2) around 1.28, where the size law expects 0.9 for any d and N.
         sizes = [round(1.28 * 2 ** (step / 2), 4) for step in range(-4, 5)]
-        yield Panel({"epsilon": sizes}, {**fixed, **_noise(number)}, log_x=True)
+        yield Panel({"epsilon": sizes}, {**fixed, **_noise(count)}, log_x=True)
         # By factors of the fourth root of 2 from sqrt(d/N)/sqrt(2), because here accuracy jumps.
-        sizes = [round(math.sqrt(dim / number) * 2 ** (step / 4), 4) for step in range(-2, 13)]
+        sizes = [round(math.sqrt(dim / count) * 2 ** (step / 4), 4) for step in range(-2, 13)]
         yield Panel({"epsilon": sizes}, {**fixed, "attack.source": "natural"}, log_x=True)
 
 
@@ -424,6 +426,46 @@ CONSTRUCTED_SETS = Study(
     analysis=analyse_constructed_sets,
 )  # fmt: skip
 
+
+def _strengthened(settings: Settings) -> dict[str, JSON]:
+    """Adversarial training of f at the point's strength; at 0 training as usual."""
+    strength = number(settings, "adversary")
+    if not strength:
+        return {}
+    return {
+        "standard.training": "adversarial", "standard.adversary.name": "n_fgsm", "standard.adversary.norm": "l2",
+        "standard.adversary.epsilon": strength,
+    }  # fmt: skip
+
+
+SEPARATIONS = Study(
+    "studies/separations",
+    {
+        "data.name": "mnist", "data.centre": False, "data.flatten": False, "n_samples": 2000, "data.n_heldout": 500,
+        **_both({"schedule": "linear", "warmup_epochs": 1, "batch_size": 50, "nesterov": False}),
+        "lr": 0.1, "epochs": 12, "width": 0.25, "attack.name": "pgd", "attack.norm": "l2", "epsilon": 2.0,
+        "attack.steps": 20, "attack.targets": "uniform", "adversary": 0.0, "controls.linear_probe": False,
+        "measures.attribution": False, "measures.robust_leakage": 0.25, "measures.bottleneck": 0.01,
+        "measures.robust_accuracy": True, "measures.robust_norm": "l2", "measures.robust_epsilon": 1.0,
+        "measures.robust_steps": 10, "measures.robust_step": 0.25, "measures.robust_restarts": 1,
+    },
+    [
+        Panel({"adversary": (0.0, 0.5, 1.0, 2.0)}, _both({"model.name": name}), title=title)
+        for name, title in (("convnet", "ConvNet"), ("resnet9", "ResNet-9"))
+    ],
+    caption="MNIST, f trained adversarially at several strengths, g as usual from L2 perturbations of images: what two "
+    "separations of robust and non-robust features say of the perturbations and of g.",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "robust_accuracy": "standard_robust_accuracy",
+    },
+    ways={"": _strengthened},
+    control_draws=1,
+    quick=Smaller(settings={"n_samples": 500, "data.n_heldout": 200, "width": 0.125, "epochs": 8}, points=4),
+    full_takes="20 minutes",
+    analysis=analyse_separations,
+)  # fmt: skip
+
 STUDIES = {
     study.name: study
     for study in (
@@ -435,6 +477,7 @@ STUDIES = {
         FEATURES,
         MAP,
         CONSTRUCTED_SETS,
+        SEPARATIONS,
     )
 }
 """The studies by name."""

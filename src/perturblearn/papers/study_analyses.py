@@ -566,6 +566,65 @@ def _spread_text(mean: float, std: float | None) -> str:
     return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
 
 
+_SEPARATED = {
+    "standard_robust_accuracy": "f, robust accuracy",
+    "robust_linear_share": "perturbations in robust linear features",
+    "bottleneck_robust_share": "perturbations in units that bear noise",
+    "robust_linear_g_heldout": "g, robust linear features alone",
+    "bottleneck_robust_agreement": "g agrees with f's units that bear noise",
+    "perturbation_accuracy_heldout": "g, accuracy",
+}
+"""What of two separations is compared: shares of the perturbations, and what g has."""
+_OF_SEPARATIONS = (
+    (_SEPARATED, "share"),
+    ({"bottleneck_robust_variance": "clean inputs' variance in these units"}, None),
+)
+_COMPARED = (
+    ("standard_robust_accuracy", "robust_linear_share"),
+    ("standard_robust_accuracy", "bottleneck_robust_share"),
+    ("robust_linear_share", "bottleneck_robust_share"),
+    ("robust_linear_g_heldout", "bottleneck_robust_agreement"),
+)
+"""Pairs whose order over the runs is compared."""
+
+
+def analyse_separations(runs: Sequence[StudyRun]) -> Analysis:
+    """Two separations of robust and non-robust features over the adversarial strength of f, and how far they agree."""
+    rows: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for of_panel in _by_panel(runs).values():
+        for first, second in _COMPARED:
+            known = _with(_with(of_panel, first), second)
+            found = _rank_correlation(*([run.measures[name] for run in known] for name in (first, second)))
+            rows.append((of_panel[0].name, first, second, found, len(known)))
+            if found is not None:
+                sentences.append(
+                    f"{of_panel[0].name}: rank correlation of {_SEPARATED[first]!r} and {_SEPARATED[second]!r} over "
+                    f"{len(known)} runs: {found:+.2f}."
+                )
+    ranks = Table(
+        "rank_correlations",
+        "Spearman's rank correlation of two measures over all strengths and seeds of a network; none where one of them "
+        "does not vary.",
+        ("panel", "first", "second", "correlation", "n_runs"),
+        rows,
+    )
+    return Analysis(sentences, [_table_of(runs, _OF_SEPARATIONS), ranks], _charts_of(runs, _OF_SEPARATIONS))
+
+
+def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's, with the mean rank for equal values; None for fewer than three pairs, or where one is constant."""
+    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return statistics.correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    below = [sum(other < value for other in values) for value in values]
+    equal = [sum(other == value for other in values) for value in values]
+    return [before + (same - 1) / 2 for before, same in zip(below, equal, strict=True)]
+
+
 _WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")
 _OF_FEATURES = ("usefulness", "robust_usefulness", "standard_share", "perturbation_share")
 _OF_MACHINES = (
@@ -710,7 +769,9 @@ def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
             # The distance of a lazy network from its linearisation is 0 everywhere: no chart.
             if label is not None and any(any(line.y) for line in lines):
                 x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
-                charts.append(Chart(title, label_of(x), label, lines, log_x=x != "depth", log_y=is_log))
+                charts.append(
+                    Chart(title, label_of(x), label, lines, log_x=x not in ("depth", "adversary"), log_y=is_log)
+                )
     return charts
 
 
