@@ -570,7 +570,7 @@ _SEPARATED = {
     "standard_robust_accuracy": "f, robust accuracy",
     "robust_linear_share": "perturbations in robust linear features",
     "bottleneck_robust_share": "perturbations in units that bear noise",
-    "robust_linear_g_heldout": "g, robust linear features alone",
+    "robust_linear_g_heldout": "accuracy of g on robust linear features alone",
     "bottleneck_robust_agreement": "g agrees with f's units that bear noise",
     "perturbation_accuracy_heldout": "g, accuracy",
 }
@@ -579,9 +579,10 @@ _OF_SEPARATIONS = (
     (_SEPARATED, "share"),
     ({"bottleneck_robust_variance": "clean inputs' variance in these units"}, None),
 )
+_STRENGTH = "adversary"
 _COMPARED = (
-    ("standard_robust_accuracy", "robust_linear_share"),
-    ("standard_robust_accuracy", "bottleneck_robust_share"),
+    (_STRENGTH, "robust_linear_share"),
+    (_STRENGTH, "bottleneck_robust_share"),
     ("robust_linear_share", "bottleneck_robust_share"),
     ("robust_linear_g_heldout", "bottleneck_robust_agreement"),
 )
@@ -594,18 +595,20 @@ def analyse_separations(runs: Sequence[StudyRun]) -> Analysis:
     sentences: list[str] = []
     for of_panel in _by_panel(runs).values():
         for first, second in _COMPARED:
-            known = _with(_with(of_panel, first), second)
-            found = _rank_correlation(*([run.measures[name] for run in known] for name in (first, second)))
+            known = _with(of_panel if first == _STRENGTH else _with(of_panel, first), second)
+            before = [number(run.settings, first) if first == _STRENGTH else run.measures[first] for run in known]
+            found = _rank_correlation(before, [run.measures[second] for run in known])
             rows.append((of_panel[0].name, first, second, found, len(known)))
             if found is not None:
+                one = label_of(first) if first == _STRENGTH else _SEPARATED[first]
                 sentences.append(
-                    f"{of_panel[0].name}: rank correlation of {_SEPARATED[first]!r} and {_SEPARATED[second]!r} over "
-                    f"{len(known)} runs: {found:+.2f}."
+                    f"Over {len(known)} runs the rank correlation is {found:+.2f} of these two: {one}; "
+                    f"{_SEPARATED[second]}."
                 )
     ranks = Table(
         "rank_correlations",
-        "Spearman's rank correlation of two measures over all strengths and seeds of a network; none where one of them "
-        "does not vary.",
+        "Spearman's rank correlation of two measures, or of the strength and a measure, over all strengths and seeds; "
+        "none where one of them does not vary.",
         ("panel", "first", "second", "correlation", "n_runs"),
         rows,
     )
