@@ -9,6 +9,7 @@ import torch
 from tests.cli.commands import DEEP, run_folders, say
 
 from perturblearn import StoredSet
+from perturblearn.results import ShownFeatures
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 REBUILD = [word.replace("pgd", "rebuild") for word in DEEP]
@@ -56,7 +57,19 @@ def test_a_run_tells_what_leaked_of_robust_linear_features(capsys: pytest.Captur
     assert "has only linear features robust at L2 ε = 0.05 classifies" in said.out
     assert "robust_linear_permuted_best_heldout" in said.out
     (folder,) = run_folders(Path("runs"))
-    assert "of the perturbations&#39; squared length lies in these features" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "of the perturbations&#39; squared length lies in these features" in page
+    assert '<h2 id="features">Linear features</h2>' in page
+    assert (folder / "linear-features.png").is_file()
+
+
+def test_a_run_tells_which_units_bear_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    said = say(capsys, "run", *DEEP, "--measures.bottleneck", "0.1")
+    assert "Where a nat that passes a layer of f costs 0.1, f still classifies" in said.out
+    assert "bottleneck_non_robust_agreement" in said.out
+    refused = say(capsys, "run", *DEEP, "--measures.bottleneck", "0.1", "--measures.bottleneck_layer", "layers.9")
+    assert refused.code == 2
+    assert "the network mlp has no layer 'layers.9'" in refused.err
 
 
 @pytest.mark.parametrize("command", [["transfer", "--networks", "mlp,convnet"], ["theory", "RUN"]])
@@ -70,3 +83,10 @@ def test_what_is_about_wrong_labels_refuses_rebuilt_inputs(
     say(capsys, "run", *two_layer, "--standard.epochs", "2", "--perturbation.epochs", "2", "--quiet")
     (folder,) = run_folders(Path("runs"))
     assert "trains g on inputs rebuilt from f's features" in say(capsys, "theory", folder).err
+
+
+def test_neighbours_have_no_gradient_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--measures.robust_leakage", "0.5", "--controls.draws", "0", "--seeds", "1", "--no-report"]
+    assert say(capsys, "run", "--perturbation.model.name", "knn", *words, "--standard.epochs", "2").code == 0
+    (folder,) = run_folders(Path("runs"))
+    assert list(ShownFeatures.load(folder / "linear-features.safetensors").shares) == ["f", "perturbations"]

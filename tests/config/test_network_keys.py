@@ -126,6 +126,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "measures.robust_norm = 'linf' is another norm than that of attack.epsilon (l2); set measures.robust_epsilon "
         "too",
     ),
+    (
+        {"measures.bottleneck_layer": "layers.1"},
+        "measures: bottleneck_layer = 'layers.1' names the layer of a bottleneck, which is not asked for; set "
+        "measures.bottleneck, for example to 0.1, or remove it",
+    ),
+    (
+        {"measures.bottleneck": 0.1, "measures.bottleneck_layer": "layers.1"},
+        "measures.bottleneck_layer = 'layers.1' names a layer of a deep network, but standard.model.name = "
+        "'two_layer' has its hidden units alone; remove it",
+    ),
+    ({"measures.bottleneck": 0}, "measures.bottleneck = 0, but it must be above 0"),
     ({"standard.batch_size": 10}, f"standard: the key batch_size {SGD_ALONE}"),
     ({"standard.weight_decay": 0.1}, f"standard: the key weight_decay {SGD_ALONE}"),
     ({"standard.augmentation": ["flip"]}, f"standard: the key augmentation {SGD_ALONE}"),

@@ -25,6 +25,7 @@ from perturblearn.cli.arguments import refuse_network_keys, split_arguments, spl
 from perturblearn.config import resolve_config, resolve_sweep
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment import DEEP_DEFAULTS
+from perturblearn.papers import CONSTRUCTED_SETS
 
 WRITTEN = {
     "experiment.toml": None,
@@ -68,6 +69,8 @@ def check_perturblearn(words: Words, records: Path) -> None:
     if data is not None:
         keys["data.name"] = data
     match command.__name__:
+        case "perturb" if file == CONSTRUCTED_SETS.name:
+            assert len(list(CONSTRUCTED_SETS.at(given.get("scale") or "quick").with_keys(keys).points())) == 4
         case "run" | "perturb":
             resolve_config(_existing(path), keys)
         case "init":

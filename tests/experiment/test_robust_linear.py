@@ -56,7 +56,7 @@ RANDOM = 1 - 2 * ((torch.arange(N) // 2) % 2)
 
 
 def measured(made: PerturbedSet, g: Classifier = SEES_BRITTLE) -> dict[str, float]:
-    numbers = measure_robust_linear(DATA, made, g, epsilon=0.5, seed=0)
+    numbers = measure_robust_linear(DATA, SEES_ROBUST, made, g, epsilon=0.5, seed=0).numbers
     return {name.removeprefix("robust_linear_"): float(value or 0) for name, value in numbers.items()}
 
 

@@ -42,7 +42,8 @@ def test_every_point_is_an_experiment(name: str, scale: Any) -> None:
     for way in study.ways:
         points = list(study.points(way=way))
         assert len({point.config.model_dump_json() for point in points}) > len(points) / 2
-        with_theory = name not in ("studies/smallest_perturbation", "studies/features", "studies/map")
+        without = ("smallest_perturbation", "features", "map", "constructed_sets", "separations")
+        with_theory = name.removeprefix("studies/") not in without
         assert all(point.config.measures.theory == with_theory for point in points)
         assert all(point.config.measures.features == (name == "studies/features") for point in points)
     assert len(study.panels) == len({panel.name for panel in study.panels}), "a panel is known by its name"
@@ -282,6 +283,84 @@ def test_a_corner_of_the_map_is_perturbed_only_where_its_targets_ask_for_it() ->
             assert value_of(point.config, "perturbation.start") == (None if way == "own start" else "standard")
 
 
+def of_sets(robust: dict[str, tuple[float, float, float]]) -> Analysis:
+    """The analysis of made runs, by set the robust accuracy of g with each seed."""
+
+    def measures(run: StudyRun) -> dict[str, float]:
+        reached = robust[str(run.settings["set"])][run.seed]
+        return {
+            "standard_accuracy_heldout": 0.9, "standard_robust_accuracy": 0.5, "perturbation_accuracy_heldout": 0.8,
+            "perturbation_robust_accuracy": reached, "permuted_control_heldout": 0.1,
+            "unperturbed_control_heldout": 0.1,
+        }  # fmt: skip
+
+    return STUDIES["studies/constructed_sets"].analysis(runs_of(STUDIES["studies/constructed_sets"], measures))
+
+
+def test_the_order_of_the_constructed_sets_is_judged_by_the_spread_of_each_lead() -> None:
+    none = (0.0, 0.0, 0.0)
+    holds = of_sets({"D_R": (0.4, 0.5, 0.6), "D_NR": (0.1, 0.2, 0.3), "D_rand": none, "D_det": none})
+    assert holds.sentences[0].startswith("Ilyas et al.'s order holds here: ")
+    assert "D_NR by 0.300 ± 0.000" in holds.sentences[0]
+    # On average 0.1 above, but it varies by 0.2.
+    fails = of_sets({"D_R": (0.2, 0.2, 0.2), "D_NR": (0.3, -0.1, 0.1), "D_rand": none, "D_det": none})
+    assert fails.sentences[0].startswith("Ilyas et al.'s order does not hold here: ")
+    assert (
+        "from D_NR by more than the spread of the difference (it leads D_NR by 0.100 ± 0.200, D_rand by"
+        in (fails.sentences[0])
+    )
+    rows = {row["set"]: row for row in rows_of(holds, "sets")}
+    assert list(rows) == ["D_R", "D_NR", "D_rand", "D_det"], "in the paper's order"
+    assert rows["D_R"]["g_robust"] == pytest.approx(0.5)
+    assert (rows["D_det"]["published"], rows["D_det"]["published_robust"]) == (0.44, 0.0)
+
+
+def test_an_order_is_not_judged_without_all_sets_and_several_seeds() -> None:
+    study = STUDIES["studies/constructed_sets"]
+    measures = {
+        "standard_accuracy_heldout": 0.9, "standard_robust_accuracy": 0.5, "perturbation_accuracy_heldout": 0.8,
+        "perturbation_robust_accuracy": 0.3, "permuted_control_heldout": 0.1, "unperturbed_control_heldout": 0.1,
+    }  # fmt: skip
+    runs = [study.run(1, "", point.values, 0, measures) for point in study.points()]
+    for known in (runs, runs[:2], runs[1:]):
+        assert "order cannot be judged" in study.analysis(known).sentences[0]
+
+
+@pytest.mark.parametrize("scale", ["quick", "full"])
+def test_only_one_constructed_set_is_made_with_a_robust_network(scale: Any) -> None:
+    points = {point.values["set"]: point.config for point in STUDIES["studies/constructed_sets"].at(scale).points()}
+    assert [name for name, config in points.items() if config.standard.is_adversarial] == ["D_R"]
+    assert [name for name, config in points.items() if config.attack.name == "rebuild"] == ["D_R", "D_NR"]
+    assert [points[name].attack.targets for name in ("D_rand", "D_det")] == ["uniform", "next"]
+    assert not any(config.perturbation.is_adversarial for config in points.values())
+
+
+def test_separations_that_order_the_runs_alike_have_a_rank_correlation_of_one() -> None:
+    def measures(run: StudyRun) -> dict[str, float]:
+        strength = number(run.settings, "adversary")
+        return {
+            "standard_robust_accuracy": strength, "robust_linear_share": math.exp(strength),
+            "bottleneck_robust_share": -(strength**3), "bottleneck_robust_variance": 0.5,
+            "robust_linear_g_heldout": float(run.seed), "bottleneck_robust_agreement": 0.7,
+            "perturbation_accuracy_heldout": 0.6,
+        }  # fmt: skip
+
+    study = STUDIES["studies/separations"]
+    found = study.analysis(runs_of(study, measures))
+    ranks = {(row["first"], row["second"]): row["correlation"] for row in rows_of(found, "rank_correlations")}
+    assert ranks["adversary", "robust_linear_share"] == pytest.approx(1)
+    assert ranks["adversary", "bottleneck_robust_share"] == pytest.approx(-1)
+    assert ranks["robust_linear_share", "bottleneck_robust_share"] == pytest.approx(-1)
+    assert ranks["robust_linear_g_heldout", "bottleneck_robust_agreement"] is None, "one is constant"
+    assert len(found.sentences) == 3
+
+
+def test_f_is_trained_as_usual_at_a_strength_of_0_alone() -> None:
+    for point in STUDIES["studies/separations"].points():
+        assert point.config.standard.is_adversarial == (number(point.values, "adversary") > 0)
+        assert not point.config.perturbation.is_adversarial
+
+
 @pytest.mark.parametrize("way", ["torch", "ntk", "lazy"])
 def test_the_rate_of_g_varies_in_every_parametrisation(way: str) -> None:
     study = STUDIES["studies/weak_limit"]
@@ -311,6 +390,7 @@ def test_runs_that_are_missing_are_done_without(name: str) -> None:
         "perturbation_accuracy": 0.8, "agreement": 0.7, "training_orthogonality_factor": 2.0,
         "perturbed_orthogonality_factor": 3.0, "perturbation_accuracy_heldout": 0.6, "standard_accuracy_heldout": 0.9,
         "permuted_control_heldout": 0.1, "unperturbed_control_heldout": 0.1,
+        "standard_robust_accuracy": 0.5, "perturbation_robust_accuracy": 0.4,
         **dict.fromkeys(FEATURE_NUMBERS, 0.5)})  # fmt: skip
     assert any(table.rows for table in study.analysis([run]).tables)
 

@@ -58,7 +58,7 @@ def test_the_summary_sums_up_the_seeds(tiny_result: Result) -> None:
     others |= {"standard_dead_share", "perturbation_dead_share"}
     others |= {"standard_robust_accuracy", "perturbation_robust_accuracy"}
     others |= {"standard_accuracy_worst_group", "perturbation_accuracy_worst_group"}
-    asked = ("attribution", "robust_linear", "linear_shortcut", "generation")
+    asked = ("attribution", "robust_linear", "linear_shortcut", "bottleneck", "generation")
     others |= {name for name in MEASURES if name.startswith(asked)}
     assert set(tiny_result.summary) == set(MEASURES) - others
 

@@ -9,14 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from perturblearn.api.export import export
 from perturblearn.api.objects import UserObjects
 from perturblearn.api.options import PathLike, RunOptions
 from perturblearn.api.prepared import Prepared
 from perturblearn.api.run import make_experiment
-from perturblearn.config import JSON, ConfigLike, Keys, config_tree
+from perturblearn.config import JSON, ConfigLike, ExperimentConfig, Keys, config_tree
 from perturblearn.data import Signature
+from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, Part, Shard, try_networks
 from perturblearn.graph import AnyStage, Executor, Grouped, Plan, Watcher, content_key, make_plan
+from perturblearn.papers import CONSTRUCTED_SETS
 from perturblearn.perturbed import ShardSource, StoredSet, write_set
 from perturblearn.perturbed.manifest import MANIFEST
 
@@ -28,6 +31,8 @@ def perturb(
     data: Any = None,
     standard: Any = None,
     attack: Any = None,
+    scale: str | None = None,
+    tensors: PathLike | None = None,
     overrides: Keys | None = None,
     data_dir: PathLike | None = None,
     cache_dir: PathLike | None = None,
@@ -41,7 +46,11 @@ def perturb(
     The set is equal to the bit to the one on which `learn_from_perturbations` trains g.
 
     Args:
-        config, data, standard, attack, overrides, data_dir: as in `learn_from_perturbations`.
+        config, data, standard, attack, overrides, data_dir: as in `learn_from_perturbations`. The configuration may be
+            ``"studies/constructed_sets"``: the four constructed data sets of Ilyas19, each of which takes its name.
+        scale: of the constructed sets, as in `reproduce`; None for ``"quick"``.
+        tensors: folder for the same sets as `export` writes them, named after the set, and its seed where there are
+            several; None writes none.
         out: folder for the sets' own folders and the store of finished stages.
         cache_dir, cache_size: as in `learn_from_perturbations`.
         force: repeat stages that are finished, and write sets again.
@@ -60,7 +69,7 @@ def perturb(
     """
     options = RunOptions(out=out, cache_dir=cache_dir, cache_size=cache_size, force=force, watch=watch)
     objects = UserObjects(data=data, standard=standard, attack=attack)
-    prepared = prepare_perturb(config, objects, overrides=overrides, data_dir=data_dir)
+    prepared = prepare_perturb(config, objects, scale=scale, tensors=tensors, overrides=overrides, data_dir=data_dir)
     return prepared.run(options)
 
 
@@ -68,17 +77,81 @@ def prepare_perturb(
     config: ConfigLike | None = None,
     objects: UserObjects | None = None,
     *,
+    scale: str | None = None,
+    tensors: PathLike | None = None,
     overrides: Keys | None = None,
     data_dir: PathLike | None = None,
 ) -> PreparedSets:
     """What `perturb` does with these arguments, validated and not yet done."""
-    experiment = make_experiment(config, objects, overrides=overrides, data_dir=data_dir)
-    return PreparedSets(experiment, {seed: experiment.shards(seed) for seed in experiment.seeds})
+    configs: list[tuple[ConfigLike | None, Keys | None]] = [(config, overrides)]
+    if config == CONSTRUCTED_SETS.name:
+        configs = [(each, None) for each in _constructed(scale or "quick", overrides or {})]
+    elif scale is not None:
+        raise ConfigError(f"scale = {scale!r} is that of {CONSTRUCTED_SETS.name} alone; remove it")
+    experiments = (make_experiment(each, objects, overrides=keys, data_dir=data_dir) for each, keys in configs)
+    return PreparedSets(
+        tuple(
+            PreparedSetsOf(experiment, {seed: experiment.shards(seed) for seed in experiment.seeds})
+            for experiment in experiments
+        ),
+        tensors,
+    )
+
+
+def _constructed(scale: str, overrides: Keys) -> Iterator[ExperimentConfig]:
+    """The experiments of the constructed data sets, each named after its set."""
+    study = CONSTRUCTED_SETS
+    if scale not in study.scales:
+        raise ConfigError(f"scale = {scale!r}, but {study.name} has {' and '.join(study.scales)}; choose one")
+    if "name" in overrides:
+        raise ConfigError(f"name = {overrides['name']!r}, but the sets of {study.name} have their own; remove it")
+    for point in study.at(scale).with_keys(overrides).points(seeds=3):
+        yield point.config.model_copy(update={"name": str(point.values["set"])})
 
 
 @dataclass(frozen=True)
 class PreparedSets(Prepared[list[StoredSet]]):
-    """Perturbed sets that are ready to be made and written, each into a folder of its own.
+    """Perturbed sets of one or more experiments, which share what is equal.
+
+    Args:
+        members: the experiments' own.
+        tensors: folder for the same sets as plain tensors; None writes none.
+    """
+
+    members: tuple[PreparedSetsOf, ...]
+    tensors: PathLike | None = None
+
+    @property
+    def name(self) -> str:
+        """What the first of them is called."""
+        return self.members[0].name
+
+    def _computed_key(self) -> str:
+        return content_key([member.key for member in self.members])
+
+    def plan(self, options: RunOptions) -> Plan:
+        """What would run, and what is finished."""
+        targets = (stage for member in self.members for stage in member.targets(list(member.shards)))
+        return make_plan(targets, options.stages, force=options.force)
+
+    def run(self, options: RunOptions) -> list[StoredSet]:
+        """Make what is not finished, and write the sets.
+
+        Raises:
+            StoreError: a folder cannot be written.
+        """
+        sets = [stored for member in self.members for stored in member.run(options)]
+        if self.tensors is not None:
+            names = [stored.manifest["name"] for stored in sets]
+            for name, stored in zip(names, sets, strict=True):
+                prefix = name if names.count(name) == 1 else f"{name}-seed-{stored.seed}"
+                export(stored, self.tensors, prefix=prefix)
+        return sets
+
+
+@dataclass(frozen=True)
+class PreparedSetsOf:
+    """Perturbed sets of one experiment that are ready to be made and written, each into a folder of its own.
 
     Args:
         experiment: the experiment whose sets they are.
@@ -93,12 +166,10 @@ class PreparedSets(Prepared[list[StoredSet]]):
         """What the configuration calls them."""
         return self.experiment.config.name
 
-    def _computed_key(self) -> str:
+    @property
+    def key(self) -> str:
+        """SHA-256 of what makes them."""
         return content_key([self._key(seed) for seed in self.shards])
-
-    def plan(self, options: RunOptions) -> Plan:
-        """What would run, and what is finished."""
-        return make_plan(self._targets(list(self.shards)), options.stages, force=options.force)
 
     def set_folder(self, seed: int, out: PathLike) -> Path:
         """Folder of a seed's set among the sets in ``out``."""
@@ -115,7 +186,7 @@ class PreparedSets(Prepared[list[StoredSet]]):
         anew = options.force or not self.experiment.is_identified
         missing = [seed for seed in self.shards if anew or not self._is_written(seed, folders[seed])]
         if missing:
-            plan = make_plan(self._targets(missing), options.stages, force=options.force)
+            plan = make_plan(self.targets(missing), options.stages, force=options.force)
             try_networks(plan)
             executor = options.make_executor(plan, options.stages, options.watcher)
             executor.run()
@@ -129,7 +200,8 @@ class PreparedSets(Prepared[list[StoredSet]]):
                     options.results.move_into_place(inside, folders[seed], replace=True)
         return [StoredSet(folder) for folder in folders.values()]
 
-    def _targets(self, seeds: list[int]) -> Iterator[AnyStage]:
+    def targets(self, seeds: list[int]) -> Iterator[AnyStage]:
+        """The stages that the sets of some seeds are written from."""
         for seed, of_seed in self.experiment.seeds.items():
             # All f train as one group, whichever sets exist already: their rounding depends on who is in it.
             standard = of_seed.branches[0].standard

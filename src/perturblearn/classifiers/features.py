@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,37 +43,65 @@ class Features:
         Raises:
             ModelError: the layer is not reached, or what passes there is not one tensor with a row for each input.
         """
+        seen: list[Tensor] = []
+
+        def see(features: Tensor) -> Tensor:
+            seen.append(features)
+            return features
+
+        returned = self.changed(inputs, see)
+        return seen[-1].flatten(1), returned  # of a layer that is used several times, what comes last
+
+    def changed(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Any:
+        """What the network returns for inputs (n, ...) where something changes its features on the way.
+
+        Args:
+            inputs: (n, ...).
+            change: from the features as they pass, (n, ...), to others of the same shape; called as often as the layer.
+
+        Raises:
+            ModelError: as in a call.
+        """
         if self.layer is None:
             assert isinstance(self.module, TwoLayer), "only two-layer networks have features in no layer"
             hidden = linear(inputs.flatten(1), self.module.weight, self.module.bias)
-            features = leaky_relu(hidden, self.module.slope)
-            return features, features @ self.module.readout
-        seen: list[Any] = []
+            return change(leaky_relu(hidden, self.module.slope)) @ self.module.readout
+        reached: list[bool] = []
+
+        def passed(found: Any) -> Tensor:
+            reached.append(True)
+            if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != len(inputs):
+                what = (
+                    f"a tensor of shape {tuple(found.shape)}"
+                    if isinstance(found, Tensor)
+                    else f"a {type(found).__name__}"
+                )
+                raise ModelError(
+                    f"the layer {self.name} has {what} for {len(inputs)} inputs, but features are one row for each "
+                    "input; name another layer"
+                )
+            return change(found)
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+            if args:
+                return (passed(args[0]), *args[1:]), kwargs
+            name = next(iter(kwargs), None)
+            return args, kwargs if name is None else {**kwargs, name: passed(kwargs[name])}
+
         if self.before:
-            handle = self.layer.register_forward_pre_hook(
-                lambda _, args, kwargs: _see(seen, args, kwargs), with_kwargs=True
-            )
+            handle = self.layer.register_forward_pre_hook(before, with_kwargs=True)
         else:
-            handle = self.layer.register_forward_hook(lambda _, __, output: seen.append(output))
+            handle = self.layer.register_forward_hook(lambda _, __, output: passed(output))
         try:
             returned = self.module(inputs)
         finally:
             handle.remove()
-        if not seen:
-            raise ModelError(f"the layer {self.name} is not reached by inputs; name another one with attack.layer")
-        found = seen[-1]  # of a layer that is used several times, what comes last
-        if not isinstance(found, Tensor) or found.ndim < 1 or len(found) != len(inputs):
-            what = (
-                f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            )
-            raise ModelError(
-                f"the layer {self.name} has {what} for {len(inputs)} inputs, but features are one row for each input; "
-                "name another layer with attack.layer"
-            )
-        return found.flatten(1), returned
+        if not reached:
+            raise ModelError(f"the layer {self.name} is not reached by inputs; name another one")
+        return returned
 
 
-def features_of(module: nn.Module, example: Tensor, *, layer: str | None = None) -> Features:
+def features_of(module: nn.Module, example: Tensor, *, layer: str | None = None, key: str = "attack.layer") -> Features:
     """A network's features: the output of a layer, or what its last linear layer receives [Ilyas19, section 3].
 
     The last linear layer is found in a trial with an example. What it returns must be as wide as what the network
@@ -84,6 +112,7 @@ def features_of(module: nn.Module, example: Tensor, *, layer: str | None = None)
         example: inputs to try it on, (n, ...), at least one.
         layer: name of a layer, as in ``named_modules()`` of the network; None for the input of the last linear layer,
             or the hidden units of a two-layer network.
+        key: the key of a configuration that names such a layer, for messages.
 
     Raises:
         ModelError: there is no such layer, or no last linear layer is found.
@@ -106,7 +135,7 @@ def features_of(module: nn.Module, example: Tensor, *, layer: str | None = None)
     if last is None:
         raise ModelError(
             f"{name} calls no linear layer (torch.nn.Linear), before which its features would be; name the layer whose "
-            "output they are with attack.layer"
+            f"output they are with {key}"
         )
     place, width = last
     outputs, _ = unwrapped(returned)
@@ -114,7 +143,7 @@ def features_of(module: nn.Module, example: Tensor, *, layer: str | None = None)
     if width != wanted:
         raise ModelError(
             f"the last linear layer that {name} calls, {place}, has {width} outputs, but the network has {wanted}; "
-            "name the layer whose output are the features with attack.layer"
+            f"name the layer whose output are the features with {key}"
         )
     return _tried(Features(module, layers[place], before=True, name=place), example)
 
@@ -148,7 +177,3 @@ def _tried(features: Features, example: Tensor) -> Features:
     with evaluating(features.module), torch.no_grad():
         features(example.clone())
     return features
-
-
-def _see(seen: list[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    seen.append(next(iter((*args, *kwargs.values())), None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +39,14 @@ Set = Annotated[Path, Parameter(name="SET", help="Folder of a perturbed set, wri
 def perturb(
     *words: Arguments,
     data: Annotated[DataOptions, Flattened] = DataOptions(),
+    scale: Annotated[
+        Literal["quick", "full"] | None,
+        Parameter(help="studies/constructed_sets: full for CIFAR-10, quick (default) for 2,000 images of MNIST."),
+    ] = None,
+    tensors: Annotated[
+        Path | None,
+        Parameter(help="Folder for the same sets as plain tensors too, NAME_ims and NAME_lab, as export writes them."),
+    ] = None,
     out: Annotated[Path, Parameter(help="Folder for the sets and finished stages.")] = Path("sets"),
     execution: Annotated[ExecutionOptions, Flattened] = ExecutionOptions(),
     output: Annotated[ProgressOptions, Flattened] = ProgressOptions(),
@@ -46,7 +54,8 @@ def perturb(
     """Train f, and write the perturbed set of every seed, each into its own folder.
 
     These are the sets on which 'perturblearn run' trains g. After an
-    interruption, the same command continues where it stopped.
+    interruption, the same command continues where it stopped. In the place of a
+    file, studies/constructed_sets makes the four data sets of Ilyas et al. (2019).
     """
     file, keys = split_arguments(words)
     data.set_keys(keys)
@@ -56,12 +65,13 @@ def perturb(
 
     def show(sets: Sequence[StoredSet], bar: ProgressBar) -> str:
         lines = [f"{stored.folder}: {stored}" for stored in sets]
+        lines += [] if tensors is None else [f"{tensors}: the same as tensors of torch.save"]
         return "\n".join((*lines, f"Train g on one with: perturblearn learn {sets[0].folder}"))
 
     def as_json(sets: Sequence[StoredSet]) -> dict[str, Any]:
         return {"kind": "perturbed sets", "sets": [stored.to_dict() for stored in sets]}
 
-    prepared = prepare_perturb(file, overrides=keys, data_dir=data.data_dir)
+    prepared = prepare_perturb(file, scale=scale, tensors=tensors, overrides=keys, data_dir=data.data_dir)
     execute(prepared, out, execution, output, show=show, as_json=as_json)
 
 

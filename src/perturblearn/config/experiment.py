@@ -71,6 +71,15 @@ class MeasuresConfig(Section):
         description="what g learns of the perturbed set once the directions of a linear classifier of that set are "
         "projected out, and once as many random ones are (Sandoval-Segura 2023); trains g twice more",
     )
+    bottleneck: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="price of a nat that passes a layer of f under noise: which units bear noise, what the "
+        "perturbations move of them, and what g has of either kind (Kim 2021; not measured)",
+    )
+    bottleneck_layer: str | None = Field(
+        default=None,
+        description="name of that layer of f, whose output is taken (what the last linear layer receives)",
+    )
     attribution: bool | None = Field(
         default=None,
         description="what the perturbations, and what their wrongly labelled sources, taught g, followed step by step; "
@@ -87,6 +96,15 @@ class MeasuresConfig(Section):
     attribution_tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.008, description="share of what g has learned that the split may miss; a smaller one costs more"
     )
+
+    @model_validator(mode="after")
+    def _has_a_bottleneck(self) -> Self:
+        if self.bottleneck_layer is not None and self.bottleneck is None:
+            raise ValueError(
+                f"bottleneck_layer = {self.bottleneck_layer!r} names the layer of a bottleneck, which is not asked "
+                "for; set measures.bottleneck, for example to 0.1, or remove it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_search(self) -> Self:
@@ -503,6 +521,16 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "attack.name = 'geometry' follows the normal of a limit's boundary, but standard.model.name = "
                 f"{self.standard.model.name!r}; choose the model limit, or another attack"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_that_layer(self) -> Self:
+        layer = self.measures.bottleneck_layer
+        if layer is not None and not self.standard.model.is_network:
+            raise ValueError(
+                f"measures.bottleneck_layer = {layer!r} names a layer of a deep network, but standard.model.name = "
+                f"{self.standard.model.name!r} has its hidden units alone; remove it"
             )
         return self
 

@@ -8,6 +8,7 @@ from perturblearn.experiment.audit import (
     default_learner,
     default_targets,
 )
+from perturblearn.experiment.bottleneck import Bottleneck, find_bottleneck
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import COMPARISONS, Comparison
 from perturblearn.experiment.controls import run_control
@@ -41,6 +42,7 @@ from perturblearn.experiment.measures import (
     measure_standard,
 )
 from perturblearn.experiment.network_comparison import NETWORK_COMPARISONS
+from perturblearn.experiment.pictured import PicturedFeatures
 from perturblearn.experiment.points import Outcome, Point
 from perturblearn.experiment.seed_graph import Branch, Learner, SeedGraph
 from perturblearn.experiment.selection import SELECTED_BY, Selected, select
@@ -83,6 +85,7 @@ __all__ = [
     "AccuracyNames",
     "Attribution",
     "AttributionMeasures",
+    "Bottleneck",
     "Branch",
     "Case",
     "ClassMeasures",
@@ -105,6 +108,7 @@ __all__ = [
     "Part",
     "PerturbationCase",
     "PerturbationMeasure",
+    "PicturedFeatures",
     "Point",
     "Route",
     "RouteCase",
@@ -132,6 +136,7 @@ __all__ = [
     "draws_of_data",
     "dump_map",
     "feature_measure",
+    "find_bottleneck",
     "fit_line",
     "fit_power_law",
     "key_of",

@@ -22,6 +22,7 @@ from perturblearn.config import (
 from perturblearn.data import Dataset
 from perturblearn.errors import PerturbLearnError
 from perturblearn.experiment.attribution import Attribution, attribute
+from perturblearn.experiment.bottleneck import BATCH, STEPS, measure_bottleneck
 from perturblearn.experiment.case import Case
 from perturblearn.experiment.comparison import Comparison, compare
 from perturblearn.experiment.context import ContextStage
@@ -36,6 +37,7 @@ from perturblearn.experiment.network_comparison import compare_networks
 from perturblearn.experiment.network_costs import estimate_network, estimate_shard, step_operations
 from perturblearn.experiment.networks import unidentified_in
 from perturblearn.experiment.numbers import Numbers, NumbersStage
+from perturblearn.experiment.pictured import FeatureMeasures, FeatureStage
 from perturblearn.experiment.probe import measure_linear_probe
 from perturblearn.experiment.robust_linear import measure_robust_linear
 from perturblearn.experiment.robustness import robust_accuracy
@@ -248,22 +250,25 @@ class RobustAccuracy(ContextStage[Numbers], NumbersStage, Costly[Numbers]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RobustLinear(ContextStage[Numbers], NumbersStage):
+class RobustLinear(ContextStage[FeatureMeasures], FeatureStage):
     """What the perturbed set leaks of robust linear features, and what g has of them.
 
     Args:
         epsilon: L2 size of the moves against which a feature is robustly useful.
         seed: the run's seed.
         selection: of learning rates; None where there is one of each.
-        perturbed: the set for each learning rate of f.
+        standard: f for each of its learning rates.
+        perturbed: the set for each of them.
         perturbation: g, a row for each f.
     """
 
     kind = "robust linear features"
+    version = 2
     epsilon: float
     seed: int
     data: Stage[Dataset]
     selection: Selection | None
+    standard: tuple[Stage[Classifier], ...]
     perturbed: tuple[Stage[PerturbedSet], ...]
     perturbation: tuple[tuple[Stage[Classifier], ...], ...]
 
@@ -272,12 +277,58 @@ class RobustLinear(ContextStage[Numbers], NumbersStage):
         """Little."""
         return 1.0
 
-    def run(self, result: Results) -> Numbers:
+    def run(self, result: Results) -> FeatureMeasures:
         """Train linear classifiers, and measure them and g."""
         selected = _selected(self.selection, result)
         g = result(self.perturbation[selected.standard][selected.perturbation]).to(device=self.device)
+        f = result(self.standard[selected.standard]).to(device=self.device)
         perturbed = result(self.perturbed[selected.standard])
-        return measure_robust_linear(result(self.data), perturbed, g, epsilon=self.epsilon, seed=self.seed)
+        return measure_robust_linear(result(self.data), f, perturbed, g, epsilon=self.epsilon, seed=self.seed)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BottleneckOf(ContextStage[Numbers], NumbersStage):
+    """Which units of a layer of f bear noise, what perturbations move of them, and what g has of them.
+
+    Args:
+        beta: price of a nat of information.
+        layer: its name; None for what the last linear layer receives.
+        seed: the run's seed.
+        selection: of learning rates; None where there is one of each.
+        standard: f for each of its learning rates.
+        perturbed: the set for each of them.
+        perturbation: g, a row for each f.
+    """
+
+    kind = "bottleneck"
+    title = "information bottleneck of f"
+    beta: float
+    layer: str | None
+    seed: int
+    data: Stage[Dataset]
+    selection: Selection | None
+    standard: tuple[Stage[Classifier], ...]
+    perturbed: tuple[Stage[PerturbedSet], ...]
+    perturbation: tuple[tuple[Stage[Classifier], ...], ...]
+
+    @property
+    def work(self) -> float:
+        """Every step goes through f and back."""
+        return 1.0 + STEPS * BATCH / max(1, self.context.outline().n_samples)
+
+    def run(self, result: Results) -> Numbers:
+        """Find the noise, and measure f, the perturbations and g."""
+        selected = _selected(self.selection, result)
+        return measure_bottleneck(
+            result(self.data),
+            result(self.standard[selected.standard]).to(device=self.device),
+            result(self.perturbed[selected.standard]),
+            result(self.perturbation[selected.standard][selected.perturbation]).to(device=self.device),
+            beta=self.beta,
+            layer=self.layer,
+            seed=self.seed,
+            report=result.report,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -574,7 +625,7 @@ class TheoryComparison(_OfSelected[Comparison], Stored[Comparison]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FeaturesOf(_OfSelected[Numbers], NumbersStage):
+class FeaturesOf(_OfSelected[FeatureMeasures], FeatureStage):
     """Which of f's features perturbations carry, and which of them g has.
 
     Args:
@@ -582,6 +633,7 @@ class FeaturesOf(_OfSelected[Numbers], NumbersStage):
     """
 
     kind = "features"
+    version = 2
     title = "features of f, of perturbations and of g"
     sections: tuple[ClassifierConfig, AttackConfig, ClassifierConfig]
 
@@ -590,7 +642,7 @@ class FeaturesOf(_OfSelected[Numbers], NumbersStage):
         """That of the control that is trained, and about as much for the kernel."""
         return 2 * self.config.perturbation.relative_work
 
-    def run(self, result: Results) -> Numbers:
+    def run(self, result: Results) -> FeatureMeasures:
         """Measure them."""
         try:
             return measure_features(self.case(result), report=result.report)

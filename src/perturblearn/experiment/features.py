@@ -21,6 +21,7 @@ from perturblearn.experiment.controls import attack_of_control, unperturbed_set,
 from perturblearn.experiment.draws import draws_of_control
 from perturblearn.experiment.learn import TrainingSpec, learn
 from perturblearn.experiment.measures import accuracy
+from perturblearn.experiment.pictured import MOST_INPUTS, FeatureMeasures, PicturedFeatures, pictured_features
 from perturblearn.theory import (
     Eigenbasis,
     KernelFeatures,
@@ -74,11 +75,16 @@ def feature_measure(machine: str, quantity: str, band: str | None = None) -> str
     return "_".join(("features", machine, quantity, *(() if band is None else (band,))))
 
 
+def band_name(band: str) -> str:
+    """One of `FEATURE_BANDS` as people read it."""
+    return band.replace("_up", "+").replace("_", "–")
+
+
 def _meanings() -> Iterator[tuple[str, str]]:
     for machine, kind in MACHINES.items():
         for quantity, meaning in {**_OF_BANDS, **(_OF_TERMS if machine == "kernel" else {})}.items():
             for band in FEATURE_BANDS:
-                told = meaning.format(band=band.replace("_up", "+").replace("_", "–"))
+                told = meaning.format(band=band_name(band))
                 yield feature_measure(machine, quantity, band), f"{kind}: {told}"
         for quantity, meaning in _OF_MACHINES.items():
             yield feature_measure(machine, quantity), f"{kind}: {meaning}"
@@ -241,6 +247,21 @@ class FeatureCase:
             explained = band_weights(values, machine.outputs["standard"]).explained
             yield feature_measure("network", "standard_explained"), explained
 
+    def pictured(self, features: KernelFeatures) -> PicturedFeatures:
+        """The bands of the trained network's f with what f, the perturbations and g have of each."""
+
+        def share_of(points: Tensor, steps: Tensor) -> Tensor:
+            if not bool(steps.any()):
+                return steps.new_zeros(len(features.bands))
+            return perturbation_shares(features, points.to(self.inputs), steps.to(self.inputs)).along.cpu()
+
+        case, gradients = self.case, features.gradients(self.heldout[:MOST_INPUTS])
+        return pictured_features(
+            gradients.flatten(2).mean(dim=1),
+            tuple(f"feature{'s' * (band != '0')} {band_name(band)}" for band in FEATURE_BANDS[: len(features.bands)]),
+            share_of, case.data, case.standard, case.perturbed, case.perturbation, places=self.places,
+        )  # fmt: skip
+
     def _trained(self, trained: Trained, inputs: Tensor, labels: Tensor) -> Tensor:
         """Multipliers of a kernel machine that is trained as a classifier of the case, from outputs of 0."""
         return kernel_training(
@@ -265,7 +286,7 @@ class FeatureCase:
 
 def measure_features(
     case: Case, *, report: Callable[[int, int, str], None] = lambda done, steps, note: None
-) -> dict[str, float]:
+) -> FeatureMeasures:
     """Which of f's features perturbations carry, and which of them g has, of one seed's two-layer classifiers.
 
     Args:
@@ -273,7 +294,8 @@ def measure_features(
         report: called with machines done, machines in all and the name of the next.
 
     Returns:
-        Numbers by the names of `FEATURE_NUMBERS`; bands beyond the number of training inputs are missing.
+        Numbers by the names of `FEATURE_NUMBERS`; bands beyond the number of training inputs are missing. The bands of
+        the trained network are shown.
 
     Raises:
         DataError: too many training inputs for eigenvectors, or too few held-out inputs for weights.
@@ -283,4 +305,6 @@ def measure_features(
     machine, terms = found.machine_of_kernel()
     numbers = dict(found.numbers_of(machine, terms))
     report(1, len(MACHINES), MACHINES["network"])
-    return {**numbers, **dict(found.numbers_of(found.machine_of_network(), {}))}
+    network = found.machine_of_network()
+    numbers |= dict(found.numbers_of(network, {}))
+    return FeatureMeasures(numbers, found.pictured(network.features))

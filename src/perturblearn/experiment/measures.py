@@ -480,6 +480,19 @@ MEASURES: dict[str, Measure] = {
             "a linear classifier of what is left without these directions",
             is_heldout_share=True,
         ),
+        Measure("bottleneck_robust_units", "share of f's units that bear noise larger than their deviation"),
+        Measure("bottleneck_information", "information that passes f's layer under this noise, nats"),
+        Measure("bottleneck_noisy_heldout", "f with this noise, clean held-out inputs", is_heldout_share=True),
+        Measure("bottleneck_robust_variance", "share of the layer's variance in these units, clean training inputs"),
+        Measure("bottleneck_robust_share", "share of what the perturbations change of the layer, squared, in them"),
+        Measure(
+            "bottleneck_robust_heldout", "f, all other units at their means, held-out inputs", is_heldout_share=True
+        ),
+        Measure(
+            "bottleneck_non_robust_heldout", "f, these units at their means, held-out inputs", is_heldout_share=True
+        ),
+        Measure("bottleneck_robust_agreement", "g and f with the units that bear noise alone", is_heldout_share=True),
+        Measure("bottleneck_non_robust_agreement", "g and f with the other units alone", is_heldout_share=True),
         Measure("unperturbed_control", "no perturbation, f's training set"),
         Measure("unperturbed_control_heldout", "no perturbation, held-out inputs", is_heldout_share=True),
         Measure("permuted_control", "targets permuted, f's training set"),

@@ -32,10 +32,11 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
     learner = learners[selected.standard][selected.perturbation]
     probe = {} if graph.linear_probe is None else executor.result(graph.linear_probe)
     robust = {} if graph.robust_accuracy is None else executor.result(graph.robust_accuracy)
-    robust_linear = {} if graph.robust_linear is None else executor.result(graph.robust_linear)
+    robust_linear = {} if graph.robust_linear is None else executor.result(graph.robust_linear).numbers
     without_shortcut = {} if graph.without_shortcut is None else executor.result(graph.without_shortcut)
+    bottleneck = {} if graph.bottleneck is None else executor.result(graph.bottleneck)
     theory = {} if graph.theory is None else _compared(executor.result(graph.theory))
-    features = {} if graph.features is None else executor.result(graph.features)
+    features = {} if graph.features is None else executor.result(graph.features).numbers
     attribution = None if graph.attribution is None else executor.result(graph.attribution)
     return SeedMeasures(
         seed=seed,
@@ -48,6 +49,7 @@ def read_measures(seed: int, graph: SeedGraph, config: ExperimentConfig, executo
             **robust,
             **robust_linear,
             **without_shortcut,
+            **bottleneck,
             **theory,
             **features,
             **{name: value for stage in graph.generations for name, value in executor.result(stage).items()},

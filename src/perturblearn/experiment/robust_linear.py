@@ -8,7 +8,7 @@ from torch import Tensor
 from perturblearn.classifiers import Classifier
 from perturblearn.data import Components, Dataset, row_slices
 from perturblearn.experiment.measures import accuracy
-from perturblearn.experiment.numbers import Numbers
+from perturblearn.experiment.pictured import FeatureMeasures, PicturedFeatures, pictured_features
 from perturblearn.experiment.probe import LinearProbe
 from perturblearn.perturbed import PerturbedSet
 from perturblearn.seeding import derive_seed
@@ -17,26 +17,36 @@ from perturblearn.theory import LinearFeatures
 PERMUTATIONS = 5
 """Permutations of the targets in the control, whose best is reported beside its mean: of two classes, a single feature
 may happen to separate all inputs."""
+PICTURED = 4
+"""Features of either kind that are shown: robust ones, and others that are useful."""
 
 
 def measure_robust_linear(
-    data: Dataset, perturbed: PerturbedSet, perturbation: Classifier, *, epsilon: float, seed: int
-) -> Numbers:
+    data: Dataset,
+    standard: Classifier,
+    perturbed: PerturbedSet,
+    perturbation: Classifier,
+    *,
+    epsilon: float,
+    seed: int,
+) -> FeatureMeasures:
     """A lower bound of the leakage of robust features [Goh19], with its controls, and what g has of these features.
 
     Args:
         data: clean inputs, of which the training part defines the features.
+        standard: f.
         perturbed: what g was trained on, with its sources.
         perturbation: g.
         epsilon: L2 size of the moves against which a feature is robustly useful.
         seed: of the permutations.
 
     Returns:
-        The measures ``robust_linear_*`` of the table in *Results*.
+        The measures ``robust_linear_*`` of the table in *Results*, and the most useful features of either kind.
     """
     features = LinearFeatures(Components.of(data.inputs.cpu()))
     clean, labels = data.inputs.cpu(), data.labels.cpu()
-    kept = features.robust(features.usefulness(clean, labels, data.label_values), epsilon)
+    useful = features.usefulness(clean, labels, data.label_values)
+    kept = features.robust(useful, epsilon)
     heldout, heldout_labels = features(data.heldout_inputs.cpu()), data.heldout_labels.cpu()
 
     def reached(inputs: Tensor, targets: Tensor) -> float:
@@ -68,7 +78,35 @@ def measure_robust_linear(
         inputs = restricted(data.heldout_inputs.cpu(), span, features.components.mean, inside=inside)
         outputs = perturbation.outputs(inputs.to(data.heldout_inputs))
         numbers[f"robust_linear_{name}"] = accuracy(outputs, data.heldout_labels)
-    return numbers
+    return FeatureMeasures(numbers, _pictured(features, useful, kept, data, standard, perturbed, perturbation))
+
+
+def _pictured(
+    features: LinearFeatures,
+    useful: Tensor,
+    kept: Tensor,
+    data: Dataset,
+    standard: Classifier,
+    perturbed: PerturbedSet,
+    perturbation: Classifier,
+) -> PicturedFeatures:
+    """The most useful features of those that are robust for a class, and of the others."""
+    most, is_robust = useful.abs().amax(dim=0), kept.any(dim=0)
+    chosen = [
+        number
+        for kind in (is_robust, ~is_robust)
+        for number in most.masked_fill(~kind, -1.0).argsort(descending=True)[: min(PICTURED, int(kind.sum()))].tolist()
+    ]
+    directions = features.components.directions[chosen]
+
+    def share_of(_: Tensor, steps: Tensor) -> Tensor:
+        total = steps.square().sum()
+        return (steps @ directions.T).square().sum(dim=0) / torch.where(total > 0, total, 1.0)
+
+    names = tuple(f"component {number}, {'' if is_robust[number] else 'not '}robust" for number in chosen)
+    return pictured_features(
+        directions, names, share_of, data, standard, perturbed, perturbation, places=perturbed.inputs
+    )
 
 
 def share_within(perturbed: PerturbedSet, span: Tensor) -> float:

@@ -34,6 +34,7 @@ from perturblearn.experiment.attribution_cost import is_attributed_unasked
 from perturblearn.experiment.case import kernel_of
 from perturblearn.experiment.checks import (
     AttributionOf,
+    BottleneckOf,
     ControlDraws,
     DirectionMeasures,
     Directions,
@@ -135,7 +136,7 @@ class SeedGraph:
         branches: one for each learning rate of f.
         selection: of learning rates.
         controls: by name; none if no draws are asked for.
-        linear_probe, robust_accuracy, robust_linear, without_shortcut: None if not asked for.
+        linear_probe, robust_accuracy, robust_linear, without_shortcut, bottleneck: None if not asked for.
         theory: the comparison with theory; None if not asked for.
         attribution: of what g knows; None if it is not asked for, and not done unasked.
         features: of f, of perturbations and of g; None if not asked for.
@@ -150,6 +151,7 @@ class SeedGraph:
     robust_accuracy: RobustAccuracy | None
     robust_linear: RobustLinear | None
     without_shortcut: WithoutShortcut | None
+    bottleneck: BottleneckOf | None
     theory: TheoryComparison | NetworkComparison | None
     attribution: AttributionOf | None
     features: FeaturesOf | None
@@ -177,7 +179,7 @@ class SeedGraph:
     @property
     def measured(self) -> tuple[AnyStage, ...]:
         """The stages that hold a run's numbers."""
-        robust = (self.robust_accuracy, self.robust_linear, self.without_shortcut)
+        robust = (self.robust_accuracy, self.robust_linear, self.without_shortcut, self.bottleneck)
         asked_for = (self.linear_probe, *robust, self.theory, self.attribution, self.features)
         asked = (stage for stage in asked_for if stage is not None)
         return (self.selection, *self.controls.values(), *asked, *self.generations)
@@ -327,6 +329,7 @@ class GraphBuilder:
             self._robust_accuracy(data, branches, chosen, seed) if config.measures.robust_accuracy else None,
             self._robust_linear(data, branches, chosen, seed),
             self._without_shortcut(data, branches, chosen, seed) if config.measures.linear_shortcut else None,
+            self._bottleneck(data, branches, chosen, seed),
             self._asked_theory(data, branches, selection, seed),
             self._attribution(data, branches, chosen, seed) if self._attributes else None,
             self._features(data, branches, selection, seed) if config.measures.features else None,
@@ -615,6 +618,25 @@ class GraphBuilder:
             seed=seed,
             data=data,
             selection=chosen,
+            standard=tuple(branch.standard for branch in branches),
+            perturbed=tuple(branch.perturbed for branch in branches),
+            perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
+            context=self.context,
+        )
+
+    def _bottleneck(
+        self, data: Data, branches: tuple[Branch, ...], chosen: Selection | None, seed: int
+    ) -> BottleneckOf | None:
+        measures = self.config.measures
+        if measures.bottleneck is None:
+            return None
+        return BottleneckOf(
+            beta=measures.bottleneck,
+            layer=measures.bottleneck_layer,
+            seed=seed,
+            data=data,
+            selection=chosen,
+            standard=tuple(branch.standard for branch in branches),
             perturbed=tuple(branch.perturbed for branch in branches),
             perturbation=tuple(tuple(learner.perturbation for learner in branch.learners) for branch in branches),
             context=self.context,

@@ -18,18 +18,31 @@ from perturblearn.errors import StoreError
 from perturblearn.experiment import Summary
 from perturblearn.pages.page import Card, render, shown_toml
 from perturblearn.report.attribution import PARTS
+from perturblearn.report.charts.palette import LOOK_OF_PARTY
 from perturblearn.report.charts.run import accuracies_chart, confusion_chart, losses_chart, percent_text, rates_chart
 from perturblearn.report.charts.theory import map_charts, plane_names, theory_charts
+from perturblearn.report.features import FEATURES_NOTE
 from perturblearn.report.run import HEADS, RunReport
 from perturblearn.report.theory import HEADS as THEORY_HEADS
 from perturblearn.report.theory import TheoryReport
 from perturblearn.report.words import attack_text, title
-from perturblearn.results import ATTRIBUTED, EXAMPLES, AttributedInputs, Examples, Result, TheoryComparison
+from perturblearn.results import (
+    ATTRIBUTED,
+    EXAMPLES,
+    FEATURES,
+    AttributedInputs,
+    Examples,
+    Result,
+    ShownFeatures,
+    TheoryComparison,
+)
 
 _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
 _MOST_SEEDS = 8
 """Seeds whose training is drawn."""
+_COLOUR_TYPES = {3: 2, 4: 6}
+"""What PNG calls pixels of so many numbers, where they are more than a grey."""
 
 
 def run_page(result: Result, folder: Path) -> str:
@@ -45,6 +58,11 @@ def run_page(result: Result, folder: Path) -> str:
     config, place = result.config, result.folder or folder
     examples = Examples.load(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else None
     attributed = AttributedInputs.load(folder / ATTRIBUTED) if (folder / ATTRIBUTED).is_file() else None
+    features = [
+        shown_features(ShownFeatures.load(path), title)
+        for name, title in FEATURES.items()
+        if (path := folder / f"{name}.safetensors").is_file()
+    ]
     theory = TheoryComparison.load(folder / "theory") if (folder / "theory" / "comparison.json").is_file() else None
     curves = _curves(result, folder)
     report = RunReport(result)
@@ -68,6 +86,8 @@ def run_page(result: Result, folder: Path) -> str:
         groups=report.group_lines,
         attribution=report.attribution_lines,
         attributed=None if attributed is None else shown_attributed(attributed),
+        features=features,
+        features_note=FEATURES_NOTE,
         rates=rates_chart(result) if has_grid else None,
         theory=None if theory is None else _theory_part(theory),
         no_theory=result.no_theory,
@@ -180,12 +200,50 @@ def shown_attributed(attributed: AttributedInputs) -> list[dict[str, Any]]:
     return shown
 
 
+def shown_features(features: ShownFeatures, title: str) -> dict[str, Any]:
+    """Features as the page's template takes them: pictures, names, and a bar for f, the perturbations and g.
+
+    Args:
+        features: what to show.
+        title: what they are called.
+    """
+    largest = max((value for values in features.shares.values() for value in values), default=0.0) or 1.0
+    items: list[dict[str, Any]] = []
+    for number, name in enumerate(features.names):
+        bars = [
+            {
+                "name": party,
+                "value": f"{100 * values[number]:.0f} %",
+                "colour": LOOK_OF_PARTY[party],
+                "width": f"{100 * values[number] / largest:.1f}",
+            }
+            for party, values in features.shares.items()
+        ]
+        picture = None
+        if features.image_shape is not None:
+            picture = _png(_signed(features.patterns[number].reshape(features.image_shape) / features.size))
+        items.append({"label": name, "bars": bars, "picture": picture})
+    return {"title": title, "items": items}
+
+
+def _signed(image: Tensor) -> Tensor:
+    """Values in [-1, 1] as colours: of three channels around grey, else blue and orange that fade out at 0."""
+    if image.shape[0] == 3:
+        return (image + 1) / 2
+    below, above = (torch.tensor(each)[:, None, None] / 255 for each in ((86, 180, 233), (230, 120, 40)))
+    first = image[:1]
+    return torch.cat((torch.where(first < 0, below, above), first.abs()))
+
+
 def _png(image: Tensor) -> str:
-    """An image (channels, height, width) of values in [0, 1] in base64: in colours if it has three, else its first."""
+    """An image (channels, height, width) of values in [0, 1] in base64.
+
+    It is in colours if it has three channels, or four with how opaque these are; else its first one is grey.
+    """
     channels, height, width = image.shape
-    pixels = (255 * (image if channels == 3 else image[:1])).round().to(torch.uint8).permute(1, 2, 0)
+    pixels = (255 * (image if channels in _COLOUR_TYPES else image[:1])).round().to(torch.uint8).permute(1, 2, 0)
     lines = b"".join(b"\0" + line.contiguous().numpy().tobytes() for line in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES.get(channels, 0), 0, 0, 0)
     chunks = [
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))

@@ -6,7 +6,7 @@ from perturblearn.papers.iclr2024_deep import DEEP_TABLES, IMAGES
 from perturblearn.papers.neurips2024 import ACCURACY_FIGURES, COSINE_FIGURE, DECISION_MAPS
 from perturblearn.papers.outline import Outline
 from perturblearn.papers.published import Published, published
-from perturblearn.papers.studies import STUDIES
+from perturblearn.papers.studies import CONSTRUCTED_SETS, STUDIES
 from perturblearn.papers.study import Analysis, Chart, Line, Study, StudyRun, Table
 
 FIGURES = {
@@ -26,6 +26,7 @@ __all__ = [
     "ACCURACY_FIGURES",
     "ALL",
     "ARTIFICIAL_FIGURES",
+    "CONSTRUCTED_SETS",
     "FIGURES",
     "SCALES",
     "STUDIES",

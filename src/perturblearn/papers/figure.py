@@ -35,7 +35,7 @@ _KEYS = {
     **dict.fromkeys(
         (
             "units", "perturbations", "share", "steps", "pixels", "rate", "slow_rate", "noise_samples", "noise_epochs",
-            "targets",
+            "targets", "set", "adversary",
         ),
         (),
     ),
@@ -55,7 +55,7 @@ _WORDS = {
     "standard_epochs": "training time of f", "perturbation_epochs": "training time of g", "share": "share of the noise",
     "noise_epochs": "training time on noise", "rate": "learning rate", "slow_rate": "slower learning rate of g",
     "steps": "attack steps", "pixels": "changed pixels", "data.n_heldout": "held-out samples", "data.name": "data",
-    "model.name": "network",
+    "model.name": "network", "set": "data set", "adversary": "adversarial strength of f, L2",
 }  # fmt: skip
 """Settings in words."""
 _LETTERS = {

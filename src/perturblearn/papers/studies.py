@@ -9,6 +9,9 @@
 - *Features*: which of f's features do perturbations carry, robust ones or others, and which of them does g have?
 - *Map*: f may teach by its errors, by its answers to other images or to noise, and by perturbations of true labels as
   well. What does each teach, from g's own start and from f's, beside its controls?
+- *Constructed sets*: does g become robust from images rebuilt from a robust f's features, and from no other set of
+  Ilyas19?
+- *Separations*: as f becomes robust, do its perturbations carry more of robust features, by every separation?
 - *Weak limit*: from perturbed noise g sees nearly no signal. Is it then the nearest class mean, at any depth?
 """
 
@@ -18,13 +21,15 @@ import math
 from collections.abc import Iterator
 
 from perturblearn.config import JSON, Keys
-from perturblearn.papers.figure import Panel, Settings, Smaller, word
+from perturblearn.papers.figure import Panel, Settings, Smaller, number, word
 from perturblearn.papers.study import Study
 from perturblearn.papers.study_analyses import (
+    analyse_constructed_sets,
     analyse_depth,
     analyse_features,
     analyse_map,
     analyse_orthogonality,
+    analyse_separations,
     analyse_smallest_perturbation,
     analyse_weak_limit,
 )
@@ -129,14 +134,14 @@ ORTHOGONALITY = Study(
 
 def _size_panels() -> Iterator[Panel]:
     """Accuracy against the size of the perturbations, one panel for every d and N and both kinds of sources."""
-    pairs = [(dim, 160) for dim in DIMS] + [(4000, number) for number in SAMPLES if number != 160]
-    for dim, number in pairs:
-        fixed = {"input_dim": dim, "n_samples": number}
+    pairs = [(dim, 160) for dim in DIMS] + [(4000, count) for count in SAMPLES if count != 160]
+    for dim, count in pairs:
+        fixed = {"input_dim": dim, "n_samples": count}
         # By factors of sqrt(2) around 1.28, where the size law expects 0.9 for any d and N.
         sizes = [round(1.28 * 2 ** (step / 2), 4) for step in range(-4, 5)]
-        yield Panel({"epsilon": sizes}, {**fixed, **_noise(number)}, log_x=True)
+        yield Panel({"epsilon": sizes}, {**fixed, **_noise(count)}, log_x=True)
         # By factors of the fourth root of 2 from sqrt(d/N)/sqrt(2), because here accuracy jumps.
-        sizes = [round(math.sqrt(dim / number) * 2 ** (step / 4), 4) for step in range(-2, 13)]
+        sizes = [round(math.sqrt(dim / count) * 2 ** (step / 4), 4) for step in range(-2, 13)]
         yield Panel({"epsilon": sizes}, {**fixed, "attack.source": "natural"}, log_x=True)
 
 
@@ -354,8 +359,124 @@ MAP = Study(
     analysis=analyse_map,
 )  # fmt: skip
 
+CONSTRUCTED = ("D_R", "D_NR", "D_rand", "D_det")
+"""The constructed data sets of Ilyas19."""
+_ROBUST_EPSILON = "measures.robust_epsilon"
+_PROBLEMS: dict[str, dict[str, JSON]] = {
+    "cifar10": {
+        **_both({
+            "model.name": "resnet9", "model.width": 0.5, "schedule": "linear", "warmup_epochs": 5, "batch_size": 100,
+            "nesterov": False, "augmentation": ["crop", "flip"], "crop_padding": 2,
+        }),
+        "n_samples": 5000, "data.n_heldout": 2000, "standard_lr": 0.2, "standard_epochs": 64, "perturbation_lr": 0.1,
+        "perturbation_epochs": 64, _ROBUST_EPSILON: 0.25,
+    },
+    # After more than some epochs g follows what single images have by chance, and is robust from no set at all.
+    "mnist": {
+        **_both({"model.name": "mlp"}), "n_samples": 2000, "data.n_heldout": 500, "standard_epochs": 20,
+        "perturbation_epochs": 4, _ROBUST_EPSILON: 1.5, "measures.robust_steps": 10, "measures.robust_step": 0.25,
+    },
+}  # fmt: skip
+"""Networks and sizes, by data set; that of MNIST is small."""
+_SIZES = {"cifar10": 0.5, "mnist": 2.0}
+"""L2 size of perturbations, and of what adversarial training moves."""
+_REBUILT: dict[str, dict[str, JSON]] = {
+    "cifar10": {"attack.steps": 200, "attack.step": 0.1},
+    "mnist": {"attack.steps": 60, "attack.step": 0.3},
+}
+
+
+def _constructed(settings: Settings) -> dict[str, JSON]:
+    """A set: images rebuilt from the features of a robust f or of a standard one, or perturbed images."""
+    name, data = word(settings, "set"), word(settings, "data.name")
+    keys = dict(_PROBLEMS[data])
+    if name == "D_R":
+        keys |= {
+            "standard.training": "adversarial", "standard.adversary.name": "n_fgsm", "standard.adversary.norm": "l2",
+            "standard.adversary.epsilon": _SIZES[data],
+        }  # fmt: skip
+    if name in ("D_R", "D_NR"):
+        return {**keys, "attack.name": "rebuild", **_REBUILT[data]}
+    targets = {"D_rand": "uniform", "D_det": "next"}[name]
+    return {
+        **keys, "attack.name": "pgd", "attack.norm": "l2", "epsilon": _SIZES[data], "attack.steps": 20,
+        "attack.targets": targets,
+    }  # fmt: skip
+
+
+CONSTRUCTED_SETS = Study(
+    "studies/constructed_sets",
+    {
+        "data.name": "cifar10", "data.centre": False, "data.flatten": False, "set": "D_R", "controls.draws": 1,
+        "controls.linear_probe": False, "measures.attribution": False, "measures.robust_accuracy": True,
+        "measures.robust_norm": "l2", "measures.robust_restarts": 1,
+    },
+    [Panel({"set": CONSTRUCTED}, title="constructed data sets")],
+    caption="The four constructed data sets of Ilyas19: images rebuilt from the features of a robust f (D_R) or of a "
+    "standard one (D_NR) under their own labels, and images perturbed towards random labels (D_rand) or the next one "
+    "(D_det). What does g know that learns from one of them in the standard way, and what of it is robust?",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "robust_accuracy": "perturbation_robust_accuracy",
+    },
+    ways={"": _constructed},
+    control_draws=0,  # every point has its own
+    quick=Smaller(settings={"data.name": "mnist"}),
+    full_takes="hours, with a GPU minutes",
+    analysis=analyse_constructed_sets,
+)  # fmt: skip
+
+
+def _strengthened(settings: Settings) -> dict[str, JSON]:
+    """Adversarial training of f at the point's strength; at 0 training as usual."""
+    keys: dict[str, JSON] = {}
+    if settings["standard.model.name"] == "resnet9":
+        recipe = {"model.width": 0.25, "schedule": "linear", "warmup_epochs": 1, "batch_size": 50, "nesterov": False}
+        keys = {**_both(recipe), "lr": 0.1}
+    if strength := number(settings, "adversary"):
+        keys |= {
+            "standard.training": "adversarial", "standard.adversary.name": "n_fgsm", "standard.adversary.norm": "l2",
+            "standard.adversary.epsilon": strength,
+        }  # fmt: skip
+    return keys
+
+
+SEPARATIONS = Study(
+    "studies/separations",
+    {
+        "data.name": "mnist", "data.centre": False, "data.flatten": False, "n_samples": 5000, "data.n_heldout": 500,
+        **_both({"model.name": "resnet9"}), "epochs": 20, "attack.name": "pgd", "attack.norm": "l2", "epsilon": 2.0,
+        "attack.steps": 20, "attack.targets": "uniform", "adversary": 0.0, "controls.linear_probe": False,
+        "measures.attribution": False, "measures.robust_leakage": 0.25, "measures.bottleneck": 0.003,
+        "measures.robust_accuracy": True, "measures.robust_norm": "l2", "measures.robust_epsilon": 1.0,
+        "measures.robust_steps": 10, "measures.robust_step": 0.25, "measures.robust_restarts": 1,
+    },
+    [Panel({"adversary": (0.0, 0.5, 1.0, 2.0)})],
+    caption="MNIST, f trained adversarially at several strengths, g as usual from L2 perturbations of images: what two "
+    "separations of robust and non-robust features say of the perturbations and of g.",
+    measures={
+        "perturbation_accuracy": "perturbation_accuracy_heldout",
+        "robust_accuracy": "standard_robust_accuracy",
+    },
+    ways={"": _strengthened},
+    control_draws=1,
+    quick=Smaller(settings={"n_samples": 1500, **_both({"model.name": "mlp"})}),
+    full_takes="an hour",
+    analysis=analyse_separations,
+)  # fmt: skip
+
 STUDIES = {
     study.name: study
-    for study in (ORTHOGONALITY, SMALLEST_PERTURBATION, DEPTH, ARCHITECTURES, WEAK_LIMIT, FEATURES, MAP)
+    for study in (
+        ORTHOGONALITY,
+        SMALLEST_PERTURBATION,
+        DEPTH,
+        ARCHITECTURES,
+        WEAK_LIMIT,
+        FEATURES,
+        MAP,
+        CONSTRUCTED_SETS,
+        SEPARATIONS,
+    )
 }
 """The studies by name."""

@@ -473,6 +473,162 @@ def _map_chart(targets: str, runs: Sequence[StudyRun]) -> Chart:
     return Chart(targets, "source", "accuracy on held-out inputs", lines, is_share=True, names=sources)
 
 
+_OF_SETS = {
+    "standard_accuracy_heldout": "f",
+    "standard_robust_accuracy": "f_robust",
+    "perturbation_accuracy_heldout": "g",
+    "perturbation_robust_accuracy": "g_robust",
+    "permuted_control_heldout": "permuted",
+    "unperturbed_control_heldout": "unperturbed",
+}
+"""Measures of a constructed data set, and their columns."""
+_ROBUST_OF_G = "perturbation_robust_accuracy"
+_ROBUST_SET = "D_R"
+_SET_CHARTS = {
+    "accuracy": {
+        "g, accuracy": "perturbation_accuracy_heldout",
+        "f, accuracy": "standard_accuracy_heldout",
+        "permuted control": "permuted_control_heldout",
+        "unperturbed control": "unperturbed_control_heldout",
+    },
+    "robust accuracy": {"g, accuracy": _ROBUST_OF_G, "f, accuracy": "standard_robust_accuracy"},
+}
+"""Titles of the charts with the curves of each."""
+# [Ilyas19]: CIFAR-10, ResNet-50, accuracy and robust accuracy at L2 0.25 of a network trained on each set.
+_PUBLISHED_SETS = {"D_R": (0.84, 0.48), "D_NR": (0.88, 0.0), "D_rand": (0.63, 0.0), "D_det": (0.44, 0.0)}
+
+
+def analyse_constructed_sets(runs: Sequence[StudyRun]) -> Analysis:
+    """What g knows from each constructed data set of Ilyas19, what of it is robust, and whether their order holds."""
+    unsorted = _grouped(runs, lambda run: run.settings["set"])
+    by_set = {name: unsorted[name] for name in _PUBLISHED_SETS if name in unsorted}
+    rows: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for name, of_set in by_set.items():
+        found = {measure: _mean_std(of_set, measure) for measure in _OF_SETS}
+        rows.append((name, *itertools.chain(*found.values()), *_PUBLISHED_SETS[name], len(of_set)))
+        known, robust, permuted, unperturbed = (
+            _spread_text(*found[measure]) for measure in list(_OF_SETS)[2:]
+        )  # fmt: skip
+        sentences.append(
+            f"{name}: g classifies {known} of held-out inputs correctly and {robust} robustly (published, of CIFAR-10: "
+            f"{_PUBLISHED_SETS[name][0]:g} and {_PUBLISHED_SETS[name][1]:g}); controls: labels permuted {permuted}, "
+            f"unperturbed {unperturbed}."
+        )
+    if by_set:
+        sentences.insert(0, _order_of_sets(by_set))
+    heads = [head for name in _OF_SETS.values() for head in (name, f"{name}_std")]
+    table = Table(
+        "sets",
+        "Accuracy and robust accuracy of f and of g, and accuracy of both controls, on held-out inputs, mean and "
+        "standard deviation over the seeds. f of D_R is trained adversarially, all other networks in the standard way. "
+        "published: accuracy and robust accuracy of a ResNet-50 trained on the sets made of CIFAR-10, at L2 0.25.",
+        ("set", *heads, "published", "published_robust", "n_seeds"),
+        rows,
+    )
+    return Analysis(sentences, [table], list(_sets_charts(by_set)) if by_set else [])
+
+
+def _order_of_sets(by_set: dict[Any, list[StudyRun]]) -> str:
+    """Whether g is more robust from D_R than from every other set, by more than the difference varies."""
+    others = [name for name in by_set if name != _ROBUST_SET]
+    robust = {run.seed: run.measures[_ROBUST_OF_G] for run in by_set.get(_ROBUST_SET, [])}
+    leads = {
+        name: [robust[run.seed] - run.measures[_ROBUST_OF_G] for run in by_set[name] if run.seed in robust]
+        for name in others
+    }
+    if len(others) < len(_PUBLISHED_SETS) - 1 or any(len(of_seeds) < 2 for of_seeds in leads.values()):
+        return "Ilyas et al.'s order cannot be judged: it takes all four sets and at least two seeds of each."
+    spreads = {name: (statistics.fmean(of_seeds), statistics.stdev(of_seeds)) for name, of_seeds in leads.items()}
+    failing = [name for name, (lead, spread) in spreads.items() if lead <= spread]
+    told = ", ".join(f"{name} by {_spread_text(*spread)}" for name, spread in spreads.items())
+    if failing:
+        return (
+            "Ilyas et al.'s order does not hold here: the robust accuracy of g from D_R is not above that from "
+            f"{' and '.join(failing)} by more than the spread of the difference (it leads {told})."
+        )
+    return (
+        "Ilyas et al.'s order holds here: the robust accuracy of g from D_R is above that from every other set by more "
+        f"than the spread of the difference ({told})."
+    )
+
+
+def _sets_charts(by_set: dict[Any, list[StudyRun]]) -> Iterator[Chart]:
+    """Accuracies along the sets beside the published ones, and robust accuracies."""
+    names, places = list(by_set), list(map(float, range(len(by_set))))
+    for part, (title, of_chart) in enumerate(_SET_CHARTS.items()):
+        lines = [_line(label, places, by_set.values(), measure) for label, measure in of_chart.items()]
+        published = [_PUBLISHED_SETS[name][part] for name in names]
+        lines.append(Line("published", places, published, is_reference=True))
+        yield Chart(title, "data set", f"{title} on held-out inputs", lines, names=names)
+
+
+def _spread_text(mean: float, std: float | None) -> str:
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+
+
+_SEPARATED = {
+    "standard_robust_accuracy": "f, robust accuracy",
+    "robust_linear_share": "perturbations in robust linear features",
+    "bottleneck_robust_share": "perturbations in units that bear noise",
+    "robust_linear_g_heldout": "accuracy of g on robust linear features alone",
+    "bottleneck_robust_agreement": "g agrees with f's units that bear noise",
+    "perturbation_accuracy_heldout": "g, accuracy",
+}
+"""What of two separations is compared: shares of the perturbations, and what g has."""
+_OF_SEPARATIONS = (
+    (_SEPARATED, "share"),
+    ({"bottleneck_robust_variance": "clean inputs' variance in these units"}, None),
+)
+_STRENGTH = "adversary"
+_COMPARED = (
+    (_STRENGTH, "robust_linear_share"),
+    (_STRENGTH, "bottleneck_robust_share"),
+    ("robust_linear_share", "bottleneck_robust_share"),
+    ("robust_linear_g_heldout", "bottleneck_robust_agreement"),
+)
+"""Pairs whose order over the runs is compared."""
+
+
+def analyse_separations(runs: Sequence[StudyRun]) -> Analysis:
+    """Two separations of robust and non-robust features over the adversarial strength of f, and how far they agree."""
+    rows: list[tuple[Cell, ...]] = []
+    sentences: list[str] = []
+    for of_panel in _by_panel(runs).values():
+        for first, second in _COMPARED:
+            known = _with(of_panel if first == _STRENGTH else _with(of_panel, first), second)
+            before = [number(run.settings, first) if first == _STRENGTH else run.measures[first] for run in known]
+            found = _rank_correlation(before, [run.measures[second] for run in known])
+            rows.append((of_panel[0].name, first, second, found, len(known)))
+            if found is not None:
+                one = label_of(first) if first == _STRENGTH else _SEPARATED[first]
+                sentences.append(
+                    f"Over {len(known)} runs the rank correlation is {found:+.2f} of these two: {one}; "
+                    f"{_SEPARATED[second]}."
+                )
+    ranks = Table(
+        "rank_correlations",
+        "Spearman's rank correlation of two measures, or of the strength and a measure, over all strengths and seeds; "
+        "none where one of them does not vary.",
+        ("panel", "first", "second", "correlation", "n_runs"),
+        rows,
+    )
+    return Analysis(sentences, [_table_of(runs, _OF_SEPARATIONS), ranks], _charts_of(runs, _OF_SEPARATIONS))
+
+
+def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's, with the mean rank for equal values; None for fewer than three pairs, or where one is constant."""
+    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return statistics.correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    below = [sum(other < value for other in values) for value in values]
+    equal = [sum(other == value for other in values) for value in values]
+    return [before + (same - 1) / 2 for before, same in zip(below, equal, strict=True)]
+
+
 _WEIGHTS = ("weight", "control_weight", "perturbation_term_weight", "source_term_weight")
 _OF_FEATURES = ("usefulness", "robust_usefulness", "standard_share", "perturbation_share")
 _OF_MACHINES = (
@@ -617,7 +773,9 @@ def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
             # The distance of a lazy network from its linearisation is 0 everywhere: no chart.
             if label is not None and any(any(line.y) for line in lines):
                 x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
-                charts.append(Chart(title, label_of(x), label, lines, log_x=x != "depth", log_y=is_log))
+                charts.append(
+                    Chart(title, label_of(x), label, lines, log_x=x not in ("depth", "adversary"), log_y=is_log)
+                )
     return charts
 
 

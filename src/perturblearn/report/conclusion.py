@@ -284,6 +284,31 @@ def _linear_shortcut(result: Result) -> Iterator[str]:
     )
 
 
+def _bottleneck(result: Result) -> Iterator[str]:
+    """Which units of f bear noise, what perturbations move of them, and what g has of either kind."""
+    summary, beta = result.summary, result.config.measures.bottleneck
+    if beta is None or "bottleneck_robust_units" not in summary:
+        return
+    told = {
+        name: percent(summary[f"bottleneck_{name}"]["mean"])
+        for name in (
+            "noisy_heldout", "robust_units", "robust_share", "robust_variance", "robust_heldout", "robust_agreement",
+            "non_robust_heldout", "non_robust_agreement",
+        )
+    }  # fmt: skip
+    yield (
+        f"Where a nat that passes a layer of f costs {beta:g}, f still classifies {told['noisy_heldout']} % of "
+        f"held-out inputs correctly, and {told['robust_units']} % of the layer's units bear noise larger than their "
+        f"own deviation (Kim et al. 2021). {told['robust_share']} % of what the perturbations change of the layer, "
+        f"squared, lies in them, and {told['robust_variance']} % of what clean inputs make of it."
+    )
+    yield (
+        f"With these units alone f classifies {told['robust_heldout']} % of held-out inputs correctly, and g agrees "
+        f"with it on {told['robust_agreement']} %; with the other units alone {told['non_robust_heldout']} % and "
+        f"{told['non_robust_agreement']} %."
+    )
+
+
 def _is_constant(seed: SeedMeasures) -> bool:
     if "largest_share" in seed.measures:
         return seed.measures["largest_share"] > 1 - _CONSTANT
@@ -353,6 +378,7 @@ def remarks(result: Result) -> Iterator[str]:
         yield _robustness(result)
     yield from _robust_linear(result)
     yield from _linear_shortcut(result)
+    yield from _bottleneck(result)
     yield from attribution_remarks(result)
     yield from feature_remarks(result)
     dead = [seed for seed in seeds if is_dead(seed, "perturbation")]

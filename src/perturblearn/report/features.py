@@ -8,6 +8,12 @@ from perturblearn.experiment import MACHINES, feature_measure, summarise
 from perturblearn.report.words import with_spread
 from perturblearn.results import Result
 
+FEATURES_NOTE = (
+    "First seed. A picture is the direction in which a feature rises (orange) or falls (blue) fastest. Bars are shares "
+    "of squared length along it: of the gradient of f's output for the true class above the others, of the "
+    "perturbations, and of the same gradient of g."
+)
+"""What pictures of features show, for figures and pages."""
 ROBUST_BAND, REFERENCE_BAND = "1_2", "10_29"
 """The only band that was found robust, and the largest of which all features are not."""
 

@@ -25,7 +25,7 @@ from perturblearn.experiment import (
 from perturblearn.report.attribution import attribution_lines
 from perturblearn.report.conclusion import ask, conclude, remarks, told_part
 from perturblearn.report.words import aligned, framed, html_lines, html_table, interval_text, latex_table, listed, title
-from perturblearn.results import Examples, Result, Style
+from perturblearn.results import Examples, Result, ShownFeatures, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,6 +151,18 @@ class RunReport:
         from perturblearn.report.charts import draw_examples
 
         return draw_examples(examples, title(self.result.config, self.result.size), style)
+
+    def plot_features(self, features: ShownFeatures, name: str, style: Style | None = None) -> Figure:
+        """Features as pictures, with what f, the perturbations and g have of each.
+
+        Args:
+            features: what to draw.
+            name: what they are called.
+            style: as for `Result.plot`.
+        """
+        from perturblearn.report.charts import draw_features
+
+        return draw_features(features, f"{name}; {title(self.result.config, self.result.size)}", style)
 
 
 def _is_of_one_rate(summary: Summaries, name: str) -> bool:

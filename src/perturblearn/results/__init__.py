@@ -31,6 +31,7 @@ from perturblearn.results.routes import RouteResult
 from perturblearn.results.rows import check_column, columns_of, select
 from perturblearn.results.runs import ABOUT, Runs, is_setting, known_columns, rows_of, telling_columns
 from perturblearn.results.shown import report_on
+from perturblearn.results.shown_features import FEATURES, ShownFeatures
 from perturblearn.results.sweep import Spread, SweepPoint, SweepResult, SweepRun
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.results.transfer import TransferMatrix
@@ -43,6 +44,7 @@ __all__ = [
     "COLUMNS",
     "DIFFERS",
     "EXAMPLES",
+    "FEATURES",
     "FILES",
     "INSIDE",
     "NOT_RUN",
@@ -67,6 +69,7 @@ __all__ = [
     "Result",
     "RouteResult",
     "Runs",
+    "ShownFeatures",
     "ShownPanel",
     "Spread",
     "Style",

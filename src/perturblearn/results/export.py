@@ -15,6 +15,7 @@ from perturblearn.results.drawing import Drawing, FigureOptions
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.files import File
 from perturblearn.results.result import HELDOUT_SET, PERTURBATION, STANDARD, TRAINING_SET, Result
+from perturblearn.results.shown_features import FEATURES, ShownFeatures
 from perturblearn.results.theory import TheoryComparison
 from perturblearn.store import ArtefactStore, write_artefact
 
@@ -83,6 +84,10 @@ def _contents(experiment: Experiment, executor: Executor, seed: int, *, has_exam
         if has_examples and stages.attribution is not None:
             attribution, data = executor.result(stages.attribution), executor.result(stages.data)
             yield ATTRIBUTED, AttributedInputs.of(attribution, data).save
+        for name, stage in zip(FEATURES, (stages.robust_linear, stages.features), strict=True):
+            if has_examples and stage is not None:
+                shown = ShownFeatures.of(executor.result(stage).pictured, executor.result(stages.data))
+                yield f"{name}.safetensors", shown.save
     with executor.holding(stages.data):
         yield f"{place}/{HELDOUT_SET}", partial(write_artefact, executor.result(branch.heldout_seen).dump())
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,7 @@ from perturblearn.results.finished import Finished
 from perturblearn.results.names import size_of
 from perturblearn.results.rows import Row, to_frame
 from perturblearn.results.shown import report_on
+from perturblearn.results.shown_features import FEATURES, ShownFeatures
 
 if TYPE_CHECKING:
     import pandas
@@ -248,7 +249,7 @@ class Result(Finished):
         return csv_text(("measure", "mean", "std", "median", "n", "low", "high"), rows)
 
     def figures(self) -> Iterator[tuple[str, DrawFigure]]:
-        """Accuracies, examples and, of more than two classes, the confusion of g."""
+        """Accuracies, examples and, of more than two classes, the confusion of g; features where they were measured."""
         yield "accuracies", lambda _, style: self.plot(style)
         if len(self.seeds[0].classes.names) > 2:
             yield "confusion", lambda _, style: self.plot_confusion(style)
@@ -256,6 +257,14 @@ class Result(Finished):
             "perturbations",
             lambda folder, style: report_on(self).plot_examples(Examples.load(folder / EXAMPLES), style),
         )
+        measures = self.config.measures
+        for name, is_asked in zip(FEATURES, (measures.robust_leakage is not None, measures.features), strict=True):
+            if is_asked:
+                yield name, partial(self._plot_features, name)
+
+    def _plot_features(self, name: str, folder: Path, style: Style | None) -> Figure:
+        shown = ShownFeatures.load(folder / f"{name}.safetensors")
+        return report_on(self).plot_features(shown, FEATURES[name], style)
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perturblearn.report.charts.description import Picture
 from perturblearn.report.charts.theory import map_charts, plane_names
-from perturblearn.results import Examples, Style, own_settings, settings_of
+from perturblearn.results import Examples, ShownFeatures, Style, own_settings, settings_of
 from perturblearn.theory import DecisionMap
 
 if TYPE_CHECKING:
@@ -49,6 +49,24 @@ def draw_examples(examples: Examples, title: str, style: Style | None = None) ->
         from perturblearn.report.charts.examples import figure_of
 
         return figure_of(examples, title, settings)
+
+
+def draw_features(features: ShownFeatures, title: str, style: Style | None = None) -> Figure:
+    """Features as pictures, with what f, the perturbations and g have of each.
+
+    Args:
+        features: what to draw.
+        title: of the whole.
+        style: as for `draw`.
+
+    Raises:
+        ConfigError: the style cannot be used.
+    """
+    settings = settings_of(style)
+    with own_settings(settings):
+        from perturblearn.report.charts.features import figure_of
+
+        return figure_of(features, title, settings)
 
 
 def draw_map_of(drawn: DecisionMap, *, has_bias: bool, title: str, style: Style | None = None) -> Figure:

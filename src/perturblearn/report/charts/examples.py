@@ -47,9 +47,9 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
             signed = tensors is steps
             limits = (-size, size) if signed else examples.limits
             if examples.image_shape is None:
-                _draw_vector(axes, sample.flatten(), limits, signed, numbered=column == 0)
+                draw_vector(axes, sample.flatten(), limits, signed=signed, numbered=column == 0)
             else:
-                _draw_image(axes, sample.reshape(examples.image_shape), limits, signed)
+                draw_image(axes, sample.reshape(examples.image_shape), limits, signed=signed)
             if column == 0:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center")
             if row == 0:
@@ -58,7 +58,8 @@ def figure_of(examples: Examples, title: str, settings: RcParams) -> OwnFigure:
     return figure
 
 
-def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: bool) -> None:
+def draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], *, signed: bool) -> None:
+    """An image (channels, height, width) between limits; signed: blue below the middle, orange above."""
     low, high = limits
     if image.shape[0] != 3:  # of other numbers of channels the first one
         ends = [colour_of(name) for name in ("f", "paper", "g")]  # blue takes away, orange adds, as on pages
@@ -72,7 +73,8 @@ def _draw_image(axes: Axes, image: Tensor, limits: tuple[float, float], signed: 
     axes.spines[:].set_visible(False)
 
 
-def _draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], signed: bool, *, numbered: bool) -> None:
+def draw_vector(axes: Axes, vector: Tensor, limits: tuple[float, float], *, signed: bool, numbered: bool) -> None:
+    """A sample that is no image, (d,), as a line between limits."""
     low, high = limits
     margin = 0.05 * ((high - low) or 1.0)
     axes.plot(vector.numpy(), color=colour_of("g" if signed else "f"), linewidth=rcParams["lines.linewidth"] / 2)

@@ -61,6 +61,9 @@ NEGATIVE = Look("negative", None, "plus")
 THEORY: tuple[Look, ...] = tuple(Look("ink", dash) for dash in ("dash", "dot", "dashdot"))
 """Predictions, in their order; a picture has three at most."""
 
+LOOK_OF_PARTY = {"f": "f", "perturbations": "other", "g": "g"}
+"""Colours where f, the perturbations and g are compared."""
+
 OF_MEASURES = {
     "standard_accuracy": F,
     "perturbation_accuracy": G,
