@@ -71,7 +71,12 @@ class Bottleneck:
         return lambda found: torch.where(_column(units, found), found, _column(self.mean, found).to(found.dtype))
 
     def noisy(self, found: Tensor, noise: Tensor) -> Tensor:
-        """Features (n, K, ...) with standard normal noise of the same shape, as large as each unit bears."""
+        """Features with as much noise as each unit bears.
+
+        Args:
+            found: features, (n, K, ...).
+            noise: standard normal, of the same shape.
+        """
         return found + _column(self.noise, found).to(found.dtype) * noise
 
 

@@ -84,8 +84,8 @@ def _in_words(setting: str) -> str:
     section, _, key = setting.partition(".")
     if section in _NETWORKS:
         return f"{_in_words(key)} of {_NETWORKS[section]}"
-    last = setting.rpartition(".")[2]
-    return _WORDS.get(setting, _WORDS.get(last, last.replace("_", " ")))
+    short = setting.removeprefix("data.")
+    return _WORDS.get(setting, _WORDS.get(short, short.rpartition(".")[2].replace("_", " ")))
 
 
 _COMPUTING = ("products", "form", "device", "checkpoint_minutes", "checkpoint_epochs")

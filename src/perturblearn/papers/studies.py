@@ -414,7 +414,7 @@ CONSTRUCTED_SETS = Study(
     [Panel({"set": CONSTRUCTED}, title="constructed data sets")],
     caption="The four constructed data sets of Ilyas19: images rebuilt from the features of a robust f (D_R) or of a "
     "standard one (D_NR) under their own labels, and images perturbed towards random labels (D_rand) or the next one "
-    "(D_det). What does g know that learns from one of them in the standard way, and what of it is robust?",
+    "(D_det): what g knows that learns from one of them in the standard way, and what of it is robust.",
     measures={
         "perturbation_accuracy": "perturbation_accuracy_heldout",
         "robust_accuracy": "perturbation_robust_accuracy",

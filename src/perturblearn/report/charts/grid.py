@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from perturblearn.experiment import HELDOUT, ROUTES, Pair, Summary
+from perturblearn.experiment import HELDOUT, ROUTES, Pair, RouteName, Summary
 from perturblearn.report.charts.description import SHARE_LIMITS, Axis, Chart, Level, Picture
 from perturblearn.report.charts.marks import Band, Curve, Heat, Mark
 from perturblearn.report.charts.palette import CHANCE, CONTROLS, LINEAR, F, G, Look, series_looks
@@ -57,7 +57,7 @@ def why_picture(audit: Audit, title: str) -> Picture:
 def why_chart(audit: Audit) -> Chart:
     """Accuracy of every route beside its control; combinations of one route stand side by side."""
     ran = [each for each in audit.routes if each.reached is not None]
-    names = list(dict.fromkeys(each.name for each in ran))
+    names: list[RouteName] = list(dict.fromkeys(each.name for each in ran))
     marks: list[Mark] = []
     for label, look, aside in (
         ("control of the route", Look("control", None, "plus"), 0.12),
