@@ -64,7 +64,7 @@ browser: $(BROWSER) ## find a browser for the tests of the pages, or install one
 screenshots: $(BROWSER) ## take the documentation's pictures of the pages again
 	@PERTURBLEARN_SCREENSHOTS=1 PERTURBLEARN_STRESS=1 PERTURBLEARN_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
-docs: $(DEV) ## the documentation as a site; a warning or a link that leads nowhere fails
+docs: $(DEV) ## the documentation as a site, its notebooks executed; a warning, a failing cell or a link that leads nowhere fails
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -b html -W -n --keep-going -q docs docs/_build/html
 	@echo "The documentation: docs/_build/html/index.html"
 

@@ -24,9 +24,10 @@ extensions = [
     "sphinx_copybutton",
     "docstring_style",
     "mathml",
+    "notebooks",
 ]
 exclude_patterns = ["_build", "reproduction/notes"]
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}  # notebooks become Markdown when they are read
 highlight_language = "text"
 smartquotes_action = "D"  # only dashes: f' and y'_n are names, not quotations
 
@@ -87,11 +88,11 @@ copybutton_prompt_is_regexp = True
 
 
 def add_pages_below(app: Sphinx, page: str, source: list[str]) -> None:
-    """Add the pages that the generated overview of reproductions links to as its subpages.
+    """Add the pages of a folder as subpages of its overview.
 
     This is done here and not in the page, because the page is read on code hosting sites too.
     """
-    if page == "reproduction/README":
+    if page in ("course/README", "reproduction/README"):
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 

@@ -1,7 +1,8 @@
-"""The pages of the documentation, and what stands in them."""
+"""The pages of the documentation, notebooks among them, and what stands in them."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -46,12 +47,17 @@ class Command:
 
 def pages() -> list[str]:
     """Every page, the readme first."""
-    found = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    files = (path for kind in ("*.md", "*.ipynb") for path in (ROOT / "docs").rglob(kind))
+    found = sorted(path.relative_to(ROOT).as_posix() for path in files)
     return ["README.md", *(page for page in found if not page.startswith(("docs/_build", f"{GENERATED}/notes")))]
 
 
 def text_of(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
+    """What there is to read on a page; of a notebook, what stands between its code (`tests/docs/test_course.py`)."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if not page.endswith(".ipynb"):
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
 def blocks(page: str) -> list[Block]:

@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 from tests.docs.pages import ROOT, pages, text_of
 
+from perturblearn.papers import ALL
+
 
 def slug(heading: str) -> str:
     """The anchor that code forges and the site give a heading."""
@@ -59,4 +61,20 @@ def test_links_of_the_site_s_first_page_reach_every_page_of_ours() -> None:
     text = text_of("docs/index.md")
     listed = {line for block in re.findall(r"(?s)```\{toctree\}(.*?)```", text) for line in block.split()}
     ours = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    assert ours <= listed
+    assert {*ours, "course/README"} <= listed
+
+
+def test_the_course_s_first_page_lists_every_notebook_in_order() -> None:
+    listed = re.findall(r"\((\d\d_\w+\.ipynb)\)", text_of("docs/course/README.md"))
+    assert listed == sorted(path.name for path in (ROOT / "docs/course").glob("*.ipynb"))
+
+
+def test_the_gallery_links_every_picture_to_the_page_that_explains_it() -> None:
+    """Pictures of whole figures; those of single panels are on the figure's page."""
+    text = text_of("docs/gallery.md")
+    shown = re.findall(r"\[!\[[^\]]+\]\(([^)]+)\)\]\([^)]+\.md[^)]*\)", text)
+    assert len(shown) == text.count("![")
+    figures = {name.replace("/", "-") for name in ALL}
+    pictured = {figure for figure in figures if list((ROOT / "docs/reproduction/images").glob(f"{figure}-*.png"))}
+    named = {figure for figure in figures if f"`perturblearn reproduce {figure.replace('-', '/', 1)}" in text}
+    assert pictured <= named
