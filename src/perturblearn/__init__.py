@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
     from perturblearn.perturbed import Damage, PerturbedSet, StoredSet
-    from perturblearn.results import Audit, Reproduction, Result, SweepResult, TheoryComparison, TransferMatrix
+    from perturblearn.results import Audit, Reproduction, Result, RouteResult, SweepResult, TheoryComparison, TransferMatrix
 
 _HOMES = {
     "ProgressLines": "api",
@@ -72,6 +72,7 @@ _HOMES = {
     "Audit": "results",
     "Reproduction": "results",
     "Result": "results",
+    "RouteResult": "results",
     "SweepResult": "results",
     "TheoryComparison": "results",
     "TransferMatrix": "results",
@@ -95,6 +96,7 @@ __all__ = [
     "ProgressLines",
     "Reproduction",
     "Result",
+    "RouteResult",
     "StoreError",
     "StoredSet",
     "SweepResult",
