@@ -79,6 +79,8 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "perturblearn"
 html_show_sphinx = False
 html_copy_source = False

@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -63,21 +64,36 @@ def as_markdown(notebook: Any, name: str, save_picture: Callable[[str, bytes], s
             parts.append(cell.source)
             continue
         parts.append(_fenced("python", cell.source))
-        for place, output in enumerate(cell.outputs):
+        for place, output in enumerate(_joined(cell.outputs)):
             data = output.get("data", {})
             if output.output_type == "stream":
-                parts.append(_fenced("text", output.text))
+                parts.append(_printed(output.text))
             elif "image/png" in data:
                 if "alt" not in cell.metadata:
                     raise ExtensionError(f"{name}: cell {number} draws a figure; describe it in its metadata, as alt")
                 path = save_picture(f"{number}-{place}.png", base64.b64decode(data["image/png"]))
                 parts.append(f"![{cell.metadata['alt']}](<{path}>)")
             elif "text/html" in data:
-                parts.append(_fenced("{raw} html", f'<div class="output">{data["text/html"]}</div>'))
+                parts.append(_fenced("{raw} html", f'<div class="cell-output">{data["text/html"]}</div>'))
             elif "text/plain" in data:
-                parts.append(_fenced("text", data["text/plain"]))
+                parts.append(_printed(data["text/plain"]))
     parts.insert(1, f"{{download}}`Download this notebook <{name}>`")
     return "\n\n".join(parts) + "\n"
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with what is printed bit by bit in one piece."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1] = NotebookNode(joined[-1], text=joined[-1].text + output.text)
+        else:
+            joined.append(output)
+    return joined
+
+
+def _printed(text: str) -> str:
+    return _fenced("{code-block} text", f":class: cell-output\n\n{text}")
 
 
 def _fenced(language: str, text: str) -> str:
@@ -92,8 +108,8 @@ def read_notebook(app: Sphinx, page: str, source: list[str]) -> None:
     notebook = nbformat.reads(source[0], as_version=4)
     if app.config.execute_notebooks:
         execute(notebook, path.name)
-        # What the cells show depends on all of the package.
-        for module in Path(perturblearn.__file__).parent.rglob("*.py"):
+        # What the cells show depends on all of the package, and how it is shown on this file.
+        for module in (Path(__file__), *Path(perturblearn.__file__).parent.rglob("*.py")):
             app.env.note_dependency(str(module))
 
     def save_picture(name: str, content: bytes) -> str:

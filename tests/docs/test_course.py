@@ -124,7 +124,11 @@ def test_a_notebook_becomes_a_page_with_what_its_cells_print_and_draw(notebooks:
     code = nbformat.v4.new_code_cell
     draw = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots(figsize=(1, 1))"
     shown = "class Table:\n    def _repr_html_(self):\n        return '<table></table>'\n\n\nTable()"
-    notebook = notebook_of(code("print('a line')\n6 * 7"), code(draw, metadata={"alt": "An empty axis"}), code(shown))
+    notebook = notebook_of(
+        code("print('a line', flush=True)\nprint('another')\n6 * 7"),
+        code(draw, metadata={"alt": "An empty axis"}),
+        code(shown),
+    )
     notebooks.execute(notebook, "small.ipynb")
     pictures: dict[str, bytes] = {}
 
@@ -133,12 +137,15 @@ def test_a_notebook_becomes_a_page_with_what_its_cells_print_and_draw(notebooks:
         return f"../{name}"
 
     page = notebooks.as_markdown(notebook, "small.ipynb", save_picture)
-    assert page.startswith("# Title\n\n{download}`Download this notebook <small.ipynb>`\n\n````python\nprint('a line')")
-    assert "````text\na line\n````\n\n````text\n42\n````" in page
+    assert page.startswith("# Title\n\n{download}`Download this notebook <small.ipynb>`\n\n````python\nprint('a line'")
+    assert re.findall(r"(?s)````\{code-block\} text\n:class: cell-output\n\n(.*?)\n````", page) == [
+        "a line\nanother",
+        "42",
+    ]
     ((name, content),) = pictures.items()
     assert f"![An empty axis](<../{name}>)" in page
     assert content.startswith(b"\x89PNG")
-    assert '<div class="output"><table></table></div>' in page
+    assert '<div class="cell-output"><table></table></div>' in page
     del notebook.cells[2].metadata["alt"]
     with pytest.raises(notebooks.ExtensionError, match=r"small\.ipynb: cell 3 draws a figure; describe it"):
         notebooks.as_markdown(notebook, "small.ipynb", save_picture)
