@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from perturblearn.data import Dataset, dataset_from, load_dataset
     from perturblearn.errors import ConfigError, DataError, DivergenceError, ModelError, PerturbLearnError, StoreError
     from perturblearn.perturbed import Damage, PerturbedSet, StoredSet
-    from perturblearn.results import Audit, Reproduction, Result, RouteResult, SweepResult, TheoryComparison, TransferMatrix
+    from perturblearn.results import (
+        Audit,
+        Reproduction,
+        Result,
+        RouteResult,
+        SweepResult,
+        TheoryComparison,
+        TransferMatrix,
+    )
 
 _HOMES = {
     "ProgressLines": "api",

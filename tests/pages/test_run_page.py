@@ -158,6 +158,15 @@ def test_examples_on_the_page_are_the_samples_to_a_byte_s_width(shape: tuple[int
     assert shown["has_sources"] is not bare
 
 
+def test_numbers_of_bands_of_features_stand_apart(tmp_path: Path, run_tiny: Any) -> None:
+    result = run_tiny(tmp_path, overrides={"seeds": 1, "perturbation.lr": [0.5], "measures.features": True})
+    page = (folder_of(result) / PAGE_NAME).read_text(encoding="utf-8")
+    before, _, apart = page.partition("<summary>Every number of the bands of features</summary>")
+    shown = {name for name in result.summary if name.startswith("features_")}
+    assert len(shown) > 20
+    assert all(f"<td>{name}</td>" not in before and f">{name}<" in apart for name in shown)
+
+
 def test_inputs_as_they_are_stand_alone(tiny_result: Result, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(folder_of(tiny_result), folder)

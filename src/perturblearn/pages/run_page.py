@@ -41,6 +41,8 @@ _MOST_COORDINATES = 2000
 """Of a sample that is no image; the first ones are shown."""
 _MOST_SEEDS = 8
 """Seeds whose training is drawn."""
+_OF_FEATURES = "features_"
+"""Measures that are numbers of a band each, dozens of them, which stand apart."""
 _COLOUR_TYPES = {3: 2, 4: 6}
 """What PNG calls pixels of so many numbers, where they are more than a grey."""
 
@@ -77,7 +79,8 @@ def run_page(result: Result, folder: Path) -> str:
         cards=_cards(result),
         title=f"Run: {title(config, result.size).removeprefix(f'{config.name}: ')}",
         heads=HEADS,
-        rows=report.rows,
+        rows=[row for row in report.rows if not row[0].startswith(_OF_FEATURES)],
+        feature_rows=[row for row in report.rows if row[0].startswith(_OF_FEATURES)],
         accuracies=accuracies_chart(result),
         examples=None if examples is None else shown_examples(examples, config),
         losses=losses_chart(curves) if curves else None,

@@ -341,7 +341,7 @@ def test_an_axis_turns_around_and_is_logarithmic() -> None:
     log, down = Axis("size", is_log=True, limits=(0.1, 100.0)), Axis.of_names("name", ["a", "b" * 40], down=True)
     axes, spec = both(Curve("f", [1, 10], [0, 1], F), x=log, y=down)
     assert (axes.get_xscale(), axes.get_xlim(), axes.get_ylim()) == ("log", (0.1, 100.0), (1.5, -0.5))
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b" * 23 + "…"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b" * 27 + "…"]
     assert spec["layout"]["xaxis"]["range"] == [-1, 2]
     assert spec["layout"]["yaxis"]["range"] == [1.5, -0.5]
     assert spec["layout"]["yaxis"]["ticktext"][0] == "a"

@@ -13,7 +13,7 @@ from typing import Literal
 from perturblearn.report.charts.marks import Mark
 from perturblearn.report.charts.palette import Look
 
-_LONG = 24
+_LONG = 28
 """Letters of a name along an axis; a renderer with a mouse tells all of it."""
 _MOST_NAMES = 60
 """Names along an axis up to which they are written."""

@@ -82,7 +82,7 @@ def why_chart(audit: Audit) -> Chart:
         marks,
         [Level("chance", cell.chance, CHANCE)],
         note=f"Points are {values_text(cell)}; each route has a control of its own, and routes overlap.",
-        size=(5.4, 3.6),
+        size=(7.0, 3.4),
     )
 
 

@@ -79,6 +79,7 @@ def _axis(axis: Axis) -> Spec:
         made["range"] = [math.log10(end) for end in axis.limits] if axis.is_log else list(axis.limits)
     if axis.ticks is not None:
         made |= {"tickvals": list(axis.ticks), "ticktext": [chart_text(text) for text in axis.ticks.values()]}
+        made["autotickangles"] = [0, -30, -90]  # names that end at their tick; the last one would leave the chart
     elif axis.is_share:
         made["tickformat"] = ".0%"
     return made
