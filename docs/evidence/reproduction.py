@@ -105,6 +105,8 @@ def plan() -> Iterator[Task]:
     yield Task("studies/architectures", "quick", 3)
     yield Task("studies/features", "full", 5)
     yield Task("studies/map", "quick", 3)
+    yield Task("studies/constructed_sets", "quick", 3)
+    yield Task("studies/separations", "quick", 3)
 
 
 PLAN = tuple(plan())
