@@ -560,7 +560,7 @@ def _sets_charts(by_set: dict[Any, list[StudyRun]]) -> Iterator[Chart]:
         lines = [_line(label, places, by_set.values(), measure) for label, measure in of_chart.items()]
         published = [_PUBLISHED_SETS[name][part] for name in names]
         lines.append(Line("published", places, published, is_reference=True))
-        yield Chart(title, "data set", f"{title} on held-out inputs", lines, names=names)
+        yield Chart(title, "data set", f"{title} on held-out inputs", lines, is_share=True, names=names)
 
 
 def _spread_text(mean: float, std: float | None) -> str:
