@@ -65,6 +65,54 @@ def test_the_losses_are_those_of_f_at_the_target_and_of_the_others_at_the_truth(
     assert torch.equal(found.success, is_target(f(found.inputs), TARGETS))
 
 
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_without_labels_the_losses_are_odds_of_the_target_in_the_others_minus_those_in_f(
+    kind: type[ProjectedDescent],
+) -> None:
+    f, first, second = linear(0), linear(1), linear(2)
+    seen: list[Iterate] = []
+    context = AttackContext(others=Others((first, second)), callback=seen.append, block=4)
+    found = kind(L2(), 0.8, steps=6).search(f, INPUTS, TARGETS, context)
+
+    def log_odds(network: nn.Module, iterate: Iterate) -> Tensor:
+        share = network(iterate.inputs).softmax(dim=1).gather(1, TARGETS[iterate.rows, None])[:, 0]
+        return (share / (1 - share)).log()
+
+    for iterate in seen:
+        by_hand = (log_odds(first, iterate) + log_odds(second, iterate)) / 2 - log_odds(f, iterate)
+        # 1 - share loses digits where the target is likely.
+        torch.testing.assert_close(iterate.losses, by_hand.detach(), rtol=1e-9, atol=1e-12)
+    assert torch.equal(found.success, is_target(f(found.inputs), TARGETS))
+
+
+class Shared(nn.Module):
+    """Three classes by the first three coordinates, in which a network may be far from doubt; a fourth is its own."""
+
+    def __init__(self, own: float) -> None:
+        super().__init__()
+        weights = torch.zeros(3, 4)
+        weights[:, :3] = 10 * torch.eye(3)
+        weights[:, 3] = torch.tensor([own, -own, 0.0])
+        self.weight = nn.Parameter(weights)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.weight.T
+
+
+def test_features_that_all_networks_share_are_left_alone_by_odds_and_used_by_labels() -> None:
+    """Cross-entropies of others far from doubt hardly grow; their odds of the target do."""
+    f, others = Shared(-5.0), (Shared(0.0), Shared(0.0))
+    inputs, labels, targets = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.tensor([0]), torch.tensor([1])
+    attack = PGD(L2(), 1.5, steps=20)
+    by_labels, by_odds = (
+        attack.search(f, inputs, targets, AttackContext(others=Others(others, kept))).inputs - inputs
+        for kept in (labels, None)
+    )
+    assert float(by_labels[0, 1]) > 0.5
+    assert float(by_odds[:, :2].abs().max()) < 0.02
+    assert float(by_odds[0, 3]) > 1.4
+
+
 def test_the_step_goes_along_the_gradient_of_the_sum() -> None:
     f, other = linear(0), linear(1)
     seen: list[Iterate] = []
@@ -93,6 +141,16 @@ def test_f_is_fooled_by_what_is_its_own(bfloat16: bool) -> None:
     moved = kept.inputs - inputs
     torch.testing.assert_close(moved[:, 0], torch.zeros(2), rtol=0, atol=0.02)
     torch.testing.assert_close(moved[:, 1], torch.tensor([-1.0, 1.0]), rtol=0.01, atol=0)
+
+
+def test_of_two_classes_odds_and_labels_keep_the_same() -> None:
+    f, others = linear(0, 1), (linear(1, 1), linear(2, 1))
+    labels = torch.where(LABELS == 0, 1, -1)
+    by_labels, by_odds = (
+        PGD(L2(), 0.5, steps=8).search(f, INPUTS, -labels, AttackContext(others=Others(others, kept)))
+        for kept in (labels, None)
+    )
+    assert torch.equal(by_labels.inputs, by_odds.inputs)
 
 
 @pytest.mark.parametrize("patience", [None, 2])

@@ -21,6 +21,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"attack.source": "uniform"}, NONE.format("uniform")),
     ({"attack.source": "data:fashion_mnist"}, NONE.format("data:fashion_mnist")),
     (
+        {"attack.keep": "odds", "attack.keep_others": 0},
+        "attack: keep = odds is about other networks, but keep_others = 0; set it, or remove keep",
+    ),
+    (
+        {"attack.keep": "odds", "attack.away": True},
+        "attack: keep = odds moves sources towards targets, but away = true; remove one of them",
+    ),
+    (
         {"standard.model.name": "mlp", "standard.training": "none", "standard.model.checkpoint": "f.pt"},
         "attack.keep_others = 3 trains other networks as f is trained, but standard.training = 'none'; train f, or "
         "remove it",

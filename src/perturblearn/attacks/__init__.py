@@ -19,7 +19,7 @@ from perturblearn.attacks.inner import InnerAttack, NoisyStep
 from perturblearn.attacks.make_attack import make_attack, make_inner_attack
 from perturblearn.attacks.minimum_norm import MinimumNorm, minimum_norm
 from perturblearn.attacks.norms import L0, L2, LInf, norm_of, steepest_step
-from perturblearn.attacks.objective import away_loss, target_loss
+from perturblearn.attacks.objective import away_loss, odds_loss, target_loss
 from perturblearn.attacks.one_step import OneStep, one_step
 from perturblearn.attacks.over_epsilons import over_epsilons
 from perturblearn.attacks.own import OwnAttack, attack_fingerprint, hand_over_attack, own_attack
@@ -62,6 +62,7 @@ __all__ = [
     "make_inner_attack",
     "minimum_norm",
     "norm_of",
+    "odds_loss",
     "one_step",
     "one_step_factors",
     "over_epsilons",

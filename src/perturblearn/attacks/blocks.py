@@ -12,7 +12,15 @@ from perturblearn.attacks.attack import Attack
 from perturblearn.attacks.attack_result import AttackResult
 from perturblearn.attacks.ball import Ball, check_sources, sizes_of
 from perturblearn.attacks.context import AttackContext
-from perturblearn.attacks.objective import Loss, Objective, bfloat16_call, name_of_network, target_loss
+from perturblearn.attacks.objective import (
+    Loss,
+    Objective,
+    away_from_odds,
+    bfloat16_call,
+    name_of_network,
+    odds_loss,
+    target_loss,
+)
 from perturblearn.attacks.slices import pass_slices
 from perturblearn.classifiers import folded, is_target
 from perturblearn.errors import ConfigError
@@ -101,10 +109,13 @@ def blocks(
     short = [bfloat16_call(folded(network)) for network in networks] if bfloat16 else None
     names = [name_of_network(network) for network in networks]
     slices = list(pass_slices(sources, context.block))
+    kept = None if context.others is None else context.others.labels
+    keeps_odds = context.others is not None and kept is None
+    losses = context.loss or (odds_loss if keeps_odds else target_loss), away_from_odds if keeps_odds else target_loss
     for number, part in enumerate(slices):
-        labels = [targets, *([context.others.labels] * (len(networks) - 1) if context.others else ())]
+        labels = [targets, *([targets if kept is None else kept] * (len(networks) - 1))]
         labels = [column[part].to(sources.device).long() for column in labels]
-        exact = _objective(networks, names, labels, sources.shape[1:], context.loss)
+        exact = _objective(networks, names, labels, sources.shape[1:], losses)
         yield Block(
             rows=torch.arange(part.start, part.stop, device=sources.device),
             number=number,
@@ -112,7 +123,7 @@ def blocks(
             shape=sources.shape[1:],
             ball=Ball(attack.norm, sources[part], sizes[part], context.value_range),
             exact=exact,
-            quick=exact if short is None else _objective(short, names, labels, sources.shape[1:], context.loss),
+            quick=exact if short is None else _objective(short, names, labels, sources.shape[1:], losses),
             has_own_loss=context.loss is not None or context.others is not None,
         )
 
@@ -122,10 +133,11 @@ def _objective(
     names: Collection[str],
     labels: Collection[Tensor],
     shape: torch.Size,
-    loss: Loss | None,
+    losses: tuple[Loss, Loss],
 ) -> Objective:
-    """The objective of some samples: the first network's, with those of the others at their own labels."""
+    """The objective of some samples: the first network's loss, and that of the others at labels of their own."""
     # Collections, as type checks in the tests look at random items of sequences, and a network may draw here.
     first, *others = zip(calls, names, labels, strict=True)
-    kept = [Objective(*other, shape, target_loss) for other in others]
-    return Objective(*first, shape, loss or target_loss, kept)
+    loss, loss_of_others = losses
+    kept = [Objective(*other, shape, loss_of_others) for other in others]
+    return Objective(*first, shape, loss, kept)

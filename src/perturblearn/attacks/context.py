@@ -45,15 +45,16 @@ def silent(done: int, steps: int, note: str) -> None:
 class Others:
     """Networks that a search is to leave as they are, while it fools another one [own].
 
-    The mean of their target losses at the true labels is added to what the search minimises.
+    With labels, the mean of their target losses at these is added to what the search minimises. Without, the search
+    minimises the mean log odds of the target in these networks minus those in the one that is attacked.
 
     Args:
         modules: at least one; their inputs and outputs are like those of the network that is attacked.
-        labels: true labels of the sources, (n,).
+        labels: true labels of the sources, (n,); None to keep the odds of the target instead.
     """
 
     modules: tuple[nn.Module, ...]
-    labels: Tensor
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class AttackContext:
             outside are clipped first.
         seed: of all random draws; neither the block size nor the device changes them.
         loss: what is minimised, from outputs, (n,) or (n, K), and targets to one number per sample; None for
-            `target_loss`.
+            `target_loss`, or `odds_loss` beside others whose odds are kept.
         block: samples at a time, None for what suits their shape and device. It changes nothing beyond rounding.
         callback: called with every `Iterate` of a search that this package does itself.
         report: called now and then with gradient steps done and in all.

@@ -46,6 +46,34 @@ def away_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return -target_loss(outputs, targets)
 
 
+def odds_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Minus the log odds of the target, per sample [own]; unlike a cross-entropy it never saturates.
+
+    Args:
+        outputs, targets: as in `target_loss`, which this is for outputs (n,), whose log odds they are.
+
+    Returns:
+        (n,), in the outputs' precision.
+    """
+    if outputs.ndim == 1:
+        return target_loss(outputs, targets)
+    column = targets[:, None]
+    others = outputs.scatter(1, column, -torch.inf).logsumexp(dim=1)
+    return others - outputs.gather(1, column)[:, 0]
+
+
+def away_from_odds(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Minus `odds_loss`, which kept networks minimise beside it: what all share cancels [own].
+
+    Args:
+        outputs, targets: as in `target_loss`.
+
+    Returns:
+        (n,), in the outputs' precision.
+    """
+    return -odds_loss(outputs, targets)
+
+
 class Objective:
     """The target loss of some samples, with the checks that a user's network and loss need.
 

@@ -288,6 +288,11 @@ class RestartingConfig(IterativeConfig):
         description="networks trained as f is, but independently, which perturbations are to leave at the true label: "
         "what fools f alone (0)",
     )
+    keep: Annotated[Literal["labels", "odds"] | None, none_for("labels")] = Field(
+        default=None,
+        description="what of them is kept: their true label, or their odds of the target, which f's are to exceed "
+        "(labels)",
+    )
 
     @model_validator(mode="after")
     def _starts_elsewhere(self) -> Self:
@@ -305,6 +310,14 @@ class RestartingConfig(IterativeConfig):
                 f"keep_others = {self.keep_others} leaves other networks at the true labels of the sources, which "
                 f"source {self.source} does not have; choose source natural, or remove it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_odds_to_keep(self) -> Self:
+        if self.keep == "odds" and self.keep_others is None:
+            raise ValueError("keep = odds is about other networks, but keep_others = 0; set it, or remove keep")
+        if self.keep == "odds" and self.away:
+            raise ValueError("keep = odds moves sources towards targets, but away = true; remove one of them")
         return self
 
     @property
