@@ -14,6 +14,10 @@ def _without_collector() -> Generator[None, None, None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # what a program has frozen stays so
+                # Together they move what was imported to the oldest generation, where the next search does not look.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
