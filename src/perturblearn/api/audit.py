@@ -219,7 +219,7 @@ class PreparedAudit(PreparedResult[Audit]):
         plan = self.plan(options)
         try_networks(plan)
         executor = options.make_executor(plan, options.stages, options.watcher)
-        # Whether f makes errors, for example, shows only once it is trained: a route that ends there is told of.
+        # Only once f is trained is it known whether it makes errors, for example: a route that ends there is listed.
         executor.run(keep_going=True)
         failed = [error for each in self.cells if (error := _error_of(each, executor)) is not None]
         failed += [error for error in executor.errors.values() if not isinstance(error, PerturbLearnError)]

@@ -32,7 +32,7 @@ class Examples:
         sources: what was perturbed, (n, ...); zeros where g sees bare perturbations.
         inputs: what g sees, of the same shape.
         true_labels: names of the sources' classes; None for noise.
-        target_labels: names of the labels that g is told, or that it is told f's outputs instead.
+        target_labels: names of the labels that g is given; "f's outputs" where it is given these instead.
         success: whether f says the target of what g sees.
         image_shape: (channels, height, width); None where samples are no images.
         limits: least and largest value that a picture shows.
