@@ -57,6 +57,17 @@ def test_a_later_room_is_imported_by_functions_alone() -> None:
         assert f"perturblearn.{room}" not in "\n".join(map(ast.unparse, outside)), name
 
 
+@pytest.mark.parametrize("room", ["results", "api"])
+def test_figures_words_and_pages_are_imported_when_they_are_used(room: str) -> None:
+    """Who runs an experiment does not wait for what draws figures."""
+    for path in sorted((SOURCE / room).rglob("*.py")):
+        imports = [
+            each for each in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(each, ast.ImportFrom)
+        ]
+        rooms = {(each.module or "").removeprefix("perturblearn.").split(".")[0] for each in imports}
+        assert not rooms & {"papers", "report", "pages"}, path.name
+
+
 UNTYPED = re.compile(r"\b(Mapping|dict)\[str, (Any|object)\]")
 """A map that tells a reader and the type checker nothing of what it holds."""
 FILE_BOUNDARY = ("to_dict", "from_dict", "as_cell", "from_cell", "from_row")

@@ -11,7 +11,7 @@ from tests.conftest import is_switched_on
 from tests.pages.made_runs import hostile_run
 
 from perturblearn import learn_from_perturbations
-from perturblearn.pages import PAGE_NAME
+from perturblearn.results import PAGE_NAME
 
 Open = Callable[..., Opened]
 # What a canvas shows, summed up.

@@ -53,7 +53,7 @@ def test_a_failed_picture_costs_no_result(
     whole = say(capsys, *WORK[work], "--out", "whole", "--cache-dir", "cache")
     assert (whole.code, whole.err) == (0, "")
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)
-    monkeypatch.setattr("perturblearn.api.run.run_page", fails)
+    monkeypatch.setattr("perturblearn.pages.run_page", fails)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         said = say(capsys, *WORK[work], "--cache-dir", "cache")

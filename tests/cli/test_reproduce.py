@@ -70,7 +70,7 @@ def _figures(monkeypatch: pytest.MonkeyPatch) -> None:
         [{"epsilon": [0.1, 0.3, 0.5]}, {"n_samples": [20, 40]}],
         [{"accuracy": [0.5, None, 0.7]}, None],
     )
-    for place in ("results.points", "papers.outline"):
+    for place in ("papers", "papers.outline"):
         monkeypatch.setattr(f"perturblearn.{place}.published", lambda name: known if name == "paper/curves" else None)
 
 
@@ -194,7 +194,7 @@ def test_the_published_seed_is_run_beside_our_own(capsys: Say, monkeypatch: pyte
     known = Published(
         0.015, [{"epsilon": [0.1, 0.3, 0.5]}, {"n_samples": [20, 40]}], [{"accuracy": [0.5, None, 0.7]}, None]
     )
-    monkeypatch.setattr("perturblearn.results.points.published", lambda _: known)
+    monkeypatch.setattr("perturblearn.papers.published", lambda _: known)
     words = ("reproduce", figure.name, "--scale", "full", "--seeds", 2, "--json")
     both = say(capsys, *words).json
     published = say(capsys, *words, "--draws", "published").json

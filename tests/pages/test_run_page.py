@@ -20,10 +20,10 @@ from perturblearn import Result, write_report
 from perturblearn.config import resolve_config, to_toml
 from perturblearn.errors import StoreError
 from perturblearn.experiment import AttributionMeasures
-from perturblearn.pages import PAGE_NAME, run_page
+from perturblearn.pages import run_page
 from perturblearn.pages.run_page import shown_examples
 from perturblearn.report import RunReport
-from perturblearn.results import ATTRIBUTED, EXAMPLES, AttributedInputs, Examples
+from perturblearn.results import ATTRIBUTED, EXAMPLES, PAGE_NAME, AttributedInputs, Examples
 
 CONFIG = resolve_config()
 

@@ -31,7 +31,7 @@ FIGURE = Figure(
 @pytest.fixture(autouse=True)
 def _published(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Published(0.015, [{"epsilon": [0.1, 0.2, 0.3, 0.4]}, {"epsilon": [0.5]}], [{"accuracy": VALUES}, None])
-    monkeypatch.setattr("perturblearn.results.points.published", lambda name: known if name == "paper/figure" else None)
+    monkeypatch.setattr("perturblearn.papers.published", lambda name: known if name == "paper/figure" else None)
 
 
 def rows(figure: Figure, values: dict[float, list[float]], **more: Any) -> list[PointRow]:

@@ -42,7 +42,6 @@ from perturblearn.experiment import (
     try_networks,
 )
 from perturblearn.graph import Executor, Watcher
-from perturblearn.report.words import attack_text
 from perturblearn.results import Audit, DataSize, Result, RouteResult, Style, first_examples
 from perturblearn.results.cells import example_files
 
@@ -251,6 +250,8 @@ class PreparedAudit(PreparedResult[Audit]):
 
     def _written(self, executor: Executor, folder: Path, options: RunOptions) -> Audit:
         assert options.results is not None
+        from perturblearn.report.words import attack_text
+
         # Pictures show one experiment per attack: which network learns from it makes no difference to them.
         attacks = {attack_text(each.config.attack): each for each in reversed(self.cells)}
         examples = {name: first_examples(each, executor) for name, each in reversed(attacks.items())}

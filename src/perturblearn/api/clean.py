@@ -7,17 +7,17 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturblearn.api.options import PathLike
 from perturblearn.api.stores import artefact_store, record_store
 from perturblearn.errors import StoreError
-from perturblearn.pages import PAGE_NAME
 from perturblearn.perturbed.manifest import MANIFEST
-from perturblearn.report import Entries
-from perturblearn.report.entries import Entry, read_entry
-from perturblearn.report.words import aligned, plural
+from perturblearn.results import PAGE_NAME
 from perturblearn.store import ArtefactStore, Collection, Record, RecordStore
+
+if TYPE_CHECKING:
+    from perturblearn.report.entries import Entry
 
 _OURS = (".csv", ".html", ".json", ".md", ".pdf", ".png", ".safetensors", ".svg", ".tex", ".toml")
 """Endings of the files of results; a folder with a file of another kind is not removed."""
@@ -58,6 +58,8 @@ class DiskUse:
         return {"kind": "disk use", "out": str(self.out), **told}
 
     def __str__(self) -> str:
+        from perturblearn.report.words import aligned
+
         lines = [("folder", "kind", "written (UTC)", "size")]
         lines += [(entry.folder, entry.kind, entry.written, size_text(size)) for entry, size in self.folders]
         unused = f", of which {size_text(self.unused)} in {self.n_unused:,} that no recorded run needs"
@@ -108,6 +110,8 @@ class Cleaning:
         }
 
     def __str__(self) -> str:
+        from perturblearn.report.words import plural
+
         what = [*map(str, self.folders)]
         if self.stages:
             what.append(f"{plural(len(self.stages), 'finished stage')} that no recorded run needs")
@@ -134,6 +138,8 @@ def disk_use(out: PathLike = "runs") -> DiskUse:
     Raises:
         StoreError: there is no such folder, or it cannot be read.
     """
+    from perturblearn.report import Entries
+
     place = Path(out)
     found = Entries.of(place, page=PAGE_NAME).found
     sizes = [(entry, sum(_bytes(_files(place / entry.folder)).values())) for entry in found]
@@ -291,6 +297,8 @@ def _checked(folder: Path, out: Path) -> Path:
     Raises:
         StoreError: it may not.
     """
+    from perturblearn.report.entries import read_entry
+
     if folder.is_symlink() or folder.resolve().parent != out.resolve():
         raise StoreError(f"{folder} is not a folder in {out}; name a result in it, or its place with --out")
     read_entry(folder, page=PAGE_NAME)

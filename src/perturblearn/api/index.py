@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from perturblearn.api.options import PathLike
-from perturblearn.pages import INDEX_NAME, PAGE_NAME, index_page, write_page
-from perturblearn.report import Comparison, Entries
+from perturblearn.results import PAGE_NAME
+
+if TYPE_CHECKING:
+    from perturblearn.report import Comparison, Entries
 
 
 def index(folder: PathLike = "runs") -> Entries:
@@ -24,6 +27,9 @@ def index(folder: PathLike = "runs") -> Entries:
     Raises:
         StoreError: there is no such folder, it is the folder of a single result, or it cannot be written.
     """
+    from perturblearn.pages import INDEX_NAME, index_page, write_page
+    from perturblearn.report import Entries
+
     entries = Entries.of(folder, page=PAGE_NAME)
     path = entries.folder / INDEX_NAME
     write_page(index_page(entries), path)
@@ -43,4 +49,6 @@ def compare(*folders: PathLike) -> Comparison:
         ConfigError: there are fewer than two folders.
         StoreError: one of them holds no result, or cannot be read.
     """
+    from perturblearn.report import Comparison
+
     return Comparison.of(folders, page=PAGE_NAME)

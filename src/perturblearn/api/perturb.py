@@ -19,7 +19,6 @@ from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment, Part, Shard, try_networks
 from perturblearn.graph import AnyStage, Executor, Grouped, Plan, Watcher, content_key, make_plan
-from perturblearn.papers import CONSTRUCTED_SETS
 from perturblearn.perturbed import ShardSource, StoredSet, write_set
 from perturblearn.perturbed.manifest import MANIFEST
 
@@ -83,6 +82,8 @@ def prepare_perturb(
     data_dir: PathLike | None = None,
 ) -> PreparedSets:
     """What `perturb` does with these arguments, validated and not yet done."""
+    from perturblearn.papers import CONSTRUCTED_SETS
+
     configs: list[tuple[ConfigLike | None, Keys | None]] = [(config, overrides)]
     if config == CONSTRUCTED_SETS.name:
         configs = [(each, None) for each in _constructed(scale or "quick", overrides or {})]
@@ -100,6 +101,8 @@ def prepare_perturb(
 
 def _constructed(scale: str, overrides: Keys) -> Iterator[ExperimentConfig]:
     """The experiments of the constructed data sets, each named after its set."""
+    from perturblearn.papers import CONSTRUCTED_SETS
+
     study = CONSTRUCTED_SETS
     if scale not in study.scales:
         raise ConfigError(f"scale = {scale!r}, but {study.name} has {' and '.join(study.scales)}; choose one")

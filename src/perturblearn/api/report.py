@@ -6,16 +6,7 @@ from pathlib import Path
 
 from perturblearn.api.options import PathLike
 from perturblearn.errors import StoreError
-from perturblearn.pages import (
-    PAGE_NAME,
-    audit_page,
-    reproduction_page,
-    run_page,
-    sweep_page,
-    transfer_page,
-    write_page,
-)
-from perturblearn.results import Audit, Finished, Reproduction, Result, SweepResult, TransferMatrix, load
+from perturblearn.results import PAGE_NAME, Audit, Finished, Reproduction, Result, SweepResult, TransferMatrix, load
 
 
 def write_report(folder: PathLike, *, to: PathLike | None = None) -> Path:
@@ -38,6 +29,8 @@ def write_report(folder: PathLike, *, to: PathLike | None = None) -> Path:
         >>> write_report(result.folder).name
         'report.html'
     """
+    from perturblearn.pages import write_page
+
     place = Path(folder)
     found = load(place)
     try:
@@ -50,6 +43,8 @@ def write_report(folder: PathLike, *, to: PathLike | None = None) -> Path:
 
 
 def _page_of(found: Finished, folder: Path) -> str:
+    from perturblearn.pages import audit_page, reproduction_page, run_page, sweep_page, transfer_page
+
     match found:
         case Result():
             return run_page(found, folder)

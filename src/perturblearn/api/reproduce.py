@@ -27,8 +27,6 @@ from perturblearn.experiment import (
     summarise,
 )
 from perturblearn.graph import AnyStage, Executor, Plan, Watcher
-from perturblearn.papers import ALL, SCALES, Analysis, Figure, FigurePoint, Study
-from perturblearn.report.charts import draw_examples, draw_map_of
 from perturblearn.results import (
     ControlsOfWay,
     Examples,
@@ -43,6 +41,8 @@ from perturblearn.results import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
+
+    from perturblearn.papers import Analysis, Figure, FigurePoint
 
 _OWN_OPTIONS = {
     "seeds": "the option seeds sets their number",
@@ -157,6 +157,8 @@ def prepare_reproduction(
     data_dir: PathLike | None = None,
 ) -> PreparedReproduction:
     """What `reproduce` does with these arguments, validated and not yet done."""
+    from perturblearn.papers import SCALES
+
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r}, but it must be one of {', '.join(SCALES)}")
     if draws not in DRAWS:
@@ -430,6 +432,8 @@ class PreparedReproduction(Prepared[Reproduction]):
 
     def _analysis(self, outcomes: Sequence[Outcome]) -> Analysis | None:
         """What the finished runs of a study say together."""
+        from perturblearn.papers import Study
+
         study = self.figure
         if not isinstance(study, Study):
             return None
@@ -450,6 +454,8 @@ class PreparedReproduction(Prepared[Reproduction]):
         executor: Executor,
         style: Style | None,
     ) -> Picture:
+        from perturblearn.report.charts import draw_examples, draw_map_of
+
         title = f"{self.figure.name}, {self.figure.panels[point.panel - 1].name}"
         if self.figure.smaller:
             title += f"; {self.scale}: {self.figure.smaller}"
@@ -465,6 +471,8 @@ def _ignore(*_: object) -> None:
 
 
 def _figure(name: str) -> Figure:
+    from perturblearn.papers import ALL
+
     if name in ALL:
         return ALL[name]
     short = {known.partition("/")[2]: known for known in ALL}
@@ -489,6 +497,8 @@ def _at_seed(figure: Figure, panels: Sequence[int], keys: Keys) -> Iterator[Figu
 
 def _controls(figure: Figure, ways: Sequence[str], panel: int, seeds: int | Sequence[int]) -> tuple[FigurePoint, ...]:
     """The default setting of the first panel that is shown, with controls."""
+    from perturblearn.papers import FigurePoint
+
     draws = figure.control_draws
     keys: dict[str, JSON] = {"controls.draws": draws}
     return tuple(

@@ -17,9 +17,8 @@ from perturblearn.config import ConfigLike, Keys, resolve_config
 from perturblearn.errors import ConfigError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Executor, Plan, Watcher
-from perturblearn.pages import PAGE_NAME, run_page, write_page
 from perturblearn.perturbed import StoredSet
-from perturblearn.results import DataSize, Result, Style, drawn_or_warned, export_run
+from perturblearn.results import PAGE_NAME, DataSize, Result, Style, drawn_or_warned, export_run
 
 
 def learn_from_perturbations(
@@ -188,7 +187,11 @@ class PreparedRun(PreparedResult[Result]):
         theory = quick_theory(self.experiment, options.stages, force=options.force) if options.report else None
         if isinstance(theory, str):
             result, theory = replace(result, no_theory=theory), None
-        page = (PAGE_NAME, run_page) if options.report else None
+        page = None
+        if options.report:
+            from perturblearn.pages import run_page
+
+            page = (PAGE_NAME, run_page)
         return export_run(
             self.experiment,
             executor,
@@ -221,6 +224,8 @@ def write_run_page(result: Result, folder: Path) -> None:
     Raises:
         StoreError: the page cannot be written.
     """
+    from perturblearn.pages import run_page, write_page
+
     path = folder / PAGE_NAME
     text = drawn_or_warned(lambda: run_page(result, folder), path)
     if text is not None:

@@ -16,8 +16,7 @@ from perturblearn.config import PythonConfig
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.experiment import Experiment
 from perturblearn.graph import Plan, Watcher, make_plan
-from perturblearn.pages import PAGE_NAME
-from perturblearn.results import Result, Style, TheoryComparison
+from perturblearn.results import PAGE_NAME, Result, Style, TheoryComparison
 
 
 def compare_with_theory(

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from perturblearn.api import Prepared
 from perturblearn.cli.options import ExecutionOptions, ProgressOptions
 from perturblearn.cli.progress import ProgressBar
-from perturblearn.pages import PAGE_NAME
+from perturblearn.results import PAGE_NAME
 
 R = TypeVar("R")
 SOME_FAILED = 1

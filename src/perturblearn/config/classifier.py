@@ -171,7 +171,8 @@ class FullBatchConfig(ClassifierConfig):
     epochs: Epochs = 300
     momentum: Momentum = 0.9
     start: Start = None
-    model: TrainedTwoLayerConfig = TwoLayerConfig()
+    # Defaults are constructed, not validated: that would build their schemas when this is imported.
+    model: TrainedTwoLayerConfig = TwoLayerConfig.model_construct()
 
     @property
     def steps(self) -> int:
@@ -251,7 +252,7 @@ class AdversarialTwoLayerConfig(FullBatchConfig):
 
     training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
     schedule: Literal["plateau", "constant"] = Field(default="plateau", description=_SCHEDULE)
-    adversary: AdversaryConfig = NoisyStepConfig()
+    adversary: AdversaryConfig = NoisyStepConfig.model_construct()
 
     @model_validator(mode="after")
     def _reaches_its_epsilon(self) -> Self:
@@ -364,7 +365,7 @@ class AdversarialConfig(SGDConfig):
     tag: ClassVar = "adversarial"
 
     training: Literal["adversarial"] = Field(default="adversarial", description=_ADVERSARIAL)
-    adversary: AdversaryConfig = NoisyStepConfig()
+    adversary: AdversaryConfig = NoisyStepConfig.model_construct()
 
     @model_validator(mode="after")
     def _reaches_its_epsilon(self) -> Self:

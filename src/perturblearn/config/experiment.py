@@ -209,14 +209,15 @@ class ExperimentConfig(Section):
     checkpoint_epochs: PositiveInt | None = Field(
         default=None, description="sgd: or from the last multiple of so many epochs"
     )
-    data: DataConfig = DigitsConfig()
-    standard: ClassifierConfig = DescentConfig()
-    attack: AttackConfig = OneStepConfig()
-    mixing: MixingConfig = MixingConfig()
-    saving: SavingConfig = SavingConfig()
-    perturbation: ClassifierConfig = DescentConfig()
-    controls: ControlsConfig = ControlsConfig()
-    measures: MeasuresConfig = MeasuresConfig()
+    # Constructed, not validated: that would build their schemas when this is imported.
+    data: DataConfig = DigitsConfig.model_construct()
+    standard: ClassifierConfig = DescentConfig.model_construct()
+    attack: AttackConfig = OneStepConfig.model_construct()
+    mixing: MixingConfig = MixingConfig.model_construct()
+    saving: SavingConfig = SavingConfig.model_construct()
+    perturbation: ClassifierConfig = DescentConfig.model_construct()
+    controls: ControlsConfig = ControlsConfig.model_construct()
+    measures: MeasuresConfig = MeasuresConfig.model_construct()
 
     @field_validator("name")
     @classmethod

@@ -10,7 +10,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from perturblearn.classifiers import TwoLayer, label_loss, linearised, make_network
 from perturblearn.config import (
@@ -154,6 +153,8 @@ def _passes(section: ClassifierConfig, shapes: Shapes, *, bfloat16: bool | None 
 
 @lru_cache(maxsize=16)
 def _counted(model: NetworkConfig, is_fresh: bool, is_linearised: bool, signature: Signature) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
     network = make_network(model, signature, seed=0, role="cost", fresh=is_fresh)
     network = (linearised(network) if is_linearised else network).eval()
     like = next(network.parameters())

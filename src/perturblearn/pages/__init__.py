@@ -2,14 +2,13 @@
 
 from perturblearn.pages.grid_page import audit_page, transfer_page
 from perturblearn.pages.index_page import INDEX_NAME, index_page
-from perturblearn.pages.page import PAGE_NAME, as_data, visible, write_page
+from perturblearn.pages.page import as_data, visible, write_page
 from perturblearn.pages.reproduction_page import reproduction_page
 from perturblearn.pages.run_page import run_page
 from perturblearn.pages.sweep_page import sweep_page
 
 __all__ = [
     "INDEX_NAME",
-    "PAGE_NAME",
     "as_data",
     "audit_page",
     "index_page",

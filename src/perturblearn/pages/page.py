@@ -21,8 +21,6 @@ from perturblearn.store import replacing, versions
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PAGE_NAME = "report.html"
-"""What a page is called in the folder that it tells of."""
 _PLOTLY = "plotly/plotly-cartesian.min.js"
 """What draws charts: plotly.js 4.1.1 without what pages do not use (maps, 3D, WebGL), with its licence beside
 it. It is the file of the npm package plotly.js-cartesian-dist-min, unchanged."""

@@ -6,7 +6,7 @@ from perturblearn.results.data_size import SIZE_COLUMNS, DataSize
 from perturblearn.results.drawing import FigureOptions, Style, drawn_or_warned, figure_files, own_settings, settings_of
 from perturblearn.results.examples import EXAMPLES, Examples
 from perturblearn.results.export import export_run, first_examples
-from perturblearn.results.files import TRACKING, File
+from perturblearn.results.files import PAGE_NAME, TRACKING, File
 from perturblearn.results.finished import Finished
 from perturblearn.results.loading import FILES, load
 from perturblearn.results.names import short_names, size_of
@@ -49,6 +49,7 @@ __all__ = [
     "INSIDE",
     "NOT_RUN",
     "OUTSIDE",
+    "PAGE_NAME",
     "READING_ERROR",
     "SCHEMA",
     "SIZE_COLUMNS",

@@ -16,6 +16,8 @@ from perturblearn.errors import StoreError
 from perturblearn.results.drawing import Drawing, drawn_or_warned
 from perturblearn.store import ArtefactStore
 
+PAGE_NAME = "report.html"
+"""What a page is called in the folder that it tells of."""
 TRACKING = "tracking"
 """Folder among results in which trackers without a server write."""
 Some = TypeVar("Some")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturblearn.experiment import MEASURES, wilson_interval
-from perturblearn.papers import Figure, FigurePoint, published
 from perturblearn.results.data_size import DataSize
+
+if TYPE_CHECKING:
+    from perturblearn.papers import Figure, FigurePoint
 
 INSIDE, OUTSIDE = "inside our spread", "outside"
 AGREES, DIFFERS = "within reading error", "beyond reading error"
@@ -149,6 +151,8 @@ def _row(
     is_law: bool = False,
     has_own: bool = True,
 ) -> PointRow:
+    from perturblearn.papers import published
+
     known = published(figure.name)
     series = None if known is None else known.series(point.panel, name)
     panel = figure.panels[point.panel - 1]

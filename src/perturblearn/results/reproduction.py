@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perturblearn.config import JSON, Keys
 from perturblearn.experiment import Summary
-from perturblearn.papers import Analysis, Chart, Line, Table
 from perturblearn.results.data_size import SIZE_COLUMNS, DataSize, only_size
 from perturblearn.results.drawing import DrawFigure, Style
 from perturblearn.results.files import File, Form, csv_text, json_text
@@ -19,6 +18,8 @@ from perturblearn.results.shown import report_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from perturblearn.papers import Analysis
 
 COLUMNS = (
     "figure", "panel", "x", "measure", "published", "at_seed", "seed_difference", "seed_verdict", "mean", "std",
@@ -193,6 +194,7 @@ class Reproduction(Finished):
 
 def analysis_from_dict(content: Mapping[str, Any]) -> Analysis:
     """The analysis whose values these are."""
+    from perturblearn.papers import Analysis, Chart, Line, Table
 
     def chart(fields: Mapping[str, Any]) -> Chart:
         lines, names = [Line(**line) for line in fields["lines"]], tuple(fields.get("names", ()))
