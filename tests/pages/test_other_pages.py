@@ -22,6 +22,7 @@ from tests.report.charts.test_renderers import unpacked
 from perturblearn import Audit, Reproduction, TransferMatrix, write_report
 from perturblearn.api import artefact_store
 from perturblearn.pages import audit_page, reproduction_page, transfer_page
+from perturblearn.papers import Table
 from perturblearn.report import AuditReport
 from perturblearn.results import ShownPanel
 from perturblearn.results.cells import example_files
@@ -65,6 +66,25 @@ def test_pictures_are_in_the_page(tmp_path: Path) -> None:
     Figure(figsize=(1, 1)).savefig(tmp_path / "figure-1.png")
     page = reproduction_page(found, tmp_path)
     assert 'src="data:image/png;base64,' in page
+
+
+def test_pictures_that_a_page_cannot_hold_are_named(tmp_path: Path) -> None:
+    found = Reproduction("paper/maps", "Maps.", "quick", "", "k" * 64, [0], [ShownPanel(1, "", None, False)], [])
+    for name in ("figure-1.png", "figure-1.pdf", "figure-2.pdf"):
+        Figure(figsize=(1, 1)).savefig(tmp_path / name)
+    page = reproduction_page(found, tmp_path)
+    assert "figure-2.pdf lies in the folder beside this page" in page
+    assert "figure-1.pdf" not in page
+
+
+@pytest.mark.parametrize("rows", [40, 41])
+def test_a_study_s_long_table_is_folded_and_its_empty_columns_are_left_out(rows: int, tmp_path: Path) -> None:
+    study = made_study()
+    assert study.analysis is not None
+    table = Table("points", "Every point.", ("way", "epsilon"), [("", float(place)) for place in range(rows)])
+    page = reproduction_page(replace(study, analysis=replace(study.analysis, tables=[table])), tmp_path)
+    assert (f"<summary>All {rows} rows</summary>" in page) == (rows > 40)
+    assert ('<th scope="col">epsilon</th>' in page, '<th scope="col">way</th>' in page) == (True, False)
 
 
 def test_an_audit_s_page_is_made_of_its_folder(tmp_path: Path) -> None:

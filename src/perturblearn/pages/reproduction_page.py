@@ -17,6 +17,8 @@ from perturblearn.results import READING_ERROR, Reproduction
 
 _MOST_BYTES = 6 * 2**20
 """Of all pictures together; further ones are named."""
+_MOST_ROWS = 40
+"""Of a table that is open from the start."""
 
 
 def reproduction_page(found: Reproduction, folder: Path) -> str:
@@ -130,17 +132,20 @@ def _table(table: Any) -> dict[str, Any]:
     def cell(value: Any) -> str:
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    rows = [[cell(value) for value in row] for row in table.rows]
+    used = [place for place in range(len(table.heads)) if any(row[place] not in (None, "") for row in table.rows)]
+    heads = [table.heads[place] for place in used]
+    rows = [[cell(row[place]) for place in used] for row in table.rows]
     numbers = [
-        place
-        for place in range(1, len(table.heads))
-        if all(row[place] is None or isinstance(row[place], (int, float)) for row in table.rows)
+        number
+        for number, place in enumerate(used)
+        if number and all(row[place] is None or isinstance(row[place], (int, float)) for row in table.rows)
     ]
-    return {"name": table.name, "caption": table.caption, "heads": table.heads, "rows": rows, "numbers": numbers}
+    shown = {"heads": heads, "rows": rows, "numbers": numbers, "is_long": len(rows) > _MOST_ROWS}
+    return {"name": table.name, "caption": table.caption, **shown}
 
 
 def _pictures(found: Reproduction, folder: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Pictures of a figure that has no curves, embedded; and the names of those for which there is no room."""
+    """Pictures of a figure that has no curves, embedded; and the names of those which cannot be or have no room."""
     if any(panel.x is not None for panel in found.panels):
         return [], []
     shown: list[dict[str, str]] = []
@@ -154,4 +159,6 @@ def _pictures(found: Reproduction, folder: Path) -> tuple[list[dict[str, str]], 
             continue
         address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
         shown.append({"address": address, "name": path.stem.replace("-", " ").replace("_", " ")})
-    return shown, left_out
+    drawn = {path.stem for path in folder.glob("*.png")}
+    others = sorted(path.name for kind in ("pdf", "svg") for path in folder.glob(f"*.{kind}") if path.stem not in drawn)
+    return shown, left_out + others

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import textwrap
 from functools import singledispatch
 from typing import Any
 
@@ -24,6 +25,8 @@ _MOST_DOTS = 600
 """Dots of one kind, at most."""
 _NAMED_CELLS, _WRITTEN_CELLS = 2500, 144
 """Cells of a heat map up to which each tells its names, and has its number written."""
+_LINE = 14
+"""Letters of a line of a name at a tick."""
 _SYMBOLS = {
     "circle": "circle", "square": "square", "triangle": "triangle-up", "inverted": "triangle-down",
     "diamond": "diamond", "plus": "cross", "cross": "x", "ring": "circle-open",
@@ -78,7 +81,9 @@ def _axis(axis: Axis) -> Spec:
     if axis.limits is not None:
         made["range"] = [math.log10(end) for end in axis.limits] if axis.is_log else list(axis.limits)
     if axis.ticks is not None:
-        made |= {"tickvals": list(axis.ticks), "ticktext": [chart_text(text) for text in axis.ticks.values()]}
+        # A turned name that would leave the chart is not shown at all, so long ones are broken into lines.
+        names = [textwrap.fill(str(text), _LINE) for text in axis.ticks.values()]
+        made |= {"tickvals": list(axis.ticks), "ticktext": [chart_text(name) for name in names]}
         made["autotickangles"] = [0, -30, -90]  # names that end at their tick; the last one would leave the chart
     elif axis.is_share:
         made["tickformat"] = ".0%"
