@@ -121,6 +121,8 @@ def _lines(found: Reproduction, shown: PanelChart) -> list[str]:
 def _controls(found: Reproduction) -> list[tuple[str, ...]]:
     """A line for each measure of the default setting, way by way."""
     setting = "not as in the paper" if found.smaller or found.changed else "as in the paper"
+    if found.analysis is not None:
+        setting = "-"  # a study has no paper
     return [
         (control.way or setting, name, with_spread(values))
         for control in found.controls

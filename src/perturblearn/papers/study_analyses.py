@@ -773,8 +773,9 @@ def _charts_of(runs: Sequence[StudyRun], told: _Told) -> list[Chart]:
             # The distance of a lazy network from its linearisation is 0 everywhere: no chart.
             if label is not None and any(any(line.y) for line in lines):
                 x, title = of_panel[0].x, f"{way}: {of_panel[0].name}"
+                log_x = x not in ("depth", "adversary")
                 charts.append(
-                    Chart(title, label_of(x), label, lines, log_x=x not in ("depth", "adversary"), log_y=is_log)
+                    Chart(title, label_of(x), label, lines, log_x=log_x, log_y=is_log, is_share=label == "share")
                 )
     return charts
 

@@ -175,6 +175,9 @@ def test_a_study_s_points_over_names_stand_side_by_side_with_published_ones_betw
         [plain, StudyChart("one", "source", "accuracy", lines, is_share=True, names=["images", "noise"])], title=""
     )
     assert "Bars are one standard deviation over the seeds. Rings are published numbers" in picture.caption
+    one_seed = [replace(line, spread=None) for line in lines]
+    (chart,) = study_charts([StudyChart("one", "source", "accuracy", one_seed, names=["images", "noise"])])
+    assert chart.note.startswith("Rings are published numbers")
 
 
 def test_curves_of_a_study_look_the_same_in_all_its_charts_and_f_and_g_as_everywhere() -> None:

@@ -39,7 +39,6 @@ _ROLES = {
 }
 """Looks of a study's curves, by how their names start."""
 _SPREAD = "bands and bars are one standard deviation"
-_STUDY = "Bands are one standard deviation over the seeds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +210,15 @@ def _study_chart(chart: StudyChart, looks: Mapping[str, Look]) -> Chart:
         Axis(chart.x, chart.log_x, ticks=ticks),
         _study_y(chart),
         marks,
-        note=_STUDY,
+        note=_spread_note(chart, "Bands"),
         size=(4.4, 3.4),
+    )
+
+
+def _spread_note(chart: StudyChart, drawn: str) -> str:
+    """What shows the spread; nothing is said where a single seed has none."""
+    return (
+        f"{drawn} are one standard deviation over the seeds." if any(any(x.spread or ()) for x in chart.lines) else ""
     )
 
 
@@ -229,9 +235,9 @@ def _study_chart_of_names(chart: StudyChart, looks: Mapping[str, Look]) -> Chart
         bare = Look(look.colour, None, "ring" if line.is_reference else look.marker)
         spread = None if line.spread is None else list(line.spread)
         marks.append(Curve(line.label, [x + aside for x in line.x], list(line.y), bare, spread, has_bars=True))
-    note = "Bars are one standard deviation over the seeds."
+    note = _spread_note(chart, "Bars")
     if any(line.is_reference for line in chart.lines):
-        note += " Rings are published numbers, of other networks, sizes or data."
+        note = f"{note} Rings are published numbers, of other networks, sizes or data.".lstrip()
     return Chart(chart.title, Axis.of_names(chart.x, chart.names), _study_y(chart), marks, note=note, size=(4.4, 3.4))
 
 

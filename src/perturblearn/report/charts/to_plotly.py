@@ -25,8 +25,8 @@ _MOST_DOTS = 600
 """Dots of one kind, at most."""
 _NAMED_CELLS, _WRITTEN_CELLS = 2500, 144
 """Cells of a heat map up to which each tells its names, and has its number written."""
-_LINE = 14
-"""Letters of a line of a name at a tick."""
+_LINE, _TITLE = 14, 36
+"""Letters of a line: of a name at a tick, and of an axis's title, as three charts side by side have room."""
 _SYMBOLS = {
     "circle": "circle", "square": "square", "triangle": "triangle-up", "inverted": "triangle-down",
     "diamond": "diamond", "plus": "cross", "cross": "x", "ring": "circle-open",
@@ -77,7 +77,8 @@ def packed(values: Tensor) -> Spec:
 
 
 def _axis(axis: Axis) -> Spec:
-    made: Spec = {"title": {"text": chart_text(axis.label)}, "type": "log" if axis.is_log else "linear"}
+    title = textwrap.fill(axis.label, _TITLE)
+    made: Spec = {"title": {"text": chart_text(title)}, "type": "log" if axis.is_log else "linear"}
     if axis.limits is not None:
         made["range"] = [math.log10(end) for end in axis.limits] if axis.is_log else list(axis.limits)
     if axis.ticks is not None:
