@@ -65,7 +65,9 @@ def mean_text(values: Spread | None, digits: int = 3) -> str:
 
 
 def shown_number(value: Any) -> str:
-    """A setting for a table: numbers without digits that say nothing."""
+    """A setting for a table: numbers without digits that say nothing, and yes and no as in a configuration."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
