@@ -112,8 +112,13 @@ class AttackConfig(NamedVariants):
 
     @property
     def n_others(self) -> int:
-        """Networks besides f that perturbations are to leave at the true labels."""
+        """Networks besides f that perturbations are to leave alone."""
         return 0
+
+    @property
+    def keeps_odds(self) -> bool:
+        """Whether these keep their odds of the target instead of their true labels."""
+        return False
 
     @property
     def is_bfloat16(self) -> bool:
@@ -329,6 +334,11 @@ class RestartingConfig(IterativeConfig):
     def n_others(self) -> int:
         """See `AttackConfig.n_others`."""
         return self.keep_others or 0
+
+    @property
+    def keeps_odds(self) -> bool:
+        """See `AttackConfig.keeps_odds`."""
+        return self.keep == "odds"
 
 
 class RadialPGDConfig(SparseAttackConfig, RestartingConfig):

@@ -178,8 +178,7 @@ class _Work:
         others = None
         if self.others:
             assert sources.labels is not None, "the configuration refuses sources without labels"
-            keeps_odds = isinstance(self.config, RestartingConfig) and self.config.keep == "odds"
-            labels = None if keeps_odds else sources.labels.to(device)
+            labels = None if self.config.keeps_odds else sources.labels.to(device)
             others = Others(tuple(other.module for other in self.others), labels)
         context = AttackContext(
             value_range=self.data.value_range,

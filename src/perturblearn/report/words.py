@@ -181,7 +181,8 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     else:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
         bound = f"{NORMS[attack.norm]}{epsilon}{pixels}{_band_text(attack)}"
-    kept = f", {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
+    what = "odds" if attack.keeps_odds else "labels"
+    kept = f", {what} of {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
     # Two-layer networks go without saying.
     models = [
         f"adversarial {section.model.name}" if section.is_adversarial else section.model.name
