@@ -17,7 +17,7 @@ from perturblearn import learn_from_perturbations
 from perturblearn.api import make_experiment
 from perturblearn.attacks import input_gradient
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import TrainedTwoLayerConfig, resolve_config, value_of
+from perturblearn.config import OneStepConfig, TrainedTwoLayerConfig, resolve_config, value_of
 from perturblearn.data import load_dataset
 from perturblearn.errors import ConfigError, DivergenceError
 from perturblearn.experiment import learn as learning
@@ -254,7 +254,9 @@ def test_cosine_similarity_as_a_measure(source: str, tmp_path: Path) -> None:
     x, y = data.inputs.double(), data.labels
     measures = result.seeds[0].measures
     # The noise is not kept, but drawn again from its seed.
-    drawn = draw_sources(source, data, heldout=False, count=30, seed=derive_seed(5, "sources", "training"))
+    drawn = draw_sources(
+        OneStepConfig(source=source), data, heldout=False, count=30, seed=derive_seed(5, "sources", "training")
+    )
     at = drawn.points.double()
     cosines = cosine_similarity(x, y, kept["inputs"] - drawn.inputs.double(), kernel=GateKernel(0.1, bias=True), at=at)
     # u + r - u loses some 1e-16 of u, and perturbations are of length 1.

@@ -134,14 +134,28 @@ def test_what_fools_f_alone_teaches_where_f_looks_at_something_of_its_own() -> N
 # The graph
 
 
-def small(why: bool, **more: Any) -> Any:
+def small(why: bool, n_classes: int = 3, **more: Any) -> Any:
     keys = {name: value for name, value in DEEP.items() if not name.startswith(("attack.eps", "perturbation"))}
     keys = {name: value for name, value in keys.items() if name != "standard.model.name"}
     overrides = {**keys, "seeds": [2, 5], **more}
     learners = {"mlp": {key: value for key, value in MLP.items() if key != "model.name"}}
     return prepare_audit(
-        "mlp", blobs(), train=True, learners=learners, epsilons={"l2": [0.4, 0.6]}, why=why, overrides=overrides
+        "mlp",
+        blobs(n_classes),
+        train=True,
+        learners=learners,
+        epsilons={"l2": [0.4, 0.6]},
+        why=why,
+        overrides=overrides,
     )
+
+
+@pytest.mark.parametrize(("n_classes", "keeps_odds"), [(2, False), (3, True)])
+def test_what_fools_f_alone_is_searched_at_equal_odds_where_labels_are_no_control(
+    n_classes: int, keeps_odds: bool
+) -> None:
+    searched = [case.config.attack for case, _ in small(True, n_classes).routes if case.name == "negative"]
+    assert [(attack.n_others > 0, attack.keeps_odds) for attack in searched] == [(True, keeps_odds)] * 2
 
 
 def test_routes_are_a_larger_graph_of_the_same_stages(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_values_of_every_kind_have_an_order_a_text_and_a_place(tmp_path: Path) -
     assert (epsilon["numeric"], epsilon["levels"], epsilon["texts"]) == (True, [0.25, 1, 4.0], ["0.25", "1", "4"])
     assert (rates["numeric"], rates["levels"]) == (False, ["[0.1, 0.01]", 0.5])
     assert rates["texts"] == ["[0.1, 0.01]", "0.5"]
-    assert (centre["numeric"], centre["texts"]) == (False, ["True", "False"])
+    assert (centre["numeric"], centre["texts"]) == (False, ["true", "false"])
     assert (seed["name"], seed["kind"], seed["levels"]) == ("seed", "seeds", [0, 1, 2])
     assert [key["axis"] for key in data["keys"]] == [0, 1, 2, -1]
 
@@ -205,6 +205,19 @@ def test_a_sweep_of_one_point(tmp_path: Path) -> None:
         f"g classifies {percents(only_seeds, 1)} % of clean held-out inputs correctly, the mean of 2 runs. Without "
         "controls, nothing shows how much of that comes from the perturbations."
     )
+
+
+def test_keys_that_a_point_does_not_set_are_left_out_of_sentences(tmp_path: Path) -> None:
+    axes = {"attack.epsilon": [0.1, 0.2, 0.3], "attack.name": ["", "pgd", "pgd"], "attack.away": ["", "", True]}
+    sweep = made_sweep(tmp_path, zip=axes, has_controls=False)
+    table = [
+        replace(point, measures={G: Spread(mean, None)}) for point, mean in zip(sweep.table, (0, 0.5, 1), strict=True)
+    ]
+    assert sweep_answer(replace(sweep, table=table)).startswith(
+        "g classifies between 0.0 % (epsilon = 0.1) and 100.0 % (epsilon = 0.3, name = 'pgd', away = true) of clean"
+    )
+    unset = made_sweep(tmp_path / "one", grid={"data.n_samples": [""], "data.n_heldout": [""]}, has_controls=False)
+    assert "correctly at n_samples and n_heldout unset, the mean of 3 runs" in sweep_answer(unset)
 
 
 def test_one_seed_has_no_spread_and_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perturblearn.attacks import Attack, AttackContext, AttackResult, make_attack
 from perturblearn.classifiers import Classifier, TwoLayer, initialise
-from perturblearn.config import AttackConfig, TwoLayerConfig
+from perturblearn.config import AttackConfig, OneStepConfig, TwoLayerConfig
 from perturblearn.data import Dataset
 from perturblearn.data.bands import Band
 from perturblearn.perturbed import PerturbedSet, draw_sources, perturb, set_size, shard_ranges, sources_of, targets_of
@@ -195,7 +195,7 @@ def test_blocks_start_at_random_points_of_their_own() -> None:
 @pytest.mark.parametrize("shape", [(6,), (1, 2, 3), (7,)], ids=str)
 def test_noise_is_one_draw_of_torch(source: str, count: int, shape: tuple[int, ...]) -> None:
     data = replace(DATA, inputs=torch.zeros(N, *shape), heldout_inputs=torch.zeros(M, *shape), value_range=(0.0, 1.0))
-    drawn = draw_sources(source, data, heldout=False, count=count, seed=5).inputs
+    drawn = draw_sources(OneStepConfig(source=source), data, heldout=False, count=count, seed=5).inputs
     draw = torch.rand if source == "uniform" else torch.randn
     assert torch.equal(drawn, draw(count, *shape, generator=torch.Generator().manual_seed(5)))
 
@@ -204,7 +204,7 @@ def test_noise_is_one_draw_of_torch(source: str, count: int, shape: tuple[int, .
 @pytest.mark.parametrize("count", [33, 53])
 def test_noise_in_any_order(source: str, count: int) -> None:
     def drawn(rows: range | None, seed: int = 5) -> Tensor:
-        return draw_sources(source, DATA, heldout=False, count=count, seed=seed, rows=rows).inputs
+        return draw_sources(OneStepConfig(source=source), DATA, heldout=False, count=count, seed=seed, rows=rows).inputs
 
     blocks = blocks_in(range(count), DIM)
     whole, other = drawn(None), drawn(None, seed=6)
@@ -233,17 +233,19 @@ def test_sets_of_other_sizes_and_shapes_share_a_seed() -> None:
         replace(DATA, inputs=DATA.inputs.view(N, 1, 2, 3), heldout_inputs=DATA.heldout_inputs.view(M, 1, 2, 3)),
     )
     expected = {
-        (source, data.inputs.ndim): draw_sources(source, data, heldout=False, count=48, seed=5).inputs
+        (source, data.inputs.ndim): draw_sources(
+            OneStepConfig(source=source), data, heldout=False, count=48, seed=5
+        ).inputs
         for source in ("uniform", "gauss")
         for data in (flat, images)
     }
     for start in (0, 16, 32):
         for source, data in itertools.product(("uniform", "gauss"), (flat, images)):
             rows = range(start, start + 16)
-            drawn = draw_sources(source, data, heldout=False, count=48, seed=5, rows=rows).inputs
+            drawn = draw_sources(OneStepConfig(source=source), data, heldout=False, count=48, seed=5, rows=rows).inputs
             assert torch.equal(drawn, expected[source, data.inputs.ndim][start : start + 16])
     # The same sequence, longer.
-    long = draw_sources("gauss", flat, heldout=False, count=64, seed=5).inputs
+    long = draw_sources(OneStepConfig(source="gauss"), flat, heldout=False, count=64, seed=5).inputs
     assert torch.equal(long[:48], expected["gauss", 2])
 
 
@@ -257,10 +259,10 @@ def test_what_follows_is_drawn_without_what_came_before(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch, "randn", counting)
     for rows in (range(32), range(32, 48), range(48, 53)):
-        draw_sources("gauss", DATA, heldout=False, count=53, seed=5, rows=rows)
+        draw_sources(OneStepConfig(source="gauss"), DATA, heldout=False, count=53, seed=5, rows=rows)
     assert rows_drawn == [16, 16, 16, 5]
     rows_drawn.clear()
-    draw_sources("gauss", DATA, heldout=False, count=53, seed=5, rows=range(32, 48))
+    draw_sources(OneStepConfig(source="gauss"), DATA, heldout=False, count=53, seed=5, rows=range(32, 48))
     assert rows_drawn == [16, 16, 16]  # the first two blocks are drawn again, to come to the third
 
 

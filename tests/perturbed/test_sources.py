@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from perturblearn.config import OneStepConfig, RebuildConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
 from perturblearn.perturbed import Sources, draw_sources
@@ -33,7 +34,8 @@ def data(
 
 def drawn(source: str, of: Dataset, *, heldout: bool = False, count: int | None = None, seed: int = 0) -> Sources:
     everything = of.n_heldout if heldout else of.n_samples
-    return draw_sources(source, of, heldout=heldout, count=count or everything, seed=seed)
+    attack = RebuildConfig() if source == "another" else OneStepConfig(source=source)
+    return draw_sources(attack, of, heldout=heldout, count=count or everything, seed=seed)
 
 
 @pytest.mark.parametrize("heldout", [False, True])

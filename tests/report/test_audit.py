@@ -77,6 +77,11 @@ def test_without_controls_nothing_follows() -> None:
             "trained only on perturbations towards wrong classes (L2, ε = 1)",
         ),
         ({"source": "gauss"}, "trained only on noise perturbed towards random classes (L2, ε = 1)"),
+        ({"source": "data:mnist"}, "trained only on inputs of mnist perturbed towards random classes (L2, ε = 1)"),
+        (
+            {"source": "noisy", "signal_to_noise": 1.0, "targets": "predicted"},
+            "trained only on inputs under noise perturbed towards f's answers (L2, ε = 1)",
+        ),
         ({"name": "radial_pgd", "norm": "l0", "pixels": 5}, "towards random classes (L0, 5 coordinates)"),
         ({"name": "radial_pgd", "norm": "l0", "pixel_share": 0.25}, "(L0, 25 % of the coordinates)"),
     ],

@@ -123,6 +123,14 @@ def test_the_title_says_what_was_mixed(share: float, source: str, words: str) ->
     assert title(config_of(share, **{"attack.source": source, **targets})).endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("keep", "words"), [("labels", "labels of 1 other network"), ("odds", "odds of 1 other network")]
+)
+def test_the_title_says_what_is_kept(keep: str, words: str) -> None:
+    kept = config_of(1.0, **{"attack.name": "pgd", "attack.keep_others": 1, "attack.keep": keep})
+    assert title(kept).endswith(f"targets other, {words} kept, 2 seeds")
+
+
 GROUPS = GroupMeasures(
     names=("on land", "sky", "sea"),
     n_heldout=(4, 0, 12),

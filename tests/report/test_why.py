@@ -111,6 +111,19 @@ def test_every_route_has_its_sentence_and_an_equal_reason_is_told_once() -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("success", "claim"),
+    [(0.4, "Hardly anything is found that fools f alone"), (0.6, "What fools f alone teaches too")],
+)
+def test_of_a_set_that_does_not_fool_f_nothing_is_said_of_what_does(success: float, claim: str) -> None:
+    searched = cell([0.6, 0.7], success=success, keep_others=5, keep="odds")
+    found = route("negative", with_measures(searched, {"kept_share": [0.75, 0.75]}))
+    assert AuditReport(audit_with(found)).why == [
+        f"{claim}: trained on perturbations that fool f on {100 * success:.1f} %, while 5 networks like f give 75.0 % "
+        "their true label, g classifies 65.0 ± 7.1 % correctly; no perturbation 10.0 ± 0.0 %."
+    ]
+
+
 @pytest.mark.parametrize("name", ROUTES)
 def test_without_controls_nothing_is_claimed(name: RouteName) -> None:
     measures = {

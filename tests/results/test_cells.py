@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from tests.report.cells import cell
+from torch import nn
 
 from perturblearn import Audit, ExperimentConfig, Result, StoreError, TransferMatrix
+from perturblearn.classifiers import hand_over
 from perturblearn.config import config_tree, resolve_config
 from perturblearn.results import short_names, size_of
 from perturblearn.store import ArtefactStore
@@ -28,6 +30,21 @@ from perturblearn.store import ArtefactStore
 )
 def test_names_are_as_short_as_they_can_be_told_apart(names: list[str], expected: list[str]) -> None:
     assert short_names([*names, names[0]]) == dict(zip(names, expected, strict=True))
+
+
+class Narrow(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+
+
+def test_objects_are_called_by_their_classes_where_these_are_known_and_tell_them_apart() -> None:
+    factory, module, unnamed = hand_over(Narrow), hand_over(nn.Linear(4, 2)), hand_over(lambda: nn.Linear(4, 3))
+    elsewhere = "python:0123456789abcdef"
+    assert list(short_names([factory, module, unnamed, elsewhere]).values()) == [
+        "Narrow (object)", "Linear (object)", f"object {unnamed[7:13]}", "object 012345",
+    ]  # fmt: skip
+    another = hand_over(nn.Linear(4, 5))
+    assert list(short_names([module, another]).values()) == [f"object {module[7:13]}", f"object {another[7:13]}"]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError, PerturbLearnError
 from perturblearn.experiment import (
     DEEP_DEFAULTS,
+    DEFAULT_NETWORK,
     Experiment,
     RouteCase,
     audit_configs,
@@ -168,7 +169,7 @@ def prepare_audit(
     norm, attack = (keys.get(name, given_value(tree, name)) for name in ("attack.norm", "attack.name"))
     _require_l0(epsilons, norm, attack)
     standard = DEEP_DEFAULTS["standard"] if train else {"training": "none"}
-    placeholder = {**DEEP_DEFAULTS["perturbation"], "model": {"name": "mlp"}}
+    placeholder = {**DEEP_DEFAULTS["perturbation"], "model": {"name": DEFAULT_NETWORK}}
     defaults = {**DEEP_DEFAULTS, "name": "audit", "standard": standard, "perturbation": placeholder}
     base = resolve_config(tree, keys, defaults=defaults)
     refuse_true_labels(base)

@@ -16,7 +16,7 @@ from perturblearn.api.run import check_device
 from perturblearn.config import JSON, ConfigLike, Keys, resolve_config
 from perturblearn.data import Outline, data_outline
 from perturblearn.errors import ConfigError
-from perturblearn.experiment import DEEP_DEFAULTS, Transfer, default_epsilons, default_targets
+from perturblearn.experiment import DEEP_DEFAULTS, DEFAULT_NETWORK, Transfer, default_epsilons, default_targets
 from perturblearn.graph import Executor, Watcher
 from perturblearn.results import DataSize, Result, Style, TransferMatrix, first_examples
 from perturblearn.results.cells import example_files
@@ -82,12 +82,12 @@ def prepare_transfer(
     """What `transfer` does with these arguments, validated and not yet done."""
     refuse_settled(overrides, {"standard.model.name": "--networks", "perturbation.model.name": "--networks"})
     keys, dataset = UserObjects(data=data).register(overrides)
-    networks = learner_keys(architectures, default="mlp")
+    networks = learner_keys(architectures, default=DEFAULT_NETWORK)
     if len(networks) < 2:
         raise ConfigError(
             f"a transfer matrix needs at least two architectures, not only {', '.join(networks)}; name another"
         )
-    placeholder = {"model": {"name": "mlp"}}
+    placeholder = {"model": {"name": DEFAULT_NETWORK}}
     sections = {role: {**DEEP_DEFAULTS[role], **placeholder} for role in ("standard", "perturbation")}
     base = resolve_config(config, keys, defaults={**DEEP_DEFAULTS, **sections, "name": "transfer"})
     refuse_true_labels(base)

@@ -15,7 +15,7 @@ from perturblearn.classifiers.make import make_network, sigmas_of
 from perturblearn.classifiers.mlp import MLP, NtkLinear
 from perturblearn.classifiers.network import Network
 from perturblearn.classifiers.outputs import is_target, label_loss, predicted_labels
-from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over
+from perturblearn.classifiers.own import fingerprint, forget_calls, hand_over, name_of_object
 from perturblearn.classifiers.resnet import ResNet18
 from perturblearn.classifiers.resnet9 import ResNet9
 from perturblearn.classifiers.trial import try_out
@@ -57,6 +57,7 @@ __all__ = [
     "linearised_from",
     "load_weights",
     "make_network",
+    "name_of_object",
     "predicted_labels",
     "rows_per_pass",
     "sigmas_of",

@@ -123,7 +123,7 @@ class Classifier(Generic[AnyNetwork]):
 
     def to(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> Classifier[AnyNetwork]:
         """A copy in another precision (dtype) or on another device; it shares no parameters."""
-        name = "two_layer" if isinstance(self.module, TwoLayer) else self.module.config.name
+        name = type(self.module).__name__ if isinstance(self.module, TwoLayer) else self.module.config.name
         moved = copied(self.module, name).to(device=device, dtype=dtype)
         return Classifier(moved, self.training, self.losses, self.final_lr)
 

@@ -49,6 +49,19 @@ def hand_over(network: nn.Module | Callable[[], nn.Module]) -> str:
     return name
 
 
+def name_of_object(name: str) -> str | None:
+    """The class of a network that this process was handed, or what its factory is called; None if neither is known.
+
+    Args:
+        name: as `hand_over` returned it, possibly in another process.
+    """
+    if name not in _registered:
+        return None
+    source, _ = _registered[name]
+    called = str(getattr(source, "__name__", type(source).__name__))
+    return called if called.isidentifier() else None  # a lambda has no name
+
+
 def own_source(name: str) -> Any:
     """The user's module or factory.
 

@@ -7,7 +7,11 @@ from perturblearn.config.adversary import (
     RadialPGDAdversaryConfig,
 )
 from perturblearn.config.attack import (
-    NOISE_SOURCES,
+    BARE_SOURCE,
+    RANDOM_TARGETS,
+    REBUILT_SOURCE,
+    SOURCE_KEYS,
+    WRONG_TARGETS,
     AttackConfig,
     FoolboxConfig,
     GeometryConfig,
@@ -89,10 +93,14 @@ from perturblearn.config.sweep import Keep, Sweep, describe, resolve_sweep
 from perturblearn.config.values import JSON, Keys, leaves
 
 __all__ = [
+    "BARE_SOURCE",
     "JSON",
     "MOST_GENERATIONS",
     "NETWORKS",
-    "NOISE_SOURCES",
+    "RANDOM_TARGETS",
+    "REBUILT_SOURCE",
+    "SOURCE_KEYS",
+    "WRONG_TARGETS",
     "AdversarialConfig",
     "AdversarialTwoLayerConfig",
     "AdversaryConfig",

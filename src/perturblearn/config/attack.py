@@ -14,12 +14,21 @@ from perturblearn.config.section import IMPORT_PATH, PositiveInt, none_for
 from perturblearn.config.variants import NamedVariants
 from perturblearn.errors import ConfigError
 
-NOISE_SOURCES = ("uniform", "gauss")
 NormName = Literal["l0", "l2", "linf"]
 _NORM = "norm that bounds the perturbation"
 _EPSILON = "size of the perturbation (l0: its L2 length)"
-SOFT_TARGETS = ("soft", "auxiliary")
-SOURCES = ("natural", "none", *NOISE_SOURCES, "noisy", "errors")
+BARE_SOURCE, REBUILT_SOURCE = "none", "another"
+FIXED_SOURCES = ("natural", BARE_SOURCE)
+"""Sources of the papers that nothing is drawn for."""
+_NOISE_SOURCES = ("uniform", "gauss")
+SOURCES = (*FIXED_SOURCES, *_NOISE_SOURCES, "noisy", "errors")
+"""Sources by their names; besides, there are those of another data set."""
+SOURCE_KEYS = ("n_sources", "signal_to_noise")
+"""Keys about sources alone."""
+FOREIGN_SOURCE = "data:NAME"
+"""What these are called where their name does not matter."""
+RANDOM_TARGETS, WRONG_TARGETS = "uniform", "other"
+_SOFT_TARGETS = ("soft", "auxiliary")
 _SOURCE = (
     "what is perturbed: natural (training inputs), none (nothing: the bare perturbation), uniform or gauss (noise), "
     "noisy (training inputs under noise), errors (those that f gets wrong), data:NAME (inputs of another data set); "
@@ -37,7 +46,7 @@ def _is_source(source: Any) -> Any:
     known = isinstance(source, str) and (source in SOURCES or len(source.removeprefix("data:")) not in (0, len(source)))
     if not known:
         expected = ", ".join(f"'{each}'" for each in SOURCES)
-        raise PydanticKnownError("literal_error", {"expected": f"{expected} or 'data:NAME'"})
+        raise PydanticKnownError("literal_error", {"expected": f"{expected} or {FOREIGN_SOURCE!r}"})
     return source
 
 
@@ -82,7 +91,27 @@ class AttackConfig(NamedVariants):
     @property
     def is_bare(self) -> bool:
         """Whether nothing is perturbed, so that g sees perturbations alone."""
-        return self.source == "none"
+        return self.source == BARE_SOURCE
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether sources are drawn, and not inputs of any data."""
+        return self.source in _NOISE_SOURCES
+
+    @property
+    def is_chosen_by_f(self) -> bool:
+        """Whether what f says of them decides which inputs are sources, so that it takes a trained f to count them."""
+        return self.source == "errors"
+
+    @property
+    def source_without_f(self) -> str:
+        """The source of controls and parts that must not know what f says: all inputs, where f chooses among them."""
+        return "natural" if self.is_chosen_by_f else self.source
+
+    @property
+    def source_kind(self) -> str:
+        """The source, but `FOREIGN_SOURCE` for those of any other data set."""
+        return self.source if self.foreign is None else FOREIGN_SOURCE
 
     @property
     def foreign(self) -> str | None:
@@ -93,17 +122,37 @@ class AttackConfig(NamedVariants):
     @property
     def asks_f(self) -> bool:
         """Whether targets are what f says of the sources."""
-        return self.targets in ("predicted", *SOFT_TARGETS)
+        return self.targets in ("predicted", *_SOFT_TARGETS)
+
+    @property
+    def targets_without_f(self) -> str:
+        """The targets of controls that must not know what f says."""
+        return RANDOM_TARGETS if self.asks_f else self.targets
+
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether every target is the true label."""
+        return self.targets == "true"
+
+    @property
+    def contradicts_labels(self) -> bool:
+        """Whether no target is the true label."""
+        return self.targets in (WRONG_TARGETS, "next")
 
     @property
     def is_soft(self) -> bool:
         """Whether g learns outputs of f instead of labels."""
-        return self.targets in SOFT_TARGETS
+        return self.targets in _SOFT_TARGETS
+
+    @property
+    def teaches_auxiliary(self) -> bool:
+        """Whether these are f's auxiliary outputs, which no label is about."""
+        return self.targets == "auxiliary"
 
     @property
     def has_labels(self) -> bool:
         """Whether sources have true labels."""
-        return self.source not in NOISE_SOURCES and self.foreign is None
+        return not self.is_noise and self.foreign is None
 
     @property
     def has_known_factors(self) -> bool:
@@ -112,8 +161,13 @@ class AttackConfig(NamedVariants):
 
     @property
     def n_others(self) -> int:
-        """Networks besides f that perturbations are to leave at the true labels."""
+        """Networks besides f that perturbations are to leave alone."""
         return 0
+
+    @property
+    def keeps_odds(self) -> bool:
+        """Whether these keep their odds of the target instead of their true labels."""
+        return False
 
     @property
     def is_bfloat16(self) -> bool:
@@ -148,7 +202,7 @@ class AttackConfig(NamedVariants):
                 f"the key n_sources applies to noise sources and to those of another data set; {self.source} perturbs "
                 "each training sample; remove it"
             )
-        if self.targets in ("other", "next", "true") and not self.has_labels:
+        if (self.contradicts_labels or self.keeps_labels) and not self.has_labels:
             kind = "of another data set are not those of this one" if self.foreign else "noise does not have"
             whose = "which sources " if self.foreign else f"which {self.source} "
             raise ValueError(f"targets {self.targets} needs true labels, {whose}{kind}; choose uniform")
@@ -158,9 +212,10 @@ class AttackConfig(NamedVariants):
                 if self.signal_to_noise is None
                 else f"the key signal_to_noise applies to the source noisy, not to {self.source}; remove it"
             )
-        if self.source == "errors" and not self.asks_f:
+        if self.is_chosen_by_f and not self.asks_f:
             raise ValueError(
-                f"source errors is about f's own wrong answers, which targets {self.targets} are not; choose predicted"
+                f"source {self.source} is about f's own wrong answers, which targets {self.targets} are not; choose "
+                "predicted"
             )
         return self
 
@@ -330,6 +385,11 @@ class RestartingConfig(IterativeConfig):
         """See `AttackConfig.n_others`."""
         return self.keep_others or 0
 
+    @property
+    def keeps_odds(self) -> bool:
+        """See `AttackConfig.keeps_odds`."""
+        return self.keep == "odds"
+
 
 class RadialPGDConfig(SparseAttackConfig, RestartingConfig):
     """Projected gradient descent of ICLR24."""
@@ -402,7 +462,7 @@ class RebuildConfig(AttackConfig):
     )
     norm: Literal["l2"] = Field(default="l2", description=_NORM)
     epsilon: None = Field(default=None, description=_EPSILON)
-    source: Literal["another"] = Field(default="another", description=_SOURCE)
+    source: Literal["another"] = Field(default=REBUILT_SOURCE, description=_SOURCE)
     targets: Literal["original"] = Field(default="original", description=_TARGETS)
     steps: PositiveInt = Field(default=1000, description=_STEPS)
     step: Annotated[float, Field(gt=0)] = Field(

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from perturblearn.config.attack import (
+    FIXED_SOURCES,
+    RANDOM_TARGETS,
     AttackConfig,
     GeometryConfig,
     OneStepConfig,
@@ -20,7 +22,7 @@ from perturblearn.config.attack import (
 from perturblearn.config.classifier import ClassifierConfig, DescentConfig, SGDConfig, UntrainedConfig
 from perturblearn.config.data import DataConfig, DigitsConfig, SyntheticConfig
 from perturblearn.config.mixing import MixingConfig
-from perturblearn.config.model import LimitConfig
+from perturblearn.config.model import LimitConfig, NetworkConfig, OneHiddenConfig, TwoLayerConfig
 from perturblearn.config.saving import SavingConfig
 from perturblearn.config.section import IMPORT_PATH, PositiveInt, Section
 
@@ -176,8 +178,8 @@ class _Script:
 
 
 _SCRIPTS = {
-    "neurips2024": _Script("two_layer", ("gauss", "shifted_gauss"), has_images=True, sources=("natural", "none")),
-    "iclr2024": _Script("one_hidden", ("gauss", "uniform"), has_images=False),
+    "neurips2024": _Script(TwoLayerConfig.tag, ("gauss", "shifted_gauss"), has_images=True, sources=FIXED_SOURCES),
+    "iclr2024": _Script(OneHiddenConfig.tag, ("gauss", "uniform"), has_images=False),
 }
 
 
@@ -351,7 +353,7 @@ class ExperimentConfig(Section):
             ("standard.model.name", self.standard.model.name, (script.model,)),
             ("perturbation.model.name", self.perturbation.model.name, (script.model,)),
             ("attack.source", attack.source, script.sources or (data.name,)),
-            ("attack.targets", attack.targets, ("uniform",)),
+            ("attack.targets", attack.targets, (RANDOM_TARGETS,)),
         ):
             if value not in known:
                 raise ValueError(
@@ -431,12 +433,14 @@ class ExperimentConfig(Section):
                 f"mixing.perturbed_share = {self.mixing.perturbed_share:g} mixes labels, but attack.targets = "
                 f"{targets!r} teaches g outputs; remove one of them"
             )
-        if targets == "auxiliary":
-            of_f, of_g = (getattr(section.model, "auxiliary", None) for section in (f, g))
+        if self.attack.teaches_auxiliary:
+            of_f, of_g = (
+                section.model.auxiliary if isinstance(section.model, NetworkConfig) else None for section in (f, g)
+            )
             if of_f is None or of_f != of_g:
                 raise ValueError(
-                    "attack.targets = 'auxiliary' teaches g the auxiliary outputs of f, but standard.model.auxiliary = "
-                    f"{of_f} and perturbation.model.auxiliary = {of_g}; give both the same number"
+                    f"attack.targets = {targets!r} teaches g the auxiliary outputs of f, but standard.model.auxiliary "
+                    f"= {of_f} and perturbation.model.auxiliary = {of_g}; give both the same number"
                 )
         return self
 

@@ -130,8 +130,15 @@ def resolve_sweep(sweep: Keys | str | os.PathLike[str], overrides: Keys | None =
 
 
 def describe(values: Keys) -> str:
-    """A point for a sentence: what is varied there."""
-    return ", ".join(f"{name} = {shown_value(value)}" for name, value in values.items())
+    """A point for a sentence: the keys that are set there, of those that are varied."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if values and not given:
+        return f"{' and '.join(values)} unset"
+    return ", ".join(f"{name} = {_in_a_sentence(value)}" for name, value in given.items())
+
+
+def _in_a_sentence(value: JSON) -> str:
+    return str(value).lower() if isinstance(value, bool) else shown_value(value)
 
 
 def _sentence_without_axes(base: Keys) -> str | None:

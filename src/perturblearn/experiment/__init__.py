@@ -3,6 +3,7 @@
 from perturblearn.experiment.attribution import Attribution
 from perturblearn.experiment.audit import (
     DEEP_DEFAULTS,
+    DEFAULT_NETWORK,
     audit_configs,
     default_epsilons,
     default_learner,
@@ -72,6 +73,7 @@ __all__ = [
     "BEATEN_SHARE",
     "COMPARISONS",
     "DEEP_DEFAULTS",
+    "DEFAULT_NETWORK",
     "FEATURE_BANDS",
     "FEATURE_NUMBERS",
     "HELDOUT",

@@ -103,7 +103,7 @@ def attribute(
         generator = torch.Generator().manual_seed(derive_seed(seed, "attribution"))
         rows = torch.randperm(count, generator=generator)[:n_inputs].sort().values
     inputs, labels = (part[rows.to(part.device)] for part in (data.heldout_inputs, data.heldout_labels))
-    sources = torch.zeros_like(perturbed.inputs) if perturbed.source == "none" else perturbed.sources
+    sources = torch.zeros_like(perturbed.inputs) if perturbed.is_bare else perturbed.sources
     assert sources is not None, "a stage has a set with its sources"
     spec = TrainingSpec(section, perturbed.target_labels, seed, _ROLE, start)
     path = _follow(spec, data, perturbed.inputs, sources, inputs, merged, tolerance, device, report)
@@ -123,7 +123,7 @@ def attribute(
     }
     if total:
         numbers["attribution_cancellation"] = sizes / abs(total)
-    if perturbed.source != "none":  # of nothing, there is nothing to learn
+    if not perturbed.is_bare:  # of nothing, there is nothing to learn
         control = _train_on(sources, spec, data, device)
         numbers["attribution_unperturbed"] = float(class_signal(control.outputs(inputs).cpu(), labels.cpu()).mean())
     return Attribution(numbers, _by_class(data, labels.cpu(), signals), rows, signals, right, without)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from perturblearn.config import JSON, ExperimentConfig, Keys, resolve_config
+from perturblearn.config import JSON, RANDOM_TARGETS, WRONG_TARGETS, ExperimentConfig, Keys, resolve_config
 from perturblearn.data import Signature
 from perturblearn.errors import ConfigError
 
@@ -22,6 +22,8 @@ and more) show what there is within minutes."""
 L2_SHARE, LINF_SHARE = 0.25, 0.4
 """Default sizes of perturbations: in L2 so long that each coordinate moves by this share of the data's standard
 deviation, in L-infinity this share at most. ICLR24's lie between 0.14 and 0.23, and between 0.4 and 1."""
+DEFAULT_NETWORK = "mlp"
+"""The network that learns from any inputs."""
 SMALLEST_IMAGE = 11
 """Sides from which on the ConvNet of two stages leaves something of an image."""
 
@@ -36,7 +38,7 @@ def default_epsilons(signature: Signature) -> dict[str, tuple[float, ...]]:
 def default_learner(signature: Signature) -> str:
     """The network that learns: the ConvNet for images, the MLP for all else."""
     is_large = signature.is_image and min(signature.input_shape[1:]) >= SMALLEST_IMAGE
-    return "convnet" if is_large else "mlp"
+    return "convnet" if is_large else DEFAULT_NETWORK
 
 
 def default_targets(signature: Signature) -> str:
@@ -44,7 +46,7 @@ def default_targets(signature: Signature) -> str:
 
     Of two classes the other one would be the true label read backwards.
     """
-    return "uniform" if signature.n_classes == 2 else "other"
+    return RANDOM_TARGETS if signature.n_classes == 2 else WRONG_TARGETS
 
 
 def attack_keys(norm: str, epsilon: float) -> dict[str, JSON]:

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from perturblearn.attacks import norm_of, steepest_step
-from perturblearn.config import AttackConfig, ClassifierConfig, DescentConfig, OneStepConfig, RebuildConfig
+from perturblearn.config import (
+    SOURCE_KEYS,
+    AttackConfig,
+    ClassifierConfig,
+    DescentConfig,
+    OneStepConfig,
+    RebuildConfig,
+)
 from perturblearn.data import Dataset, Signature, row_slices
 from perturblearn.experiment.learn import TrainingSpec, learn_side_by_side
 from perturblearn.experiment.measured import ControlAccuracies
@@ -240,17 +247,11 @@ def attack_of_control(attack: AttackConfig) -> AttackConfig:
     """
     if attack.rebuilds:
         return RebuildConfig()
-    drawn = OneStepConfig(
-        # Which inputs f gets wrong and what it says of them is what such a control must not know.
-        source="natural" if attack.source == "errors" else attack.source,
-        targets="uniform" if attack.asks_f else attack.targets,
-        n_sources=attack.n_sources,
-        signal_to_noise=attack.signal_to_noise,
+    known = (*SOURCE_KEYS, *(("norm", "epsilon", "pixels", "pixel_share") if attack.is_bare else ()))
+    keys = {key: getattr(attack, key) for key in known}
+    return OneStepConfig.model_validate(
+        {"source": attack.source_without_f, "targets": attack.targets_without_f, **keys}
     )
-    if not attack.is_bare:
-        return drawn
-    known = ("norm", "epsilon", "pixels", "pixel_share")
-    return drawn.model_copy(update={key: getattr(attack, key) for key in known})
 
 
 def unperturbed_set(

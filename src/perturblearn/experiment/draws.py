@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from perturblearn.config import NOISE_SOURCES, ExperimentConfig, SyntheticConfig, TrainedTwoLayerConfig
+from perturblearn.config import ExperimentConfig, SyntheticConfig, TrainedTwoLayerConfig
 from perturblearn.perturbed import set_size
 from perturblearn.seeding import PublishedControl, PublishedDraws, PublishedSources, PublishedStart, PublishedTargets
 
@@ -38,7 +38,7 @@ def start_of_sources(config: ExperimentConfig, part: str) -> PublishedSources | 
         part: of the data, ``training`` or ``heldout``; no script has a held-out perturbed set, so its draws are ours.
     """
     draws, data = draws_of(config), config.data
-    if draws is None or part == "heldout" or config.attack.source not in NOISE_SOURCES:
+    if draws is None or part == "heldout" or not config.attack.is_noise:
         return None
     assert isinstance(data, SyntheticConfig), "the configuration refuses noise of a script that draws none"
     return draws.sources(data.name, data.n_samples, data.input_dim)
@@ -51,7 +51,7 @@ def start_of_targets(config: ExperimentConfig, part: str) -> PublishedTargets | 
         return None
     if not isinstance(data, SyntheticConfig):
         return draws.targets(data.provider, 0, 0)
-    n_noise = set_size(attack, data.n_samples, 0, heldout=False) if attack.source in NOISE_SOURCES else 0
+    n_noise = set_size(attack, data.n_samples, 0, heldout=False) if attack.is_noise else 0
     return draws.targets(data.name, data.n_samples, data.input_dim, n_noise=n_noise)
 
 

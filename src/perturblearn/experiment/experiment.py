@@ -176,10 +176,11 @@ class Experiment:
         Raises:
             ConfigError: there are several f, of several learning rates, or how large the set is depends on f.
         """
-        if self.config.attack.source == "errors":
+        if self.config.attack.is_chosen_by_f:
             raise ConfigError(
-                "attack.source = 'errors' takes the inputs that f gets wrong, and how many there are is known once f "
-                "is trained, so such a set is made in a run and not written beforehand; use perturblearn run"
+                f"attack.source = {self.config.attack.source!r} takes inputs by what f says of them, and how "
+                "many there are is known once f is trained, so such a set is made in a run and not written beforehand; "
+                "use perturblearn run"
             )
         if self.config.attack.is_soft:
             raise ConfigError(

@@ -71,7 +71,7 @@ def measure_robust_linear(
         "robust_linear_clean_heldout": reached(features(clean), labels),
         "robust_linear_share": share_within(perturbed, span),
     }
-    if perturbed.source != "none":
+    if not perturbed.is_bare:
         assert perturbed.sources is not None, "a stage has a set with its sources"
         numbers["robust_linear_unperturbed_heldout"] = reached(features(perturbed.sources.cpu()), targets)
     for name, inside in (("g_heldout", True), ("g_without_heldout", False)):

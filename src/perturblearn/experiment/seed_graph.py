@@ -11,7 +11,6 @@ from typing import Any
 from perturblearn.attacks import attack_fingerprint
 from perturblearn.classifiers import Classifier
 from perturblearn.config import (
-    NOISE_SOURCES,
     ClassifierConfig,
     DataConfig,
     ExperimentConfig,
@@ -541,7 +540,7 @@ class GraphBuilder:
         model = self.config.standard.model
         assert isinstance(model, TwoLayerModelConfig), "the configuration refuses directions of deep networks"
         kernel = kernel_of(model)
-        at_samples = self.config.attack.source not in NOISE_SOURCES
+        at_samples = not self.config.attack.is_noise
         return DirectionMeasures(
             kernel=kernel,
             data=data,

@@ -33,7 +33,7 @@ from perturblearn.experiment.numbers import Numbers, NumbersStage
 from perturblearn.experiment.probe import LinearProbe
 from perturblearn.experiment.training import DeepTraining, Samples, TwoLayerTraining
 from perturblearn.graph import Costly, Estimate, Results, Stage, Stored, aside, optional
-from perturblearn.perturbed import PerturbedSet, StoredSet, mix, perturb, saved_set, sources_of
+from perturblearn.perturbed import PerturbedSet, StoredSet, chosen_by_f, mix, perturb, saved_set, sources_of
 from perturblearn.seeding import PublishedDraws, PublishedSources, PublishedTargets, derive_seed
 from perturblearn.store import Artefact
 
@@ -327,21 +327,7 @@ class Perturbed(ContextStage[PerturbedSet]):
             room = torch.empty_like(sources.inputs, device=self.context.data_device)
             parts = (result(shard) for shard in self.made_from)
             made = replace(PerturbedSet.joined(parts, len(room), inputs=room), sources=sources.inputs)
-        return self._errors(made) if self.attack.source == "errors" else made
-
-    def _errors(self, made: PerturbedSet) -> PerturbedSet:
-        """The samples that f gets wrong: its answers are their targets.
-
-        Raises:
-            DataError: there is none.
-        """
-        if not bool(made.redirected.any()):
-            inputs = "held-out" if self.part == "heldout" else "training"
-            raise DataError(
-                f"attack.source = 'errors' takes the {inputs} inputs that f gets wrong, but there is none; train f for "
-                "fewer epochs, or choose another source"
-            )
-        return made.where(made.redirected)
+        return chosen_by_f(made, self.attack, heldout=heldout)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

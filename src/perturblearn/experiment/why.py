@@ -117,7 +117,6 @@ def route_cases(
             yield RouteCase("foreign", cell, _answers(cell, source=f"data:{name}", n_sources=count))
         if not foreign:
             yield RouteCase("foreign", cell, None, "no other data set was named; name one with --foreign")
-    epsilon = float(f"{ROBUST_SHARE * default_epsilons(signature)['l2'][0]:.2g}")
     for name in ROUTES:
         for cell in cells if ROUTES[name].is_of_perturbations else ():
             why = (
@@ -128,7 +127,7 @@ def route_cases(
             if name == "attribution" and why is not None:
                 yield RouteCase(name, cell, None, f"attribution {why}")
             else:
-                yield _case(name, cell, lambda cell, name=name: resolve_config(cell, _keys(name, cell, epsilon)))
+                yield _case(name, cell, lambda cell, name=name: resolve_config(cell, _keys(name, cell, signature)))
 
 
 def _case(name: RouteName, cell: ExperimentConfig, make: Callable[[ExperimentConfig], ExperimentConfig]) -> RouteCase:
@@ -144,12 +143,14 @@ def _answers(cell: ExperimentConfig, **source: JSON) -> ExperimentConfig:
     return resolve_config({**config_tree(cell), "attack": attack})
 
 
-def _keys(name: RouteName, cell: ExperimentConfig, epsilon: float) -> dict[str, JSON]:
+def _keys(name: RouteName, cell: ExperimentConfig, signature: Signature) -> dict[str, JSON]:
     match name:
         case "robust_linear":
+            epsilon = float(f"{ROBUST_SHARE * default_epsilons(signature)['l2'][0]:.2g}")
             asked = cell.measures.robust_leakage
             return {"measures.robust_leakage": epsilon if asked is None else asked}
         case "negative":
-            return {"attack.keep_others": KEPT}
+            # Between more than two classes, networks that keep their labels do not stop what they share with f.
+            return {"attack.keep_others": KEPT, "attack.keep": "odds" if signature.n_classes > 2 else "labels"}
         case _:
             return {f"measures.{name}": True}

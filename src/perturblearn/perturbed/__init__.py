@@ -6,7 +6,7 @@ from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.saving import check_images, saved_set, through_files
 from perturblearn.perturbed.set_files import lost_standard
 from perturblearn.perturbed.shards import set_size, shard_ranges
-from perturblearn.perturbed.sources import Sources, draw_sources
+from perturblearn.perturbed.sources import Sources, chosen_by_f, draw_sources
 from perturblearn.perturbed.stored_set import StoredSet
 from perturblearn.perturbed.targets import draw_targets
 from perturblearn.perturbed.verify import Damage, repair, verify
@@ -19,6 +19,7 @@ __all__ = [
     "Sources",
     "StoredSet",
     "check_images",
+    "chosen_by_f",
     "draw_sources",
     "draw_targets",
     "lost_standard",

@@ -36,7 +36,7 @@ def mix(perturbed: PerturbedSet, data: Dataset, share: float, *, seed: int, held
         DataError: more clean samples are wanted in place of noise than the data have.
     """
     assert 0 <= share <= 1
-    assert perturbed.source != "none", "the configuration refuses bare perturbations among whole inputs"
+    assert not perturbed.is_bare, "the configuration refuses bare perturbations among whole inputs"
     kept = round(share * len(perturbed))
     if kept == len(perturbed):
         return perturbed

@@ -70,7 +70,7 @@ def perturb(
         found = standard.outputs(sources.points)
         targets = predicted_labels(found)
         if attack.is_soft:
-            taught = found if attack.targets == "soft" else standard.auxiliary_outputs(sources.points)
+            taught = standard.auxiliary_outputs(sources.points) if attack.teaches_auxiliary else found
     else:
         of_targets = seed if generation == 1 else derive_seed(seed, "generation", str(generation))
         targets = targets_of(data, attack, seed=of_targets, heldout=heldout, rows=rows, published=published_targets)
@@ -80,7 +80,7 @@ def perturb(
     part = "heldout" if heldout else "training"
     work = _Work(standard, data, attack, search, tuple(others), seed, part, drafts or Drafts(), report)
     made = PerturbedSet.joined(work.blocks(rows, sources, targets), len(rows))
-    return replace(made, sources=sources.inputs, outputs=taught, is_auxiliary=attack.targets == "auxiliary")
+    return replace(made, sources=sources.inputs, outputs=taught, is_auxiliary=attack.teaches_auxiliary)
 
 
 def sources_of(
@@ -94,14 +94,13 @@ def sources_of(
 ) -> Sources:
     """The sources u of a perturbed set, or of some of its samples; see `perturb`."""
     return draw_sources(
-        attack.source,
+        attack,
         data,
         heldout=heldout,
         count=set_size(attack, data.n_samples, data.n_heldout, heldout=heldout),
         seed=derive_seed(seed, "sources", "heldout" if heldout else "training") if published is None else seed,
         rows=rows,
         published=published,
-        signal_to_noise=attack.signal_to_noise,
     )
 
 
@@ -178,8 +177,7 @@ class _Work:
         others = None
         if self.others:
             assert sources.labels is not None, "the configuration refuses sources without labels"
-            keeps_odds = isinstance(self.config, RestartingConfig) and self.config.keep == "odds"
-            labels = None if keeps_odds else sources.labels.to(device)
+            labels = None if self.config.keeps_odds else sources.labels.to(device)
             others = Others(tuple(other.module for other in self.others), labels)
         context = AttackContext(
             value_range=self.data.value_range,

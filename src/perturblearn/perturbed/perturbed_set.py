@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from perturblearn.config import BARE_SOURCE, REBUILT_SOURCE
 from perturblearn.store import Artefact, load_from
 
 _COLUMNS = (
@@ -96,6 +97,16 @@ class PerturbedSet:
         return int((self.success & self.redirected).sum()) / count if count else None
 
     @property
+    def is_bare(self) -> bool:
+        """Whether the inputs are perturbations alone."""
+        return self.source == BARE_SOURCE
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the inputs are rebuilt from others, one for each sample of the data."""
+        return self.source == REBUILT_SOURCE
+
+    @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """C and Q of inputs that are C Q by construction."""
         return None if self.coefficients is None or self.basis is None else (self.coefficients, self.basis)
@@ -113,7 +124,7 @@ class PerturbedSet:
     def perturbations_of(self, rows: slice) -> Tensor:
         """R = x' - u of some samples."""
         assert self.sources is not None, "a set read from disk does not know its sources"
-        return self.inputs[rows] if self.source == "none" else self.inputs[rows] - self.sources[rows]
+        return self.inputs[rows] if self.is_bare else self.inputs[rows] - self.sources[rows]
 
     def where(self, wanted: Tensor) -> PerturbedSet:
         """Some of the samples, in their order.

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from perturblearn.config import AttackConfig, OneStepConfig
 from perturblearn.data import Dataset
 from perturblearn.errors import ConfigError, DataError
+from perturblearn.perturbed.perturbed_set import PerturbedSet
 from perturblearn.perturbed.shards import block_rows, blocks_in
 from perturblearn.seeding import PublishedSources
 
@@ -47,7 +49,7 @@ class Sources:
 
 
 def draw_sources(
-    source: str,
+    attack: AttackConfig,
     data: Dataset,
     *,
     heldout: bool,
@@ -55,15 +57,14 @@ def draw_sources(
     seed: int,
     rows: range | None = None,
     published: PublishedSources | None = None,
-    signal_to_noise: float | None = None,
 ) -> Sources:
     """The sources of a perturbed set.
 
     Args:
-        source: ``natural``, ``errors`` (natural, of which f's errors are chosen later), ``noisy`` (natural under
-            Gaussian noise, clipped to the data's value range), ``another`` (for each sample another one of its part,
-            drawn at random), ``none``, ``uniform`` (over the data's value range), ``gauss`` (N(0, 1)), or ``data:NAME``
-            (the data's foreign inputs).
+        attack: its source: ``natural``, ``errors`` (natural, of which f's errors are chosen later), ``noisy`` (natural
+            under Gaussian noise, clipped to the data's value range), ``another`` (for each sample another one of its
+            part, drawn at random), ``none``, ``uniform`` (over the data's value range), ``gauss`` (N(0, 1)), or
+            ``data:NAME`` (the data's foreign inputs).
         data: the data set.
         heldout: use the held-out part instead of the training part.
         count: how many the whole set has: noise is drawn so often, of the part's samples so many are taken, evenly
@@ -72,12 +73,12 @@ def draw_sources(
             this draws it.
         rows: which of them, from the first of a block on; None for all.
         published: where a published script draws the noise; None for our own draws.
-        signal_to_noise: ``noisy``: variance of the training inputs over that of the noise.
 
     Raises:
         ConfigError: uniform noise over data without bounds, or more foreign sources than there are.
         DataError: a single sample, which has no other one.
     """
+    source = attack.source
     rows = range(count) if rows is None else rows
     inputs = data.heldout_inputs if heldout else data.inputs
     labels = data.heldout_labels if heldout else data.labels
@@ -92,17 +93,17 @@ def draw_sources(
         nothing = inputs.new_zeros(()).expand_as(inputs)
         return Sources(nothing if source == "none" else inputs, inputs, labels, index)
     if source == "noisy":
-        clean = draw_sources("natural", data, heldout=heldout, count=count, seed=seed, rows=rows)
-        assert signal_to_noise is not None, "the configuration asks for it"
-        deviation = math.sqrt(data.inputs.var().item() / signal_to_noise)
+        clean = draw_sources(OneStepConfig(), data, heldout=heldout, count=count, seed=seed, rows=rows)
+        assert attack.signal_to_noise is not None, "the configuration asks for it"
+        deviation = math.sqrt(data.inputs.var().item() / attack.signal_to_noise)
         noise = _noise("gauss", tuple(inputs.shape[1:]), seed, rows).to(inputs)
         noisy = (clean.inputs + deviation * noise).clamp(*data.value_range)
         return Sources(noisy, noisy, clean.labels, clean.index)
-    if source.startswith("data:"):
-        return _foreign(data, source.removeprefix("data:"), heldout=heldout, count=count, rows=rows)
+    if attack.foreign is not None:
+        return _foreign(data, attack.foreign, heldout=heldout, count=count, rows=rows)
     if source == "another":
         index = _others(Sources.index_of(len(inputs), count), len(inputs), seed)[rows.start : rows.stop]
-        originals = draw_sources("natural", data, heldout=heldout, count=count, seed=seed, rows=rows).inputs
+        originals = draw_sources(OneStepConfig(), data, heldout=heldout, count=count, seed=seed, rows=rows).inputs
         chosen = index.to(inputs.device)
         others = inputs[chosen]
         return Sources(others, others, labels[chosen], index, originals)
@@ -139,6 +140,28 @@ def _foreign(data: Dataset, name: str, *, heldout: bool, count: int, rows: range
     index = every[rows.start : rows.stop]
     chosen = inputs[index.to(inputs.device)]
     return Sources(chosen, chosen, None, index)
+
+
+def chosen_by_f(made: PerturbedSet, attack: AttackConfig, *, heldout: bool) -> PerturbedSet:
+    """The samples of a set that its source is about: of ``errors`` those that f gets wrong, of all others every one.
+
+    Args:
+        made: all samples.
+        attack: its source.
+        heldout: whether they are held-out inputs.
+
+    Raises:
+        DataError: f gets none wrong.
+    """
+    if not attack.is_chosen_by_f:
+        return made
+    if not bool(made.redirected.any()):
+        inputs = "held-out" if heldout else "training"
+        raise DataError(
+            f"attack.source = 'errors' takes the {inputs} inputs that f gets wrong, but there is none; train f for "
+            "fewer epochs, or choose another source"
+        )
+    return made.where(made.redirected)
 
 
 def _others(index: Tensor, available: int, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.conclusion import FEW_DRAWS, near_chance, weak_standard
 from perturblearn.report.why import WHY_HEADS, WHY_LEGEND, WHY_TITLE, why_lines, why_sentences
 from perturblearn.report.words import (
+    TARGETS,
     attack_text,
     data_text,
     framed,
@@ -26,6 +27,7 @@ from perturblearn.report.words import (
     percent_range,
     percent_with_spread,
     plural,
+    seen_text,
     size_text,
     source_text,
     with_spread,
@@ -57,7 +59,6 @@ _HARDLY_SUCCEEDS = 0.1
 """Below this share of targets reached, f's outputs have hardly moved, so its perturbations can tell little."""
 _NAMED = 3
 """Attacks that a warning names at most."""
-_TOWARDS = {"other": "wrong", "next": "wrong", "uniform": "random", "given": "given"}
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,8 @@ class AuditReport:
 
 def _training_set(cell: Result) -> str:
     attack = cell.config.attack
-    what = {"natural": "inputs perturbed", "none": "perturbations"}.get(attack.source, "noise perturbed")
-    return f"{what} towards {_TOWARDS[attack.targets]} classes"
+    what = "perturbations" if attack.is_bare else f"{seen_text(attack)} perturbed"
+    return f"{what} towards {TARGETS[attack.targets].classes}"
 
 
 def _linear(best: Result) -> str:

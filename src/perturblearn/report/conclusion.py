@@ -19,29 +19,17 @@ from perturblearn.experiment import (
 )
 from perturblearn.report.attribution import attribution_remarks
 from perturblearn.report.features import feature_remarks
-from perturblearn.report.words import NORMS, percent, percent_range, percent_with_spread, plural
+from perturblearn.report.words import (
+    NORMS,
+    TARGETS,
+    percent,
+    percent_range,
+    percent_with_spread,
+    plural,
+    seen_text,
+)
 from perturblearn.results import Result
 
-_TARGETS = {
-    "uniform": "random labels",
-    "other": "labels that are always wrong",
-    "next": "labels that are always wrong",
-    "given": "the labels that were given",
-    "predicted": "f's answers as labels",
-    "soft": "f's outputs in place of labels",
-    "auxiliary": "f's auxiliary outputs in place of labels",
-    "true": "their true labels",
-    "original": "the labels of the inputs whose features they have",
-}
-_SEEN = {
-    "none": "adversarial perturbations",
-    "natural": "inputs",
-    "noisy": "inputs under noise",
-    "errors": "inputs that f gets wrong",
-    "another": "inputs rebuilt from f's features",
-    "uniform": "noise",
-    "gauss": "noise",
-}
 _NEAR_CHANCE = 0.2
 """Up to this share of the way from chance to 1, f has learned little that carries over to held-out inputs."""
 FEW_DRAWS = 5
@@ -64,7 +52,7 @@ def ask(config: ExperimentConfig, names: Sequence[str]) -> str:
     if config.mixing.perturbed_share == 0:
         return "How well does a network do that is trained on clean inputs alone?"
     kinds = " and ".join(names) if len(names) == 2 else f"{len(names)} classes"
-    labels = _TARGETS[config.attack.targets]
+    labels = TARGETS[config.attack.targets].labels
     if config.mixing.is_mixed:
         return f"What do perturbed inputs with {labels}, among clean ones, teach a network about {kinds}?"
     seen = _seen(config.attack)
@@ -73,7 +61,7 @@ def ask(config: ExperimentConfig, names: Sequence[str]) -> str:
 
 def _seen(attack: AttackConfig) -> str:
     """What g is trained on."""
-    what = f"inputs of {attack.foreign}" if attack.foreign is not None else _SEEN[attack.source]
+    what = seen_text(attack)
     return what if attack.is_bare or attack.rebuilds or attack.epsilon == 0 else f"perturbed {what}"
 
 
@@ -98,7 +86,7 @@ def conclude(result: Result) -> str:
     beaten = " and ".join(f"{100 * values['beaten']:.0f} % of the {name}" for name, values in controls.items())
     if config.attack.epsilon == 0 and not config.attack.asks_f:
         verdict = "nothing was perturbed, so this is a control itself"
-    elif config.mixing.is_mixed or config.attack.targets == "true":
+    elif config.mixing.is_mixed or config.attack.keeps_labels:
         verdict = _verdict_on_mixed(result.seeds)
     else:
         verdict = _verdict(result, controls, part)
@@ -113,7 +101,7 @@ def told_part(result: Result) -> AccuracyNames:
 
 
 def _training_set(config: ExperimentConfig) -> str:
-    labels = _TARGETS[config.attack.targets]
+    labels = TARGETS[config.attack.targets].labels
     share = config.mixing.perturbed_share
     if share == 0:
         return "clean inputs with their true labels alone"
@@ -355,8 +343,8 @@ def remarks(result: Result) -> Iterator[str]:
         yield f"f itself is near chance on held-out inputs, so {told}."
     for control, values in result.controls.items():
         if values["at_chance"] is False:
-            expected = config.attack.targets in ("other", "next")
-            reason = ", as expected when targets contradict the true labels" if expected else ""
+            expected = ", as expected when targets contradict the true labels"
+            reason = expected if config.attack.contradicts_labels else ""
             yield (
                 f"The mean of {HELDOUT.controls[control]}, {values['mean']:.4f}, is more than 3 standard errors "
                 f"(of {values['standard_error']:.4f}) from chance, {result.chance:.3g}{reason}."

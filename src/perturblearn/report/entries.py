@@ -401,8 +401,6 @@ def _in_words(values: Sequence[Any]) -> str:
 
 
 def _in_a_word(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_in_a_word, value)) or "none"
     return shown_number(value)

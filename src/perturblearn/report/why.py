@@ -26,6 +26,9 @@ WHY_LEGEND = (
 )
 """What the table's numbers are not."""
 
+_FOOLED = 0.5
+"""Share of targets reached on f below which a set is not one of what fools f."""
+
 
 def why_lines(routes: Sequence[RouteResult], short: Mapping[str, str]) -> list[tuple[str, ...]]:
     """The table's lines under `WHY_HEADS`; of a route that could not be run dashes.
@@ -76,6 +79,8 @@ def _where(each: RouteResult, short: Mapping[str, str]) -> str:
 def _claim(each: RouteResult) -> str:
     if each.teaches is None:
         return f"{_capitalised(each.route.title)} cannot be judged without controls"
+    if each.name == "negative" and each.result and each.result.summary["attack_success"]["mean"] < _FOOLED:
+        return "Hardly anything is found that fools f alone"
     yes, no = _CLAIMS[each.name]
     return yes if each.teaches else no
 

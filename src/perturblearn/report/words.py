@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,68 @@ from perturblearn.results import DataSize, Result, size_of
 
 NORMS = {"l0": "L0", "l2": "L2", "linf": "L∞"}
 """Names of norms."""
+
+
+@dataclass(frozen=True)
+class SourceWords:
+    """What is said of a source.
+
+    Args:
+        title: as titles call it. Braces hold what is said of the ``attack``, and the ``provider`` of other data.
+        seen: what g sees where it is perturbed, in a sentence.
+    """
+
+    title: str
+    seen: str
+
+
+@dataclass(frozen=True)
+class TargetWords:
+    """What is said of targets.
+
+    Args:
+        labels: as g's labels.
+        classes: as that towards which inputs are perturbed.
+    """
+
+    labels: str
+    classes: str
+
+
+_SOURCES = {
+    "natural": SourceWords("natural sources", "inputs"),
+    "none": SourceWords("bare perturbations", "adversarial perturbations"),
+    "uniform": SourceWords("uniform sources", "noise"),
+    "gauss": SourceWords("gauss sources", "noise"),
+    "noisy": SourceWords("sources under noise (signal to noise {attack.signal_to_noise:g})", "inputs under noise"),
+    "errors": SourceWords("sources that f gets wrong", "inputs that f gets wrong"),
+    "data:NAME": SourceWords("sources from {provider}", "inputs of {attack.foreign}"),
+    "another": SourceWords("from other inputs", "inputs rebuilt from f's features"),
+}
+TARGETS = {
+    "uniform": TargetWords("random labels", "random classes"),
+    "other": TargetWords("labels that are always wrong", "wrong classes"),
+    "next": TargetWords("labels that are always wrong", "wrong classes"),
+    "given": TargetWords("the labels that were given", "given classes"),
+    "predicted": TargetWords("f's answers as labels", "f's answers"),
+    "soft": TargetWords("f's outputs in place of labels", "f's answers"),
+    "auxiliary": TargetWords("f's auxiliary outputs in place of labels", "f's answers"),
+    "true": TargetWords("their true labels", "their true classes"),
+    "original": TargetWords("the labels of the inputs whose features they have", "the classes of these"),
+}
+"""What is said of targets, by their names."""
 _NETWORKS = {
-    "convnet": "ConvNet",
-    "gradient_boosting": "gradient boosting classifier",
-    "knn": "nearest-neighbour classifier",
-    "limit": "network at its limit",
-    "logistic_regression": "logistic regression",
-    "mlp": "MLP",
-    "one_hidden": "one-hidden-layer network",
-    "resnet18": "ResNet-18",
-    "resnet9": "ResNet-9",
-    "two_layer": "two-layer network",
-    "wide_resnet": "Wide ResNet",
+    "convnet": "a ConvNet",
+    "gradient_boosting": "a gradient boosting classifier",
+    "knn": "a nearest-neighbour classifier",
+    "limit": "a network at its limit",
+    "logistic_regression": "a logistic regression",
+    "mlp": "an MLP",
+    "one_hidden": "a one-hidden-layer network",
+    "resnet18": "a ResNet-18",
+    "resnet9": "a ResNet-9",
+    "two_layer": "a two-layer network",
+    "wide_resnet": "a Wide ResNet",
 }
 
 
@@ -65,7 +116,9 @@ def mean_text(values: Spread | None, digits: int = 3) -> str:
 
 
 def shown_number(value: Any) -> str:
-    """A setting for a table: numbers without digits that say nothing."""
+    """A setting for a table: numbers without digits that say nothing, and yes and no as in a configuration."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
@@ -97,16 +150,17 @@ def _band_text(attack: AttackConfig) -> str:
 
 
 def source_text(attack: AttackConfig) -> str:
-    """What the perturbations are added to."""
-    if attack.rebuilds:
-        return "from other inputs"
-    if attack.foreign is not None:
-        return f"sources from {attack.foreign.partition(':')[0]}"
-    if attack.source == "noisy":
-        return f"sources under noise (signal to noise {attack.signal_to_noise:g})"
-    if attack.source == "errors":
-        return "sources that f gets wrong"
-    return "bare perturbations" if attack.is_bare else f"{attack.source} sources"
+    """What the perturbations are added to, for a title."""
+    return _filled(_SOURCES[attack.source_kind].title, attack)
+
+
+def seen_text(attack: AttackConfig) -> str:
+    """What g sees where the attack moves it, for a sentence."""
+    return _filled(_SOURCES[attack.source_kind].seen, attack)
+
+
+def _filled(text: str, attack: AttackConfig) -> str:
+    return text.format(attack=attack, provider=(attack.foreign or "").partition(":")[0])
 
 
 def data_text(config: ExperimentConfig) -> str:
@@ -122,9 +176,7 @@ def network_text(name: str) -> str:
     Args:
         name: one of ours, or what the user's own is called.
     """
-    if name not in _NETWORKS:
-        return f"the network {name}"
-    return f"{'an' if name in ('mlp', 'one_hidden') else 'a'} {_NETWORKS[name]}"
+    return _NETWORKS.get(name, f"the network {name}")
 
 
 def interval_text(values: Summary | None, digits: int = 3) -> str:
@@ -179,7 +231,8 @@ def title(config: ExperimentConfig, size: DataSize | None = None) -> str:
     else:
         epsilon = "" if attack.norm == "l0" and attack.is_search else f" ε = {attack.epsilon:g}"
         bound = f"{NORMS[attack.norm]}{epsilon}{pixels}{_band_text(attack)}"
-    kept = f", {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
+    what = "odds" if attack.keeps_odds else "labels"
+    kept = f", {what} of {plural(attack.n_others, 'other network')} kept" if attack.n_others else ""
     # Two-layer networks go without saying.
     models = [
         f"adversarial {section.model.name}" if section.is_adversarial else section.model.name

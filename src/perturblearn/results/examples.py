@@ -74,7 +74,6 @@ class Examples:
         sources, inputs = perturbed.sources[index].cpu(), perturbed.inputs[index].cpu()
         names = dict(zip(data.label_values, data.class_names, strict=True))
         truths = perturbed.true_labels
-        bare = perturbed.source == "none"
         targets = tuple(names[label] for label in perturbed.target_labels[index].tolist())
         return cls(
             sources=sources,
@@ -83,11 +82,11 @@ class Examples:
             target_labels=targets if perturbed.outputs is None else ("f's outputs",) * len(targets),
             success=tuple(bool(reached) for reached in perturbed.success[index].tolist()),
             image_shape=data.image_shape,
-            limits=_limits(sources, inputs, data, bare=bare),
-            is_bare=bare,
+            limits=_limits(sources, inputs, data, bare=perturbed.is_bare),
+            is_bare=perturbed.is_bare,
             n_classes=len(names),
             # A set of rebuilt inputs has one for each sample, in their order.
-            originals=data.inputs[index.to(data.inputs.device)].cpu() if perturbed.source == "another" else None,
+            originals=data.inputs[index.to(data.inputs.device)].cpu() if perturbed.is_rebuilt else None,
         )
 
     def save(self, path: Path, *, name: str = "") -> None:

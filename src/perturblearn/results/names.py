@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from perturblearn.classifiers import name_of_object
 from perturblearn.config import AttackConfig, RadialPGDConfig, RebuildConfig
 
 
@@ -16,7 +17,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
     Returns:
         By name, in the order given: what follows the colon, with as many parts of the module before it as it takes to
-        tell it from all others.
+        tell it from all others. Of an object that this process was handed its class, elsewhere digits of its hash.
     """
     distinct = list(dict.fromkeys(names))
     forms = {name: list(_forms(name)) for name in distinct}
@@ -35,6 +36,9 @@ def _forms(name: str) -> Iterator[str]:
     """Ever longer ends of a name; the last one is the name."""
     module, colon, last = name.partition(":")
     if module == "python":  # handed over as an object, known by its content
+        called = name_of_object(name)
+        if called is not None:
+            yield f"{called} (object)"
         yield f"object {last[:6]}"
     yield last if colon else name
     if colon:

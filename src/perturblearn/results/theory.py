@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from perturblearn.config import ExperimentConfig, config_tree, resolve_config
+from perturblearn.config import ExperimentConfig, TwoLayerConfig, config_tree, resolve_config
 from perturblearn.experiment import COMPARISONS, Comparison, Summary, dump_map, load_map, summarise
 from perturblearn.results.data_size import DataSize
 from perturblearn.results.drawing import DrawFigure, Style
@@ -56,7 +56,7 @@ class TheoryComparison(Finished):
     @property
     def has_bias(self) -> bool:
         """Whether the networks are NeurIPS24's."""
-        return self.config.standard.model.name == "two_layer"
+        return isinstance(self.config.standard.model, TwoLayerConfig)
 
     @property
     def summary(self) -> dict[str, Summary]:
