@@ -39,12 +39,12 @@ def measured(attack: Any, **keys: Any) -> dict[str, float]:
 def test_of_one_linear_direction_nothing_is_left() -> None:
     found = measured(linear)
     assert found["directions"] == 1
-    assert found["share"] == pytest.approx(1, abs=0.01)  # L-BFGS in float32 stops a little before the optimum
+    assert found["share"] == pytest.approx(1, abs=1e-4)
     assert found["heldout"] > 0.95
     assert found["random_heldout"] > 0.95
     chance = pytest.approx(0.5, abs=CHANCE)  # held-out labels are drawn independently of what is left
     assert found["rest_heldout"] == chance
-    assert found["rest_linear_heldout"] == chance
+    assert found["rest_linear_heldout"] < 0.5 + CHANCE  # 0 if its weights are exactly 0, as it then says neither
 
 
 def test_what_no_linear_classifier_sees_is_left() -> None:
