@@ -348,6 +348,18 @@ def test_an_axis_turns_around_and_is_logarithmic() -> None:
     assert Axis.of_names("class", [str(number) for number in range(61)]).ticks is None
 
 
+@pytest.mark.parametrize(
+    ("values", "some"), [([0.3, 0.5], "0.4"), ([3.0, 40.0], "20"), ([20.0, 5000.0], "$\\mathdefault{10^{3}}$")]
+)
+def test_a_logarithmic_axis_has_numbers_however_short_it_is(values: list[float], some: str) -> None:
+    axes, _ = both(Curve("f", [1, 2], values, F), x=Axis("x"), y=Axis("drift", is_log=True))
+    low, high = axes.get_ylim()
+    axes.figure.canvas.draw()
+    labels = [text.get_text() for text in axes.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert some in labels
+    assert len(labels) > 1
+
+
 def test_a_heat_map_leaves_empty_what_was_not_measured() -> None:
     means = torch.tensor([[0.25, float("nan")], [0.05, 1.0]])
     heat = Heat(["r1", HOSTILE[0]], ["c1", "c2"], means, torch.full((2, 2), 0.125), 0.1, "accuracy", ("of", "by"))

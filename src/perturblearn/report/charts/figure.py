@@ -243,7 +243,7 @@ def _study_chart_of_names(chart: StudyChart, looks: Mapping[str, Look]) -> Chart
 
 def _few_ticks(places: Sequence[float]) -> dict[float, str] | None:
     """Ticks of an axis whose values are powers, at the places of few points; those too close to others have none."""
-    if not 1 < len(places) <= _FEW:
+    if not 0 < len(places) <= _FEW:
         return None
     *inner, last = places
     apart = (last / places[0]) ** 0.11

@@ -18,7 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
 from perturblearn.report.charts import marks
 from perturblearn.report.charts.description import Axis, Chart, Level, Picture, Zone
@@ -182,6 +182,12 @@ def _set_axis(axes: Axes, name: str, axis: Axis, inches: float) -> None:
     if axis.is_log:
         axes.set(**{f"{name}scale": "log"})
         drawn.set_minor_formatter(NullFormatter())  # within one decade its numbers would lie over each other
+        low, high = axis.limits or drawn.get_view_interval()
+        if high < 100 * low:  # at most one power of ten would be named
+            drawn.set_major_locator(
+                LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(4, steps=[1, 2, 5, 10])
+            )
+            drawn.set_major_formatter(StrMethodFormatter("{x:g}"))
     if axis.is_share:
         drawn.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if axis.ticks is not None:
