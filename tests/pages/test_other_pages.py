@@ -77,6 +77,14 @@ def test_pictures_that_a_page_cannot_hold_are_named(tmp_path: Path) -> None:
     assert "figure-1.pdf" not in page
 
 
+def test_a_long_answer_is_folded_after_its_first_sentences(tmp_path: Path) -> None:
+    study = made_study()
+    assert study.analysis is not None
+    analysis = replace(study.analysis, sentences=[f"Sentence {number}." for number in range(20)])
+    page = reproduction_page(replace(study, analysis=analysis), tmp_path)
+    assert page.index("Sentence 15.") < page.index("<summary>4 more sentences</summary>") < page.index("Sentence 16.")
+
+
 @pytest.mark.parametrize("rows", [40, 41])
 def test_a_study_s_long_table_is_folded_and_its_empty_columns_are_left_out(rows: int, tmp_path: Path) -> None:
     study = made_study()

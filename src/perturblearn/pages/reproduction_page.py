@@ -19,6 +19,8 @@ _MOST_BYTES = 6 * 2**20
 """Of all pictures together; further ones are named."""
 _MOST_ROWS = 40
 """Of a table that is open from the start."""
+_MOST_SENTENCES = 16
+"""Of an answer that are seen from the start."""
 
 
 def reproduction_page(found: Reproduction, folder: Path) -> str:
@@ -41,6 +43,7 @@ def reproduction_page(found: Reproduction, folder: Path) -> str:
         question=found.caption,
         answer=_answer(found),
         sentences=[] if found.analysis is None else found.analysis.sentences,
+        most_sentences=_MOST_SENTENCES,
         panels=[panel for each in panels for panel in each.panels],
         panel_charts=[(each.chart, [panel.number for panel in each.panels], _lines(found, each)) for each in panels],
         legend=[(measure, curve_name(measure), look) for measure, look in curve_looks(found).items()],
