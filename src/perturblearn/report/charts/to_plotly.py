@@ -76,14 +76,22 @@ def packed(values: Tensor) -> Spec:
     return packed_values if values.ndim == 1 else {**packed_values, "shape": ",".join(map(str, values.shape))}
 
 
+def _evenly_filled(text: str, letters: int) -> str:
+    """The text in as few lines of at most so many letters as it takes, of about one length."""
+    lines = textwrap.wrap(text, letters)
+    while letters > 1 and len(narrower := textwrap.wrap(text, letters := letters - 1)) <= len(lines):
+        lines = narrower
+    return "\n".join(lines)
+
+
 def _axis(axis: Axis) -> Spec:
-    title = textwrap.fill(axis.label, _TITLE)
+    title = _evenly_filled(axis.label, _TITLE)
     made: Spec = {"title": {"text": chart_text(title)}, "type": "log" if axis.is_log else "linear"}
     if axis.limits is not None:
         made["range"] = [math.log10(end) for end in axis.limits] if axis.is_log else list(axis.limits)
     if axis.ticks is not None:
         # A turned name that would leave the chart is not shown at all, so long ones are broken into lines.
-        names = [textwrap.fill(str(text), _LINE) for text in axis.ticks.values()]
+        names = [_evenly_filled(str(text), _LINE) for text in axis.ticks.values()]
         made |= {"tickvals": list(axis.ticks), "ticktext": [chart_text(name) for name in names]}
         made["autotickangles"] = [0, -30, -90]  # names that end at their tick; the last one would leave the chart
     elif axis.is_share:
