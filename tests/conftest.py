@@ -75,6 +75,16 @@ def no_cache_of_the_developer_s() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def signatures_are_read_once() -> Iterator[None]:
+    """Reading a command's options from its signature takes as long as a tiny network's training."""
+    from tests.parsing import App, assemble_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "assemble_argument_collection", assemble_once)
+        yield
+
+
 def draw_one_pixel(patch: pytest.MonkeyPatch) -> None:
     """Make figures empty, pictures on disk one grey pixel, and decision maps 9 points wide.
 

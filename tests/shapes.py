@@ -21,26 +21,42 @@ check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, 
 check_always = jaxtyping.jaxtyped
 _seen: dict[Hashable, dict[Hashable, set[Hashable]]] = {}
 """Of each function the kinds of its calls that were right, and of their results."""
-_BARE: set[type] = {type(None), bool, int, float}
-"""Types whose values are all of one kind."""
+_kind_in: dict[type, Callable[[Any], Hashable] | None] = {dict: lambda value: (dict, *map(kind, value.items()))}
+"""How the kind of a value of this type is found; None if the type is all of it."""
+
+
+def _of_each(values: Any) -> Hashable:
+    return type(values), *map(kind, values)
+
+
+def _of_array(value: Any) -> Hashable:
+    return type(value), value.shape, value.dtype
+
+
+def _of_itself(value: Any) -> Hashable:
+    return value  # a Literal names some
+
+
+def _way_in(of: type) -> Callable[[Any], Hashable] | None:
+    if of in (tuple, list, set, frozenset):
+        return _of_each
+    if issubclass(of, str):
+        return _of_itself
+    # PyTorch is not imported for this: most processes do not need it.
+    return _of_array if hasattr(of, "shape") and hasattr(of, "dtype") else None
 
 
 def kind(value: object) -> Hashable:
-    """All of a value that a type asks for: of a tensor its shape and dtype, of what holds others theirs."""
+    """All of a value that a type asks for: of a tensor its shape and dtype, of what holds others theirs.
+
+    This is asked millions of times, so each type is looked at once.
+    """
     of = type(value)
-    if of in _BARE:
-        return of
-    if of in (tuple, list, set, frozenset):
-        return of, *map(kind, value)  # pyright: ignore[reportArgumentType] - these are iterable
-    if type(value) is dict:
-        return dict, *map(kind, value.items())
-    if isinstance(value, str):
-        return value  # a Literal names some
-    if hasattr(value, "shape") and hasattr(value, "dtype"):  # PyTorch is not imported for this: most processes do not
-        return of, value.shape, value.dtype  # pyright: ignore[reportAttributeAccessIssue]
-    if not hasattr(of, "shape") and not hasattr(value, "__dict__"):
-        _BARE.add(of)  # no value of this type holds a shape
-    return of
+    try:
+        way = _kind_in[of]
+    except KeyError:
+        way = _kind_in[of] = _way_in(of)
+    return of if way is None else way(value)
 
 
 def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
@@ -67,16 +83,17 @@ def check_kinds(function: Any = None, *, typechecker: Callable[..., Any]) -> Any
     def check_once(*arguments: object, **named: object) -> object:
         if jaxtyping.config.jaxtyping_disable:
             return function(*arguments, **named)
-        kinds = kind(arguments), kind(named)
-        if kinds not in seen:
+        kinds = (*map(kind, arguments), None, *named, *map(kind, named.values()))
+        results = seen.get(kinds)
+        if results is None:
             result = checked()(*arguments, **named)
             seen[kinds] = {kind(result)}
-        else:
-            result = function(*arguments, **named)
-            if kind(result) not in seen[kinds]:
-                known[:] = [result]
-                checked()(*arguments, **named)
-                seen[kinds].add(kind(result))
+            return result
+        result = function(*arguments, **named)
+        if kind(result) not in results:
+            known[:] = [result]
+            checked()(*arguments, **named)
+            results.add(kind(result))
         return result
 
     return check_once

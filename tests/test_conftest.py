@@ -29,7 +29,7 @@ def run_three_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     """Runs a small suite with the present settings: exit code and output."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_three.py").write_text(THREE_TESTS)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/shapes.py", "tests/surroundings.py"):
+    for name in ("pyproject.toml", *(f"tests/{each}.py" for each in ("conftest", "parsing", "shapes", "surroundings"))):
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     monkeypatch.delenv(REQUIRE_DATA_VARIABLE, raising=False)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, get_origin
 
@@ -27,10 +28,20 @@ LATER = {"results/shown.py": "report"}
 """The one file that imports a later room, when somebody wants to read or see a result."""
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports_in(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(tree_of(path)) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
 def imported_rooms(path: Path) -> set[str]:
     """Rooms of the package that a file imports, for its types too."""
     rooms = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in imports_in(path):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
@@ -52,7 +63,7 @@ def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
 
 def test_a_later_room_is_imported_by_functions_alone() -> None:
     for name, room in LATER.items():
-        tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+        tree = tree_of(SOURCE / name)
         outside = [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.If))]
         assert f"perturblearn.{room}" not in "\n".join(map(ast.unparse, outside)), name
 
@@ -112,12 +123,12 @@ def annotations_of(room: str, node: ast.stmt) -> Iterator[Annotation]:
 
 def crossing() -> Iterator[Annotation]:
     """The types of all that one room imports from another."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+    trees = {path: tree_of(path) for path in sorted(SOURCE.rglob("*.py"))}
     room_of = {path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in trees}
     imported = {
         (room, alias.name)
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
+        for path in trees
+        for node in imports_in(path)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("perturblearn.")
         for alias in node.names
         if (room := str(node.module).split(".")[1]) != room_of[path]

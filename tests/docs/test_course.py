@@ -58,8 +58,8 @@ CLAIMS = {
     ],
 }
 """What each notebook says in words of the numbers that it prints."""
-LONG = ("06_perturbations", "08_own_model", "09_sweeps_and_figures", "10_map")
-"""Notebooks that compute for more than about five seconds; quick tests of the same functions are in tests/api."""
+QUICK = ("03_theory", "04_long_training")
+"""Notebooks that compute for about a second; those of the others' functions have quick tests in tests/api."""
 
 
 def code_of(notebook: Path) -> list[str]:
@@ -70,7 +70,7 @@ def code_of(notebook: Path) -> list[str]:
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # tensors, drawn by matplotlib
 @pytest.mark.parametrize(
     "notebook",
-    [pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LONG else ()) for path in COURSE],
+    [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.long) for path in COURSE],
 )
 def test_a_notebook_runs_and_shows_what_it_says(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_stages: None

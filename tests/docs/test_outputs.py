@@ -75,6 +75,7 @@ def test_the_demo_prints_what_is_shown(page: str, demo: tuple[Path, str]) -> Non
     assert re.findall(r"demo-\w+", demo[1]) == re.findall(r"demo-\w+", shown)
 
 
+@pytest.mark.long  # the demo, which comes first in the start, is quicker
 def test_the_start_s_other_commands_print_what_is_shown(demo: tuple[Path, str], undrawn_pictures: None) -> None:
     folder, _ = demo
     bare, theory = (

@@ -21,8 +21,8 @@ WITH_A_TEST_OF_THEIR_OWN = ("README.md", "docs/own_model.md")
 
 
 PAGES = [page for page in pages() if page not in WITH_A_TEST_OF_THEIR_OWN and python_blocks(page)]
-LONG = ("docs/reproduce.md",)
-"""Pages whose code computes for half a minute; tests/cli and tests/report reproduce smaller figures."""
+LONG = ("docs/reproduce.md", "docs/sweeps.md", "docs/theory.md")
+"""Pages whose code computes for more than three seconds; tests/cli, tests/report and tests/theory do so for less."""
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.long if page in LONG else ()) for page in PAGES])

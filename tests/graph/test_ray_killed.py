@@ -74,11 +74,10 @@ class Blows:
 
 
 @pytest.mark.timeout(3600)  # fifty blows, each with the start of processes after it
-# Machines die in the tests below too.
+# Machines die in the last test too, and processes in tests/graph/test_on_ray.py.
 # Without Ray, tests/results/test_killed.py kills who runs, and tests/cli/test_sweep.py interrupts sweeps.
-@pytest.mark.parametrize(
-    "target", ["worker", *(pytest.param(name, marks=pytest.mark.long) for name in ("machine", "sweep"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["worker", "machine", "sweep"])
 def test_a_sweep_ends_as_if_nothing_had_happened(
     target: str, ray_machines: Machines, undisturbed: Path, tmp_path: Path, stress_count: Callable[..., int]
 ) -> None:

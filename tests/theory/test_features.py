@@ -116,7 +116,7 @@ def test_a_feature_without_an_eigenvalue_has_no_part() -> None:
 
 
 def test_blocks_change_nothing() -> None:
-    points, moved = normal(120, 5, seed=4), normal(120, 5, seed=5)
+    points, moved = normal(36, 5, seed=4), normal(36, 5, seed=5)
     for kernel in (KERNELS["gate"], KERNELS["deep"]):
         basis = eigenbasis(X, kernel=kernel)
         assert torch.allclose(eigenbasis(X, kernel=kernel, workspace=1000).eigenvalues, basis.eigenvalues, rtol=1e-10)
@@ -125,8 +125,8 @@ def test_blocks_change_nothing() -> None:
         norms = features.gradients(points).norm(dim=2).T
         assert torch.allclose(features.gradient_norms(points, workspace=1000), norms, rtol=1e-10, atol=1e-10)
         whole = perturbation_shares(features, points, moved)
-        parts = [perturbation_shares(features, points[rows], moved[rows]) for rows in torch.arange(120).split(30)]
-        sizes = torch.stack([part.square().sum() for part in moved.split(30)]) / moved.square().sum()
+        parts = [perturbation_shares(features, points[rows], moved[rows]) for rows in torch.arange(36).split(9)]
+        sizes = torch.stack([part.square().sum() for part in moved.split(9)]) / moved.square().sum()
         along = torch.stack([part.along for part in parts]) * sizes[:, None]
         assert torch.allclose(whole.along, along.sum(dim=0), rtol=1e-10)
         assert whole.outside == pytest.approx(sum(float(s) * p.outside for s, p in zip(sizes, parts, strict=True)))
