@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
 from tests.experiment.tiny import DEEP, DIM, TWO_LAYER, M, N, blobs
+from torch.utils.flop_counter import FlopCounterMode
 
 from perturblearn import compare_with_theory, learn_from_perturbations, plan, sweep
 from perturblearn.api import UserObjects, make_experiment
 from perturblearn.api.audit import prepare_audit
-from perturblearn.classifiers import make_network
+from perturblearn.classifiers import linearised, make_network
 from perturblearn.config import NetworkConfig, resolve_config
 from perturblearn.data import Signature
 from perturblearn.experiment import Experiment
 from perturblearn.experiment.attribution_cost import attribution_operations
-from perturblearn.experiment.network_costs import forward_operations
+from perturblearn.experiment.network_costs import Operations, forward_operations
 
 
 def attributes(keys: dict[str, Any], n_classes: int = 3, *, by_default: bool = True) -> bool:
@@ -72,6 +75,37 @@ def test_operations_by_hand() -> None:
     network = make_network(model, Signature.of(blobs()), seed=0, role="g")
     weights = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim == 2)
     assert forward_operations(deep.config.perturbation, deep.context.shapes()) == 2 * weights
+
+
+@pytest.mark.parametrize("is_linearised", [False, True])
+@pytest.mark.parametrize("name", ["convnet", "mlp", "resnet9", "resnet18", "wide_resnet"])
+def test_operations_are_those_that_pytorch_counts(name: str, is_linearised: bool) -> None:
+    images = Signature((1, 16, 16), 3, 0.0, (0.0,), (1.0,))
+    model = resolve_config({"standard": {"model": {"name": name}, "training": "sgd"}}).standard.model
+    assert isinstance(model, NetworkConfig)
+    network = make_network(model, images, seed=0, role="f").eval()
+    network = linearised(network) if is_linearised else network
+    inputs = torch.zeros(2, images.input_dim)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(inputs)
+    with torch.no_grad(), Operations() as operations:
+        network(inputs)
+    assert operations.total == counter.get_total_flops() > 0
+
+
+COMPILER = """
+import sys
+from perturblearn import learn_from_perturbations
+keys = {"standard.model.name": "mlp", "standard.epochs": 1, "perturbation.model.name": "mlp", "perturbation.epochs": 1}
+learn_from_perturbations(overrides={**keys, "seeds": 1, "controls.draws": 1})
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_small_deep_run_does_not_wait_for_pytorch_s_compiler() -> None:
+    """It takes a second to import, more than such a run."""
+    said = subprocess.run([sys.executable, "-c", COMPILER], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
 
 
 def test_more_seeds_measure_no_less() -> None:

@@ -6,10 +6,12 @@ import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from perturblearn.classifiers import TwoLayer, label_loss, linearised, make_network
 from perturblearn.config import (
@@ -151,17 +153,39 @@ def _passes(section: ClassifierConfig, shapes: Shapes, *, bfloat16: bool | None 
     return _measured(model, *kind, *where)  # pyright: ignore[reportArgumentType] - frozen
 
 
+class Operations(TorchDispatchMode):
+    """Floating-point operations as `torch.utils.flop_counter` counts them, which imports PyTorch's compiler first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0.0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from torch.utils.flop_counter import flop_registry
+
+        kwargs = kwargs or {}
+        if func._overloadpacket not in flop_registry:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if result is NotImplemented else result
+        result = func(*args, **kwargs)
+        self.total += flop_registry[func._overloadpacket](*args, **kwargs, out_val=result)
+        return result
+
+
 @lru_cache(maxsize=16)
 def _counted(model: NetworkConfig, is_fresh: bool, is_linearised: bool, signature: Signature) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
-
     network = make_network(model, signature, seed=0, role="cost", fresh=is_fresh)
     network = (linearised(network) if is_linearised else network).eval()
     like = next(network.parameters())
     batch = torch.zeros(_SAMPLES, signature.input_dim, dtype=like.dtype, device=like.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), Operations() as operations:
         network(batch)
-    return counter.get_total_flops() / _SAMPLES
+    return operations.total / _SAMPLES
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -36,6 +38,11 @@ def measure_linear_probe(perturbed: PerturbedSet, data: Dataset, *, device: str 
         "linear_probe": accuracy(probe(data.inputs.to(device)), data.labels.to(device)),
         "linear_probe_heldout": accuracy(probe(data.heldout_inputs.to(device)), data.heldout_labels.to(device)),
     }
+
+
+class _LBFGS(torch.optim.LBFGS):
+    # As it is before PyTorch wraps it for its compiler, whose import takes a second.
+    add_param_group = unwrap(torch.optim.LBFGS.add_param_group)
 
 
 class LinearProbe:
@@ -92,7 +99,7 @@ class LinearProbe:
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def _fit(self, standardised: Tensor, labels: Tensor) -> None:
-        optimiser = torch.optim.LBFGS(
+        optimiser = _LBFGS(
             [self._weight, self._bias],
             max_iter=ITERATIONS,
             tolerance_grad=1e-6,
@@ -101,7 +108,7 @@ class LinearProbe:
         )
 
         def closure() -> Tensor:
-            optimiser.zero_grad()
+            self._weight.grad = self._bias.grad = None
             loss = label_loss(self._outputs(standardised), labels).mean()
             loss = loss + PENALTY / 2 * self._weight.square().sum()
             loss.backward()

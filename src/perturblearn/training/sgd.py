@@ -60,19 +60,7 @@ class Sgd:
     ) -> None:
         self.module = copied(network, type(network).__name__).to(device).train()
         self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        # Fused: one pass over the weights instead of four.
-        self._optimiser = torch.optim.SGD(
-            self.parameters,
-            lr=schedule.lr,
-            momentum=momentum,
-            nesterov=nesterov and momentum > 0,
-            weight_decay=weight_decay,
-            fused=True,
-        )
-        # The optimiser would make them at its first step, and expects all or none.
         self._velocities = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
-        for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
-            self._optimiser.state[parameter]["momentum_buffer"] = velocity
         self._average = MovingAverage(self.module, ema_decay) if ema_decay else None
         self._loss = loss
         self._label_smoothing = label_smoothing
@@ -156,7 +144,8 @@ class Sgd:
         Returns:
             The mean loss, or that part of it.
         """
-        self._optimiser.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         with torch.enable_grad():
             loss = self.sample_losses(self.outputs(inputs, seed), labels).sum() / batch_size
             loss.backward()
@@ -188,9 +177,7 @@ class Sgd:
 
     def step(self, loss: Tensor) -> None:
         """Take the step of the gradients that are there, and note the loss of its batch."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.next_rate
-        self._optimiser.step()
+        self._move()
         if self._average is not None:
             self._average.update(is_first=self.done == 0)
         self._sum += loss
@@ -201,6 +188,27 @@ class Sgd:
                 self._schedule.update(mean)
             self.losses.append(mean)
             self._sum.zero_()
+
+    def _move(self) -> None:
+        """The step of `torch.optim.SGD`, which itself would import PyTorch's compiler first: a second for nothing."""
+        alike: dict[torch.dtype, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
+            if parameter.grad is not None:  # a layer that is not used has none
+                alike.setdefault(parameter.dtype, []).append((parameter, parameter.grad, velocity))
+        for each in alike.values():
+            parameters, gradients, velocities = (list(tensors) for tensors in zip(*each, strict=True))
+            torch.ops.aten._fused_sgd_(
+                parameters,
+                gradients,
+                velocities if self.momentum else [],
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                lr=self.next_rate,
+                dampening=0.0,
+                nesterov=self.nesterov,
+                maximize=False,
+                is_first_step=False,
+            )
 
     def is_finite(self) -> bool:
         """Whether all parameters are finite numbers; a buffer may hold the infinities of a mask."""
