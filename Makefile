@@ -10,9 +10,10 @@ TYPES := $(VENV)/types.log
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
-# As many tests at a time as there are cores; each process reads all test files first, so that more than 8 gain little.
+# One test more at a time than there are cores, as some wait for Ray or a browser; each process reads all test files first,
+# so that more than 8 gain little.
 # PYTEST_ARGS="-n 0" runs them one after the other, in one process that a debugger can enter.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; free = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1)); print(min(8, len(free(0)) + 1))') --dist worksteal
 BENCH_ARGS ?=
 
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -41,9 +42,10 @@ help: ## say what can be made
 demo: $(RUNTIME) ## one small experiment from data to report
 	@$(BIN)/perturblearn $(DEMO_ARGS)
 
-# Types are checked beside the tests: that takes one core half a minute. They are told of at the end.
+# Types of the source are checked beside the tests, half a minute of one core, and told of at the end. Those of tests and
+# benchmarks take as long again: make lint and make stress check all.
 test: style $(BROWSER) ## lint and the tests (PYTEST_ARGS="-k ..." for some)
-	@$(BIN)/pyright >$(TYPES) & types=$$!; trap "kill $$types 2>/dev/null" EXIT INT TERM; \
+	@$(BIN)/pyright src >$(TYPES) & types=$$!; trap "kill $$types 2>/dev/null" EXIT INT TERM; \
 		$(PYTEST) $(PYTEST_ARGS); tests=$$?; \
 		wait $$types || { cat $(TYPES); exit 1; }; exit $$tests
 
@@ -68,7 +70,7 @@ docs: $(DEV) ## the documentation as a site, its notebooks executed; a warning, 
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -b html -W -n --keep-going -q docs docs/_build/html
 	@echo "The documentation: docs/_build/html/index.html"
 
-stress: $(BROWSER) ## kill, fuzz and load loops at their full count, and the tests that take long
+stress: lint $(BROWSER) ## kill, fuzz and load loops at their full count, the tests that take long, and types everywhere
 	@PERTURBLEARN_STRESS=1 $(PYTEST) -m "stress or long" $(PYTEST_ARGS)
 
 bench: $(DEV) ## training against the plain loop, exact maps against Monte Carlo, attacks against foolbox, side by side; what a run costs beside its computing; how fast pages are written and opened

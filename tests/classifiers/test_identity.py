@@ -128,7 +128,7 @@ PAIRS: list[tuple[object, object]] = [
     ({"a", "b"}, {"a", "c"}), ([1, 2], (1, 2)), ({"a": 1}, OrderedDict(a=1)), (deque([1]), deque([2])),
     (Fraction(1, 2), Fraction(1, 3)), (re.compile("a"), re.compile("b")), (Path("a"), Path("b")),
     (torch.float32, torch.float64), (lambda x: x + 1, lambda x: x + 2), (nn.functional.relu, torch.tanh),
-    (torch.optim.SGD([torch.zeros(1)], lr=0.1), torch.optim.SGD([torch.zeros(1)], lr=0.2)),
+    (torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.0, 2.0)),
     (np.random.default_rng(0), np.random.default_rng(1)), (int, float), (defaultdict(list), defaultdict(set)),
     (torch.eye(2).to_sparse(), (2 * torch.eye(2)).to_sparse()), (torch.ones(2, dtype=torch.bfloat16), torch.ones(2)),
 ]  # fmt: skip

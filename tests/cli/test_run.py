@@ -226,11 +226,12 @@ def test_the_list_of_commands_loads_no_configuration() -> None:
 
 
 def test_a_run_without_a_report_loads_nothing_that_draws_or_reads_other_files() -> None:
-    # DIGITS are read without scikit-learn; each of these takes a tenth of a second or more to load.
-    seldom = "contourpy jinja2 matplotlib pandas plotly ray scipy sklearn sympy torch._dynamo torchvision"
+    # DIGITS are read without scikit-learn; each of these takes a tenth of a second or more, PyTorch's compiler ten.
+    seldom = "contourpy jinja2 matplotlib pandas PIL plotly pooch ray scipy sklearn sympy torch._dynamo torchvision"
+    deep = ("--name", "deep", "--standard.model.name", "mlp", "--perturbation.model.name", "mlp", "--out", "deep")
     program = (
         "import sys; from perturblearn.cli import main; import perturblearn.api; main(sys.argv[1:]); "
-        f"print(sorted(sys.modules.keys() & set({seldom.split()!r})))"
+        f"main([*sys.argv[1:], *{deep!r}]); print(sorted(sys.modules.keys() & set({seldom.split()!r})))"
     )
     command = [sys.executable, "-c", program, "run", *DIGITS, "--no-report", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

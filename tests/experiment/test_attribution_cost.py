@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -91,21 +89,6 @@ def test_operations_are_those_that_pytorch_counts(name: str, is_linearised: bool
     with torch.no_grad(), Operations() as operations:
         network(inputs)
     assert operations.total == counter.get_total_flops() > 0
-
-
-COMPILER = """
-import sys
-from perturblearn import learn_from_perturbations
-keys = {"standard.model.name": "mlp", "standard.epochs": 1, "perturbation.model.name": "mlp", "perturbation.epochs": 1}
-learn_from_perturbations(overrides={**keys, "seeds": 1, "controls.draws": 1})
-print("torch._dynamo" in sys.modules)
-"""
-
-
-def test_a_small_deep_run_does_not_wait_for_pytorch_s_compiler() -> None:
-    """It takes a second to import, more than such a run."""
-    said = subprocess.run([sys.executable, "-c", COMPILER], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "False"
 
 
 def test_more_seeds_measure_no_less() -> None:
