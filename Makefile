@@ -10,10 +10,9 @@ TYPES := $(VENV)/types.log
 
 DEMO_ARGS ?= run --name demo
 PYTEST_ARGS ?=
-# One test more at a time than there are cores, as some wait for Ray or a browser; each process reads all test files first,
-# so that more than 8 gain little.
+# As many tests at a time as there are cores; each process reads all test files first, so that more than 8 gain little.
 # PYTEST_ARGS="-n 0" runs them one after the other, in one process that a debugger can enter.
-PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; free = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1)); print(min(8, len(free(0)) + 1))') --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 BENCH_ARGS ?=
 
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

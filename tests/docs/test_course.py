@@ -58,8 +58,8 @@ CLAIMS = {
     ],
 }
 """What each notebook says in words of the numbers that it prints."""
-QUICK = ("03_theory", "04_long_training")
-"""Notebooks that compute for about a second; those of the others' functions have quick tests in tests/api."""
+QUICK = ("01_phenomenon", "02_what_g_sees", "03_theory", "04_long_training", "05_any_depth", "07_what_g_knows")
+"""Notebooks that compute for a few seconds at most; the others' functions have quick tests in tests/api."""
 
 
 def code_of(notebook: Path) -> list[str]:
