@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -87,6 +89,21 @@ html_copy_source = False
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = r"\$ "
 copybutton_prompt_is_regexp = True
+
+
+def import_types(module: str) -> None:
+    """Give a module the names of ours that it imports for type checkers alone, so that its signatures lead to them."""
+    made = import_module(module)
+    for block in ast.parse(Path(str(made.__file__)).read_text(encoding="utf-8")).body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            for each in block.body:
+                if isinstance(each, ast.ImportFrom) and (each.module or "").startswith("perturblearn."):
+                    for alias in each.names:
+                        setattr(made, alias.name, getattr(import_module(str(each.module)), alias.name))
+
+
+for name in ("api.clean", "api.index", "api.reproduce", "results.points", "results.reproduction"):
+    import_types(f"perturblearn.{name}")
 
 
 def add_pages_below(app: Sphinx, page: str, source: list[str]) -> None:
